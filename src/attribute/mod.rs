@@ -1,0 +1,149 @@
+//! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
+//! on what evidence; and, for each that cannot be placed, the reason.
+
+mod unattributed;
+
+pub use unattributed::Reason;
+
+use crate::gomap::{MapType, Part};
+use serde::{Deserialize, Serialize};
+
+/// No map, no function, no place: the id columns of [`Attribution`] use it.
+pub const NONE: u32 = u32::MAX;
+
+/// One row a sample, in the order of `Samples`; no sample is dropped.
+#[derive(Debug, Default)]
+pub struct Attribution {
+    /// Index into `places`.
+    pub place: Vec<u32>,
+    /// `Ok`: the part; `Err`: why there is none.
+    pub part: Vec<Result<Part, Reason>>,
+    /// Index into `maps`, or [`NONE`].
+    pub map: Vec<u32>,
+    /// Address of the structure instance that the part belongs to: the header, the one bucket, the
+    /// one group, the table, the directory, the indirect key or elem. 0: not known.
+    pub base: Vec<u64>,
+    /// Index into `arrays`, or [`NONE`]: the bucket array or the table's groups.
+    pub array: Vec<u32>,
+    /// Bucket or group index in its array (the head's index for an overflow bucket), or [`NONE`].
+    pub index: Vec<u32>,
+    /// 0..7 for tophash, ctrl, key and elem; -1 otherwise or when not known.
+    pub slot: Vec<i8>,
+    /// The strongest evidence that held.
+    pub evidence: Vec<Evidence>,
+    pub places: Vec<Place>,
+    pub maps: Vec<Map>,
+    pub arrays: Vec<Array>,
+    /// Pairs of evidence that disagreed, and how often.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// One instruction that samples hit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Place {
+    pub ip: u64,
+    /// As recorded, e.g. the path of the binary, or `[kernel]`.
+    pub image: String,
+    /// The function that the instruction's bytes belong to.
+    pub function: Option<String>,
+    /// Innermost inlined function first, the outermost last; empty without symbols.
+    pub frames: Vec<crate::program::Frame>,
+    /// The instruction as text, where it was decoded.
+    pub instruction: Option<String>,
+    pub operation: Option<Operation>,
+    pub phase: Option<Phase>,
+}
+
+/// What a piece of map code does for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Access,
+    Assign,
+    Delete,
+    Iterate,
+    Grow,
+    Clear,
+    Make,
+}
+
+/// The step of an operation that an access belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    CheckFlags,
+    Hash,
+    Locate,
+    CompareControl,
+    CompareKey,
+    ReadElem,
+    WriteElem,
+    WriteKey,
+    ClearKey,
+    ClearElem,
+    MarkEmpty,
+    BackPropagate,
+    Count,
+    Evacuate,
+    Iterate,
+    Allocate,
+    NilCheck,
+}
+
+/// A map of the program, as far as the recording tells it from others.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Map {
+    /// As a person would name it: `map[string]*main.session at cache.go:42`.
+    pub name: String,
+    /// Index into `Program::map_types`, by descriptor, where the type is known.
+    pub map_type: Option<MapType>,
+    /// Address of the hmap or Map, where known.
+    pub header: Option<u64>,
+}
+
+/// A bucket array, or the groups of one table.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Array {
+    /// Index into `Attribution::maps`, or [`NONE`].
+    pub map: u32,
+    pub base: u64,
+    /// Bytes of one bucket or group.
+    pub stride: u64,
+    /// Buckets or groups seen: the highest index + 1.
+    pub len: u32,
+    pub old: bool,
+}
+
+/// How a sample's part, slot or map was established; the strongest that held.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Evidence {
+    #[default]
+    None,
+    /// The instruction alone.
+    Code,
+    /// The instruction and the data address.
+    Address,
+    /// The static type at the caller.
+    CallSite,
+    Position,
+    /// The memory belongs to a map that other samples established.
+    LearnedRegion,
+    /// A core file or a snapshot.
+    Heap,
+    /// Sampled registers name the object.
+    Registers,
+}
+
+/// Two kinds of evidence that disagreed about samples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    pub stronger: Evidence,
+    pub weaker: Evidence,
+    /// What they disagreed about, in one sentence.
+    pub about: String,
+    pub samples: u64,
+}

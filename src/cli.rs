@@ -1,0 +1,1 @@
+//! clap; nobody else sees it.

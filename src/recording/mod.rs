@@ -1,0 +1,134 @@
+//! `perf.data` -> [`Recording`]: the only place that knows byte offsets and record layouts.
+//!
+//! Nothing here knows Go. A field that an event did not sample is absent, never 0.
+
+mod samples;
+mod space;
+
+pub use samples::{Chains, Interned, Regs, Samples};
+pub use space::{AddressSpace, Image, ImageId, Mapping};
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One perf.data, read whole.
+#[derive(Debug, Default)]
+pub struct Recording {
+    pub path: PathBuf,
+    pub meta: Meta,
+    /// In the order of the file's attrs; `Samples::event` indexes it.
+    pub events: Vec<Event>,
+    pub space: AddressSpace,
+    /// In file order: row `i` is the `i`-th `PERF_RECORD_SAMPLE` of the file.
+    pub samples: Samples,
+    /// Places on the time axis where records are missing.
+    pub gaps: Vec<Gap>,
+    /// What was wrong with the file although it could be read: each names its byte offset.
+    pub damage: Vec<Damage>,
+}
+
+/// What the file says of the machine and of the recording.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Meta {
+    pub hostname: Option<String>,
+    pub os_release: Option<String>,
+    pub arch: Option<String>,
+    pub cpu_desc: Option<String>,
+    /// As perf prints it: `GenuineIntel,6,106,6`, `AuthenticAMD,25,17,1`, or a MIDR.
+    pub cpuid: Option<String>,
+    pub perf_version: Option<String>,
+    pub cmdline: Vec<String>,
+    pub cpus_online: Option<u32>,
+    pub cpus_available: Option<u32>,
+    pub total_memory_kb: Option<u64>,
+    /// Clock id of the sample times, where the file names one.
+    pub clock: Option<String>,
+    pub pipe: bool,
+    pub big_endian: bool,
+    pub compressed: bool,
+    /// Size of the file in bytes.
+    pub file_size: u64,
+    /// What the file itself says of levels or latencies that no hardware measured.
+    pub modelled: Option<String>,
+}
+
+/// One event of the recording: its attr, as far as it bears on the samples.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Event {
+    pub name: String,
+    /// `perf_event_attr.type`.
+    pub kind: u32,
+    pub config: u64,
+    /// `bp_addr` of a breakpoint.
+    pub config1: u64,
+    /// `bp_len` of a breakpoint.
+    pub config2: u64,
+    pub bp_type: u32,
+    /// `PERF_SAMPLE_*` bits.
+    pub sample_type: u64,
+    pub read_format: u64,
+    /// Period, or frequency in Hz when `freq`.
+    pub sample_period: u64,
+    pub freq: bool,
+    /// 0 arbitrary skid, 1 constant skid, 2 requested zero, 3 zero.
+    pub precise_ip: u8,
+    pub exclude_kernel: bool,
+    pub sample_regs_user: u64,
+    pub sample_regs_intr: u64,
+    /// Loads below this many cycles are not in the recording (Intel load latency, AMD IBS).
+    pub ldlat: Option<u64>,
+    pub ids: Vec<u64>,
+    /// Samples of this event in the file.
+    pub samples: u64,
+    /// What this event's addresses and `data_src` are worth.
+    pub memory: Memory,
+}
+
+/// Whether an event is a memory event, and of what kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// No data addresses: not a memory event.
+    #[default]
+    No,
+    /// `ADDR` and `DATA_SRC` are sampled, but every `data_src` is N/A (`--call-graph dwarf` sets both).
+    Decoy,
+    /// Loads or stores with a `data_src` that says something.
+    Sampled,
+    /// A hardware breakpoint: every access to a few words, in order, without level or latency.
+    Breakpoint,
+    /// Page faults: addresses, without level or latency.
+    PageFault,
+    /// A helper leader such as `mem-loads-aux`: its samples are no accesses.
+    Auxiliary,
+}
+
+/// Records missing from the time axis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Nanoseconds on the recording's clock; `None` when the record carries no time.
+    pub time_ns: Option<u64>,
+    pub cpu: Option<u32>,
+    pub kind: GapKind,
+    /// Records or samples lost; 0 where the kernel does not say how many.
+    pub lost: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapKind {
+    Lost,
+    LostSamples,
+    Throttle,
+    Unthrottle,
+    AuxTruncated,
+    AuxCollision,
+}
+
+/// Something wrong at a place of the file; what came before it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    pub offset: u64,
+    /// One sentence: which rule of the format was broken, and what was done.
+    pub rule: String,
+}

@@ -1,0 +1,100 @@
+//! The samples of a recording as columns.
+
+use rustc_hash::FxHashMap;
+
+/// A column of values that repeat: one `u32` a row, each distinct value once.
+#[derive(Debug, Default, Clone)]
+pub struct Interned<T> {
+    pub values: Vec<T>,
+    pub ids: Vec<u32>,
+}
+
+impl<T: Copy> Interned<T> {
+    /// The value of row `i`; `None` past the end of the column.
+    pub fn get(&self, i: usize) -> Option<T> {
+        self.values.get(*self.ids.get(i)? as usize).copied()
+    }
+}
+
+/// Call chains, each distinct one once. Chain 0 is the empty chain.
+#[derive(Debug, Default, Clone)]
+pub struct Chains {
+    /// `ends[c]` is the end of chain `c` in `frames`; it starts where chain `c - 1` ends.
+    pub ends: Vec<u32>,
+    pub frames: Vec<u64>,
+    pub index: FxHashMap<Box<[u64]>, u32>,
+}
+
+impl Chains {
+    /// The ips of chain `id`, innermost first, context markers (`PERF_CONTEXT_*`) included.
+    pub fn get(&self, id: u32) -> &[u64] {
+        let id = id as usize;
+        let end = self.ends.get(id).map_or(0, |&e| e as usize);
+        let start = match id.checked_sub(1) {
+            Some(before) => self.ends.get(before).map_or(0, |&e| e as usize),
+            None => 0,
+        };
+        self.frames.get(start..end).unwrap_or(&[])
+    }
+}
+
+/// `REGS_INTR` of the samples that have them.
+#[derive(Debug, Default, Clone)]
+pub struct Regs {
+    /// Row `i` starts at `values[start[i]]`; `u64::MAX` means that the sample has no registers.
+    /// Empty when no event sampled registers.
+    pub start: Vec<u64>,
+    /// One value for each bit of the event's `sample_regs_intr`, lowest bit first.
+    pub values: Vec<u64>,
+}
+
+/// The samples, in file order, one row each. A column that no event sampled is empty; in a column
+/// that only some events sampled the other rows hold 0, and `Event::sample_type` says which is which.
+#[derive(Debug, Default, Clone)]
+pub struct Samples {
+    pub ip: Interned<u64>,
+    pub addr: Vec<u64>,
+    /// Nanoseconds on the recording's clock.
+    pub time: Vec<u64>,
+    /// Process and thread.
+    pub thread: Interned<(i32, i32)>,
+    pub cpu: Vec<u16>,
+    /// Index into `Recording::events`.
+    pub event: Vec<u16>,
+    pub period: Vec<u64>,
+    /// As written: the whole `u64` of `WEIGHT`, or of `WEIGHT_STRUCT` (`var1_dw` in the low 32 bits,
+    /// then `var2_w`, then `var3_w`).
+    pub weight: Vec<u64>,
+    pub data_src: Interned<u64>,
+    pub phys_addr: Vec<u64>,
+    /// Ids into `chains`.
+    pub chain: Vec<u32>,
+    pub chains: Chains,
+    pub regs_intr: Regs,
+    /// `PERF_RECORD_MISC_CPUMODE` of the record: 1 kernel, 2 user, 3 hypervisor, 4/5 guest.
+    pub cpumode: Vec<u8>,
+}
+
+impl Samples {
+    pub fn len(&self) -> usize {
+        self.event.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.event.is_empty()
+    }
+
+    /// The value of register `reg` (perf's number, `arch/x86/include/uapi/asm/perf_regs.h`) of
+    /// sample `i`, where `mask` is its event's `sample_regs_intr`.
+    pub fn reg(&self, i: usize, mask: u64, reg: u32) -> Option<u64> {
+        let start = *self.regs_intr.start.get(i)?;
+        if start == u64::MAX || reg >= 64 || mask >> reg & 1 == 0 {
+            return None;
+        }
+        let before = (mask & ((1u64 << reg) - 1)).count_ones() as usize;
+        self.regs_intr
+            .values
+            .get(usize::try_from(start).ok()?.checked_add(before)?)
+            .copied()
+    }
+}
