@@ -70,8 +70,11 @@ pub struct Access<'a> {
     /// `None` when the sample is no memory access.
     pub kind: Option<&'a Kind>,
     pub latency: Option<u32>,
+    /// Index into `Attribution::places`.
+    pub place_id: Option<u32>,
     pub place: Option<&'a Place>,
     pub part: Result<Part, Reason>,
+    /// Index into `Attribution::maps`.
     pub map_id: Option<u32>,
     pub map: Option<&'a Map>,
     pub base: Option<u64>,
@@ -103,6 +106,7 @@ impl<'a> Access<'a> {
             data_src: rows.data_src(i),
             kind,
             latency: kind.and_then(|kind| kinds.latency(event, kind, rows.weight(i))),
+            place_id: (key.place != NONE).then_some(key.place),
             place: rows.attribution.places.get(key.place as usize),
             part: key.part,
             map_id: (key.map != NONE).then_some(key.map),
