@@ -4,6 +4,7 @@ use mempath::attribute::{
     Array, Attribution, Evidence, Map, NONE, Operation, Phase, Place, Reason,
 };
 use mempath::gomap::{MapType, Part, Shape};
+use mempath::pmu::Kind;
 use mempath::program::Frame;
 use mempath::recording::{Event, Gap, GapKind, Interned, Memory, Meta, Recording, Samples};
 use mempath::tables::columns::{self as c, COLUMNS, Column};
@@ -116,6 +117,8 @@ fn recording() -> Recording {
         sample_type,
         memory,
         ldlat,
+        kind: 4,
+        pmu: Kind::IntelPebs,
         precise_ip: 3,
         ..Event::default()
     };

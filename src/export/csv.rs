@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::attribute::Reason;
+use crate::data_src::Op;
 use crate::gomap::Part;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Access, Accesses, file_line, inner, operation_name, phase_name};
@@ -138,8 +139,8 @@ impl Row {
         self.text(Some(access.event));
         self.hex(access.ip);
         self.hex(access.addr);
-        self.text(access.kind.and_then(|k| k.op.as_deref()));
-        self.text(access.kind.and_then(|k| k.level.as_deref()));
+        self.text(access.kind.and_then(|k| k.op).map(Op::name));
+        self.text(access.kind.and_then(|k| k.level_name.as_deref()));
         self.number(access.latency.map(u64::from));
         self.number(access.index.map(u64::from));
         self.number(access.off.map(u64::from));
