@@ -20,6 +20,8 @@ pub struct Code {
     pub instruction: Instruction,
     /// The function is part of the map implementation.
     pub map_code: bool,
+    /// What the function's variant says of its keys.
+    pub areas: Areas,
     /// Run-time address minus link-time address.
     pub bias: u64,
     /// The binary, as [`super::types::Types`] numbers it.
@@ -129,6 +131,7 @@ impl Binary {
             live: site.live.clone(),
             instruction: site.instruction,
             map_code,
+            areas,
             bias: ip.wrapping_sub(vaddr),
             binary: self.id,
         };

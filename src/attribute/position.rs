@@ -50,16 +50,17 @@ impl Starts {
     pub fn locate(
         &self,
         address: u64,
+        time: u64,
         part: Part,
         candidates: Candidates,
         types: &Types,
     ) -> Option<(u64, Spot)> {
         match candidates {
-            Candidates::Known(id) => self.fit(address, part, types.get(id)?, 1),
+            Candidates::Known(id) => self.fit(address, time, part, types.get(id)?, 1),
             Candidates::Any(ids) => {
                 let mut found: Option<(u64, Spot)> = None;
                 for map_type in ids.iter().filter_map(|&id| types.get(id)) {
-                    match (found, self.fit(address, part, map_type, PROOF)) {
+                    match (found, self.fit(address, time, part, map_type, PROOF)) {
                         (Some(one), Some(other)) if one != other => return None,
                         (None, fit) => found = fit,
                         _ => {}
@@ -73,6 +74,7 @@ impl Starts {
     fn fit(
         &self,
         address: u64,
+        _time: u64,
         part: Part,
         map_type: &MapType,
         proof: usize,

@@ -101,9 +101,9 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     let Some((target, operand)) = choose(code, context.stored) else {
         return Row::unplaced(Reason::NoOperand, recorded);
     };
-    let address = match event.memory {
+    let (address, exact) = match event.memory {
         Memory::Breakpoint => touched(samples, i, event, code, operand.size, recorded),
-        _ => recorded,
+        _ => (recorded, true),
     };
     let named = if context.registers_sound {
         named(samples, i, event, code)
@@ -114,7 +114,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     row.map_type = named
         .iter()
         .find(|n| n.structure == Structure::MapType)
-        .and_then(|n| types.at(n.start));
+        .and_then(|n| types.at(code.binary, n.start));
     row.header = named
         .iter()
         .find(|n| n.structure == Structure::Header)
@@ -127,6 +127,9 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         row.evidence = row.evidence.max(Evidence::CallSite);
     }
     place(&mut row, &target, operand.value.origin, &named, code, types);
+    if !exact {
+        row.slot = -1;
+    }
     let time = samples.time.get(i).copied().unwrap_or(0);
     record(&row, &named, time, facts);
     row
@@ -141,8 +144,8 @@ fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
     matching.or_else(|| code.operands.first()).copied()
 }
 
-/// The address that a breakpoint's instruction touched: its operand, if that overlaps the watched
-/// bytes; else the watched address, which is all that is known.
+/// The address that a breakpoint's instruction touched, and whether it is more than the watched
+/// word: its operand, if that overlaps the watched bytes.
 fn touched(
     samples: &Samples,
     i: usize,
@@ -150,15 +153,15 @@ fn touched(
     code: &Code,
     size: u32,
     watched: u64,
-) -> u64 {
-    let watched_len = event.config2.max(1);
+) -> (u64, bool) {
+    let len = event.config2.max(1);
     let overlaps = |a: &u64| {
-        *a < watched.saturating_add(watched_len)
-            && watched < a.saturating_add(u64::from(size.max(1)))
+        *a < watched.saturating_add(len) && watched < a.saturating_add(u64::from(size.max(1)))
     };
-    evaluate(&code.instruction, samples, i, event)
-        .filter(overlaps)
-        .unwrap_or(watched)
+    match evaluate(&code.instruction, samples, i, event).filter(overlaps) {
+        Some(address) => (address, true),
+        None => (watched, u64::from(size) >= len),
+    }
 }
 
 fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
@@ -253,13 +256,17 @@ fn in_bucket_or_group(
         .into_iter()
         .chain(same.map(|n| n.start))
         .chain(named.iter().filter(buckets).map(|n| n.start));
+    // Buckets and groups begin at multiples of 8 and with their control bytes.
+    if let Ok(Part::BmapTophash | Part::GroupCtrl) = row.part {
+        row.base = address & !7;
+        row.slot = (address & 7) as i8;
+        row.evidence = row.evidence.max(Evidence::Address);
+        return;
+    }
     for base in candidates {
         let Some(map_type) = map_type else {
             if exact == Some(base) || same.is_some_and(|n| n.start == base) {
                 row.base = base;
-                if let Ok(Part::BmapTophash | Part::GroupCtrl) = row.part {
-                    row.slot = i8::try_from(address - base).unwrap_or(-1);
-                }
                 return;
             }
             continue;

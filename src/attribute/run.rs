@@ -5,10 +5,11 @@ use super::flow::Target;
 use super::learn::{Learned, part_at};
 use super::names::Names;
 use super::places::{Binary, Code};
+use super::position::{Candidates, Start, Starts};
 use super::resolve::{About, Context, Fact, Row, resolve};
 use super::types::{TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
-use crate::gomap::{Layout, Part, Structure, layout_for};
+use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
 use crate::program::Program;
 use crate::recording::{ImageId, Memory, Recording};
 use rayon::prelude::*;
@@ -45,7 +46,8 @@ pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> At
         }
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
-    let (mut rows, facts) = resolve_all(recording, &places, &chains, &types);
+    let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &types);
+    position(recording, &places, &types, &mut rows, &mut facts);
     let learned = Learned::from_facts(&facts, &types);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
@@ -170,8 +172,6 @@ pub(super) struct ChainSites {
 pub(super) struct ChainSite {
     pub image: ImageId,
     pub ret: u64,
-    /// Run-time address minus link-time address.
-    pub bias: u64,
     pub typed: TypedSite,
 }
 
@@ -217,13 +217,10 @@ fn chain_sites(
         let id = binary.id;
         sites[chain as usize] = found.and_then(|site| {
             types.add_site(id, &site);
-            let first = *ips.get(1)?;
-            let bias = first.wrapping_sub(program.vaddr_of_offset(first.wrapping_sub(load))?);
             let typed = types.call_site(id, site.ret)?.clone();
             Some(ChainSite {
                 image,
                 ret: site.ret,
-                bias,
                 typed,
             })
         });
@@ -306,6 +303,59 @@ fn one(
             .and_then(|s| s.typed.map_type),
     };
     resolve(&context, i, facts)
+}
+
+/// Finds the bucket or group of the accesses whose part is known, from the starts around them.
+fn position(
+    recording: &Recording,
+    places: &Places,
+    types: &Types,
+    rows: &mut [Row],
+    facts: &mut Vec<Fact>,
+) {
+    let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    let in_bucket = |row: &Row| about_bucket(row.part);
+    let starts = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| in_bucket(row) && row.base != 0)
+        .map(|(i, row)| Start {
+            base: row.base,
+            time: time_of(i),
+        })
+        .collect();
+    let starts = Starts::new(starts);
+    let found: Vec<Option<(u64, Spot)>> = rows
+        .par_iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let part = row.part.ok().filter(|_| in_bucket(row) && row.base == 0)?;
+            let code = places
+                .place
+                .get(i)
+                .and_then(|&p| places.codes[p as usize].as_ref().ok())?;
+            let candidates = match row.map_type {
+                Some(map_type) => Candidates::Known(map_type),
+                None => Candidates::Any(types.of_variant(code.areas.key_size)),
+            };
+            starts.locate(row.address, time_of(i), part, candidates, types)
+        })
+        .collect();
+    for (i, (row, found)) in rows.iter_mut().zip(found).enumerate() {
+        let Some((base, spot)) = found else { continue };
+        row.base = base;
+        row.slot = spot.slot.map_or(-1, |s| s as i8);
+        row.evidence = row.evidence.max(Evidence::Position);
+        if row.header != 0 {
+            facts.push(Fact {
+                about: About::Bucket,
+                address: base,
+                header: row.header,
+                map_type: row.map_type,
+                time: time_of(i),
+            });
+        }
+    }
 }
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that

@@ -275,3 +275,169 @@ impl MapType {
             .spot_at(off, self.key_slot_size(), self.elem_slot_size())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn go(minor: u32, experiment: &str) -> Go {
+        let experiments = if experiment.is_empty() {
+            vec![]
+        } else {
+            vec![experiment.to_owned()]
+        };
+        Go {
+            version: format!("go1.{minor}"),
+            minor,
+            experiments,
+            ..Go::default()
+        }
+    }
+
+    #[test]
+    fn exactly_one_layout_applies_to_every_go() {
+        let expected = [
+            (18, "", "classic"),
+            (23, "", "classic"),
+            (24, "", "swiss (1.24)"),
+            (24, "noswissmap", "classic (noswissmap)"),
+            (25, "", "swiss (1.25, 1.26)"),
+            (25, "noswissmap", "classic (noswissmap)"),
+            (26, "", "swiss (1.25, 1.26)"),
+            (27, "", "swiss (1.27)"),
+            (27, "mapsplitgroup", "swiss (1.27)"),
+        ];
+        for (minor, experiment, name) in expected {
+            let go = go(minor, experiment);
+            let applying: Vec<&str> = LAYOUTS
+                .iter()
+                .filter(|l| (l.applies)(&go))
+                .map(|l| l.name)
+                .collect();
+            assert_eq!(applying, [name], "go1.{minor} {experiment}");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_structure_do_not_overlap() {
+        for layout in LAYOUTS {
+            for fields in [
+                layout.header,
+                layout.map_type,
+                layout.extra,
+                layout.table,
+                layout.iter,
+            ] {
+                for pair in fields.windows(2) {
+                    assert!(
+                        pair[0].off + pair[0].size <= pair[1].off,
+                        "{}: {} overlaps {}",
+                        layout.name,
+                        pair[0].name,
+                        pair[1].name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn headers_have_the_sizes_of_the_runtime() {
+        let sizes: Vec<u64> = LAYOUTS.iter().map(|l| l.header_size()).collect();
+        assert_eq!(sizes, [48, 56, 48, 48, 48]);
+    }
+
+    fn map_type(key_size: u64, elem_size: u64, shape: Shape) -> MapType {
+        MapType {
+            addr: 0,
+            name: String::new(),
+            key: String::new(),
+            elem: String::new(),
+            key_size,
+            elem_size,
+            indirect_key: false,
+            indirect_elem: false,
+            shape,
+        }
+    }
+
+    /// map[uint64]uint64 of go1.22: 8 tophash, 8 * 8 keys from 8, 8 * 8 elems from 72, overflow at
+    /// 136, 144 in all (`recordings/rec1`: bucket 4 is buckets + 4*144, its elems[1] at +80).
+    #[test]
+    fn a_classic_bucket_is_tophash_keys_elems_overflow() {
+        let shape = Shape::Classic {
+            key_stride: 8,
+            elem_stride: 8,
+            bucket_size: 144,
+            hmap_size: 48,
+        };
+        let t = map_type(8, 8, shape);
+        let at = |off| t.spot_at(off).map(|s| (s.part, s.slot, s.field_off));
+        assert_eq!(at(0), Some((Part::BmapTophash, Some(0), 0)));
+        assert_eq!(at(7), Some((Part::BmapTophash, Some(7), 0)));
+        assert_eq!(at(8), Some((Part::BmapKey, Some(0), 0)));
+        assert_eq!(at(71), Some((Part::BmapKey, Some(7), 7)));
+        assert_eq!(at(80), Some((Part::BmapElem, Some(1), 0)));
+        assert_eq!(at(136), Some((Part::BmapOverflow, None, 0)));
+        assert_eq!(at(143), Some((Part::BmapOverflow, None, 7)));
+        assert_eq!(at(144), None);
+    }
+
+    /// map[string]bool of go1.27: a slot is 16 + 1 bytes, padded to 24; a group 8 + 8*24 = 200.
+    #[test]
+    fn padding_of_a_slot_is_no_part() {
+        let shape = Shape::Swiss {
+            group_size: 200,
+            keys_off: 8,
+            key_stride: 24,
+            elems_off: 24,
+            elem_stride: 24,
+        };
+        let t = map_type(16, 1, shape);
+        let at = |off| t.spot_at(off).map(|s| (s.part, s.slot, s.field_off));
+        assert_eq!(at(3), Some((Part::GroupCtrl, Some(3), 0)));
+        assert_eq!(at(8), Some((Part::GroupKey, Some(0), 0)));
+        assert_eq!(at(24), Some((Part::GroupElem, Some(0), 0)));
+        assert_eq!(at(25), None);
+        assert_eq!(at(32), Some((Part::GroupKey, Some(1), 0)));
+        assert_eq!(at(199), None);
+        assert_eq!(at(200), None);
+    }
+
+    /// The same map with `mapsplitgroup`: 8 keys of 16 bytes from 8, 8 elems of 1 byte from 136.
+    #[test]
+    fn a_split_group_has_its_keys_before_its_elems() {
+        let shape = Shape::Swiss {
+            group_size: 144,
+            keys_off: 8,
+            key_stride: 16,
+            elems_off: 136,
+            elem_stride: 1,
+        };
+        let t = map_type(16, 1, shape);
+        let at = |off| t.spot_at(off).map(|s| (s.part, s.slot, s.field_off));
+        assert_eq!(at(8 + 7 * 16 + 8), Some((Part::GroupKey, Some(7), 8)));
+        assert_eq!(at(136), Some((Part::GroupElem, Some(0), 0)));
+        assert_eq!(at(143), Some((Part::GroupElem, Some(7), 0)));
+    }
+
+    #[test]
+    fn every_part_has_its_own_name_and_a_structure_of_that_name() {
+        let mut names: Vec<&str> = Part::ALL.iter().map(|p| p.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Part::ALL.len());
+        for &part in Part::ALL {
+            let structure = match part.name().split('.').next() {
+                Some("hmap" | "Map") => Structure::Header,
+                Some("extra") => Structure::Extra,
+                Some("bmap") => Structure::Bucket,
+                Some("directory") => Structure::Directory,
+                Some("table") => Structure::Table,
+                Some("group") => Structure::Group,
+                _ => Structure::Other,
+            };
+            assert_eq!(part.structure(), structure, "{}", part.name());
+        }
+    }
+}
