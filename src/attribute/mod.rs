@@ -3,6 +3,7 @@
 
 mod callers;
 pub mod flow;
+mod leaf;
 mod learn;
 mod names;
 mod operand;

@@ -2,6 +2,7 @@
 //! memory operands touch.
 
 use super::flow::{self, Areas, FunctionFlow, Live, Operand, Target, classify};
+use super::leaf;
 use super::phase::phase_of;
 use super::types::Types;
 use super::{Place, Reason};
@@ -20,6 +21,8 @@ pub struct Code {
     pub instruction: Instruction,
     /// The function is part of the map implementation.
     pub map_code: bool,
+    /// The function copies memory for its caller, who knows what it is.
+    pub leaf: bool,
     /// What the function's variant says of its keys.
     pub areas: Areas,
     /// Run-time address minus link-time address.
@@ -87,7 +90,8 @@ impl Binary {
         let Some(function) = self.program.function_at(probe) else {
             return (place, Err(Reason::NoSymbol));
         };
-        place.function = Some(function.name.clone());
+        let name = function.name.clone();
+        place.function = Some(name.clone());
         place.frames = self.program.frames_at(probe);
         if self.program.go.is_none() {
             return (place, Err(Reason::NotGo));
@@ -130,6 +134,7 @@ impl Binary {
             operands,
             live: site.live.clone(),
             instruction: site.instruction,
+            leaf: leaf::is_leaf(&name),
             map_code,
             areas,
             bias: ip.wrapping_sub(vaddr),

@@ -86,6 +86,8 @@ pub struct Context<'a> {
     pub types: &'a Types,
     /// The static type at the call site that the call chain leads to.
     pub caller_type: Option<TypeId>,
+    /// In a copying leaf: what its caller's pointer is.
+    pub leaf: Option<Target>,
 }
 
 /// Resolves sample `i`.
@@ -101,6 +103,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     let Some((target, operand)) = choose(code, context.stored) else {
         return Row::unplaced(Reason::NoOperand, recorded);
     };
+    let target = context.leaf.unwrap_or(target);
     let (address, exact) = match event.memory {
         Memory::Breakpoint => touched(samples, i, event, code, operand.size, recorded),
         _ => (recorded, true),

@@ -2,6 +2,7 @@
 
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
+use super::leaf;
 use super::learn::{Learned, part_at};
 use super::names::Names;
 use super::places::{Binary, Code};
@@ -37,16 +38,12 @@ pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> At
     let places = Places::of(recording, &mut binaries);
     for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
         for (target, _) in &code.operands {
-            if let Target::Elem { call, .. } | Target::Key { call, .. } = target
-                && let Some(binary) = binaries.iter_mut().flatten().find(|b| b.id == code.binary)
-                && let Some(site) = call_site(binary, *call)
-            {
-                types.add_site(code.binary, &site);
-            }
+            add_site_of(target, code.binary, &mut binaries, &mut types);
         }
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
-    let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &types);
+    let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
+    let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &leaves, &types);
     position(recording, &places, &types, &mut rows, &mut facts);
     let learned = Learned::from_facts(&facts, &types);
     let layouts: Vec<Option<&'static Layout>> = programs
@@ -228,10 +225,62 @@ fn chain_sites(
     ChainSites { sites }
 }
 
+/// Makes the call site that a target refers to known to `types`.
+fn add_site_of(target: &Target, binary: u32, binaries: &mut [Option<Binary>], types: &mut Types) {
+    let (Target::Elem { call, .. } | Target::Key { call, .. }) = *target else {
+        return;
+    };
+    let binary = binaries.iter_mut().flatten().find(|b| b.id == binary);
+    if let Some(binary) = binary
+        && let Some(site) = call_site(binary, call)
+    {
+        types.add_site(binary.id, &site);
+    }
+}
+
+/// By place, call chain and whether it is a store: what a copying leaf's caller passed to it.
+type LeafTargets = FxHashMap<(u32, u32, bool), Option<Target>>;
+
+fn leaf_targets(
+    recording: &Recording,
+    places: &Places,
+    binaries: &mut [Option<Binary>],
+    types: &mut Types,
+) -> LeafTargets {
+    let samples = &recording.samples;
+    let mut targets = LeafTargets::default();
+    for (i, (&place, &chain)) in places.place.iter().zip(&samples.chain).enumerate() {
+        let Some(Ok(code)) = places.codes.get(place as usize) else {
+            continue;
+        };
+        if !code.leaf {
+            continue;
+        }
+        let stored = recording.access(i).is_store();
+        if targets.contains_key(&(place, chain, stored)) {
+            continue;
+        }
+        let frames = samples.chains.get(chain);
+        let ret = frames.get(2).map(|ip| ip.wrapping_sub(code.bias));
+        let vaddr = code.instruction.ip();
+        let found = binaries
+            .iter_mut()
+            .flatten()
+            .find(|b| b.id == code.binary)
+            .and_then(|b| leaf::target(b, vaddr, ret?, stored));
+        if let Some(target) = &found {
+            add_site_of(target, code.binary, binaries, types);
+        }
+        targets.insert((place, chain, stored), found);
+    }
+    targets
+}
+
 fn resolve_all(
     recording: &Recording,
     places: &Places,
     chains: &ChainSites,
+    leaves: &LeafTargets,
     types: &Types,
 ) -> (Vec<Row>, Vec<Fact>) {
     let samples = &recording.samples;
@@ -241,7 +290,7 @@ fn resolve_all(
             let mut facts = Vec::new();
             let end = samples.len().min((chunk + 1) * CHUNK);
             let rows = (chunk * CHUNK..end)
-                .map(|i| one(recording, places, chains, types, i, &mut facts))
+                .map(|i| one(recording, places, chains, leaves, types, i, &mut facts))
                 .collect();
             (rows, facts)
         })
@@ -259,6 +308,7 @@ fn one(
     recording: &Recording,
     places: &Places,
     chains: &ChainSites,
+    leaves: &LeafTargets,
     types: &Types,
     i: usize,
     facts: &mut Vec<Fact>,
@@ -298,11 +348,25 @@ fn one(
         registers_sound: recording.registers_sound(event),
         code,
         types,
+        leaf: leaf_of(places, samples.chain.get(i), leaves, i, access.is_store()),
         caller_type: site
             .filter(|_| code.map_code)
             .and_then(|s| s.typed.map_type),
     };
     resolve(&context, i, facts)
+}
+
+fn leaf_of(
+    places: &Places,
+    chain: Option<&u32>,
+    leaves: &LeafTargets,
+    i: usize,
+    stored: bool,
+) -> Option<Target> {
+    if leaves.is_empty() {
+        return None;
+    }
+    *leaves.get(&(*places.place.get(i)?, *chain?, stored))?
 }
 
 /// Finds the bucket or group of the accesses whose part is known, from the starts around them.

@@ -37,6 +37,8 @@ pub struct Site {
 pub struct Call {
     /// Name of the called function, for direct calls.
     pub callee: Option<String>,
+    /// Address of the called instruction, for direct calls.
+    pub target: Option<u64>,
     /// By hardware number.
     pub regs: [Value; 16],
 }
@@ -431,6 +433,8 @@ impl Flow<'_> {
             });
             for (ins, regs) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
+                let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+                let target = near.then(|| ins.near_branch_target());
                 let header = regs[ARGS[1]];
                 let tracked = matches!(header.what, What::Loaded | What::Global(_));
                 let takes_map = callee
@@ -440,7 +444,14 @@ impl Flow<'_> {
                 if tracked && takes_map && !flow.headers.contains(&header) {
                     flow.headers.push(header);
                 }
-                flow.calls.insert(ins.next_ip(), Call { callee, regs });
+                flow.calls.insert(
+                    ins.next_ip(),
+                    Call {
+                        callee,
+                        target,
+                        regs,
+                    },
+                );
             }
         }
         flow
