@@ -67,7 +67,8 @@ pub fn target(binary: &mut Binary, vaddr: u64, ret: u64, stored: bool) -> Option
 
 /// How far straight-line code from `entry` to `vaddr` has advanced a pointer register.
 fn advanced(binary: &Binary, entry: u64, vaddr: u64, register: Register) -> Option<i64> {
-    let bytes = binary.program.bytes(entry, vaddr.checked_sub(entry)?)?;
+    let len = usize::try_from(vaddr.checked_sub(entry)?).ok()?;
+    let bytes = binary.program.bytes(entry, len)?;
     let mut decoder = Decoder::with_ip(64, bytes, entry, DecoderOptions::NONE);
     let mut sum = 0i64;
     while decoder.can_decode() {

@@ -11,6 +11,8 @@ use rustc_hash::FxHashMap;
 struct Seen {
     time: u64,
     header: u64,
+    table: u64,
+    value: u64,
     map_type: Option<TypeId>,
 }
 
@@ -25,6 +27,8 @@ pub struct Region {
     pub about: About,
     pub header: u64,
     pub map_type: Option<TypeId>,
+    /// The Swiss table that an array belongs to.
+    table: u64,
     pub first: u64,
     pub last: u64,
 }
@@ -61,23 +65,21 @@ fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
 impl Learned {
     /// Builds the regions from all facts.
     pub fn from_facts(facts: &[Fact], types: &Types) -> Learned {
-        let mut seen: FxHashMap<(About, u64), Vec<Seen>> = FxHashMap::default();
+        let mut learned = Learned::default();
         for fact in facts.iter().filter(|f| f.header != 0) {
-            seen.entry((fact.about, fact.address))
-                .or_default()
-                .push(Seen {
-                    time: fact.time,
-                    header: fact.header,
-                    map_type: fact.map_type,
-                });
+            learned.see(fact, fact.header);
         }
-        for list in seen.values_mut() {
-            list.sort_unstable_by_key(|s| (s.time, s.header));
+        learned.sort();
+        // Table code does not get the map: other samples tell whose the table is.
+        let of_tables: Vec<(&Fact, u64)> = facts
+            .iter()
+            .filter(|f| f.header == 0 && f.table != 0)
+            .filter_map(|f| Some((f, learned.header_of(About::Table, f.table, f.time)?)))
+            .collect();
+        for (fact, header) in of_tables {
+            learned.see(fact, header);
         }
-        let mut learned = Learned {
-            seen,
-            ..Learned::default()
-        };
+        learned.sort();
         learned.regions = learned.build_regions(types);
         let mut end = 0;
         learned.max_end = learned
@@ -89,6 +91,25 @@ impl Learned {
             })
             .collect();
         learned
+    }
+
+    fn see(&mut self, fact: &Fact, header: u64) {
+        self.seen
+            .entry((fact.about, fact.address))
+            .or_default()
+            .push(Seen {
+                time: fact.time,
+                header,
+                table: fact.table,
+                value: fact.value,
+                map_type: fact.map_type,
+            });
+    }
+
+    fn sort(&mut self) {
+        for list in self.seen.values_mut() {
+            list.sort_unstable_by_key(|s| (s.time, s.header));
+        }
     }
 
     /// The header that owned this object at `time`: what the samples before and after it agree on.
@@ -186,7 +207,10 @@ impl Learned {
                 let (Some(first), Some(last)) = (run.first(), run.last()) else {
                     continue;
                 };
-                let map_type = run.iter().find_map(|s| s.map_type);
+                let map_type = run
+                    .iter()
+                    .find_map(|s| s.map_type)
+                    .or_else(|| self.type_of(first.header, first.time));
                 let shape = map_type.and_then(|t| types.get(t));
                 let size = match about {
                     About::Header => HEADER_SIZE,
@@ -194,7 +218,7 @@ impl Learned {
                     About::Extra => EXTRA_SIZE,
                     About::Array | About::Bucket => shape.map_or(0, |t| t.shape.stride()),
                     About::Indirect => shape.map_or(0, |t| t.elem_size),
-                    About::Directory => 0,
+                    About::Directory | About::Len => 0,
                 };
                 if size == 0 {
                     continue;
@@ -206,13 +230,14 @@ impl Learned {
                     about,
                     header: first.header,
                     map_type,
+                    table: run.iter().map(|s| s.table).find(|t| *t != 0).unwrap_or(0),
                     first: first.time,
                     last: last.time,
                 });
             }
         }
         regions.sort_unstable_by_key(|r| (r.start, r.first, r.about));
-        widen_arrays(&mut regions);
+        self.widen_arrays(&mut regions);
         regions
     }
 }
@@ -222,39 +247,60 @@ const HEADER_SIZE: u64 = 48;
 const TABLE_SIZE: u64 = 32;
 const EXTRA_SIZE: u64 = 24;
 
-/// Buckets that may lie unseen between two that were seen before the second is taken for a separate
-/// allocation (an overflow bucket).
-const MAX_UNSEEN: u64 = 64;
+/// Buckets that may lie unseen between two that were seen, where the length is not known.
+const MAX_UNSEEN: u64 = 16;
 
-/// Extends each array over the buckets of its map that follow it at whole strides, and to the power
-/// of two that its length is.
-fn widen_arrays(regions: &mut Vec<Region>) {
-    let buckets: Vec<Region> = regions
-        .iter()
-        .filter(|r| r.about == About::Bucket)
-        .copied()
-        .collect();
-    for array in regions.iter_mut().filter(|r| r.about == About::Array) {
-        let from = buckets.partition_point(|b| b.start < array.start);
-        let mut len = 1;
-        for bucket in &buckets[from..] {
-            let distance = bucket.start - array.start;
-            if distance / array.stride > len + MAX_UNSEEN.max(len) {
-                break;
+impl Learned {
+    /// Extends each array over its buckets: to the length that the header or table was seen to have
+    /// while the array was in use, else as far as its buckets were seen.
+    fn widen_arrays(&self, regions: &mut [Region]) {
+        let buckets: Vec<Region> = regions
+            .iter()
+            .filter(|r| r.about == About::Bucket)
+            .copied()
+            .collect();
+        for array in regions.iter_mut().filter(|r| r.about == About::Array) {
+            let known = self.len_of(array);
+            let from = buckets.partition_point(|b| b.start < array.start);
+            let mut len = known.unwrap_or(1);
+            for bucket in &buckets[from..] {
+                let distance = bucket.start - array.start;
+                let index = distance / array.stride;
+                if index >= known.unwrap_or(len + MAX_UNSEEN) {
+                    break;
+                }
+                if bucket.header == array.header && distance % array.stride == 0 {
+                    len = len.max(index + 1);
+                    array.first = array.first.min(bucket.first);
+                    array.last = array.last.max(bucket.last);
+                }
             }
-            let ours = bucket.header == array.header
-                && distance % array.stride == 0
-                && bucket.first <= array.last
-                && array.first <= bucket.last;
-            if ours {
-                len = len.max(distance / array.stride + 1);
-                array.first = array.first.min(bucket.first);
-                array.last = array.last.max(bucket.last);
-            }
+            array.end = array.start.saturating_add(len.saturating_mul(array.stride));
         }
-        array.end = array
-            .start
-            .saturating_add(len.next_power_of_two().saturating_mul(array.stride));
+    }
+
+    /// The length that most samples saw while this was the current array.
+    fn len_of(&self, array: &Region) -> Option<u64> {
+        let (owner, classic) = match array.table {
+            0 => (array.header, true),
+            table => (table, false),
+        };
+        let seen = self.seen.get(&(About::Len, owner))?;
+        let inside = seen
+            .iter()
+            .filter(|s| (array.first..=array.last).contains(&s.time));
+        let mut counts: FxHashMap<u64, u32> = FxHashMap::default();
+        for s in inside {
+            *counts.entry(s.value).or_default() += 1;
+        }
+        let (len, _) = counts.into_iter().max_by_key(|&(len, n)| (n, len))?;
+        // Arrays of 16 buckets and more have a sixteenth of overflow buckets behind them
+        // (makeBucketArray).
+        Some(if classic && len >= 16 {
+            len + len / 16
+        } else {
+            len
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::types::Types;
 use super::{Place, Reason};
 use crate::gomap::{Layout, layout_for};
 use crate::program::{Arch, Program};
-use iced_x86::{Formatter, Instruction, IntelFormatter};
+use iced_x86::{Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -23,6 +23,9 @@ pub struct Code {
     pub map_code: bool,
     /// The function copies memory for its caller, who knows what it is.
     pub leaf: bool,
+    /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
+    /// moved.
+    pub moved: Option<(u32, u32)>,
     /// What the function's variant says of its keys.
     pub areas: Areas,
     /// Run-time address minus link-time address.
@@ -135,6 +138,7 @@ impl Binary {
             live: site.live.clone(),
             instruction: site.instruction,
             leaf: leaf::is_leaf(&name),
+            moved: moved(&site.instruction),
             map_code,
             areas,
             bias: ip.wrapping_sub(vaddr),
@@ -142,4 +146,27 @@ impl Binary {
         };
         (place, Ok(code))
     }
+}
+
+fn moved(instruction: &Instruction) -> Option<(u32, u32)> {
+    let register = match (
+        instruction.mnemonic(),
+        instruction.op0_kind(),
+        instruction.op1_kind(),
+    ) {
+        (Mnemonic::Mov | Mnemonic::Movzx, OpKind::Register, OpKind::Memory) => {
+            instruction.op0_register()
+        }
+        (Mnemonic::Mov, OpKind::Memory, OpKind::Register) => instruction.op1_register(),
+        _ => return None,
+    };
+    let high_byte = matches!(
+        register,
+        Register::AH | Register::BH | Register::CH | Register::DH
+    );
+    let number = flow::number_of(register).filter(|_| !high_byte)?;
+    Some((
+        flow::PERF_REGS[number],
+        instruction.memory_size().size() as u32,
+    ))
 }

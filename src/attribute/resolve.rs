@@ -20,6 +20,8 @@ pub struct Row {
     pub base: u64,
     pub slot: i8,
     pub header: u64,
+    /// The Swiss table that the access belongs to.
+    pub table: u64,
     pub map_type: Option<TypeId>,
     pub evidence: Evidence,
     /// Return address of the map call that handed out the pointer, in callers.
@@ -34,6 +36,7 @@ impl Row {
             base: 0,
             slot: -1,
             header: 0,
+            table: 0,
             map_type: None,
             evidence: Evidence::None,
             call: 0,
@@ -49,6 +52,10 @@ pub struct Fact {
     pub address: u64,
     /// Address of the header that owns it; 0 when not known.
     pub header: u64,
+    /// Address of the Swiss table that owns it; 0 when not known.
+    pub table: u64,
+    /// [`About::Len`]: buckets or groups; else 0.
+    pub value: u64,
     pub map_type: Option<TypeId>,
     pub time: u64,
 }
@@ -61,6 +68,8 @@ pub enum About {
     Directory,
     /// The start of a bucket array, or of a table's groups.
     Array,
+    /// How many buckets the header (classic) or groups the table (Swiss) has.
+    Len,
     /// One bucket or one group.
     Bucket,
     /// An elem (or key) that lies outside of its slot.
@@ -134,8 +143,24 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         row.slot = -1;
     }
     let time = samples.time.get(i).copied().unwrap_or(0);
-    record(&row, &named, time, facts);
+    let value = if context.registers_sound {
+        moved(samples, i, event, code)
+    } else {
+        None
+    };
+    record(&row, &named, value, time, facts);
     row
+}
+
+/// The value that a plain load or store moved.
+fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64> {
+    let (reg, size) = code.moved?;
+    let value = samples.reg(i, event.sample_regs_intr, reg)?;
+    Some(if size >= 8 {
+        value
+    } else {
+        value & ((1 << (8 * size)) - 1)
+    })
 }
 
 /// The operand that the event sampled: the one that is written for a store, read for a load.
@@ -216,8 +241,10 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             row.part = Ok(part);
             row.base = base;
             row.evidence = row.evidence.max(Evidence::Address);
-            if part.structure() == Structure::Header {
-                row.header = base;
+            match part.structure() {
+                Structure::Header => row.header = base,
+                Structure::Table => row.table = base,
+                _ => {}
             }
         }
         Target::BucketOrGroup | Target::DirPtr => {
@@ -359,40 +386,56 @@ fn handed_out(
 }
 
 /// Notes what this sample establishes of the objects that it names.
-fn record(row: &Row, named: &[Named], time: u64, facts: &mut Vec<Fact>) {
-    let mut note = |about, address| {
+fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut Vec<Fact>) {
+    let Row {
+        header,
+        table,
+        map_type,
+        ..
+    } = *row;
+    let mut note = |about, address, value| {
         if address != 0 {
             facts.push(Fact {
                 about,
                 address,
-                header: row.header,
-                map_type: row.map_type,
+                header,
+                table,
+                value,
+                map_type,
                 time,
             });
         }
     };
     for n in named {
         match n.structure {
-            Structure::Header => note(About::Header, n.start),
-            Structure::Extra => note(About::Extra, n.start),
-            Structure::Table => note(About::Table, n.start),
-            Structure::Directory => note(About::Directory, n.start),
-            Structure::Buckets | Structure::Groups => note(About::Array, n.start),
-            Structure::OldBuckets => note(About::Array, n.start),
-            Structure::Bucket | Structure::Group => note(About::Bucket, n.start),
+            Structure::Header => note(About::Header, n.start, 0),
+            Structure::Extra => note(About::Extra, n.start, 0),
+            Structure::Table if n.start == table => note(About::Table, n.start, 0),
+            Structure::Directory => note(About::Directory, n.start, 0),
+            Structure::Buckets | Structure::OldBuckets => note(About::Array, n.start, 0),
+            Structure::Bucket | Structure::Group => note(About::Bucket, n.start, 0),
             _ => {}
         }
     }
-    if let Ok(part) = row.part
-        && row.base != 0
-    {
-        match part.structure() {
-            Structure::Header => note(About::Header, row.base),
-            Structure::Extra => note(About::Extra, row.base),
-            Structure::Table => note(About::Table, row.base),
-            Structure::Bucket | Structure::Group => note(About::Bucket, row.base),
-            Structure::Other => note(About::Indirect, row.base),
-            _ => {}
+    let Ok(part) = row.part else { return };
+    if row.base == 0 {
+        return;
+    }
+    match part.structure() {
+        Structure::Header => note(About::Header, row.base, 0),
+        Structure::Extra => note(About::Extra, row.base, 0),
+        Structure::Table => note(About::Table, row.base, 0),
+        Structure::Bucket | Structure::Group => note(About::Bucket, row.base, 0),
+        Structure::Other => note(About::Indirect, row.base, 0),
+        _ => {}
+    }
+    let Some(value) = value else { return };
+    match part {
+        Part::HmapBuckets | Part::HmapOldbuckets | Part::TableGroupsData => {
+            note(About::Array, value, 0);
         }
+        Part::HmapB if value < 48 => note(About::Len, row.base, 1 << value),
+        Part::TableGroupsLengthMask if value < 1 << 32 => note(About::Len, row.base, value + 1),
+        _ => {}
     }
 }

@@ -410,11 +410,13 @@ fn position(
         row.base = base;
         row.slot = spot.slot.map_or(-1, |s| s as i8);
         row.evidence = row.evidence.max(Evidence::Position);
-        if row.header != 0 {
+        if row.header != 0 || row.table != 0 {
             facts.push(Fact {
                 about: About::Bucket,
                 address: base,
                 header: row.header,
+                table: row.table,
+                value: 0,
                 map_type: row.map_type,
                 time: time_of(i),
             });
@@ -433,6 +435,12 @@ fn complete(
 ) -> Option<Evidence> {
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;
+    }
+    if row.header == 0
+        && row.table != 0
+        && let Some(header) = learned.header_of(About::Table, row.table, time)
+    {
+        row.header = header;
     }
     if row.header == 0
         && row.base != 0

@@ -116,7 +116,7 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
     if len == 0 || len > MAX_BYTES {
         return FunctionFlow::default();
     }
-    let Some(bytes) = program.bytes(function.start, len) else {
+    let Some(bytes) = program.bytes(function.start, len as usize) else {
         return FunctionFlow::default();
     };
     let code = decode(bytes, function.start);
