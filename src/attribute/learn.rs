@@ -201,24 +201,22 @@ impl Learned {
     }
 
     fn build_regions(&self, types: &Types) -> Vec<Region> {
-        let mut regions = Vec::new();
+        let mut regions = self.arrays(types);
         for (&(about, start), seen) in &self.seen {
             for run in seen.chunk_by(|a, b| a.header == b.header) {
                 let (Some(first), Some(last)) = (run.first(), run.last()) else {
                     continue;
                 };
-                let map_type = run
-                    .iter()
-                    .find_map(|s| s.map_type)
-                    .or_else(|| self.type_of(first.header, first.time));
+                let map_type = self.type_in(run);
                 let shape = map_type.and_then(|t| types.get(t));
                 let size = match about {
                     About::Header => HEADER_SIZE,
                     About::Table => TABLE_SIZE,
                     About::Extra => EXTRA_SIZE,
-                    About::Array | About::Bucket => shape.map_or(0, |t| t.shape.stride()),
+                    About::Bucket => shape.map_or(0, |t| t.shape.stride()),
                     About::Indirect => shape.map_or(0, |t| t.elem_size),
-                    About::Directory | About::Len => 0,
+                    About::Array | About::OldArray | About::Directory | About::Len => 0,
+                    About::Global => 0,
                 };
                 if size == 0 {
                     continue;
@@ -230,53 +228,89 @@ impl Learned {
                     about,
                     header: first.header,
                     map_type,
-                    table: run.iter().map(|s| s.table).find(|t| *t != 0).unwrap_or(0),
+                    table: 0,
                     first: first.time,
                     last: last.time,
                 });
             }
         }
         regions.sort_unstable_by_key(|r| (r.start, r.first, r.about));
-        self.widen_arrays(&mut regions);
         regions
     }
-}
 
-/// `hmap` without `noswissmap`'s last word, and `Map`: what both are at least.
-const HEADER_SIZE: u64 = 48;
-const TABLE_SIZE: u64 = 32;
-const EXTRA_SIZE: u64 = 24;
+    fn type_in(&self, run: &[Seen]) -> Option<TypeId> {
+        let first = run.first()?;
+        run.iter()
+            .find_map(|s| s.map_type)
+            .or_else(|| self.type_of(first.header, first.time))
+    }
 
-/// Buckets that may lie unseen between two that were seen, where the length is not known.
-const MAX_UNSEEN: u64 = 16;
-
-impl Learned {
-    /// Extends each array over its buckets: to the length that the header or table was seen to have
-    /// while the array was in use, else as far as its buckets were seen.
-    fn widen_arrays(&self, regions: &mut [Region]) {
-        let buckets: Vec<Region> = regions
-            .iter()
-            .filter(|r| r.about == About::Bucket)
-            .copied()
-            .collect();
-        for array in regions.iter_mut().filter(|r| r.about == About::Array) {
-            let known = self.len_of(array);
-            let from = buckets.partition_point(|b| b.start < array.start);
-            let mut len = known.unwrap_or(1);
-            for bucket in &buckets[from..] {
-                let distance = bucket.start - array.start;
-                let index = distance / array.stride;
-                if index >= known.unwrap_or(len + MAX_UNSEEN) {
-                    break;
-                }
-                if bucket.header == array.header && distance % array.stride == 0 {
-                    len = len.max(index + 1);
-                    array.first = array.first.min(bucket.first);
-                    array.last = array.last.max(bucket.last);
+    /// The arrays that each header or table used one after the other. An array was surely in use
+    /// from the first to the last sample that saw it between those that saw its neighbours.
+    fn arrays(&self, types: &Types) -> Vec<Region> {
+        let mut uses: FxHashMap<(About, u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
+        for (&(about, start), seen) in &self.seen {
+            if matches!(about, About::Array | About::OldArray) {
+                for s in seen {
+                    uses.entry((about, s.header, s.table))
+                        .or_default()
+                        .push((start, *s));
                 }
             }
-            array.end = array.start.saturating_add(len.saturating_mul(array.stride));
         }
+        let mut buckets: Vec<(u64, Seen)> = Vec::new();
+        for (&(about, start), seen) in &self.seen {
+            if about == About::Bucket {
+                buckets.extend(seen.iter().map(|s| (start, *s)));
+            }
+        }
+        buckets.sort_unstable_by_key(|(start, s)| (*start, s.time));
+        let mut regions = Vec::new();
+        // What the length of an array was while it was current holds for it when it is old.
+        let mut lens: FxHashMap<(u64, u64, u64), u64> = FxHashMap::default();
+        let mut uses: Vec<_> = uses.into_iter().collect();
+        uses.sort_unstable_by_key(|(key, _)| *key);
+        for ((about, header, table), mut timeline) in uses {
+            timeline.sort_unstable_by_key(|(start, s)| (s.time, *start));
+            let runs: Vec<&[(u64, Seen)]> = timeline.chunk_by(|a, b| a.0 == b.0).collect();
+            for (i, run) in runs.iter().enumerate() {
+                let (Some((start, first)), Some((_, last))) = (run.first(), run.last()) else {
+                    continue;
+                };
+                let seen: Vec<Seen> = run.iter().map(|(_, s)| *s).collect();
+                let Some(map_type) = self.type_in(&seen) else {
+                    continue;
+                };
+                let Some(stride) = types.get(map_type).map(|t| t.shape.stride()) else {
+                    continue;
+                };
+                let before = i.checked_sub(1).and_then(|i| runs[i].last());
+                let after = runs.get(i + 1).and_then(|r| r.first());
+                let possible =
+                    before.map_or(0, |(_, s)| s.time)..=after.map_or(u64::MAX, |(_, s)| s.time);
+                let mut array = Region {
+                    start: *start,
+                    end: start.saturating_add(stride),
+                    stride,
+                    about: About::Array,
+                    header,
+                    map_type: Some(map_type),
+                    table,
+                    first: first.time,
+                    last: last.time,
+                };
+                let len = match about {
+                    About::Array => self.len_of(&array),
+                    _ => lens.get(&(header, table, *start)).copied(),
+                };
+                if let Some(len) = len {
+                    lens.insert((header, table, *start), len);
+                }
+                widen(&mut array, len, &buckets, possible);
+                regions.push(array);
+            }
+        }
+        regions
     }
 
     /// The length that most samples saw while this was the current array.
@@ -302,6 +336,43 @@ impl Learned {
             len
         })
     }
+}
+
+/// `hmap` without `noswissmap`'s last word, and `Map`: what both are at least.
+const HEADER_SIZE: u64 = 48;
+const TABLE_SIZE: u64 = 32;
+const EXTRA_SIZE: u64 = 24;
+
+/// Buckets that may lie unseen between two that were seen, where the length is not known.
+const MAX_UNSEEN: u64 = 16;
+
+/// Extends an array over its buckets: to the length that its owner was seen to have while it was
+/// in use, else as far as its buckets were seen; and its time by theirs.
+fn widen(
+    array: &mut Region,
+    known: Option<u64>,
+    buckets: &[(u64, Seen)],
+    possible: std::ops::RangeInclusive<u64>,
+) {
+    if array.stride == 0 {
+        return;
+    }
+    let from = buckets.partition_point(|(start, _)| *start < array.start);
+    let mut len = known.unwrap_or(1);
+    for (start, s) in &buckets[from..] {
+        let distance = start - array.start;
+        let index = distance / array.stride;
+        if index >= known.unwrap_or(len + MAX_UNSEEN) {
+            break;
+        }
+        let ours = s.header == array.header && distance % array.stride == 0;
+        if ours && possible.contains(&s.time) {
+            len = len.max(index + 1);
+            array.first = array.first.min(s.time);
+            array.last = array.last.max(s.time);
+        }
+    }
+    array.end = array.start.saturating_add(len.saturating_mul(array.stride));
 }
 
 /// The part at an offset of a structure that is no bucket or group.

@@ -68,6 +68,10 @@ pub enum About {
     Directory,
     /// The start of a bucket array, or of a table's groups.
     Array,
+    /// The start of a bucket array that is being evacuated.
+    OldArray,
+    /// A variable that holds a map.
+    Global,
     /// How many buckets the header (classic) or groups the table (Swiss) has.
     Len,
     /// One bucket or one group.
@@ -95,6 +99,8 @@ pub struct Context<'a> {
     pub types: &'a Types,
     /// The static type at the call site that the call chain leads to.
     pub caller_type: Option<TypeId>,
+    /// The variable that the call site takes the map from.
+    pub global: Option<u64>,
     /// In a copying leaf: what its caller's pointer is.
     pub leaf: Option<Target>,
 }
@@ -149,6 +155,17 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         None
     };
     record(&row, &named, value, time, facts);
+    if let (Some(global), true) = (context.global, row.header != 0) {
+        facts.push(Fact {
+            about: About::Global,
+            address: global,
+            header: row.header,
+            table: 0,
+            value: 0,
+            map_type: row.map_type,
+            time,
+        });
+    }
     row
 }
 
@@ -412,7 +429,9 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
             Structure::Extra => note(About::Extra, n.start, 0),
             Structure::Table if n.start == table => note(About::Table, n.start, 0),
             Structure::Directory => note(About::Directory, n.start, 0),
-            Structure::Buckets | Structure::OldBuckets => note(About::Array, n.start, 0),
+            Structure::Buckets => note(About::Array, n.start, 0),
+            Structure::OldBuckets => note(About::OldArray, n.start, 0),
+            Structure::Groups if table != 0 => note(About::Array, n.start, 0),
             Structure::Bucket | Structure::Group => note(About::Bucket, n.start, 0),
             _ => {}
         }
@@ -431,9 +450,8 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
     }
     let Some(value) = value else { return };
     match part {
-        Part::HmapBuckets | Part::HmapOldbuckets | Part::TableGroupsData => {
-            note(About::Array, value, 0);
-        }
+        Part::HmapBuckets | Part::TableGroupsData => note(About::Array, value, 0),
+        Part::HmapOldbuckets => note(About::OldArray, value, 0),
         Part::HmapB if value < 48 => note(About::Len, row.base, 1 << value),
         Part::TableGroupsLengthMask if value < 1 << 32 => note(About::Len, row.base, value + 1),
         _ => {}

@@ -56,7 +56,15 @@ pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> At
         .enumerate()
         .filter_map(|(i, row)| {
             let time = recording.samples.time.get(i).copied().unwrap_or(0);
-            complete(row, time, &learned, &types, layout)
+            let code = places
+                .place
+                .get(i)
+                .and_then(|&p| places.codes[p as usize].as_ref().ok());
+            let site = chains
+                .of_sample(recording, i)
+                .filter(|_| code.is_some_and(|c| c.map_code));
+            let global = site.and_then(|s| s.typed.global);
+            complete(row, time, global, &learned, &types, layout)
         })
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
@@ -349,6 +357,7 @@ fn one(
         code,
         types,
         leaf: leaf_of(places, samples.chain.get(i), leaves, i, access.is_store()),
+        global: site.filter(|_| code.map_code).and_then(|s| s.typed.global),
         caller_type: site
             .filter(|_| code.map_code)
             .and_then(|s| s.typed.map_type),
@@ -429,12 +438,20 @@ fn position(
 fn complete(
     row: &mut Row,
     time: u64,
+    global: Option<u64>,
     learned: &Learned,
     types: &Types,
     layout: Option<&Layout>,
 ) -> Option<Evidence> {
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;
+    }
+    if row.header == 0
+        && row.part.is_ok()
+        && let Some(global) = global
+        && let Some(header) = learned.header_of(About::Global, global, time)
+    {
+        row.header = header;
     }
     if row.header == 0
         && row.table != 0

@@ -124,12 +124,19 @@ const EXTRA: &[Field] = &[
     ),
 ];
 
+/// An iterator keeps the array that it began with: by the time of a sample it may be an old one.
 const HITER: &[Field] = &[
     field(0, 8, "key", None, Holds::Pointer(Structure::Other)),
     field(8, 8, "elem", None, Holds::Pointer(Structure::Other)),
     field(16, 8, "t", None, Holds::Pointer(Structure::MapType)),
     field(24, 8, "h", None, Holds::Pointer(Structure::Header)),
-    field(32, 8, "buckets", None, Holds::Pointer(Structure::Buckets)),
+    field(
+        32,
+        8,
+        "buckets",
+        None,
+        Holds::Pointer(Structure::OldBuckets),
+    ),
     field(40, 8, "bptr", None, Holds::Pointer(Structure::Bucket)),
     field(
         48,
