@@ -4,6 +4,7 @@ mod common;
 
 use common::score::{Claim, Score, Truth, score, truths};
 use mempath::attribute::{Attribution, NONE, attribute};
+use mempath::gomap::{Part, Stage};
 use mempath::program::Program;
 use mempath::recording::{self, Recording};
 use std::collections::HashMap;
@@ -17,7 +18,8 @@ fn claims(attribution: &Attribution) -> Vec<Claim> {
             let part = attribution.part[i].ok();
             Claim {
                 part: part.map(|p| p.name().to_owned()),
-                base: Some(attribution.base[i]).filter(|b| *b != 0 && part.is_some()),
+                base: Some(attribution.base[i])
+                    .filter(|b| *b != 0 && part.is_some_and(|p| whole(p, attribution.slot[i]))),
                 slot: Some(attribution.slot[i]).filter(|s| *s >= 0),
                 map: match attribution.map[i] {
                     NONE => None,
@@ -28,6 +30,11 @@ fn claims(attribution: &Attribution) -> Vec<Claim> {
             }
         })
         .collect()
+}
+
+/// Whether a base says all there is to say: a slot is known where the part has slots.
+fn whole(part: Part, slot: i8) -> bool {
+    slot >= 0 || !matches!(part.stage(), Stage::Control | Stage::Key | Stage::Elem)
 }
 
 fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
@@ -99,6 +106,7 @@ fn missed(truths: &HashMap<usize, Option<Truth>>, claims: &[Claim], attribution:
             "no {level}: {} {:?} {:?}",
             truth.part, place.function, attribution.part[n]
         );
+        eprintln!("missed {n} {key} {truth:?} {claim:?}");
         *counts.entry(key).or_default() += 1;
     }
     let mut counts: Vec<(String, u64)> = counts.into_iter().collect();

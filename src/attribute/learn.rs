@@ -265,7 +265,7 @@ impl Learned {
             }
         }
         buckets.sort_unstable_by_key(|(start, s)| (*start, s.time));
-        let mut regions = Vec::new();
+        let mut regions = self.stretches(&buckets, types);
         // What the length of an array was while it was current holds for it when it is old.
         let mut lens: FxHashMap<(u64, u64, u64), u64> = FxHashMap::default();
         let mut uses: Vec<_> = uses.into_iter().collect();
@@ -313,6 +313,59 @@ impl Learned {
         regions
     }
 
+    /// Stretches of arrays of which the start was not seen: buckets of one map, congruent modulo
+    /// their size across the 8 KiB pages of Go's heap. Single buckets (overflow buckets) begin anew
+    /// in each page, so they are not congruent across one.
+    fn stretches(&self, buckets: &[(u64, Seen)], types: &Types) -> Vec<Region> {
+        let mut by_map: FxHashMap<(u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
+        for bucket in buckets {
+            by_map
+                .entry((bucket.1.header, bucket.1.table))
+                .or_default()
+                .push(*bucket);
+        }
+        let mut by_map: Vec<_> = by_map.into_iter().collect();
+        by_map.sort_unstable_by_key(|(key, _)| *key);
+        let mut regions = Vec::new();
+        for ((header, table), buckets) in by_map {
+            let seen: Vec<Seen> = buckets.iter().map(|(_, s)| *s).collect();
+            let Some(map_type) = self.type_in(&seen) else {
+                continue;
+            };
+            let Some(stride) = types.get(map_type).map(|t| t.shape.stride()) else {
+                continue;
+            };
+            if stride == 0 {
+                continue;
+            }
+            let joined = |a: &(u64, Seen), b: &(u64, Seen)| {
+                let distance = b.0 - a.0;
+                distance % stride == 0 && distance / stride <= MAX_UNSEEN
+            };
+            for run in buckets.chunk_by(joined) {
+                let (Some((start, _)), Some((last, _))) = (run.first(), run.last()) else {
+                    continue;
+                };
+                if start / PAGE == last / PAGE {
+                    continue;
+                }
+                let times = run.iter().map(|(_, s)| s.time);
+                regions.push(Region {
+                    start: *start,
+                    end: last.saturating_add(stride),
+                    stride,
+                    about: About::Bucket,
+                    header,
+                    map_type: Some(map_type),
+                    table,
+                    first: times.clone().min().unwrap_or(0),
+                    last: times.max().unwrap_or(0),
+                });
+            }
+        }
+        regions
+    }
+
     /// The length that most samples saw while this was the current array.
     fn len_of(&self, array: &Region) -> Option<u64> {
         let (owner, classic) = match array.table {
@@ -344,7 +397,10 @@ const TABLE_SIZE: u64 = 32;
 const EXTRA_SIZE: u64 = 24;
 
 /// Buckets that may lie unseen between two that were seen, where the length is not known.
-const MAX_UNSEEN: u64 = 16;
+const MAX_UNSEEN: u64 = 64;
+
+/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`): spans of small objects begin at one.
+const PAGE: u64 = 8192;
 
 /// Extends an array over its buckets: to the length that its owner was seen to have while it was
 /// in use, else as far as its buckets were seen; and its time by theirs.
