@@ -1,15 +1,38 @@
 //! The attribution against recordings in which the owner of every access is known.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod score;
 
-use common::score::{Claim, Score, Truth, score, truths};
+use score::{Claim, Score, Truth, score, truths};
 use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::gomap::{Part, Stage};
 use mempath::program::Program;
 use mempath::recording::{self, Recording};
 use std::collections::HashMap;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The decompressed bytes of a `.zst` or `.gz` file.
+fn decompressed(path: &Path) -> Vec<u8> {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut bytes = Vec::new();
+    let read = match path.extension().and_then(|e| e.to_str()) {
+        Some("zst") => zstd::Decoder::new(file).expect("zstd").read_to_end(&mut bytes),
+        Some("gz") => flate2::read::GzDecoder::new(file).read_to_end(&mut bytes),
+        _ => panic!("{} is neither .zst nor .gz", path.display()),
+    };
+    read.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    bytes
+}
+
+/// Writes the decompressed file into `dir` and returns its path.
+fn unpacked(path: &Path, dir: &Path) -> PathBuf {
+    let to = dir.join(path.file_stem().expect("a file name"));
+    std::fs::write(&to, decompressed(path)).expect("a writable folder");
+    to
+}
 
 /// One row a sample, as `mempath export accesses` claims it.
 fn claims(attribution: &Attribution) -> Vec<Claim> {
@@ -59,10 +82,10 @@ fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
     let truths = truths(
-        std::str::from_utf8(&common::decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"),
+        std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"),
     );
-    let perf_data = common::unpacked(&dir.join(format!("{perf}.zst")), work.path());
-    let binary_path = common::unpacked(&dir.join(format!("{binary}.gz")), work.path());
+    let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
+    let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
     let (_, attribution) = attributed(&perf_data, &binary_path);
     let mut wrong: HashMap<(String, String), u64> = HashMap::new();
     let claims = claims(&attribution);
