@@ -366,10 +366,10 @@ fn parts_come_in_the_order_of_a_lookup() {
         row(&parts, 1, &LATENCIES),
         [Some(2), Some(610), Some(301), Some(309)]
     );
-    // Two loads, one of unknown level.
+    // Two loads: of one the level is unknown, of the other (LFB) whether it missed the LLC.
     assert_eq!(
         row(&parts, 2, &LEVELS),
-        [Some(0), Some(1), Some(0), Some(0), Some(0), Some(1)]
+        [Some(0), Some(1), Some(0), None, Some(0), Some(1)]
     );
     // A store alone: levels of loads do not apply.
     assert_eq!(
