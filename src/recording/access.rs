@@ -50,18 +50,44 @@ impl Recording {
         let Some(event) = self.event(i) else {
             return Access::default();
         };
-        match event.memory {
-            Memory::Sampled => {
-                let data_src = DataSrc(self.samples.data_src.get(i).unwrap_or(0));
-                let weight = self.samples.weight.get(i).copied();
-                sampled(event, data_src, weight)
-            }
+        let data_src = DataSrc(self.samples.data_src.get(i).unwrap_or(0));
+        event.access(data_src, self.samples.weight.get(i).copied())
+    }
+}
+
+impl Event {
+    /// The access of a sample of this event with this `data_src` and this word of `weight`.
+    pub fn access(&self, data_src: DataSrc, weight: Option<u64>) -> Access {
+        match self.memory {
+            Memory::Sampled => sampled(self, data_src, weight),
             Memory::Breakpoint => Access {
-                op: watched(event),
+                op: watched(self),
                 ..Access::default()
             },
             _ => Access::default(),
         }
+    }
+
+    /// The latency that a word of `weight` stands for, in an access of this op and level; `None`
+    /// where the PMU's rules say that it is none.
+    pub fn latency(
+        &self,
+        op: Option<Op>,
+        level: Option<Level>,
+        weight: Option<u64>,
+    ) -> Option<u32> {
+        let pmu = self.pmu.pmu();
+        let op = op.filter(|_| pmu.fields(op).latency.shown())?;
+        let word = weight.filter(|&word| word != 0)?;
+        let weight = if self.sample_type & u64::from(sys::PERF_SAMPLE_WEIGHT_STRUCT) != 0 {
+            Weight::of_struct(word)
+        } else if self.sample_type & u64::from(sys::PERF_SAMPLE_WEIGHT) != 0 {
+            Weight::Whole(word)
+        } else {
+            return None;
+        };
+        let cycles = (pmu.latency)(weight, op, level)?;
+        (cycles != 0).then(|| u32::try_from(cycles).unwrap_or(u32::MAX))
     }
 }
 
@@ -84,18 +110,6 @@ fn sampled(event: &Event, data_src: DataSrc, weight: Option<u64>) -> Access {
     let op = data_src.op();
     let fields = pmu.fields(op);
     let level = data_src.level().filter(|_| fields.level.shown());
-    let latency = op.filter(|_| fields.latency.shown()).and_then(|op| {
-        let word = weight.filter(|&word| word != 0)?;
-        let weight = if event.sample_type & u64::from(sys::PERF_SAMPLE_WEIGHT_STRUCT) != 0 {
-            Weight::of_struct(word)
-        } else if event.sample_type & u64::from(sys::PERF_SAMPLE_WEIGHT) != 0 {
-            Weight::Whole(word)
-        } else {
-            return None;
-        };
-        let cycles = (pmu.latency)(weight, op, level)?;
-        (cycles != 0).then(|| u32::try_from(cycles).unwrap_or(u32::MAX))
-    });
     let snoop = fields.snoop.shown();
     Access {
         op,
@@ -105,6 +119,6 @@ fn sampled(event: &Event, data_src: DataSrc, weight: Option<u64>) -> Access {
         tlb: data_src.tlb().filter(|_| fields.tlb.shown()),
         locked: data_src.locked().filter(|_| fields.locked.shown()),
         blocked: data_src.blocked().filter(|_| fields.blocked.shown()),
-        latency_cycles: latency,
+        latency_cycles: event.latency(op, level, weight),
     }
 }
