@@ -99,11 +99,7 @@ impl Places {
         let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
         for i in 0..samples.len() {
             let ip = samples.ip.get(i).unwrap_or(0);
-            let event = samples
-                .event
-                .get(i)
-                .and_then(|&e| recording.events.get(e as usize));
-            let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
+                    let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
             let user = samples
                 .cpumode
                 .get(i)
