@@ -12,7 +12,8 @@ use super::types::{TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
 use crate::program::Program;
-use crate::recording::{ImageId, Memory, Recording};
+use crate::pmu::Ip;
+use crate::recording::{ImageId, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -98,11 +99,7 @@ impl Places {
         let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
         for i in 0..samples.len() {
             let ip = samples.ip.get(i).unwrap_or(0);
-            let event = samples
-                .event
-                .get(i)
-                .and_then(|&e| recording.events.get(e as usize));
-            let after = event.is_some_and(|e| e.memory == Memory::Breakpoint);
+                    let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
             let user = samples
                 .cpumode
                 .get(i)
@@ -264,7 +261,7 @@ fn leaf_targets(
         if !code.leaf {
             continue;
         }
-        let stored = recording.access(i).is_store();
+        let stored = is_store(recording, i);
         if targets.contains_key(&(place, chain, stored)) {
             continue;
         }
@@ -312,6 +309,11 @@ fn resolve_all(
     (rows, facts)
 }
 
+/// A store that is no load as well: its operand is the one that is written.
+fn is_store(recording: &Recording, i: usize) -> bool {
+    recording.access(i).op.is_some_and(|op| op.is_store() && !op.is_load())
+}
+
 fn one(
     recording: &Recording,
     places: &Places,
@@ -327,16 +329,13 @@ fn one(
         .event
         .get(i)
         .and_then(|&e| recording.events.get(e as usize));
-    let Some(event) = event else {
+    let Some(event) = recording.event(i) else {
         return Row::unplaced(Reason::NotAnAccess, address);
     };
-    if matches!(event.memory, Memory::No | Memory::Decoy | Memory::Auxiliary) {
+    if !recording.is_access(i) {
         return Row::unplaced(Reason::NotAnAccess, address);
     }
-    let access = recording.access(i);
-    if !access.is_access() {
-        return Row::unplaced(Reason::NotAnAccess, address);
-    }
+    let pmu = event.pmu.pmu();
     if address == 0 {
         return Row::unplaced(Reason::NoAddress, 0);
     }
@@ -345,18 +344,20 @@ fn one(
         Some(Err(reason)) => return Row::unplaced(*reason, address),
         None => return Row::unplaced(Reason::NoMapping, address),
     };
-    if event.precise_ip < 2 && event.memory == Memory::Sampled {
+    if !pmu.ip_is_exact(event) {
         return Row::unplaced(Reason::Skid, address);
     }
-    let site = chains.of_sample(recording, i);
+    // Where the registers are those of a later interrupt, so is the call chain.
+    let site = chains.of_sample(recording, i).filter(|_| pmu.regs_sound);
+    let stored = is_store(recording, i);
     let context = Context {
         samples,
         event,
-        stored: access.is_store(),
-        registers_sound: recording.registers_sound(event),
+        stored,
+        registers_sound: pmu.regs_sound,
         code,
         types,
-        leaf: leaf_of(places, samples.chain.get(i), leaves, i, access.is_store()),
+        leaf: leaf_of(places, samples.chain.get(i), leaves, i, stored),
         global: site.filter(|_| code.map_code).and_then(|s| s.typed.global),
         caller_type: site
             .filter(|_| code.map_code)
