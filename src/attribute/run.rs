@@ -11,8 +11,8 @@ use super::resolve::{About, Context, Fact, Row, resolve};
 use super::types::{TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
-use crate::program::Program;
 use crate::pmu::Ip;
+use crate::program::Program;
 use crate::recording::{ImageId, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -99,7 +99,8 @@ impl Places {
         let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
         for i in 0..samples.len() {
             let ip = samples.ip.get(i).unwrap_or(0);
-                    let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
+            let event = recording.event(i);
+            let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
             let user = samples
                 .cpumode
                 .get(i)
@@ -311,7 +312,10 @@ fn resolve_all(
 
 /// A store that is no load as well: its operand is the one that is written.
 fn is_store(recording: &Recording, i: usize) -> bool {
-    recording.access(i).op.is_some_and(|op| op.is_store() && !op.is_load())
+    recording
+        .access(i)
+        .op
+        .is_some_and(|op| op.is_store() && !op.is_load())
 }
 
 fn one(
@@ -325,10 +329,6 @@ fn one(
 ) -> Row {
     let samples = &recording.samples;
     let address = samples.addr.get(i).copied().unwrap_or(0);
-    let event = samples
-        .event
-        .get(i)
-        .and_then(|&e| recording.events.get(e as usize));
     let Some(event) = recording.event(i) else {
         return Row::unplaced(Reason::NotAnAccess, address);
     };

@@ -51,7 +51,10 @@ impl Html {
         self.0.push_str("</");
         self.0.push_str(element);
         self.0.push('>');
-        if matches!(element, "tr" | "p" | "section" | "table" | "li" | "div" | "dd" | "h2" | "h3") {
+        if matches!(
+            element,
+            "tr" | "p" | "section" | "table" | "li" | "div" | "dd" | "h2" | "h3"
+        ) {
             self.0.push('\n');
         }
         self

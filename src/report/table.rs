@@ -11,11 +11,17 @@ pub enum Cell {
     Code(String),
     Count(u64),
     /// A share with the counts that it is of.
-    Share { n: u64, of: u64 },
+    Share {
+        n: u64,
+        of: u64,
+    },
     /// A number with a decimal, already rounded to one.
     Mean(f64),
     /// Shown as `shown`, sorted by `sort`.
-    Ranked { shown: String, sort: f64 },
+    Ranked {
+        shown: String,
+        sort: f64,
+    },
     Drawing(Markup),
     /// The recording does not tell.
     Absent,
@@ -32,18 +38,23 @@ impl Cell {
     pub fn share_of_loads(n: Option<u64>, m: &super::data::Measures) -> Cell {
         match n {
             _ if m.loads == 0 => Cell::NotApplicable,
-            Some(n) if m.with_level() > 0 => Cell::Share { n, of: m.with_level() },
+            Some(n) if m.with_level() > 0 => Cell::Share {
+                n,
+                of: m.with_level(),
+            },
             _ => Cell::Absent,
         }
     }
 
     /// Text, or "not recorded".
     pub fn text(text: &Option<String>) -> Cell {
-        text.as_ref().map_or(Cell::Absent, |t| Cell::Text(t.clone()))
+        text.as_ref()
+            .map_or(Cell::Absent, |t| Cell::Text(t.clone()))
     }
 
     pub fn code(text: &Option<String>) -> Cell {
-        text.as_ref().map_or(Cell::Absent, |t| Cell::Code(t.clone()))
+        text.as_ref()
+            .map_or(Cell::Absent, |t| Cell::Code(t.clone()))
     }
 
     fn is_number(&self) -> bool {
@@ -78,8 +89,13 @@ impl Cell {
             }
             Cell::Share { n, of } => {
                 let class = if *n == 0 { "zero" } else { "share" };
-                html.leaf("span", &[("class", class)], &percent(*n, *of).unwrap_or_default());
-                html.text(" ").leaf("small", &[], &format!("{} of {}", count(*n), count(*of)));
+                html.leaf(
+                    "span",
+                    &[("class", class)],
+                    &percent(*n, *of).unwrap_or_default(),
+                );
+                html.text(" ")
+                    .leaf("small", &[], &format!("{} of {}", count(*n), count(*of)));
             }
             Cell::Mean(mean) => {
                 html.text(&format!("{mean:.1}"));
@@ -91,10 +107,18 @@ impl Cell {
                 html.markup(markup);
             }
             Cell::Absent => {
-                html.leaf("span", &[("class", "absent"), ("title", "not recorded or not known")], "?");
+                html.leaf(
+                    "span",
+                    &[("class", "absent"), ("title", "not recorded or not known")],
+                    "?",
+                );
             }
             Cell::NotApplicable => {
-                html.leaf("span", &[("class", "na"), ("title", "not applicable")], "n/a");
+                html.leaf(
+                    "span",
+                    &[("class", "na"), ("title", "not applicable")],
+                    "n/a",
+                );
             }
         }
     }
@@ -120,7 +144,11 @@ pub struct Row {
 
 impl Row {
     pub fn new(cells: Vec<Cell>) -> Row {
-        Row { cells, keys: Vec::new(), children: Vec::new() }
+        Row {
+            cells,
+            keys: Vec::new(),
+            children: Vec::new(),
+        }
     }
 }
 
@@ -146,14 +174,30 @@ fn key_attr(key: &str) -> &'static str {
 
 impl Table {
     pub fn write(&self, html: &mut Html) {
-        html.open("div", &[("class", "scroll"), ("tabindex", "0"), ("role", "region"), ("aria-label", &self.caption)]);
+        html.open(
+            "div",
+            &[
+                ("class", "scroll"),
+                ("tabindex", "0"),
+                ("role", "region"),
+                ("aria-label", &self.caption),
+            ],
+        );
         html.open("table", &[("id", self.id)]);
         html.leaf("caption", &[], &self.caption);
         html.open("thead", &[]).open("tr", &[]);
         for (i, head) in self.heads.iter().enumerate() {
-            let number = self.rows.iter().filter_map(|r| r.cells.get(i)).any(Cell::is_number);
+            let number = self
+                .rows
+                .iter()
+                .filter_map(|r| r.cells.get(i))
+                .any(Cell::is_number);
             let class = if number { "number" } else { "words" };
-            html.leaf("th", &[("scope", "col"), ("class", class), ("title", head.meaning)], head.name);
+            html.leaf(
+                "th",
+                &[("scope", "col"), ("class", class), ("title", head.meaning)],
+                head.name,
+            );
         }
         html.close("tr").close("thead");
         for row in &self.rows {
@@ -169,7 +213,11 @@ impl Table {
 
     fn write_row(&self, html: &mut Html, row: &Row, class: &str) {
         let mut attrs = vec![("class", class)];
-        attrs.extend(row.keys.iter().map(|(key, value)| (key_attr(key), value.as_str())));
+        attrs.extend(
+            row.keys
+                .iter()
+                .map(|(key, value)| (key_attr(key), value.as_str())),
+        );
         html.open("tr", &attrs);
         for (i, cell) in row.cells.iter().enumerate() {
             let sort = cell.sort();

@@ -4,11 +4,11 @@
 mod common;
 mod score;
 
-use score::{Claim, Score, Truth, score, truths};
 use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::gomap::{Part, Stage};
 use mempath::program::Program;
 use mempath::recording::{self, Recording};
+use score::{Claim, Score, Truth, score, truths};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,9 @@ fn decompressed(path: &Path) -> Vec<u8> {
     let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
     let read = match path.extension().and_then(|e| e.to_str()) {
-        Some("zst") => zstd::Decoder::new(file).expect("zstd").read_to_end(&mut bytes),
+        Some("zst") => zstd::Decoder::new(file)
+            .expect("zstd")
+            .read_to_end(&mut bytes),
         Some("gz") => flate2::read::GzDecoder::new(file).read_to_end(&mut bytes),
         _ => panic!("{} is neither .zst nor .gz", path.display()),
     };
@@ -81,9 +83,8 @@ fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
 fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
-    let truths = truths(
-        std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"),
-    );
+    let truths =
+        truths(std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"));
     let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
     let (_, attribution) = attributed(&perf_data, &binary_path);

@@ -8,8 +8,14 @@ use crate::report::table::{Cell, Head, Row, Table};
 
 pub struct Coverage;
 
-const SAMPLES: Head = Head { name: "samples", meaning: "Samples in the row" };
-const SHARE: Head = Head { name: "share", meaning: "Share of the table" };
+const SAMPLES: Head = Head {
+    name: "samples",
+    meaning: "Samples in the row",
+};
+const SHARE: Head = Head {
+    name: "share",
+    meaning: "Share of the table",
+};
 
 impl Chart for Coverage {
     fn id(&self) -> &'static str {
@@ -49,8 +55,14 @@ impl Chart for Coverage {
                 id: "reasons-table",
                 caption: format!("{} samples without a part, by reason", count(total)),
                 heads: vec![
-                    Head { name: "reason", meaning: "Why the sample has no part" },
-                    Head { name: "meaning", meaning: "The reason in one sentence" },
+                    Head {
+                        name: "reason",
+                        meaning: "Why the sample has no part",
+                    },
+                    Head {
+                        name: "meaning",
+                        meaning: "The reason in one sentence",
+                    },
                     SAMPLES,
                     SHARE,
                 ],
@@ -74,8 +86,18 @@ impl Chart for Coverage {
         } else {
             tables.push(Table {
                 id: "evidence-table",
-                caption: format!("{} samples with a part, by the strongest evidence that held", count(total)),
-                heads: vec![Head { name: "evidence", meaning: "Kind of evidence" }, SAMPLES, SHARE],
+                caption: format!(
+                    "{} samples with a part, by the strongest evidence that held",
+                    count(total)
+                ),
+                heads: vec![
+                    Head {
+                        name: "evidence",
+                        meaning: "Kind of evidence",
+                    },
+                    SAMPLES,
+                    SHARE,
+                ],
                 rows: summary
                     .evidence
                     .iter()
@@ -97,9 +119,18 @@ impl Chart for Coverage {
                 id: "contradictions-table",
                 caption: "Evidence that disagreed".to_owned(),
                 heads: vec![
-                    Head { name: "about", meaning: "What the two disagreed about" },
-                    Head { name: "kept", meaning: "The stronger evidence" },
-                    Head { name: "dropped", meaning: "The weaker evidence" },
+                    Head {
+                        name: "about",
+                        meaning: "What the two disagreed about",
+                    },
+                    Head {
+                        name: "kept",
+                        meaning: "The stronger evidence",
+                    },
+                    Head {
+                        name: "dropped",
+                        meaning: "The weaker evidence",
+                    },
                     SAMPLES,
                 ],
                 rows: summary
@@ -121,8 +152,14 @@ impl Chart for Coverage {
                 id: "damage-table",
                 caption: "Damage in the recording".to_owned(),
                 heads: vec![
-                    Head { name: "byte offset", meaning: "Where in the file" },
-                    Head { name: "rule", meaning: "Which rule was broken and what was done" },
+                    Head {
+                        name: "byte offset",
+                        meaning: "Where in the file",
+                    },
+                    Head {
+                        name: "rule",
+                        meaning: "Which rule was broken and what was done",
+                    },
                 ],
                 rows: summary
                     .damage
@@ -136,7 +173,11 @@ impl Chart for Coverage {
                 notes.push(format!("Shown: the first 100 of {n} damaged places."));
             }
         }
-        Ok(Figure { notes, tables, ..Figure::default() })
+        Ok(Figure {
+            notes,
+            tables,
+            ..Figure::default()
+        })
     }
 }
 
