@@ -182,7 +182,7 @@ impl Reader {
 
         let len = data.len() as u64;
         let end = data_at.saturating_add(data_size);
-        if data_size == 0 {
+        if data_size == 0 && !self.is_feature_table(data, data_at, bits) {
             self.tell(
                 40,
                 "the header says that there are no records: the recording was not ended properly; \
@@ -253,6 +253,13 @@ impl Reader {
         };
         self.same_trailer = same_trailer(&self.attrs);
         self.last_id = (0, 0);
+    }
+
+    /// Whether a table of features stands at `table`: the first section follows the table.
+    fn is_feature_table(&self, data: &[u8], table: u64, bits: [u64; 4]) -> bool {
+        let count: u32 = bits.iter().map(|word| word.count_ones()).sum();
+        let after = table.checked_add(16 * u64::from(count));
+        count != 0 && self.order.u64_at(part(data, table, 8), 0) == after
     }
 
     fn read_feature_table(&mut self, data: &[u8], table: u64, bits: [u64; 4]) {
