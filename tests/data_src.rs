@@ -13,7 +13,7 @@ use std::path::Path;
 /// and hops. `hops` above 4 is left out: perf 6.1 reads past its table there.
 fn values() -> Vec<u64> {
     let mut values = vec![0];
-    values.extend((0..32).map(|op| op));
+    values.extend(0..32);
     for lvl in 0..14 {
         for hit_miss in 0..4 {
             values.push((1 << lvl | hit_miss << 1) << 5);

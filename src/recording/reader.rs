@@ -368,7 +368,8 @@ impl Reader {
                 .map(|row| self.columns.push(row, event, cpumode)),
             Some(None) => self.attrs.get(usize::from(event)).and_then(|attr| {
                 let body = SampleBody::decode(record.body, attr, self.order)?;
-                Some(self.columns.push_body(&body, event, cpumode))
+                self.columns.push_body(&body, event, cpumode);
+                Some(())
             }),
             None => None,
         };
