@@ -499,3 +499,23 @@ fn damage_is_told_with_its_offset() {
     assert_eq!(recording.samples.time, [10, 11, 13]);
     assert_eq!(recording.damage[0].offset, 40);
 }
+
+#[test]
+fn ids_that_overlap_do_not_multiply() {
+    let mut recording = RecordingBuilder::new();
+    for _ in 0..40 {
+        recording.event(EventSpec::loads());
+    }
+    let mut file = recording.file();
+    let len = file.len();
+    // 104 bytes of header, 40 ids, then attrs of 128 bytes, each with the offset and size of its ids.
+    for event in 0..40 {
+        let at = 104 + 40 * 8 + event * 144 + 128;
+        file[at..at + 8].copy_from_slice(&0u64.to_le_bytes());
+        file[at + 8..at + 16].copy_from_slice(&(len as u64).to_le_bytes());
+    }
+    let recording = open(&file);
+    let ids: usize = recording.events.iter().map(|event| event.ids.len()).sum();
+    assert_eq!(ids, len / 8);
+    assert_eq!(recording.events.len(), 1);
+}

@@ -208,6 +208,8 @@ impl Reader {
         let entries = part(data, offset, size);
         let entry_size = usize::try_from(attr_size + 16).unwrap_or(usize::MAX);
         let mut attrs = Vec::new();
+        // Sections that overlap must not add up to more than the file.
+        let mut ids_left = data.len();
         // `Samples::event` has 16 bits.
         for entry in entries.chunks_exact(entry_size).take(usize::from(u16::MAX)) {
             let split = entry_size - 16;
@@ -220,6 +222,14 @@ impl Reader {
             };
             let mut attr = attr;
             let ids = part(data, ids_at, ids_size);
+            let Some(left) = ids_left.checked_sub(ids.len()) else {
+                self.tell(
+                    ids_at,
+                    "the ids of the events overlap: those of the other events are left out",
+                );
+                break;
+            };
+            ids_left = left;
             attr.event.ids = ids
                 .chunks_exact(8)
                 .filter_map(|id| order.u64_at(id, 0))
@@ -264,6 +274,8 @@ impl Reader {
 
     fn read_feature_table(&mut self, data: &[u8], table: u64, bits: [u64; 4]) {
         let mut entry = table;
+        // Sections that overlap must not add up to more than the file.
+        let mut bytes_left = data.len();
         for feature in 0..256u32 {
             let set = bits
                 .get(feature as usize / 64)
@@ -287,6 +299,14 @@ impl Reader {
                 );
                 continue;
             }
+            let Some(left) = bytes_left.checked_sub(section.len()) else {
+                self.tell(
+                    offset,
+                    format!("feature {feature} overlaps others; the rest is left out"),
+                );
+                return;
+            };
+            bytes_left = left;
             self.sections.push(Section {
                 feature,
                 offset,
