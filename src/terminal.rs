@@ -167,7 +167,7 @@ fn caveats(page: &mut Page, summary: &Summary) {
         page.sentence(style, mark, &printable(&caveat.text), 2);
     }
     if let Some(more @ 1..) = summary.caveats.len().checked_sub(CAVEATS) {
-        page.line(DIM, &format!("({more} more caveats in the report)"));
+        page.line(DIM, &format!("(the report has {more} more)"));
     }
 }
 
@@ -222,7 +222,7 @@ fn maps(page: &mut Page, digest: &Digest) {
         page.line(DIM, &format!("  {}", parts(map)));
     }
     if let Some(more @ 1..) = digest.maps.len().checked_sub(MAPS) {
-        page.line(DIM, &format!("({more} more maps in the report)"));
+        page.line(DIM, &format!("(and {more} more maps)"));
     }
 }
 

@@ -128,7 +128,7 @@ impl Given {
         };
         let same_id = with(&|image| matches(image, &program) == Some(true));
         let same_name = with(&|image| stem(Path::new(&image.path)) == stem(path));
-        let only = (force && images.len() == 1).then(|| images[0]);
+        let only = images.first().copied().filter(|_| images.len() == 1);
         let Some(image) = same_id.or(same_name).or(only) else {
             let paths: Vec<&str> = images
                 .iter()

@@ -3,7 +3,7 @@
 use super::Format;
 use crate::attribute::Reason;
 use crate::data_src::Op;
-use crate::gomap::Part;
+use crate::gomap::{Part, Stage};
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Access, Accesses, file_line, inner, operation_name, phase_name};
 use rayon::prelude::*;
@@ -121,6 +121,12 @@ impl Ends {
     }
 }
 
+/// A base is claimed together with the slot: of a key or elem whose slot is not known only the bucket
+/// or group is, which `index` tells.
+fn has_slots(part: Result<Part, Reason>) -> bool {
+    part.is_ok_and(|part| matches!(part.stage(), Stage::Control | Stage::Key | Stage::Elem))
+}
+
 /// Fields, each followed by a comma; the last comma becomes the end of the row.
 #[derive(Default)]
 struct Row(Vec<u8>);
@@ -129,7 +135,11 @@ impl Row {
     fn sample(&mut self, access: &Access) {
         self.number(Some(access.n as u64));
         self.text(access.part.ok().map(Part::name));
-        self.hex(access.base);
+        self.hex(
+            access
+                .base
+                .filter(|_| access.slot.is_some() || !has_slots(access.part)),
+        );
         self.number(access.slot.and_then(|s| u64::try_from(s).ok()));
         self.number(access.map_id.map(u64::from));
         self.text(access.evidence);

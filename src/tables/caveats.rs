@@ -15,7 +15,7 @@ pub fn caveats(recording: &Recording, binaries: &[Binary], overall: &Overall) ->
     all.extend(recording.events.iter().filter_map(skid));
     all.extend(throttled(recording));
     all.extend(recording.events.iter().filter_map(ldlat));
-    all.extend(recording.events.iter().filter_map(frequency));
+    all.extend(frequency(recording));
     all.extend(breakpoints(recording));
     all.extend(registers(recording));
     all.extend(few(overall));
@@ -58,7 +58,7 @@ fn binary(binary: &Binary) -> Option<Caveat> {
     }
     match &binary.found {
         Err(why) if *samples > 0 => Some(alarm(format!(
-            "{samples} samples are in {path} ({build_id}), which was not read: {why}; pass it with --binary"
+            "{path} was not read ({why}): pass the file with {build_id} as --binary; {samples} samples are in it"
         ))),
         Ok(_) if binary.go.is_none() && *samples > 0 => Some(note(format!(
             "{path} is not a Go binary: its {samples} samples have functions, but no maps"
@@ -131,11 +131,18 @@ fn ldlat(event: &Event) -> Option<Caveat> {
     })
 }
 
-fn frequency(event: &Event) -> Option<Caveat> {
-    (event.freq && event.memory == Memory::Sampled).then(|| {
+fn frequency(recording: &Recording) -> Option<Caveat> {
+    let varying = |e: &&Event| e.freq && e.memory == Memory::Sampled;
+    let names: Vec<&str> = recording
+        .events
+        .iter()
+        .filter(varying)
+        .map(|e| e.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
         note(format!(
-            "{} was recorded at {} Hz: its samples stand for varying numbers of events (column period)",
-            event.name, event.sample_period
+            "recorded at a frequency: samples of {} stand for varying numbers of events (column period)",
+            names.join(", ")
         ))
     })
 }
