@@ -322,7 +322,7 @@ pub fn tables(n: usize) -> Tables {
 
     let (keys, rows) = groups(&all, |a| {
         let bin = (f64::from(a.latency.max(1)).log2() * 8.0).floor() as u32;
-        let time = (a.time - START) * TIME_BINS / (SPAN + 1_000);
+        let time = (a.time - START) / (SPAN / TIME_BINS);
         (!a.store).then_some((a.map as u32, time as u32, bin, a.level))
     });
     let latency = vec![
@@ -479,6 +479,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
             Gap { time_ns: Some(START + 7_100_000_000), cpu: Some(1), kind: GapKind::Throttle, lost: 0 },
         ],
         time_ns: Some((START, START + SPAN)),
+        time_bin_ns: SPAN / TIME_BINS,
         caveats: vec![
             Caveat {
                 severity: Severity::Alarm,
@@ -529,5 +530,7 @@ pub fn empty() -> Tables {
         lines: DataFrame::empty(),
         latency: DataFrame::empty(),
         order: DataFrame::empty(),
+        misses: DataFrame::empty(),
+        gaps: DataFrame::empty(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::data::{CodeRow, Data, Measures};
-use crate::report::number::{count, percent};
+use crate::report::number::count;
 use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
 
 pub struct Functions;
@@ -132,10 +132,8 @@ fn total(rows: &[CodeRow]) -> Measures {
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let share = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Ranked {
-            shown: format!("{} ({})", percent(n, of).unwrap_or_else(|| "0 %".to_owned()), count(n)),
-            sort: n as f64,
-        },
+        (Some(n), Some(of)) => Cell::Share { n, of },
+        _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
     vec![

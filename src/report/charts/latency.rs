@@ -69,13 +69,6 @@ impl Chart for Latency {
     }
 }
 
-/// Width of a time bin: what `tables` says, else the span cut into the bins that were used.
-pub fn time_bin_ns(data: &Data) -> u64 {
-    let bins = data.latency.iter().map(|row| row.time_bin + 1).max().unwrap_or(1);
-    let span = data.summary.time_ns.map_or(0, |(first, last)| last.saturating_sub(first));
-    (span / bins).saturating_add(1)
-}
-
 fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
     let bins = data.latency.iter().map(|row| row.time_bin + 1).max().unwrap_or(1);
     let per_column = bins.div_ceil(COLUMNS).max(1);

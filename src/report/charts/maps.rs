@@ -108,14 +108,8 @@ fn row(data: &Data, map: &MapRow, total: &Measures) -> Result<Row, ReportError> 
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let latency = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Ranked {
-            shown: format!(
-                "{} ({} cycles)",
-                crate::report::number::percent(n, of).unwrap_or_else(|| "0 %".to_owned()),
-                count(n)
-            ),
-            sort: n as f64,
-        },
+        (Some(n), Some(of)) => Cell::Share { n, of },
+        _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
     vec![
@@ -131,9 +125,9 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     ]
 }
 
-/// Samples by stage as a bar of 120 pixels.
+/// Samples by stage as a bar of 96 pixels.
 fn sparkline(parts: &[&PartRow]) -> Result<Markup, ReportError> {
-    const WIDTH: u64 = 120;
+    const WIDTH: u64 = 96;
     let total: u64 = parts.iter().map(|p| p.m.samples).sum();
     let mut drawing = Drawing::new(WIDTH as u32, 12);
     let mut told = Vec::new();

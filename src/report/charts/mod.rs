@@ -47,7 +47,6 @@ impl Figure {
     }
 }
 
-pub use latency::time_bin_ns;
 pub use order::instances;
 
 pub const CHARTS: &[&dyn Chart] = &[

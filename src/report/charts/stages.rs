@@ -97,7 +97,7 @@ fn rows(data: &Data, map: &MapRow) -> Row {
     first.children = vec![
         row(again(), "L1 miss", &|m| Cell::share_of_loads(m.l1_miss, m)),
         row(again(), "LLC miss", &|m| Cell::share_of_loads(m.llc_miss, m)),
-        row(again(), "mean latency, cycles", &|m| match m.latency_sum {
+        row(again(), "mean cycles", &|m| match m.latency_sum {
             Some(sum) if m.latency_n > 0 => Cell::Mean(sum as f64 / m.latency_n as f64),
             _ if m.samples == 0 => Cell::NotApplicable,
             _ => Cell::Absent,
