@@ -146,7 +146,7 @@
     const rows = [...body.rows];
     const fits = rows.map((row) => chosen(row) && (!pattern || !body.closest("section.view") || pattern.test(row.textContent)));
     const open = body.dataset.folded !== "yes" || state.part !== "" || pattern;
-    const stages = body.closest("table").id === "stages-table";
+    const stages = body.closest("table").id === "misses-table";
     rows.forEach((row, i) => {
       const head = !row.classList.contains("child");
       if (head || stages) row.hidden = !(fits.some(Boolean) && chosen(row));
@@ -192,7 +192,7 @@
       finding.tabIndex = -1;
       const button = make("button", { type: "button" }, "Copy");
       button.addEventListener("click", () => {
-        const [text, facts] = all("p", finding).map((p) => p.firstChild.textContent.trim());
+        const [text, facts] = all("p", finding).map((p) => p.textContent.replace(/ Copy$/, "").trim());
         copy(`- **${text}**\n  ${facts}`, "finding");
       });
       finding.querySelector(".facts").append(" ", button);
@@ -469,7 +469,9 @@
         const text = slot === null ? part : slot === 0 || grid.segments.length && x(end) - x(start) > 46 ? `${part} ${slot}` : String(slot);
         pen.font = '10px system-ui, "DejaVu Sans", sans-serif';
         const width = pen.measureText(text).width;
-        const at = part === "overflow" ? x(end) - width : x(start);
+        let at = part === "overflow" ? x(end) - width : x(start);
+        // After a label that is wider than its part, where there is room.
+        if (at < last + 4 && last + 4 + width < x(end)) at = last + 4;
         if (at < last + 4) continue;
         write(pen, text, at, top - 30, { size: 10, colour: "--ink" });
         last = at + width;

@@ -496,13 +496,13 @@ fn summary(n: u64, all: &[Access]) -> Summary {
         ],
         findings: vec![
             Finding {
-                text: "map[string]*main.session at cache.go:42 (s.sessions): half of its sampled load latency is in tophash, served by RAM".to_owned(),
+                text: "`map[string]*main.session at cache.go:42 (s.sessions)`: half of its sampled load latency is in `bmap.tophash`, served by RAM".to_owned(),
                 at_stake: cost(&|a| a.map == 0 && a.stage == "control"),
                 samples: control,
                 of: n,
                 interval: (0.293, 0.311),
                 evidence: "registers".to_owned(),
-                chart: "stages".to_owned(),
+                chart: "misses".to_owned(),
             },
             Finding {
                 text: "map[uint64]uint64 at counters.go:17 (hits): bucket 3 is written from 8 CPUs and read with HITM".to_owned(),
@@ -511,7 +511,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
                 of: n,
                 interval: (0.008, 0.012),
                 evidence: "registers".to_owned(),
-                chart: "order".to_owned(),
+                chart: "sharing".to_owned(),
             },
         ],
         ..Summary::default()

@@ -5,6 +5,7 @@ use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Row, Table};
+use crate::tables::evidence_name;
 
 pub struct Coverage;
 
@@ -81,7 +82,7 @@ impl Chart for Coverage {
                     .iter()
                     .map(|(name, n)| {
                         Row::new(vec![
-                            Cell::Text(name.clone()),
+                            Cell::Text(name.replace('_', " ")),
                             Cell::Count(*n),
                             Cell::Share { n: *n, of: total },
                         ])
@@ -140,10 +141,6 @@ impl Chart for Coverage {
     }
 }
 
-/// As the frames name it.
 fn evidence(evidence: crate::attribute::Evidence) -> String {
-    serde_json::to_value(evidence)
-        .ok()
-        .and_then(|v| v.as_str().map(|s| s.replace('_', " ")))
-        .unwrap_or_default()
+    evidence_name(evidence).replace('_', " ")
 }

@@ -167,7 +167,12 @@ fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
         };
         // Text is not measured: 6 pixels a character are more than it needs.
         let width = 6 * label.len() as i32;
-        let at = if segment.part == "overflow" { x1 - width } else { x0 };
+        let at = match segment.part {
+            "overflow" => x1 - width,
+            // After a label that is wider than its part, where there is room.
+            _ if labelled + width < x1 => x0.max(labelled),
+            _ => x0,
+        };
         if at >= labelled {
             d.text(at, TOP - 27, Anchor::Start, 10.0, INK, &label);
             labelled = at + width + 2;

@@ -20,7 +20,7 @@ const HEADS: &[Head] = &[
     Head { name: "samples", meaning: "Memory accesses attributed to the map" },
     Head { name: "loads", meaning: "Load samples" },
     Head { name: "stores", meaning: "Store samples" },
-    Head { name: "latency share", meaning: "Share of the sampled load latency of all maps, in cycles" },
+    Head { name: "latency share", meaning: "Share of the sampled latency of the whole recording, in cycles" },
     Head { name: "p50", meaning: "Median latency, cycles" },
     Head { name: "p95", meaning: "95th percentile of the latencies, cycles" },
     Head { name: "L1 miss", meaning: "Loads served from beyond L1, line fill buffer counted apart, of the loads with a known level" },
@@ -44,8 +44,8 @@ impl Chart for Maps {
 
     fn method(&self) -> &'static str {
         "One row for each map that the recording tells from others. Counts are samples, not accesses: \
-         multiply by the period to estimate accesses. Latency shares are of the latency sampled in all \
-         maps of this table together; the sampler drops loads below its threshold (ldlat), so shares \
+         multiply by the period to estimate accesses. Latency shares are of the latency of all \
+         accesses of the recording, those outside of maps too; the sampler drops loads below its threshold (ldlat), so shares \
          speak of slow loads only. L1 and LLC misses are shares of the loads whose level the PMU told."
     }
 
@@ -59,7 +59,9 @@ impl Chart for Maps {
                 "No map was found: no sample hit map code or map memory. The coverage below says why.",
             ));
         }
-        let total = data.maps.iter().fold(Measures::default(), |sum, row| sum.plus(&row.m));
+        let mut total = data.maps.iter().fold(Measures::default(), |sum, row| sum.plus(&row.m));
+        let in_maps = total.samples;
+        total.latency_sum = data.summary.overall.latency_sum.or(total.latency_sum);
         let (shown, note) = cut(&data.maps, MOST, "maps");
         let mut rows = Vec::with_capacity(shown);
         for map in data.maps.iter().take(shown) {
@@ -72,7 +74,7 @@ impl Chart for Maps {
         if !data.has_levels() {
             notes.push("This recording has no cache levels: misses are not known.".to_owned());
         }
-        let caption = format!("{} maps, {} samples", count(data.maps.len() as u64), count(total.samples));
+        let caption = format!("{} maps, {} samples", count(data.maps.len() as u64), count(in_maps));
         Ok(Figure {
             notes,
             drawings: vec![legend()?],

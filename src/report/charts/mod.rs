@@ -69,7 +69,7 @@ mod tests {
         let ids: Vec<_> = CHARTS.iter().map(|c| c.id()).collect();
         assert_eq!(
             ids,
-            ["maps", "stages", "heatmap", "latency", "order", "functions", "lines", "coverage"]
+            ["maps", "misses", "heatmap", "latency", "order", "functions", "lines", "coverage"]
         );
         for chart in CHARTS {
             assert!(chart.question().ends_with('?'), "{}", chart.id());

@@ -27,7 +27,7 @@ const MOST: usize = 60;
 
 impl Chart for Stages {
     fn id(&self) -> &'static str {
-        "stages"
+        "misses"
     }
 
     fn title(&self) -> &'static str {
@@ -59,7 +59,7 @@ impl Chart for Stages {
         Ok(Figure {
             notes: note.into_iter().collect(),
             tables: vec![Table {
-                id: "stages-table",
+                id: "misses-table",
                 caption: "Misses and latency by stage of a lookup".to_owned(),
                 heads: HEADS.to_vec(),
                 rows,
