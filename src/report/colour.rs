@@ -92,4 +92,3 @@ pub fn stage(stage: &str) -> Rgb {
         _ => (0x99, 0x99, 0x99),
     }
 }
-

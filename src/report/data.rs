@@ -5,6 +5,13 @@ use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
 use polars::prelude::{DataFrame, DataType};
 
+/// Larger counts are cut to it: a sum over 2^24 rows still fits in 64 bits.
+const MOST_COUNT: u64 = 1 << 40;
+/// Bins of the frame `latency` are fewer: a u32 has 32 octaves of 8 bins, and `tables` makes 256
+/// time bins.
+const MOST_LATENCY_BIN: u64 = 255;
+const MOST_TIME_BIN: u64 = 4_095;
+
 /// What charts read.
 #[derive(Debug)]
 pub struct Data<'a> {
@@ -199,7 +206,10 @@ impl<'a> Data<'a> {
 
     /// Whether any access of a map has a level; else misses are unknown everywhere.
     pub fn has_levels(&self) -> bool {
-        self.maps.iter().map(|row| &row.m).any(|m| m.l1_miss.is_some())
+        self.maps
+            .iter()
+            .map(|row| &row.m)
+            .any(|m| m.l1_miss.is_some())
     }
 
     pub fn has_latency(&self) -> bool {
@@ -232,11 +242,19 @@ impl<'a> Frame<'a> {
         self.frame.height()
     }
 
-    fn cast(&self, column: Column, to: &DataType) -> Result<Option<polars::prelude::Column>, ReportError> {
+    fn cast(
+        &self,
+        column: Column,
+        to: &DataType,
+    ) -> Result<Option<polars::prelude::Column>, ReportError> {
         let Ok(values) = self.frame.column(column.name) else {
             return Ok(None);
         };
-        let error = |source| ReportError::Column { frame: self.name, column: column.name, source };
+        let error = |source| ReportError::Column {
+            frame: self.name,
+            column: column.name,
+            source,
+        };
         values.cast(to).map(Some).map_err(error)
     }
 
@@ -244,7 +262,11 @@ impl<'a> Frame<'a> {
         let Some(values) = self.cast(column, &DataType::UInt64)? else {
             return Ok(vec![None; self.rows()]);
         };
-        let error = |source| ReportError::Column { frame: self.name, column: column.name, source };
+        let error = |source| ReportError::Column {
+            frame: self.name,
+            column: column.name,
+            source,
+        };
         Ok(values.u64().map_err(error)?.iter().collect())
     }
 
@@ -252,7 +274,11 @@ impl<'a> Frame<'a> {
         let Some(values) = self.cast(column, &DataType::Int64)? else {
             return Ok(vec![None; self.rows()]);
         };
-        let error = |source| ReportError::Column { frame: self.name, column: column.name, source };
+        let error = |source| ReportError::Column {
+            frame: self.name,
+            column: column.name,
+            source,
+        };
         Ok(values.i64().map_err(error)?.iter().collect())
     }
 
@@ -260,19 +286,32 @@ impl<'a> Frame<'a> {
         let Some(values) = self.cast(column, &DataType::String)? else {
             return Ok(vec![None; self.rows()]);
         };
-        let error = |source| ReportError::Column { frame: self.name, column: column.name, source };
-        Ok(values.str().map_err(error)?.iter().map(|s| s.map(str::to_owned)).collect())
+        let error = |source| ReportError::Column {
+            frame: self.name,
+            column: column.name,
+            source,
+        };
+        Ok(values
+            .str()
+            .map_err(error)?
+            .iter()
+            .map(|s| s.map(str::to_owned))
+            .collect())
     }
 
     fn measures(&self) -> Result<Vec<Measures>, ReportError> {
         let column = |c| self.u64s(c);
         let (samples, loads, stores) = (column(c::SAMPLES)?, column(c::LOADS)?, column(c::STORES)?);
         let (l1_hit, lfb) = (column(c::L1_HIT)?, column(c::LFB)?);
-        let (l1_miss, llc_miss, hitm) = (column(c::L1_MISS)?, column(c::LLC_MISS)?, column(c::HITM)?);
+        let (l1_miss, llc_miss, hitm) =
+            (column(c::L1_MISS)?, column(c::LLC_MISS)?, column(c::HITM)?);
         let (unknown, store_miss) = (column(c::LEVEL_UNKNOWN)?, column(c::STORE_L1_MISS)?);
         let (sum, n) = (column(c::LATENCY_SUM)?, column(c::LATENCY_N)?);
         let (p50, p95) = (column(c::LATENCY_P50)?, column(c::LATENCY_P95)?);
-        let at = |values: &[Option<u64>], i: usize| values.get(i).copied().flatten();
+        // Tables may come from a file: no sum over the rows of a frame shall overflow.
+        let at = |values: &[Option<u64>], i: usize| {
+            values.get(i).copied().flatten().map(|n| n.min(MOST_COUNT))
+        };
         Ok((0..self.rows())
             .map(|i| Measures {
                 samples: at(&samples, i).unwrap_or(0),
@@ -323,11 +362,23 @@ fn maps(frame: &Frame) -> Result<Vec<MapRow>, ReportError> {
     Ok(rows
         .map(|(i, m)| {
             let layout = layout.take();
-            let numbers = [&mut stride, &mut key_off, &mut key_stride, &mut elem_off, &mut elem_stride];
+            let numbers = [
+                &mut stride,
+                &mut key_off,
+                &mut key_stride,
+                &mut elem_off,
+                &mut elem_stride,
+            ];
             let geometry = match (layout.as_deref(), numbers.map(Rows::take)) {
                 (
                     Some(layout),
-                    [Some(stride), Some(key_off), Some(key_stride), Some(elem_off), Some(elem_stride)],
+                    [
+                        Some(stride),
+                        Some(key_off),
+                        Some(key_stride),
+                        Some(elem_off),
+                        Some(elem_stride),
+                    ],
                 ) => Some(Geometry {
                     swiss: layout == "swiss",
                     stride,
@@ -340,7 +391,9 @@ fn maps(frame: &Frame) -> Result<Vec<MapRow>, ReportError> {
             };
             MapRow {
                 map: map.take().unwrap_or(i as u64),
-                name: name.take().unwrap_or_else(|| "map without a name".to_owned()),
+                name: name
+                    .take()
+                    .unwrap_or_else(|| "map without a name".to_owned()),
                 map_type: map_type.take(),
                 header: header.take(),
                 layout,
@@ -401,7 +454,12 @@ fn cells(frame: &Frame) -> Result<Vec<CellRow>, ReportError> {
     Ok(rows
         .filter_map(|m| {
             let (array, index, off) = (array.take(), index.take(), off.take());
-            Some(CellRow { array: array?, index: index?, off: off?, m })
+            Some(CellRow {
+                array: array?,
+                index: index?,
+                off: off?,
+                m,
+            })
         })
         .collect())
 }
@@ -441,10 +499,10 @@ fn latency(frame: &Frame) -> Result<Vec<LatencyRow>, ReportError> {
     Ok((0..frame.rows())
         .map(|_| LatencyRow {
             map: map.take(),
-            time_bin: time.take().unwrap_or(0),
-            latency_bin: latency.take().unwrap_or(0),
+            time_bin: time.take().unwrap_or(0).min(MOST_TIME_BIN),
+            latency_bin: latency.take().unwrap_or(0).min(MOST_LATENCY_BIN),
             level: level.take(),
-            samples: samples.take().unwrap_or(0),
+            samples: samples.take().unwrap_or(0).min(MOST_COUNT),
         })
         .collect())
 }

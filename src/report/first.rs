@@ -17,11 +17,17 @@ const FINDINGS: usize = 7;
 pub fn write(html: &mut Html, data: &Data) -> Result<(), ReportError> {
     alarms(html, data);
     html.open("div", &[("class", "columns")]);
-    html.open("section", &[("id", "recorded"), ("aria-labelledby", "recorded-title")]);
+    html.open(
+        "section",
+        &[("id", "recorded"), ("aria-labelledby", "recorded-title")],
+    );
     html.leaf("h2", &[("id", "recorded-title")], "What was recorded");
     recorded(html, data);
     html.close("section");
-    html.open("section", &[("id", "funnel"), ("aria-labelledby", "funnel-title")]);
+    html.open(
+        "section",
+        &[("id", "funnel"), ("aria-labelledby", "funnel-title")],
+    );
     html.leaf("h2", &[("id", "funnel-title")], "How much of it is placed");
     funnel(html, data)?;
     html.close("section").close("div");
@@ -34,17 +40,30 @@ pub fn write(html: &mut Html, data: &Data) -> Result<(), ReportError> {
 
 fn alarms(html: &mut Html, data: &Data) {
     let mut texts: Vec<&str> = Vec::new();
-    for caveat in data.summary.caveats.iter().filter(|c| c.severity == Severity::Alarm) {
+    for caveat in data
+        .summary
+        .caveats
+        .iter()
+        .filter(|c| c.severity == Severity::Alarm)
+    {
         texts.push(&caveat.text);
     }
     let modelled = data.summary.meta.modelled.as_deref();
-    let modelled = modelled.map(|how| format!("levels or latencies are modelled, not measured: {how}"));
-    let told = data.summary.caveats.iter().any(|c| c.text.to_lowercase().contains("model"));
+    let modelled =
+        modelled.map(|how| format!("levels or latencies are modelled, not measured: {how}"));
+    let told = data
+        .summary
+        .caveats
+        .iter()
+        .any(|c| c.text.to_lowercase().contains("model"));
     texts.extend(modelled.as_deref().filter(|_| !told));
     if texts.is_empty() {
         return;
     }
-    html.open("div", &[("class", "alarm"), ("role", "alert"), ("id", "alarms")]);
+    html.open(
+        "div",
+        &[("class", "alarm"), ("role", "alert"), ("id", "alarms")],
+    );
     html.leaf("strong", &[], "Read this first");
     html.open("ul", &[]);
     for text in texts {
@@ -62,10 +81,26 @@ fn recorded(html: &mut Html, data: &Data) {
         .filter_map(|b| b.go.as_ref())
         .map(|go| go.version.as_str())
         .collect();
-    let samples: u64 = data.summary.events.iter().map(|e| e.samples).sum();
-    let lost: u64 = data.summary.gaps.iter().map(|g| g.lost).sum();
-    let throttled = data.summary.gaps.iter().filter(|g| g.kind == GapKind::Throttle).count();
-    let span = data.summary.time_ns.map(|(first, last)| duration(last.saturating_sub(first)));
+    let samples: u64 = data
+        .summary
+        .events
+        .iter()
+        .fold(0, |sum: u64, e| sum.saturating_add(e.samples));
+    let lost: u64 = data
+        .summary
+        .gaps
+        .iter()
+        .fold(0, |sum: u64, g| sum.saturating_add(g.lost));
+    let throttled = data
+        .summary
+        .gaps
+        .iter()
+        .filter(|g| g.kind == GapKind::Throttle)
+        .count();
+    let span = data
+        .summary
+        .time_ns
+        .map(|(first, last)| duration(last.saturating_sub(first)));
     let cpus = meta.cpus_online.map(|online| match meta.cpus_available {
         Some(all) if all != online => format!("{online} online of {all}"),
         _ => format!("{online} online"),
@@ -84,13 +119,18 @@ fn recorded(html: &mut Html, data: &Data) {
             count(throttled as u64)
         ),
     };
-    let memory = meta.total_memory_kb.map(|kb| bytes(kb.saturating_mul(1024)));
+    let memory = meta
+        .total_memory_kb
+        .map(|kb| bytes(kb.saturating_mul(1024)));
     html.open("dl", &[]);
     let mut pair = |name: &str, value: Option<String>| {
         html.leaf("dt", &[], name);
         match value {
             Some(value) => html.leaf("dd", &[], &value),
-            None => html.open("dd", &[]).leaf("span", &[("class", "absent")], "not recorded").close("dd"),
+            None => html
+                .open("dd", &[])
+                .leaf("span", &[("class", "absent")], "not recorded")
+                .close("dd"),
         };
     };
     pair("Samples", Some(count(samples)));
@@ -104,7 +144,14 @@ fn recorded(html: &mut Html, data: &Data) {
     pair("Memory", memory);
     pair("Kernel", meta.os_release.clone());
     pair("perf", meta.perf_version.clone());
-    pair("Recording", Some(format!("{} ({})", data.summary.recording, bytes(meta.file_size))));
+    pair(
+        "Recording",
+        Some(format!(
+            "{} ({})",
+            data.summary.recording,
+            bytes(meta.file_size)
+        )),
+    );
     html.close("dl");
 }
 
@@ -119,15 +166,22 @@ fn funnel(html: &mut Html, data: &Data) -> Result<(), ReportError> {
     let mut rows = Vec::new();
     for step in &data.summary.funnel {
         let mut bar = Drawing::new(WIDTH as u32, 12);
-        let width = step.samples.saturating_mul(WIDTH).checked_div(first).unwrap_or(0).min(WIDTH);
+        let width = step
+            .samples
+            .saturating_mul(WIDTH)
+            .checked_div(first)
+            .unwrap_or(0)
+            .min(WIDTH);
         let width = if step.samples > 0 { width.max(1) } else { 0 };
         bar.rect(0, 0, WIDTH as i32, 12, colour::GRID, 1.0);
         bar.rect(0, 0, width as i32, 12, (0x00, 0x72, 0xb2), 1.0);
         let title = format!("{} of {}", count(step.samples), count(first));
-        let share = |of| percent(step.samples, of).map_or(Cell::NotApplicable, |shown| Cell::Ranked {
-            shown,
-            sort: step.samples as f64,
-        });
+        let share = |of| {
+            percent(step.samples, of).map_or(Cell::NotApplicable, |shown| Cell::Ranked {
+                shown,
+                sort: step.samples as f64,
+            })
+        };
         rows.push(Row::new(vec![
             Cell::Text(step.name.clone()),
             Cell::Count(step.samples),
@@ -141,11 +195,26 @@ fn funnel(html: &mut Html, data: &Data) -> Result<(), ReportError> {
         id: "funnel-table",
         caption: "Samples that pass each step".to_owned(),
         heads: vec![
-            Head { name: "step", meaning: "What a sample needs to pass" },
-            Head { name: "samples", meaning: "Samples that pass it and all before" },
-            Head { name: "of all", meaning: "Share of the samples read" },
-            Head { name: "of the step before", meaning: "Share of the samples that pass the step before" },
-            Head { name: "", meaning: "Share of the samples read, as a bar" },
+            Head {
+                name: "step",
+                meaning: "What a sample needs to pass",
+            },
+            Head {
+                name: "samples",
+                meaning: "Samples that pass it and all before",
+            },
+            Head {
+                name: "of all",
+                meaning: "Share of the samples read",
+            },
+            Head {
+                name: "of the step before",
+                meaning: "Share of the samples that pass the step before",
+            },
+            Head {
+                name: "",
+                meaning: "Share of the samples read, as a bar",
+            },
         ],
         rows,
     };
@@ -154,7 +223,10 @@ fn funnel(html: &mut Html, data: &Data) -> Result<(), ReportError> {
 }
 
 fn findings(html: &mut Html, data: &Data) {
-    html.open("section", &[("id", "findings"), ("aria-labelledby", "findings-title")]);
+    html.open(
+        "section",
+        &[("id", "findings"), ("aria-labelledby", "findings-title")],
+    );
     html.leaf("h2", &[("id", "findings-title")], "Findings");
     let findings = &data.summary.findings;
     if findings.is_empty() {
@@ -179,11 +251,18 @@ fn findings(html: &mut Html, data: &Data) {
         let counts = format!("{} of {}", count(finding.samples), count(finding.of));
         if !finding.text.contains(&counts) {
             let (low, high) = (low * 100.0, high * 100.0);
-            html.text(&format!("{counts} samples ({share}; 95 % interval {low:.1}-{high:.1} %) · "));
+            html.text(&format!(
+                "{counts} samples ({share}; 95 % interval {low:.1}-{high:.1} %) · "
+            ));
         }
-        let unit = if data.has_latency() { "cycles" } else { "samples" };
+        let unit = if data.has_latency() {
+            "cycles"
+        } else {
+            "samples"
+        };
         html.text(&format!("at stake: {} {unit}", count(finding.at_stake)));
-        html.text(" · evidence: ").text(&finding.evidence.replace('_', " "));
+        html.text(" · evidence: ")
+            .text(&finding.evidence.replace('_', " "));
         // Who shares a line is seen in the order of its accesses.
         let shown_by = match finding.chart.as_str() {
             "sharing" => "order",
@@ -198,7 +277,11 @@ fn findings(html: &mut Html, data: &Data) {
     html.close("ol");
     if findings.len() > FINDINGS {
         let n = findings.len();
-        html.leaf("p", &[], &format!("Shown: the first {FINDINGS} of {n} findings."));
+        html.leaf(
+            "p",
+            &[],
+            &format!("Shown: the first {FINDINGS} of {n} findings."),
+        );
     }
     html.close("section");
 }
@@ -218,7 +301,10 @@ fn events(html: &mut Html, data: &Data) {
             Cell::Count(event.samples),
             event.ldlat.map_or(Cell::NotApplicable, Cell::Count),
             Cell::Count(u64::from(event.precise_ip)),
-            Cell::Ranked { shown: period, sort: event.sample_period as f64 },
+            Cell::Ranked {
+                shown: period,
+                sort: event.sample_period as f64,
+            },
             Cell::Text(if event.exclude_kernel { "no" } else { "yes" }.to_owned()),
         ])
     });
@@ -226,13 +312,34 @@ fn events(html: &mut Html, data: &Data) {
         id: "events-table",
         caption: "Events".to_owned(),
         heads: vec![
-            Head { name: "event", meaning: "Name of the event" },
-            Head { name: "kind", meaning: "What its addresses and data_src are worth" },
-            Head { name: "samples", meaning: "Samples of the event" },
-            Head { name: "ldlat", meaning: "Loads below this many cycles are not in the recording" },
-            Head { name: "precise_ip", meaning: "0 arbitrary skid, 1 constant, 2 requested zero, 3 zero" },
-            Head { name: "period", meaning: "Events for one sample, or a frequency" },
-            Head { name: "kernel", meaning: "Whether the kernel was sampled" },
+            Head {
+                name: "event",
+                meaning: "Name of the event",
+            },
+            Head {
+                name: "kind",
+                meaning: "What its addresses and data_src are worth",
+            },
+            Head {
+                name: "samples",
+                meaning: "Samples of the event",
+            },
+            Head {
+                name: "ldlat",
+                meaning: "Loads below this many cycles are not in the recording",
+            },
+            Head {
+                name: "precise_ip",
+                meaning: "0 arbitrary skid, 1 constant, 2 requested zero, 3 zero",
+            },
+            Head {
+                name: "period",
+                meaning: "Events for one sample, or a frequency",
+            },
+            Head {
+                name: "kernel",
+                meaning: "Whether the kernel was sampled",
+            },
         ],
         rows: rows.collect(),
     }
@@ -260,13 +367,22 @@ fn binaries(html: &mut Html, data: &Data) {
             Ok(path) => path.clone(),
             Err(why) => format!("not read: {why}"),
         };
-        let go = b.go.as_ref().map_or(Cell::NotApplicable, |go| Cell::Text(go.version.clone()));
+        let go =
+            b.go.as_ref()
+                .map_or(Cell::NotApplicable, |go| Cell::Text(go.version.clone()));
         Row::new(vec![
             Cell::Code(b.path.clone()),
             Cell::Text(found),
             Cell::code(&b.build_id),
             go,
-            Cell::Text(if b.stripped { "stripped" } else { "with symbols" }.to_owned()),
+            Cell::Text(
+                if b.stripped {
+                    "stripped"
+                } else {
+                    "with symbols"
+                }
+                .to_owned(),
+            ),
             Cell::Count(b.samples),
         ])
     });
@@ -278,12 +394,30 @@ fn binaries(html: &mut Html, data: &Data) {
             n => format!("Binaries: the first 50 of {}", count(n as u64)),
         },
         heads: vec![
-            Head { name: "as recorded", meaning: "Path in the recording" },
-            Head { name: "found", meaning: "Where it was found, or why not" },
-            Head { name: "build id", meaning: "GNU build id, else Go's" },
-            Head { name: "Go", meaning: "Version of Go that built it" },
-            Head { name: "symbols", meaning: "Whether the ELF symbols are there" },
-            Head { name: "samples", meaning: "Samples with an instruction in it" },
+            Head {
+                name: "as recorded",
+                meaning: "Path in the recording",
+            },
+            Head {
+                name: "found",
+                meaning: "Where it was found, or why not",
+            },
+            Head {
+                name: "build id",
+                meaning: "GNU build id, else Go's",
+            },
+            Head {
+                name: "Go",
+                meaning: "Version of Go that built it",
+            },
+            Head {
+                name: "symbols",
+                meaning: "Whether the ELF symbols are there",
+            },
+            Head {
+                name: "samples",
+                meaning: "Samples with an instruction in it",
+            },
         ],
         rows: rows.collect(),
     }
@@ -291,12 +425,19 @@ fn binaries(html: &mut Html, data: &Data) {
 }
 
 fn notes(html: &mut Html, data: &Data) {
-    let notes: Vec<_> =
-        data.summary.caveats.iter().filter(|c| c.severity == Severity::Note).collect();
+    let notes: Vec<_> = data
+        .summary
+        .caveats
+        .iter()
+        .filter(|c| c.severity == Severity::Note)
+        .collect();
     if notes.is_empty() {
         return;
     }
-    html.open("section", &[("id", "caveats"), ("aria-labelledby", "caveats-title")]);
+    html.open(
+        "section",
+        &[("id", "caveats"), ("aria-labelledby", "caveats-title")],
+    );
     html.leaf("h2", &[("id", "caveats-title")], "Caveats");
     html.open("ul", &[("class", "notes")]);
     for note in notes {

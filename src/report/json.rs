@@ -37,8 +37,11 @@ pub fn element(data: &Data) -> Result<Markup, ReportError> {
 
 fn document(data: &Data) -> Result<Value, ReportError> {
     let (grids, _) = grids(data);
-    let names: BTreeMap<u64, String> =
-        data.maps.iter().map(|m| (m.map, visible(&m.name))).collect();
+    let names: BTreeMap<u64, String> = data
+        .maps
+        .iter()
+        .map(|m| (m.map, visible(&m.name)))
+        .collect();
     let gaps: Vec<Value> = data
         .summary
         .gaps
@@ -113,7 +116,11 @@ fn latency(data: &Data) -> Value {
     let whole = data.latency.len() <= MOST_LATENCY;
     let mut sums = BTreeMap::<(u64, u64, Option<&str>, i64), u64>::new();
     for row in &data.latency {
-        let map = if whole { row.map.map_or(-1, |m| m as i64) } else { -1 };
+        let map = if whole {
+            row.map.map_or(-1, |m| m as i64)
+        } else {
+            -1
+        };
         let key = (row.time_bin, row.latency_bin, row.level.as_deref(), map);
         *sums.entry(key).or_default() += row.samples;
     }
@@ -159,7 +166,11 @@ fn order(data: &Data) -> Value {
         }
         names.push(visible(&instance.name));
     }
-    let column = |i: usize| rows.iter().map(|row| row.get(i).copied().unwrap_or(-1)).collect::<Vec<_>>();
+    let column = |i: usize| {
+        rows.iter()
+            .map(|row| row.get(i).copied().unwrap_or(-1))
+            .collect::<Vec<_>>()
+    };
     json!({
         "of": total,
         "every": data.every_access(),

@@ -5,16 +5,43 @@ use super::html::Html;
 use crate::tables::columns::COLUMNS;
 
 const DEFINITIONS: &[(&str, &str)] = &[
-    ("sample", "One PERF_RECORD_SAMPLE: an access that the PMU picked. Counts in this report are samples; the event's period says how many accesses each stands for."),
-    ("latency", "Cycles, only where the PMU's rules say that the sample's weight is one. Never converted to time."),
-    ("level", "Where the data came from, as data_src says: L1, LFB (line fill buffer: the line was already on its way), L2, L3, RAM, remote."),
-    ("L1 miss", "A load served from beyond L1. LFB is counted apart: its real level is not known."),
+    (
+        "sample",
+        "One PERF_RECORD_SAMPLE: an access that the PMU picked. Counts in this report are samples; the event's period says how many accesses each stands for.",
+    ),
+    (
+        "latency",
+        "Cycles, only where the PMU's rules say that the sample's weight is one. Never converted to time.",
+    ),
+    (
+        "level",
+        "Where the data came from, as data_src says: L1, LFB (line fill buffer: the line was already on its way), L2, L3, RAM, remote.",
+    ),
+    (
+        "L1 miss",
+        "A load served from beyond L1. LFB is counted apart: its real level is not known.",
+    ),
     ("LLC miss", "A load served by RAM or by a remote cache."),
-    ("HITM", "A load that hit a line which another CPU had modified."),
-    ("part", "A field of one of Go's map structures, in the runtime's words: hmap.B, bmap.tophash, group.ctrl, ..."),
-    ("stage", "The step of a lookup that a part belongs to: header, directory, table, control (tophash or ctrl), key, elem, overflow."),
-    ("evidence", "How a part was established: code (the instruction), address (instruction and address together), call site (static type at the caller), position (the layout in a solved array), learned region (memory that other samples established), heap (a core file or snapshot), registers (sampled registers name the object)."),
-    ("interval", "Wilson's 95 % interval of a share of samples. It covers chance in the sampling, not a bias of the sampler."),
+    (
+        "HITM",
+        "A load that hit a line which another CPU had modified.",
+    ),
+    (
+        "part",
+        "A field of one of Go's map structures, in the runtime's words: hmap.B, bmap.tophash, group.ctrl, ...",
+    ),
+    (
+        "stage",
+        "The step of a lookup that a part belongs to: header, directory, table, control (tophash or ctrl), key, elem, overflow.",
+    ),
+    (
+        "evidence",
+        "How a part was established: code (the instruction), address (instruction and address together), call site (static type at the caller), position (the layout in a solved array), learned region (memory that other samples established), heap (a core file or snapshot), registers (sampled registers name the object).",
+    ),
+    (
+        "interval",
+        "Wilson's 95 % interval of a share of samples. It covers chance in the sampling, not a bias of the sampler.",
+    ),
 ];
 
 const LIMITS: &[&str] = &[
@@ -26,16 +53,31 @@ const LIMITS: &[&str] = &[
 ];
 
 pub fn write(html: &mut Html, data: &Data) {
-    html.open("section", &[("id", "method"), ("class", "view"), ("aria-labelledby", "method-title")]);
+    html.open(
+        "section",
+        &[
+            ("id", "method"),
+            ("class", "view"),
+            ("aria-labelledby", "method-title"),
+        ],
+    );
     html.leaf("h2", &[("id", "method-title")], "Method");
-    html.leaf("p", &[("class", "question")], "What does each word mean, and how can these numbers be made again?");
+    html.leaf(
+        "p",
+        &[("class", "question")],
+        "What does each word mean, and how can these numbers be made again?",
+    );
     html.leaf("h3", &[], "In the tables");
     html.open("p", &[]);
-    html.leaf("span", &[("class", "zero")], "0").text(" none was sampled · ");
-    html.leaf("span", &[("class", "absent")], "?").text(" the recording does not tell · ");
-    html.leaf("span", &[("class", "na")], "n/a").text(" there is no such thing in this row");
+    html.leaf("span", &[("class", "zero")], "0")
+        .text(" none was sampled · ");
+    html.leaf("span", &[("class", "absent")], "?")
+        .text(" the recording does not tell · ");
+    html.leaf("span", &[("class", "na")], "n/a")
+        .text(" there is no such thing in this row");
     html.close("p");
-    html.leaf("h3", &[], "Definitions").open("dl", &[("class", "definitions")]);
+    html.leaf("h3", &[], "Definitions")
+        .open("dl", &[("class", "definitions")]);
     for (word, meaning) in DEFINITIONS {
         html.leaf("dt", &[], word).leaf("dd", &[], meaning);
     }
@@ -48,24 +90,50 @@ pub fn write(html: &mut Html, data: &Data) {
     html.leaf("h3", &[], "To make it again");
     let command = |words: &[String]| words.iter().map(|w| quote(w)).collect::<Vec<_>>().join(" ");
     if !data.summary.meta.cmdline.is_empty() {
-        html.open("pre", &[]).leaf("code", &[], &command(&data.summary.meta.cmdline)).close("pre");
+        html.open("pre", &[])
+            .leaf("code", &[], &command(&data.summary.meta.cmdline))
+            .close("pre");
     }
     let analyze = ["mempath", "analyze", &data.summary.recording].map(str::to_owned);
-    html.open("pre", &[]).leaf("code", &[], &command(&analyze)).close("pre");
-    html.open("details", &[]).leaf("summary", &[], "Columns of the saved tables (mempath analyze --tables)");
-    html.open("div", &[("class", "scroll"), ("tabindex", "0"), ("role", "region"), ("aria-label", "Columns")]);
-    html.open("table", &[("id", "columns-table")]).leaf("caption", &[], "Columns");
+    html.open("pre", &[])
+        .leaf("code", &[], &command(&analyze))
+        .close("pre");
+    html.open("details", &[]).leaf(
+        "summary",
+        &[],
+        "Columns of the saved tables (mempath analyze --tables)",
+    );
+    html.open(
+        "div",
+        &[
+            ("class", "scroll"),
+            ("tabindex", "0"),
+            ("role", "region"),
+            ("aria-label", "Columns"),
+        ],
+    );
+    html.open("table", &[("id", "columns-table")])
+        .leaf("caption", &[], "Columns");
     html.open("thead", &[]).open("tr", &[]);
     for head in ["column", "type", "unit", "meaning"] {
         html.leaf("th", &[("scope", "col"), ("class", "words")], head);
     }
     html.close("tr").close("thead").open("tbody", &[]);
     for column in COLUMNS {
-        html.open("tr", &[]).open("th", &[("scope", "row")]).leaf("code", &[], column.name).close("th");
-        html.leaf("td", &[], column.dtype).leaf("td", &[], column.unit).leaf("td", &[], column.meaning);
+        html.open("tr", &[])
+            .open("th", &[("scope", "row")])
+            .leaf("code", &[], column.name)
+            .close("th");
+        html.leaf("td", &[], column.dtype)
+            .leaf("td", &[], column.unit)
+            .leaf("td", &[], column.meaning);
         html.close("tr");
     }
-    html.close("tbody").close("table").close("div").close("details").close("section");
+    html.close("tbody")
+        .close("table")
+        .close("div")
+        .close("details")
+        .close("section");
 }
 
 /// An argument as a shell reads it back.

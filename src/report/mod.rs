@@ -46,7 +46,10 @@ pub enum ReportError {
     #[error("the page's data could not be compressed: {0}")]
     Gzip(std::io::Error),
     #[error("could not write the report to '{}': {source}", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// The page. The same tables give the same bytes.
@@ -55,9 +58,16 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     let mut html = Html::new();
     head(&mut html, &data);
     html.open("body", &[]);
-    html.leaf("a", &[("class", "skip"), ("href", "#findings")], "Skip to the findings");
+    html.leaf(
+        "a",
+        &[("class", "skip"), ("href", "#findings")],
+        "Skip to the findings",
+    );
     html.open("header", &[]);
-    html.open("p", &[("class", "brand")]).text("mempath ").text(&tables.summary.mempath).close("p");
+    html.open("p", &[("class", "brand")])
+        .text("mempath ")
+        .text(&tables.summary.mempath)
+        .close("p");
     html.leaf("h1", &[], &title(&data));
     html.open("nav", &[("aria-label", "Views")]);
     html.leaf("a", &[("href", "#recorded")], "Recording");
@@ -67,7 +77,8 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     }
     html.leaf("a", &[("href", "#method")], "Method");
     html.close("nav").close("header");
-    html.open("div", &[("id", "filter"), ("hidden", "")]).close("div");
+    html.open("div", &[("id", "filter"), ("hidden", "")])
+        .close("div");
     html.open("main", &[]);
     first::write(&mut html, &data)?;
     for chart in CHARTS {
@@ -75,9 +86,12 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     }
     method::write(&mut html, &data);
     html.close("main");
-    html.open("div", &[("id", "live"), ("role", "status"), ("hidden", "")]).close("div");
+    html.open("div", &[("id", "live"), ("role", "status"), ("hidden", "")])
+        .close("div");
     html.markup(&json::element(&data)?);
-    html.open("script", &[]).markup(&Markup::trusted(JS.to_owned())).close("script");
+    html.open("script", &[])
+        .markup(&Markup::trusted(JS.to_owned()))
+        .close("script");
     html.close("body").close("html");
     Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
 }
@@ -85,12 +99,19 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
 /// [`render`] into a file.
 pub fn write(tables: &Tables, path: &Path) -> Result<(), ReportError> {
     let page = render(tables)?;
-    std::fs::write(path, page)
-        .map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    std::fs::write(path, page).map_err(|source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn title(data: &Data) -> String {
-    let busiest = data.summary.binaries.iter().filter(|b| b.go.is_some()).max_by_key(|b| b.samples);
+    let busiest = data
+        .summary
+        .binaries
+        .iter()
+        .filter(|b| b.go.is_some())
+        .max_by_key(|b| b.samples);
     match busiest {
         Some(binary) => {
             let name = binary.path.rsplit('/').next().unwrap_or(&binary.path);
@@ -109,11 +130,28 @@ fn head(html: &mut Html, data: &Data) {
     );
     html.open("html", &[("lang", "en")]).open("head", &[]);
     html.open("meta", &[("charset", "utf-8")]);
-    html.open("meta", &[("http-equiv", "Content-Security-Policy"), ("content", &policy)]);
-    html.open("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
-    html.open("meta", &[("name", "color-scheme"), ("content", "light dark")]);
+    html.open(
+        "meta",
+        &[
+            ("http-equiv", "Content-Security-Policy"),
+            ("content", &policy),
+        ],
+    );
+    html.open(
+        "meta",
+        &[
+            ("name", "viewport"),
+            ("content", "width=device-width, initial-scale=1"),
+        ],
+    );
+    html.open(
+        "meta",
+        &[("name", "color-scheme"), ("content", "light dark")],
+    );
     html.leaf("title", &[], &title(data));
-    html.open("style", &[]).markup(&Markup::trusted(CSS.to_owned())).close("style");
+    html.open("style", &[])
+        .markup(&Markup::trusted(CSS.to_owned()))
+        .close("style");
     html.close("head");
 }
 
@@ -128,19 +166,39 @@ fn view(html: &mut Html, chart: &dyn Chart, data: &Data) -> Result<(), ReportErr
     let title = format!("{id}-title");
     html.open(
         "section",
-        &[("id", id), ("class", "view"), ("aria-labelledby", &title), ("data-filters", chart.filters())],
+        &[
+            ("id", id),
+            ("class", "view"),
+            ("aria-labelledby", &title),
+            ("data-filters", chart.filters()),
+        ],
     );
     html.leaf("h2", &[("id", &title)], chart.title());
     html.leaf("p", &[("class", "question")], chart.question());
-    html.open("p", &[("class", "unreached"), ("hidden", "")]).close("p");
+    html.open("p", &[("class", "unreached"), ("hidden", "")])
+        .close("p");
     for note in &figure.notes {
         html.leaf("p", &[("class", "note")], note);
     }
     if let Some(kind) = figure.canvas {
-        html.open("div", &[("class", "plot"), ("data-plot", kind), ("hidden", "")]).close("div");
+        html.open(
+            "div",
+            &[("class", "plot"), ("data-plot", kind), ("hidden", "")],
+        )
+        .close("div");
     }
     if !figure.drawings.is_empty() {
-        html.open("div", &[("class", if figure.canvas.is_some() { "drawings replaced" } else { "drawings" })]);
+        html.open(
+            "div",
+            &[(
+                "class",
+                if figure.canvas.is_some() {
+                    "drawings replaced"
+                } else {
+                    "drawings"
+                },
+            )],
+        );
         for drawing in &figure.drawings {
             html.markup(drawing);
         }

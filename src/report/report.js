@@ -130,6 +130,14 @@
     for (const plot of plots) plot.redraw();
   }
 
+  let printing = false;
+  for (const [event, begins] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(event, () => {
+      printing = begins;
+      apply();
+    });
+  }
+
   function searchPattern() {
     selects.q.classList.remove("bad");
     if (state.q === "") return null;
@@ -145,7 +153,7 @@
     const chosen = (row) => FILTERS.every((key) => state[key] === "" || row.dataset[key] === undefined || row.dataset[key] === state[key]);
     const rows = [...body.rows];
     const fits = rows.map((row) => chosen(row) && (!pattern || !body.closest("section.view") || pattern.test(row.textContent)));
-    const open = body.dataset.folded !== "yes" || state.part !== "" || pattern;
+    const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
     const stages = body.closest("table").id === "misses-table";
     rows.forEach((row, i) => {
       const head = !row.classList.contains("child");

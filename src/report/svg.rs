@@ -5,9 +5,9 @@
 
 use super::colour::Rgb;
 use super::html::{Html, Markup, visible};
+use plotters::prelude::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontFamily, FontStyle, RGBAColor, RGBColor, ShapeStyle, TextStyle};
-use plotters::prelude::{DrawingBackend, SVGBackend};
 
 /// plotters divides font sizes by this on their way into the SVG.
 const FONT_SCALE: f64 = 1.24;
@@ -37,15 +37,21 @@ pub struct Drawing {
 
 impl Drawing {
     pub fn new(width: u32, height: u32) -> Drawing {
-        Drawing { width, height, shapes: Vec::new() }
+        Drawing {
+            width,
+            height,
+            shapes: Vec::new(),
+        }
     }
 
     pub fn rect(&mut self, x: i32, y: i32, width: i32, height: i32, fill: Rgb, alpha: f64) {
-        self.shapes.push(Shape::Rect([x, y, x + width, y + height], fill, alpha));
+        self.shapes
+            .push(Shape::Rect([x, y, x + width, y + height], fill, alpha));
     }
 
     pub fn line(&mut self, from: (i32, i32), to: (i32, i32), colour: Rgb, alpha: f64) {
-        self.shapes.push(Shape::Line([from.0, from.1, to.0, to.1], colour, alpha));
+        self.shapes
+            .push(Shape::Line([from.0, from.1, to.0, to.1], colour, alpha));
     }
 
     pub fn circle(&mut self, x: i32, y: i32, radius: u32, fill: Rgb) {
@@ -53,7 +59,8 @@ impl Drawing {
     }
 
     pub fn text(&mut self, x: i32, y: i32, anchor: Anchor, size: f64, colour: Rgb, text: &str) {
-        self.shapes.push(Shape::Text([x, y], anchor, size, colour, visible(text)));
+        self.shapes
+            .push(Shape::Text([x, y], anchor, size, colour, visible(text)));
     }
 
     /// Inline SVG with presentation attributes only, so that it is drawn under any policy.
@@ -77,7 +84,9 @@ impl Drawing {
         );
         html.leaf("title", &[], title).leaf("desc", &[], desc);
         // What is the default anyway is a third of the bytes of a heatmap.
-        let body = body.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
+        let body = body
+            .replace(" opacity=\"1\"", "")
+            .replace(" stroke=\"none\"", "");
         html.markup(&Markup::trusted(body));
         Ok(html.finish())
     }
@@ -120,7 +129,11 @@ impl Drawing {
 }
 
 fn style((r, g, b): Rgb, alpha: f64) -> ShapeStyle {
-    ShapeStyle { color: RGBAColor(r, g, b, alpha), filled: true, stroke_width: 1 }
+    ShapeStyle {
+        color: RGBAColor(r, g, b, alpha),
+        filled: true,
+        stroke_width: 1,
+    }
 }
 
 #[cfg(test)]

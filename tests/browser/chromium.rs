@@ -28,9 +28,21 @@ impl Browser {
         // Chromium reads from descriptor 3 and writes to 4.
         let mut child = Command::new("sh")
             .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 1>&2", "chromium"])
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
-            .args(["--disable-background-networking", "--disable-component-update"])
-            .args(["--disable-sync", "--no-first-run", "--disable-dev-shm-usage"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--remote-debugging-pipe",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+            ])
+            .args([
+                "--disable-sync",
+                "--no-first-run",
+                "--disable-dev-shm-usage",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -44,7 +56,9 @@ impl Browser {
             let mut message = Vec::new();
             while pipe.read_until(0, &mut message).is_ok_and(|n| n > 0) {
                 message.pop();
-                let Ok(value) = serde_json::from_slice(&message) else { break };
+                let Ok(value) = serde_json::from_slice(&message) else {
+                    break;
+                };
                 if send.send(value).is_err() {
                     break;
                 }
@@ -80,7 +94,9 @@ impl Browser {
         }
         let sent = write!(self.input, "{message}\0").and_then(|()| self.input.flush());
         assert!(sent.is_ok(), "{NO_CHROMIUM}");
-        self.until(method, |message| (message["id"] == json!(id)).then(|| message.clone()))["result"]
+        self.until(method, |message| {
+            (message["id"] == json!(id)).then(|| message.clone())
+        })["result"]
             .take()
     }
 
@@ -88,7 +104,10 @@ impl Browser {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let message = self.output.recv_timeout(left).unwrap_or_else(|_| panic!("{what}: {NO_CHROMIUM}"));
+            let message = self
+                .output
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("{what}: {NO_CHROMIUM}"));
             if message["error"].is_object() {
                 panic!("{what}: {}", message["error"]);
             }
@@ -103,7 +122,6 @@ impl Browser {
 
     /// Opens a file and waits until it has loaded; gives back the time that took.
     pub fn open(&mut self, file: &Path, fragment: &str) -> Duration {
-        self.call("Page.navigate", json!({"url": "about:blank"}));
         self.events.clear();
         let start = Instant::now();
         let url = format!("file://{}{fragment}", file.display());
@@ -125,7 +143,10 @@ impl Browser {
     pub fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut result = self.call("Runtime.evaluate", params);
-        assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
+        assert!(
+            result["exceptionDetails"].is_null(),
+            "{expression}: {result}"
+        );
         result["result"]["value"].take()
     }
 
@@ -142,7 +163,11 @@ impl Browser {
 
     /// Everything that the page said or that was said of it.
     pub fn complaints(&self) -> Vec<String> {
-        let told = ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"];
+        let told = [
+            "Runtime.consoleAPICalled",
+            "Runtime.exceptionThrown",
+            "Log.entryAdded",
+        ];
         let events = self.events.iter();
         events
             .filter(|e| told.iter().any(|method| e["method"] == *method))
@@ -152,15 +177,24 @@ impl Browser {
 
     /// Addresses that the page asked for.
     pub fn requests(&self) -> Vec<String> {
-        let asked = self.events.iter().filter(|e| e["method"] == "Network.requestWillBeSent");
-        asked.filter_map(|e| e["params"]["request"]["url"].as_str().map(str::to_owned)).collect()
+        let asked = self
+            .events
+            .iter()
+            .filter(|e| e["method"] == "Network.requestWillBeSent");
+        asked
+            .filter_map(|e| e["params"]["request"]["url"].as_str().map(str::to_owned))
+            .collect()
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
         // It may be gone already.
-        let _ = write!(self.input, "{}\0", json!({"id": 0, "method": "Browser.close"}));
+        let _ = write!(
+            self.input,
+            "{}\0",
+            json!({"id": 0, "method": "Browser.close"})
+        );
         let _ = self.input.flush();
         for _ in 0..100 {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -173,4 +207,5 @@ impl Drop for Browser {
     }
 }
 
-const NO_CHROMIUM: &str = "no answer from chromium: is it installed? run scripts/test, which installs it";
+const NO_CHROMIUM: &str =
+    "no answer from chromium: is it installed? run scripts/test, which installs it";

@@ -6,7 +6,7 @@ use mempath::program::Go;
 use mempath::recording::{Event, Gap, GapKind, Memory, Meta};
 use mempath::tables::columns::{self as c, Column as Col};
 use mempath::tables::{Binary, Caveat, Finding, Severity, Step, Summary, Tables};
-use polars::prelude::{Column, DataFrame, NamedFrom, Series};
+use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 
 /// A column under its name in `columns`.
 pub fn column<T, P>(column: Col, values: T) -> Column
@@ -31,7 +31,10 @@ impl Random {
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -124,14 +127,24 @@ fn accesses(n: usize) -> Vec<Access> {
     let mut all = Vec::with_capacity(n);
     for i in 0..n {
         let roll = random.below(100);
-        let map = if roll < SHAPES[0].weight { 0 } else if roll < SHAPES[0].weight + SHAPES[1].weight { 1 } else { 2 };
+        let map = if roll < SHAPES[0].weight {
+            0
+        } else if roll < SHAPES[0].weight + SHAPES[1].weight {
+            1
+        } else {
+            2
+        };
         let shape = &SHAPES[map];
         let swiss = shape.layout == "swiss";
         let time = START + SPAN * i as u64 / n as u64 + random.below(1_000);
         let slow_phase = (4..6).contains(&((time - START) / 1_000_000_000));
         let slot = random.below(8) as i8;
         let hot = random.below(10) < 3;
-        let index = if hot { 3 } else { random.below(u64::from(shape.len)) as u32 };
+        let index = if hot {
+            3
+        } else {
+            random.below(u64::from(shape.len)) as u32
+        };
         let structure = |part: &'static str| part;
         let (part, stage, off, slot, in_array) = match random.below(20) {
             0 if swiss => (structure("Map.dirPtr"), "header", 16, -1, false),
@@ -139,7 +152,13 @@ fn accesses(n: usize) -> Vec<Access> {
             1 if swiss => ("directory.table_ptr", "directory", 0, -1, false),
             2 if swiss => ("table.groups.data", "table", 16, -1, false),
             1..=10 if swiss => ("group.ctrl", "control", 0, -1, true),
-            1..=10 => ("bmap.tophash", "control", random.below(8) as u32, slot, true),
+            1..=10 => (
+                "bmap.tophash",
+                "control",
+                random.below(8) as u32,
+                slot,
+                true,
+            ),
             11..=15 => (
                 if swiss { "group.key" } else { "bmap.key" },
                 "key",
@@ -147,7 +166,13 @@ fn accesses(n: usize) -> Vec<Access> {
                 slot,
                 true,
             ),
-            16 if !swiss => ("bmap.overflow", "overflow", shape.stride as u32 - 8, -1, true),
+            16 if !swiss => (
+                "bmap.overflow",
+                "overflow",
+                shape.stride as u32 - 8,
+                -1,
+                true,
+            ),
             _ => (
                 if swiss { "group.elem" } else { "bmap.elem" },
                 "elem",
@@ -157,7 +182,13 @@ fn accesses(n: usize) -> Vec<Access> {
             ),
         };
         let store = stage == "elem" && random.below(3) == 0;
-        let far = if stage == "control" { 45 } else if stage == "key" { 25 } else { 8 };
+        let far = if stage == "control" {
+            45
+        } else if stage == "key" {
+            25
+        } else {
+            8
+        };
         let far = if slow_phase { far + 25 } else { far };
         let roll = random.below(100);
         let hitm = map == 1 && hot && random.below(4) == 0 && !store;
@@ -171,7 +202,11 @@ fn accesses(n: usize) -> Vec<Access> {
             97.. => (None, 40),
             _ => (Some("L1"), 31),
         };
-        let latency = if store { 0 } else { (base + random.below(base / 2 + 1) + random.below(40) * random.below(12)) as u32 };
+        let latency = if store {
+            0
+        } else {
+            (base + random.below(base / 2 + 1) + random.below(40) * random.below(12)) as u32
+        };
         all.push(Access {
             time,
             cpu: random.below(8) as u16,
@@ -195,12 +230,19 @@ fn accesses(n: usize) -> Vec<Access> {
 /// The columns of counts over groups of accesses.
 fn measures(groups: &[Vec<&Access>], quantiles: bool) -> Vec<Column> {
     let count = |f: &dyn Fn(&Access) -> bool| -> Vec<u64> {
-        groups.iter().map(|g| g.iter().filter(|a| f(a)).count() as u64).collect()
+        groups
+            .iter()
+            .map(|g| g.iter().filter(|a| f(a)).count() as u64)
+            .collect()
     };
     let known = |f: &dyn Fn(&Access) -> bool| -> Vec<Option<u64>> {
         let counts = count(f);
         let any = count(&|a: &Access| !a.store && a.level.is_some());
-        counts.into_iter().zip(any).map(|(n, any)| (any > 0).then_some(n)).collect()
+        counts
+            .into_iter()
+            .zip(any)
+            .map(|(n, any)| (any > 0).then_some(n))
+            .collect()
     };
     let latencies: Vec<Vec<u32>> = groups
         .iter()
@@ -211,7 +253,13 @@ fn measures(groups: &[Vec<&Access>], quantiles: bool) -> Vec<Column> {
         })
         .collect();
     let quantile = |q: f64| -> Vec<Option<u32>> {
-        latencies.iter().map(|l| l.get(((l.len() as f64 * q).ceil() as usize).saturating_sub(1)).copied()).collect()
+        latencies
+            .iter()
+            .map(|l| {
+                l.get(((l.len() as f64 * q).ceil() as usize).saturating_sub(1))
+                    .copied()
+            })
+            .collect()
     };
     let sum = |l: &Vec<u32>| (!l.is_empty()).then(|| l.iter().map(|n| u64::from(*n)).sum::<u64>());
     let beyond = |a: &Access| !a.store && matches!(a.level, Some("L2" | "L3" | "RAM"));
@@ -226,8 +274,14 @@ fn measures(groups: &[Vec<&Access>], quantiles: bool) -> Vec<Column> {
         column(c::HITM, known(&|a| a.hitm)),
         column(c::LEVEL_UNKNOWN, count(&|a| !a.store && a.level.is_none())),
         column(c::STORE_L1_MISS, vec![None::<u64>; groups.len()]),
-        column(c::LATENCY_SUM, latencies.iter().map(sum).collect::<Vec<_>>()),
-        column(c::LATENCY_N, latencies.iter().map(|l| l.len() as u64).collect::<Vec<_>>()),
+        column(
+            c::LATENCY_SUM,
+            latencies.iter().map(sum).collect::<Vec<_>>(),
+        ),
+        column(
+            c::LATENCY_N,
+            latencies.iter().map(|l| l.len() as u64).collect::<Vec<_>>(),
+        ),
     ];
     if quantiles {
         columns.push(column(c::LATENCY_P50, quantile(0.5)));
@@ -252,16 +306,29 @@ fn groups<K: Ord + Clone>(
 /// `n` accesses in the shape of a real page.
 pub fn tables(n: usize) -> Tables {
     let all = accesses(n);
-    let maps: Vec<Vec<&Access>> =
-        (0..SHAPES.len()).map(|m| all.iter().filter(|a| a.map == m).collect()).collect();
+    let maps: Vec<Vec<&Access>> = (0..SHAPES.len())
+        .map(|m| all.iter().filter(|a| a.map == m).collect())
+        .collect();
     let shape = |f: fn(&Shape) -> u32| SHAPES.iter().map(f).collect::<Vec<_>>();
     let mut map_columns = vec![
         column(c::MAP, vec![0u32, 1, 2]),
-        column(c::MAP_NAME, SHAPES.iter().map(|s| s.name).collect::<Vec<_>>()),
+        column(
+            c::MAP_NAME,
+            SHAPES.iter().map(|s| s.name).collect::<Vec<_>>(),
+        ),
         column(c::MAP_TYPE, SHAPES.iter().map(|s| s.go).collect::<Vec<_>>()),
-        column(c::HEADER, SHAPES.iter().map(|s| s.header).collect::<Vec<_>>()),
-        column(c::LAYOUT, SHAPES.iter().map(|s| s.layout).collect::<Vec<_>>()),
-        column(c::STRIDE, SHAPES.iter().map(|s| s.stride).collect::<Vec<_>>()),
+        column(
+            c::HEADER,
+            SHAPES.iter().map(|s| s.header).collect::<Vec<_>>(),
+        ),
+        column(
+            c::LAYOUT,
+            SHAPES.iter().map(|s| s.layout).collect::<Vec<_>>(),
+        ),
+        column(
+            c::STRIDE,
+            SHAPES.iter().map(|s| s.stride).collect::<Vec<_>>(),
+        ),
         column(c::KEY_OFF, shape(|s| s.key_off)),
         column(c::KEY_STRIDE, shape(|s| s.key_stride)),
         column(c::ELEM_OFF, shape(|s| s.elem_off)),
@@ -278,13 +345,17 @@ pub fn tables(n: usize) -> Tables {
     ];
     parts.extend(measures(&rows, true));
 
-    let in_arrays: Vec<Vec<&Access>> =
-        (0..3).map(|array| all.iter().filter(|a| a.array == Some(array)).collect()).collect();
+    let in_arrays: Vec<Vec<&Access>> = (0..3)
+        .map(|array| all.iter().filter(|a| a.array == Some(array)).collect())
+        .collect();
     let mut arrays = vec![
         column(c::ARRAY, vec![0u32, 1, 2]),
         column(c::MAP, vec![0u32, 1, 2]),
         column(c::BASE, SHAPES.iter().map(|s| s.base).collect::<Vec<_>>()),
-        column(c::STRIDE, SHAPES.iter().map(|s| s.stride).collect::<Vec<_>>()),
+        column(
+            c::STRIDE,
+            SHAPES.iter().map(|s| s.stride).collect::<Vec<_>>(),
+        ),
         column(c::LEN, shape(|s| s.len)),
         column(c::INDEX_WIDTH, vec![1u32; 3]),
         column(c::OLD, vec![false; 3]),
@@ -330,11 +401,18 @@ pub fn tables(n: usize) -> Tables {
         column(c::TIME_BIN, keys.iter().map(|k| k.1).collect::<Vec<_>>()),
         column(c::LATENCY_BIN, keys.iter().map(|k| k.2).collect::<Vec<_>>()),
         column(c::LEVEL, keys.iter().map(|k| k.3).collect::<Vec<_>>()),
-        column(c::SAMPLES, rows.iter().map(|r| r.len() as u64).collect::<Vec<_>>()),
+        column(
+            c::SAMPLES,
+            rows.iter().map(|r| r.len() as u64).collect::<Vec<_>>(),
+        ),
     ];
 
-    let hot: Vec<(usize, &Access)> =
-        all.iter().enumerate().filter(|(_, a)| a.array.is_some() && a.index == 3).take(6_000).collect();
+    let hot: Vec<(usize, &Access)> = all
+        .iter()
+        .enumerate()
+        .filter(|(_, a)| a.array.is_some() && a.index == 3)
+        .take(6_000)
+        .collect();
     let of = |a: &Access| SHAPES[a.map].base + u64::from(a.index) * SHAPES[a.map].stride;
     let order = vec![
         column(c::N, hot.iter().map(|(n, _)| *n as u32).collect::<Vec<_>>()),
@@ -342,18 +420,51 @@ pub fn tables(n: usize) -> Tables {
         column(c::PID, vec![4_100i32; hot.len()]),
         column(c::TID, hot.iter().map(|(_, a)| a.tid).collect::<Vec<_>>()),
         column(c::CPU, hot.iter().map(|(_, a)| a.cpu).collect::<Vec<_>>()),
-        column(c::OP, hot.iter().map(|(_, a)| if a.store { "store" } else { "load" }).collect::<Vec<_>>()),
-        column(c::LEVEL, hot.iter().map(|(_, a)| a.level).collect::<Vec<_>>()),
-        column(c::LATENCY, hot.iter().map(|(_, a)| (!a.store).then_some(a.latency)).collect::<Vec<_>>()),
-        column(c::MAP, hot.iter().map(|(_, a)| a.map as u32).collect::<Vec<_>>()),
+        column(
+            c::OP,
+            hot.iter()
+                .map(|(_, a)| if a.store { "store" } else { "load" })
+                .collect::<Vec<_>>(),
+        ),
+        column(
+            c::LEVEL,
+            hot.iter().map(|(_, a)| a.level).collect::<Vec<_>>(),
+        ),
+        column(
+            c::LATENCY,
+            hot.iter()
+                .map(|(_, a)| (!a.store).then_some(a.latency))
+                .collect::<Vec<_>>(),
+        ),
+        column(
+            c::MAP,
+            hot.iter().map(|(_, a)| a.map as u32).collect::<Vec<_>>(),
+        ),
         column(c::PART, hot.iter().map(|(_, a)| a.part).collect::<Vec<_>>()),
-        column(c::ARRAY, hot.iter().map(|(_, a)| a.array).collect::<Vec<_>>()),
-        column(c::INDEX, hot.iter().map(|(_, a)| a.index).collect::<Vec<_>>()),
-        column(c::SLOT, hot.iter().map(|(_, a)| (a.slot >= 0).then_some(a.slot)).collect::<Vec<_>>()),
+        column(
+            c::ARRAY,
+            hot.iter().map(|(_, a)| a.array).collect::<Vec<_>>(),
+        ),
+        column(
+            c::INDEX,
+            hot.iter().map(|(_, a)| a.index).collect::<Vec<_>>(),
+        ),
+        column(
+            c::SLOT,
+            hot.iter()
+                .map(|(_, a)| (a.slot >= 0).then_some(a.slot))
+                .collect::<Vec<_>>(),
+        ),
         column(c::OFF, hot.iter().map(|(_, a)| a.off).collect::<Vec<_>>()),
         column(c::BASE, hot.iter().map(|(_, a)| of(a)).collect::<Vec<_>>()),
-        column(c::FUNCTION, hot.iter().map(|(_, a)| function(a).2).collect::<Vec<_>>()),
-        column(c::LINE, hot.iter().map(|(_, a)| line(a).1).collect::<Vec<_>>()),
+        column(
+            c::FUNCTION,
+            hot.iter().map(|(_, a)| function(a).2).collect::<Vec<_>>(),
+        ),
+        column(
+            c::LINE,
+            hot.iter().map(|(_, a)| line(a).1).collect::<Vec<_>>(),
+        ),
     ];
     Tables {
         summary: summary(n as u64, &all),
@@ -382,13 +493,30 @@ fn function(a: &Access) -> (&'static str, &'static str, &'static str) {
         "elem" => "main.(*server).lookup",
         _ => outer,
     };
-    ("/srv/api/bin/api-server", if a.stage == "elem" { "main.(*server).handle" } else { outer }, inner)
+    (
+        "/srv/api/bin/api-server",
+        if a.stage == "elem" {
+            "main.(*server).handle"
+        } else {
+            outer
+        },
+        inner,
+    )
 }
 
-type Line = (&'static str, u32, Option<&'static str>, Option<&'static str>);
+type Line = (
+    &'static str,
+    u32,
+    Option<&'static str>,
+    Option<&'static str>,
+);
 
 fn line(a: &Access) -> Line {
-    let file = if a.map == 0 { "runtime/map_faststr.go" } else { "runtime/map_fast64.go" };
+    let file = if a.map == 0 {
+        "runtime/map_faststr.go"
+    } else {
+        "runtime/map_fast64.go"
+    };
     match a.stage {
         "header" => (file, 117, Some("access"), Some("locate")),
         "control" => (file, 145, Some("access"), Some("compare_control")),
@@ -401,7 +529,12 @@ fn line(a: &Access) -> Line {
 
 fn summary(n: u64, all: &[Access]) -> Summary {
     let loads = all.iter().filter(|a| !a.store).count() as u64;
-    let cost = |f: &dyn Fn(&Access) -> bool| all.iter().filter(|a| f(a)).map(|a| u64::from(a.latency)).sum::<u64>();
+    let cost = |f: &dyn Fn(&Access) -> bool| {
+        all.iter()
+            .filter(|a| f(a))
+            .map(|a| u64::from(a.latency))
+            .sum::<u64>()
+    };
     let count = |f: &dyn Fn(&Access) -> bool| all.iter().filter(|a| f(a)).count() as u64;
     let event = |name: &str, samples, ldlat| Event {
         name: name.to_owned(),
@@ -413,7 +546,10 @@ fn summary(n: u64, all: &[Access]) -> Summary {
         memory: Memory::Sampled,
         ..Event::default()
     };
-    let step = |name: &str, samples| Step { name: name.to_owned(), samples };
+    let step = |name: &str, samples| Step {
+        name: name.to_owned(),
+        samples,
+    };
     let control = count(&|a| a.map == 0 && a.stage == "control");
     let shared = count(&|a| a.hitm);
     Summary {
@@ -533,4 +669,95 @@ pub fn empty() -> Tables {
         misses: DataFrame::empty(),
         gaps: DataFrame::empty(),
     }
+}
+
+/// Markup, quotes, control characters, a change of direction, a line separator.
+pub const HOSTILE: &str = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'`&\u{202e}\u{0}\u{1b}[31m\u{2028}-->]]>";
+
+/// Every text of the frame replaced.
+fn hostile_frame(frame: &DataFrame) -> DataFrame {
+    let columns: Vec<Column> = frame
+        .columns()
+        .iter()
+        .map(|column| match column.dtype() {
+            DataType::String => {
+                let values: Vec<String> = (0..frame.height())
+                    .map(|i| format!("{HOSTILE}{}", i % 5))
+                    .collect();
+                Column::from(Series::new(column.name().clone(), values))
+            }
+            _ => column.clone(),
+        })
+        .collect();
+    DataFrame::new(frame.height(), columns).unwrap()
+}
+
+/// The page of [`tables`] with [`HOSTILE`] in every text.
+pub fn hostile() -> Tables {
+    let mut tables = tables(2_000);
+    for frame in [
+        &mut tables.maps,
+        &mut tables.parts,
+        &mut tables.arrays,
+        &mut tables.cells,
+        &mut tables.functions,
+        &mut tables.lines,
+        &mut tables.latency,
+        &mut tables.order,
+    ] {
+        *frame = hostile_frame(frame);
+    }
+    let bad = || HOSTILE.to_owned();
+    let s = &mut tables.summary;
+    (s.mempath, s.recording) = (bad(), bad());
+    s.meta.hostname = Some(bad());
+    s.meta.os_release = Some(bad());
+    s.meta.cpu_desc = Some(bad());
+    s.meta.cpuid = Some(bad());
+    s.meta.perf_version = Some(bad());
+    s.meta.cmdline = vec![bad(), bad()];
+    s.meta.modelled = Some(bad());
+    s.events = vec![Event {
+        name: bad(),
+        memory: Memory::Sampled,
+        ..Event::default()
+    }];
+    for found in [Ok(bad()), Err(bad())] {
+        s.binaries.push(Binary {
+            path: bad(),
+            found,
+            build_id: Some(bad()),
+            ..s.binaries[0].clone()
+        });
+    }
+    s.binaries[0].path = bad();
+    s.binaries[0].go.as_mut().unwrap().version = bad();
+    s.funnel = vec![Step {
+        name: bad(),
+        samples: 3,
+    }];
+    s.reasons = vec![(bad(), bad(), 3)];
+    s.evidence = vec![(bad(), 3)];
+    s.contradictions[0].about = bad();
+    s.damage = vec![mempath::recording::Damage {
+        offset: 1,
+        rule: bad(),
+    }];
+    s.caveats = vec![
+        Caveat {
+            severity: Severity::Alarm,
+            text: bad(),
+        },
+        Caveat {
+            severity: Severity::Note,
+            text: bad(),
+        },
+    ];
+    s.findings = vec![Finding {
+        text: bad(),
+        evidence: bad(),
+        chart: bad(),
+        ..Finding::default()
+    }];
+    tables
 }

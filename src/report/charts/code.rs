@@ -5,21 +5,49 @@ use crate::report::ReportError;
 use crate::report::data::{CodeRow, Data, Measures};
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
+use crate::report::table::{latency_of, quantile};
 
 pub struct Functions;
 pub struct Lines;
 
 const MOST: usize = 250;
 
-const SAMPLES: Head = Head { name: "samples", meaning: "Memory accesses in the row" };
-const LOADS: Head = Head { name: "loads", meaning: "Load samples" };
-const STORES: Head = Head { name: "stores", meaning: "Store samples" };
-const SHARE: Head = Head { name: "latency share", meaning: "Share of the latency of the whole table, cycles" };
-const P50: Head = Head { name: "p50", meaning: "Median latency, cycles" };
-const P95: Head = Head { name: "p95", meaning: "95th percentile of the latencies, cycles" };
-const L1: Head = Head { name: "L1 miss", meaning: "Loads served from beyond L1, of those with a known level" };
-const LLC: Head = Head { name: "LLC miss", meaning: "Loads served by RAM or a remote cache, of those with a known level" };
-const FUNCTION: Head = Head { name: "function", meaning: "Innermost inlined function at the instruction" };
+const SAMPLES: Head = Head {
+    name: "samples",
+    meaning: "Memory accesses in the row",
+};
+const LOADS: Head = Head {
+    name: "loads",
+    meaning: "Load samples",
+};
+const STORES: Head = Head {
+    name: "stores",
+    meaning: "Store samples",
+};
+const SHARE: Head = Head {
+    name: "latency share",
+    meaning: "Share of the latency of the whole table, cycles",
+};
+const P50: Head = Head {
+    name: "p50",
+    meaning: "Median latency, cycles",
+};
+const P95: Head = Head {
+    name: "p95",
+    meaning: "95th percentile of the latencies, cycles",
+};
+const L1: Head = Head {
+    name: "L1 miss",
+    meaning: "Loads served from beyond L1, of those with a known level",
+};
+const LLC: Head = Head {
+    name: "LLC miss",
+    meaning: "Loads served by RAM or a remote cache, of those with a known level",
+};
+const FUNCTION: Head = Head {
+    name: "function",
+    meaning: "Innermost inlined function at the instruction",
+};
 
 impl Chart for Functions {
     fn id(&self) -> &'static str {
@@ -46,13 +74,21 @@ impl Chart for Functions {
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.functions.is_empty() {
-            return Ok(Figure::empty("No function was sampled, or no symbols were found."));
+            return Ok(Figure::empty(
+                "No function was sampled, or no symbols were found.",
+            ));
         }
         let total = total(&data.functions);
         let heads = [
             FUNCTION,
-            Head { name: "inlined into", meaning: "The function whose code the instruction is in" },
-            Head { name: "image", meaning: "The file that holds the instruction" },
+            Head {
+                name: "inlined into",
+                meaning: "The function whose code the instruction is in",
+            },
+            Head {
+                name: "image",
+                meaning: "The file that holds the instruction",
+            },
         ];
         let (shown, note) = cut(&data.functions, MOST, "functions");
         let rows = data.functions.iter().take(shown).map(|row| {
@@ -64,7 +100,15 @@ impl Chart for Functions {
             cells.extend(measures(&row.m, &total));
             Row::new(cells)
         });
-        Ok(table("functions-table", "functions", data.functions.len(), &heads, rows.collect(), note))
+        Ok(table(
+            "functions-table",
+            "functions",
+            &total,
+            data.functions.len(),
+            &heads,
+            rows.collect(),
+            note,
+        ))
     }
 }
 
@@ -93,15 +137,29 @@ impl Chart for Lines {
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.lines.is_empty() {
-            return Ok(Figure::empty("No source line was sampled, or no line table was found."));
+            return Ok(Figure::empty(
+                "No source line was sampled, or no line table was found.",
+            ));
         }
         let total = total(&data.lines);
         let heads = [
-            Head { name: "line", meaning: "Source file and line of the innermost frame" },
+            Head {
+                name: "line",
+                meaning: "Source file and line of the innermost frame",
+            },
             FUNCTION,
-            Head { name: "operation", meaning: "Map operation that the code belongs to" },
-            Head { name: "phase", meaning: "Step of the operation" },
-            Head { name: "part", meaning: "structure.field that was touched" },
+            Head {
+                name: "operation",
+                meaning: "Map operation that the code belongs to",
+            },
+            Head {
+                name: "phase",
+                meaning: "Step of the operation",
+            },
+            Head {
+                name: "part",
+                meaning: "structure.field that was touched",
+            },
         ];
         let (shown, note) = cut(&data.lines, MOST, "lines");
         let rows = data.lines.iter().take(shown).map(|row| {
@@ -110,7 +168,8 @@ impl Chart for Lines {
                 (Some(file), None) => Cell::Code(file.clone()),
                 (None, _) => Cell::Absent,
             };
-            let or_na = |text: &Option<String>| text.clone().map_or(Cell::NotApplicable, Cell::Text);
+            let or_na =
+                |text: &Option<String>| text.clone().map_or(Cell::NotApplicable, Cell::Text);
             let mut cells = vec![
                 place,
                 Cell::code(&row.function),
@@ -120,19 +179,32 @@ impl Chart for Lines {
             ];
             cells.extend(measures(&row.m, &total));
             let keys: Keys = row.part.iter().map(|part| ("part", part.clone())).collect();
-            Row { cells, keys, children: Vec::new() }
+            Row {
+                cells,
+                keys,
+                children: Vec::new(),
+            }
         });
-        Ok(table("lines-table", "lines", data.lines.len(), &heads, rows.collect(), note))
+        Ok(table(
+            "lines-table",
+            "lines",
+            &total,
+            data.lines.len(),
+            &heads,
+            rows.collect(),
+            note,
+        ))
     }
 }
 
 fn total(rows: &[CodeRow]) -> Measures {
-    rows.iter().fold(Measures::default(), |sum, row| sum.plus(&row.m))
+    rows.iter()
+        .fold(Measures::default(), |sum, row| sum.plus(&row.m))
 }
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let share = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Share { n, of },
+        (Some(n), Some(of)) => Cell::Latency { n, of },
         _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
@@ -141,8 +213,8 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
         Cell::Count(m.loads),
         Cell::Count(m.stores),
         share,
-        Cell::count(m.p50),
-        Cell::count(m.p95),
+        quantile(m.p50, m),
+        quantile(m.p95, m),
         Cell::share_of_loads(m.l1_miss, m),
         Cell::share_of_loads(m.llc_miss, m),
     ]
@@ -151,6 +223,7 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
 fn table(
     id: &'static str,
     what: &str,
+    total: &Measures,
     n: usize,
     heads: &[Head],
     rows: Vec<Row>,
@@ -158,10 +231,19 @@ fn table(
 ) -> Figure {
     let mut heads = heads.to_vec();
     heads.extend([SAMPLES, LOADS, STORES, SHARE, P50, P95, L1, LLC]);
-    let caption = format!("{} {what}", count(n as u64));
+    let caption = format!(
+        "{} {what}{}",
+        count(n as u64),
+        latency_of(total.latency_sum)
+    );
     Figure {
         notes: note.into_iter().collect(),
-        tables: vec![Table { id, caption, heads, rows }],
+        tables: vec![Table {
+            id,
+            caption,
+            heads,
+            rows,
+        }],
         ..Figure::default()
     }
 }

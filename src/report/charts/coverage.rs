@@ -9,8 +9,14 @@ use crate::tables::evidence_name;
 
 pub struct Coverage;
 
-const SAMPLES: Head = Head { name: "samples", meaning: "Samples in the row" };
-const SHARE: Head = Head { name: "share", meaning: "Share of the table" };
+const SAMPLES: Head = Head {
+    name: "samples",
+    meaning: "Samples in the row",
+};
+const SHARE: Head = Head {
+    name: "share",
+    meaning: "Share of the table",
+};
 
 impl Chart for Coverage {
     fn id(&self) -> &'static str {
@@ -42,7 +48,9 @@ impl Chart for Coverage {
 
         let mut reasons: Vec<_> = summary.reasons.iter().filter(|r| r.2 > 0).collect();
         reasons.sort_by_key(|r| std::cmp::Reverse(r.2));
-        let total: u64 = reasons.iter().map(|r| r.2).sum();
+        let total = reasons
+            .iter()
+            .fold(0, |sum: u64, r| sum.saturating_add(r.2));
         if reasons.is_empty() {
             notes.push("Every sample has a part.".to_owned());
         } else {
@@ -50,8 +58,14 @@ impl Chart for Coverage {
                 id: "reasons-table",
                 caption: format!("{} samples without a part, by reason", count(total)),
                 heads: vec![
-                    Head { name: "reason", meaning: "Why the sample has no part" },
-                    Head { name: "meaning", meaning: "The reason in one sentence" },
+                    Head {
+                        name: "reason",
+                        meaning: "Why the sample has no part",
+                    },
+                    Head {
+                        name: "meaning",
+                        meaning: "The reason in one sentence",
+                    },
                     SAMPLES,
                     SHARE,
                 ],
@@ -69,14 +83,27 @@ impl Chart for Coverage {
             });
         }
 
-        let total: u64 = summary.evidence.iter().map(|e| e.1).sum();
+        let total = summary
+            .evidence
+            .iter()
+            .fold(0, |sum: u64, e| sum.saturating_add(e.1));
         if total == 0 {
             notes.push("No sample has a part.".to_owned());
         } else {
             tables.push(Table {
                 id: "evidence-table",
-                caption: format!("{} samples with a part, by the strongest evidence that held", count(total)),
-                heads: vec![Head { name: "evidence", meaning: "Kind of evidence" }, SAMPLES, SHARE],
+                caption: format!(
+                    "{} samples with a part, by the strongest evidence that held",
+                    count(total)
+                ),
+                heads: vec![
+                    Head {
+                        name: "evidence",
+                        meaning: "Kind of evidence",
+                    },
+                    SAMPLES,
+                    SHARE,
+                ],
                 rows: summary
                     .evidence
                     .iter()
@@ -98,9 +125,18 @@ impl Chart for Coverage {
                 id: "contradictions-table",
                 caption: "Evidence that disagreed".to_owned(),
                 heads: vec![
-                    Head { name: "about", meaning: "What the two disagreed about" },
-                    Head { name: "kept", meaning: "The stronger evidence" },
-                    Head { name: "dropped", meaning: "The weaker evidence" },
+                    Head {
+                        name: "about",
+                        meaning: "What the two disagreed about",
+                    },
+                    Head {
+                        name: "kept",
+                        meaning: "The stronger evidence",
+                    },
+                    Head {
+                        name: "dropped",
+                        meaning: "The weaker evidence",
+                    },
                     SAMPLES,
                 ],
                 rows: summary
@@ -122,8 +158,14 @@ impl Chart for Coverage {
                 id: "damage-table",
                 caption: "Damage in the recording".to_owned(),
                 heads: vec![
-                    Head { name: "byte offset", meaning: "Where in the file" },
-                    Head { name: "rule", meaning: "Which rule was broken and what was done" },
+                    Head {
+                        name: "byte offset",
+                        meaning: "Where in the file",
+                    },
+                    Head {
+                        name: "rule",
+                        meaning: "Which rule was broken and what was done",
+                    },
                 ],
                 rows: summary
                     .damage
@@ -137,7 +179,11 @@ impl Chart for Coverage {
                 notes.push(format!("Shown: the first 100 of {n} damaged places."));
             }
         }
-        Ok(Figure { notes, tables, ..Figure::default() })
+        Ok(Figure {
+            notes,
+            tables,
+            ..Figure::default()
+        })
     }
 }
 

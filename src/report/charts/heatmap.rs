@@ -81,7 +81,13 @@ impl Chart for Heatmap {
             }
         }
         let folded = vec![("Hottest cells as a table".to_owned(), hottest(&grids))];
-        Ok(Figure { notes, canvas: Some("heatmap"), drawings, folded, ..Figure::default() })
+        Ok(Figure {
+            notes,
+            canvas: Some("heatmap"),
+            drawings,
+            folded,
+            ..Figure::default()
+        })
     }
 }
 
@@ -99,7 +105,9 @@ fn draw(
     for (&(row, off), m) in &grid.cells {
         let n = value(m).unwrap_or(0);
         if n > 0 {
-            *cells.entry((row / rows_per_band, off / bytes_per_column)).or_default() += n;
+            *cells
+                .entry((row / rows_per_band, off / bytes_per_column))
+                .or_default() += n;
         }
     }
     let most = cells.values().copied().max().unwrap_or(0);
@@ -110,13 +118,27 @@ fn draw(
 
     let mut d = Drawing::new(WIDTH as u32, (TOP + height + 62) as u32);
     d.rect(0, 0, WIDTH, TOP + height + 62, PAPER, 1.0);
-    d.text(0, 10, Anchor::Start, 13.0, INK, &format!("{name}, {}", grid.name()));
+    d.text(
+        0,
+        10,
+        Anchor::Start,
+        13.0,
+        INK,
+        &format!("{name}, {}", grid.name()),
+    );
     d.rect(LEFT, TOP, PLOT, height, GRID, 0.35);
     for (&(band, column), &n) in &cells {
         let (x0, y0) = (x(column * bytes_per_column), y(band));
         let x1 = x(((column + 1) * bytes_per_column).min(grid.stride));
         let shade = colour::cividis((n as f64).ln_1p() / (most as f64).ln_1p());
-        d.rect(x0, y0, (x1 - x0).max(1), (y(band + 1) - y0).max(1), shade, 1.0);
+        d.rect(
+            x0,
+            y0,
+            (x1 - x0).max(1),
+            (y(band + 1) - y0).max(1),
+            shade,
+            1.0,
+        );
     }
     axis(&mut d, grid, &x);
     borders(&mut d, grid, rows_per_band, bands, &x, &y);
@@ -136,10 +158,20 @@ fn draw(
         n => format!(", one column {n} bytes"),
     };
     let foot = format!("{} {unit} drawn; {scale}{across}", count(total));
-    d.text(WIDTH - 24, TOP + height + 28, Anchor::End, 11.0, FAINT, &foot);
+    d.text(
+        WIDTH - 24,
+        TOP + height + 28,
+        Anchor::End,
+        11.0,
+        FAINT,
+        &foot,
+    );
     let drawn = match grid.one_phase() || rows_per_band == 1 {
         true => grid.border_note(),
-        false => "Cache-line borders move from one to the next and are not drawn: a row holds several.".to_owned(),
+        false => {
+            "Cache-line borders move from one to the next and are not drawn: a row holds several."
+                .to_owned()
+        }
     };
     d.text(LEFT, TOP + height + 48, Anchor::Start, 11.0, FAINT, &drawn);
     d.finish(
@@ -157,7 +189,14 @@ fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
             "ctrl" | "tophash" => "control",
             part => part,
         };
-        d.rect(x0, TOP - 18, (x1 - x0 - 1).max(1), 6, colour::stage(stage), 1.0);
+        d.rect(
+            x0,
+            TOP - 18,
+            (x1 - x0 - 1).max(1),
+            6,
+            colour::stage(stage),
+            1.0,
+        );
         let label = match segment.slot {
             // Slots are numbered; the part is said once.
             Some(0) if x1 - x0 >= 40 => format!("{} 0", segment.part),
@@ -179,7 +218,14 @@ fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
         }
     }
     for byte in (0..grid.stride).step_by(if grid.stride > 512 { 128 } else { 16 }) {
-        d.text(x(byte), TOP - 5, Anchor::Start, 9.0, FAINT, &byte.to_string());
+        d.text(
+            x(byte),
+            TOP - 5,
+            Anchor::Start,
+            9.0,
+            FAINT,
+            &byte.to_string(),
+        );
     }
 }
 
@@ -193,7 +239,12 @@ fn borders(
     y: &dyn Fn(u64) -> i32,
 ) {
     for segment in grid.segments().iter().skip(1) {
-        d.line((x(segment.start), y(0)), (x(segment.start), y(bands)), GRID, 1.0);
+        d.line(
+            (x(segment.start), y(0)),
+            (x(segment.start), y(bands)),
+            GRID,
+            1.0,
+        );
     }
     if grid.one_phase() {
         for off in grid.borders(0).unwrap_or_default() {
@@ -210,7 +261,14 @@ fn borders(
 
 fn legend(d: &mut Drawing, y: i32, most: u64, unit: &str) {
     if most == 0 {
-        d.text(LEFT, y, Anchor::Start, 11.0, FAINT, "none: no cell has a count");
+        d.text(
+            LEFT,
+            y,
+            Anchor::Start,
+            11.0,
+            FAINT,
+            "none: no cell has a count",
+        );
         return;
     }
     for step in 0..20 {
@@ -231,20 +289,35 @@ fn hottest(grids: &[Grid]) -> Table {
     cells.sort_by_key(|(g, row, off, m)| (std::cmp::Reverse(m.cost()), g.array.array, *row, *off));
     let rows = cells.iter().take(MOST).map(|(grid, row, off, m)| {
         let first = row.saturating_mul(grid.per_row);
-        let last = first.saturating_add(grid.per_row - 1).min(grid.array.len.saturating_sub(1).max(first));
-        let index = if last > first { format!("{}-{}", count(first), count(last)) } else { count(first) };
+        let last = first
+            .saturating_add(grid.per_row - 1)
+            .min(grid.array.len.saturating_sub(1).max(first));
+        let index = if last > first {
+            format!("{}-{}", count(first), count(last))
+        } else {
+            count(first)
+        };
         let segments = grid.segments();
         let part = segments.iter().find(|s| s.start <= *off && *off < s.end);
         let part = part.map(|s| match s.slot {
             Some(slot) => format!("{} {slot}", s.part),
             None => s.part.to_owned(),
         });
-        let map = grid.map.map_or(Cell::Absent, |m| Cell::Code(m.name.clone()));
-        let keys = grid.map.map(|m| ("map", m.map.to_string())).into_iter().collect();
+        let map = grid
+            .map
+            .map_or(Cell::Absent, |m| Cell::Code(m.name.clone()));
+        let keys = grid
+            .map
+            .map(|m| ("map", m.map.to_string()))
+            .into_iter()
+            .collect();
         Row {
             cells: vec![
                 map,
-                Cell::Ranked { shown: index, sort: first as f64 },
+                Cell::Ranked {
+                    shown: index,
+                    sort: first as f64,
+                },
                 Cell::Count(*off),
                 Cell::text(&part),
                 Cell::Count(m.samples),
@@ -261,19 +334,56 @@ fn hottest(grids: &[Grid]) -> Table {
     });
     Table {
         id: "cells-table",
-        caption: format!("The hottest {} of {} cells", cells.len().min(MOST), count(cells.len() as u64)),
+        caption: format!(
+            "The hottest {} of {} cells",
+            cells.len().min(MOST),
+            count(cells.len() as u64)
+        ),
         heads: vec![
-            Head { name: "map", meaning: "Name of the map" },
-            Head { name: "index", meaning: "Bucket or group index, or a range of them" },
-            Head { name: "byte", meaning: "Byte offset in the bucket or group" },
-            Head { name: "part", meaning: "Part and slot at that offset" },
-            Head { name: "samples", meaning: "Samples in the cell" },
-            Head { name: "loads", meaning: "Load samples" },
-            Head { name: "stores", meaning: "Store samples" },
-            Head { name: "L1 miss", meaning: "Loads served from beyond L1, of those with a known level" },
-            Head { name: "LLC miss", meaning: "Loads served by RAM or a remote cache" },
-            Head { name: "latency", meaning: "Sum of the latencies, cycles" },
-            Head { name: "HITM", meaning: "Loads that hit a modified line of another CPU" },
+            Head {
+                name: "map",
+                meaning: "Name of the map",
+            },
+            Head {
+                name: "index",
+                meaning: "Bucket or group index, or a range of them",
+            },
+            Head {
+                name: "byte",
+                meaning: "Byte offset in the bucket or group",
+            },
+            Head {
+                name: "part",
+                meaning: "Part and slot at that offset",
+            },
+            Head {
+                name: "samples",
+                meaning: "Samples in the cell",
+            },
+            Head {
+                name: "loads",
+                meaning: "Load samples",
+            },
+            Head {
+                name: "stores",
+                meaning: "Store samples",
+            },
+            Head {
+                name: "L1 miss",
+                meaning: "Loads served from beyond L1, of those with a known level",
+            },
+            Head {
+                name: "LLC miss",
+                meaning: "Loads served by RAM or a remote cache",
+            },
+            Head {
+                name: "latency",
+                meaning: "Sum of the latencies, cycles",
+            },
+            Head {
+                name: "HITM",
+                meaning: "Loads that hit a modified line of another CPU",
+            },
         ],
         rows: rows.collect(),
     }

@@ -53,11 +53,17 @@ impl Chart for Latency {
             ));
         }
         let mut notes = Vec::new();
-        let lost: u64 = data.summary.gaps.iter().map(|gap| gap.lost).sum();
+        let lost: u64 = data
+            .summary
+            .gaps
+            .iter()
+            .fold(0, |sum: u64, gap| sum.saturating_add(gap.lost));
         if !data.summary.gaps.is_empty() {
             let gaps = count(data.summary.gaps.len() as u64);
             let lost = count(lost);
-            notes.push(format!("{gaps} gaps are drawn; the kernel reports {lost} lost records."));
+            notes.push(format!(
+                "{gaps} gaps are drawn; the kernel reports {lost} lost records."
+            ));
         }
         Ok(Figure {
             notes,
@@ -70,21 +76,48 @@ impl Chart for Latency {
 }
 
 fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
-    let bins = data.latency.iter().map(|row| row.time_bin + 1).max().unwrap_or(1);
+    let bins = data
+        .latency
+        .iter()
+        .map(|row| row.time_bin + 1)
+        .max()
+        .unwrap_or(1);
     let per_column = bins.div_ceil(COLUMNS).max(1);
     let columns = bins.div_ceil(per_column);
-    let low = data.latency.iter().map(|row| row.latency_bin).min().unwrap_or(0) / 8 * 8;
-    let high = data.latency.iter().map(|row| row.latency_bin).max().unwrap_or(0) / 8 * 8 + 8;
+    let low = data
+        .latency
+        .iter()
+        .map(|row| row.latency_bin)
+        .min()
+        .unwrap_or(0)
+        / 8
+        * 8;
+    let high = data
+        .latency
+        .iter()
+        .map(|row| row.latency_bin)
+        .max()
+        .unwrap_or(0)
+        / 8
+        * 8
+        + 8;
     let mut cells = BTreeMap::<(u64, u64), BTreeMap<(u8, Option<&str>), u64>>::new();
     for row in data.latency.iter().filter(|row| row.samples > 0) {
         let level = row.level.as_deref();
         *cells
-            .entry((row.time_bin / per_column, (row.latency_bin - low) / BINS_PER_ROW))
+            .entry((
+                row.time_bin / per_column,
+                (row.latency_bin - low) / BINS_PER_ROW,
+            ))
             .or_default()
             .entry((colour::distance(level), level))
             .or_default() += row.samples;
     }
-    let most = cells.values().map(|levels| levels.values().sum::<u64>()).max().unwrap_or(1);
+    let most = cells
+        .values()
+        .map(|levels| levels.values().sum::<u64>())
+        .max()
+        .unwrap_or(1);
     let (plot_width, plot_height) = (WIDTH - LEFT - 16, HEIGHT - TOP - BOTTOM);
     let x = |column: u64| LEFT + (column as i64 * i64::from(plot_width) / columns as i64) as i32;
     let y = |bin: u64| {
@@ -98,7 +131,14 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
         d.line((LEFT, y(octave)), (WIDTH - 16, y(octave)), GRID, 1.0);
         // Bin 8k starts at 2^k cycles; u32 latencies end at bin 256.
         let cycles = 1u64 << (octave / 8).min(63);
-        d.text(LEFT - 8, y(octave), Anchor::End, 11.0, FAINT, &count(cycles));
+        d.text(
+            LEFT - 8,
+            y(octave),
+            Anchor::End,
+            11.0,
+            FAINT,
+            &count(cycles),
+        );
     }
     for (&(column, row), levels) in &cells {
         let n: u64 = levels.values().sum();
@@ -109,19 +149,32 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
         let bin = low + row * BINS_PER_ROW;
         let (x0, y0) = (x(column), y(bin + BINS_PER_ROW));
         let alpha = (alpha * 20.0).round() / 20.0;
-        d.rect(x0, y0, (x(column + 1) - x0).max(1), (y(bin) - y0).max(1), colour::level(level), alpha);
+        d.rect(
+            x0,
+            y0,
+            (x(column + 1) - x0).max(1),
+            (y(bin) - y0).max(1),
+            colour::level(level),
+            alpha,
+        );
     }
     gaps(&mut d, data, plot_width, plot_height);
     let span = data.summary.time_ns.map_or(0, |(a, b)| b.saturating_sub(a));
     for tick in 0..=5u64 {
         let at = LEFT + plot_width * tick as i32 / 5;
-        let anchor = if tick == 5 { Anchor::End } else { Anchor::Start };
+        let anchor = if tick == 5 {
+            Anchor::End
+        } else {
+            Anchor::Start
+        };
         let time = duration((u128::from(span) * u128::from(tick) / 5) as u64);
         d.text(at, HEIGHT - 14, anchor, 11.0, FAINT, &time);
     }
     d.text(0, 10, Anchor::Start, 11.0, FAINT, "cycles");
-    let mut levels: Vec<(u8, Option<&str>)> =
-        cells.values().flat_map(|levels| levels.keys().copied()).collect();
+    let mut levels: Vec<(u8, Option<&str>)> = cells
+        .values()
+        .flat_map(|levels| levels.keys().copied())
+        .collect();
     levels.sort_unstable();
     levels.dedup();
     let mut at = LEFT;
@@ -134,12 +187,17 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
     let samples: u64 = data.latency.iter().map(|row| row.samples).sum();
     d.finish(
         "Latency over time by level",
-        &format!("{} samples with a latency; the table below has the counts by level.", count(samples)),
+        &format!(
+            "{} samples with a latency; the table below has the counts by level.",
+            count(samples)
+        ),
     )
 }
 
 fn gaps(d: &mut Drawing, data: &Data, plot_width: i32, plot_height: i32) {
-    let Some((first, last)) = data.summary.time_ns else { return };
+    let Some((first, last)) = data.summary.time_ns else {
+        return;
+    };
     let span = u128::from(last.saturating_sub(first)).max(1);
     let mut at: Vec<i32> = data
         .summary
@@ -160,15 +218,42 @@ fn gaps(d: &mut Drawing, data: &Data, plot_width: i32, plot_height: i32) {
 /// Samples by level and latency, a factor of four to a column.
 fn by_level(data: &Data) -> Table {
     const HEADS: [Head; 9] = [
-        Head { name: "level", meaning: "Where the data came from" },
-        Head { name: "samples", meaning: "Samples with a latency" },
-        Head { name: "< 16", meaning: "Samples below 16 cycles" },
-        Head { name: "16-63", meaning: "Samples of 16 to 63 cycles" },
-        Head { name: "64-255", meaning: "Samples of 64 to 255 cycles" },
-        Head { name: "256-1023", meaning: "Samples of 256 to 1,023 cycles" },
-        Head { name: "1024-4095", meaning: "Samples of 1,024 to 4,095 cycles" },
-        Head { name: "4096-16383", meaning: "Samples of 4,096 to 16,383 cycles" },
-        Head { name: ">= 16384", meaning: "Samples of 16,384 cycles and more" },
+        Head {
+            name: "level",
+            meaning: "Where the data came from",
+        },
+        Head {
+            name: "samples",
+            meaning: "Samples with a latency",
+        },
+        Head {
+            name: "< 16",
+            meaning: "Samples below 16 cycles",
+        },
+        Head {
+            name: "16-63",
+            meaning: "Samples of 16 to 63 cycles",
+        },
+        Head {
+            name: "64-255",
+            meaning: "Samples of 64 to 255 cycles",
+        },
+        Head {
+            name: "256-1023",
+            meaning: "Samples of 256 to 1,023 cycles",
+        },
+        Head {
+            name: "1024-4095",
+            meaning: "Samples of 1,024 to 4,095 cycles",
+        },
+        Head {
+            name: "4096-16383",
+            meaning: "Samples of 4,096 to 16,383 cycles",
+        },
+        Head {
+            name: ">= 16384",
+            meaning: "Samples of 16,384 cycles and more",
+        },
     ];
     let mut sums = BTreeMap::<(u8, Option<&str>), [u64; 7]>::new();
     for row in &data.latency {
@@ -185,7 +270,11 @@ fn by_level(data: &Data) -> Table {
         let mut cells = vec![Cell::Text(name), Cell::Count(sum.iter().sum())];
         cells.extend(sum.iter().map(|n| Cell::Count(*n)));
         let keys = level.iter().map(|l| ("level", (*l).to_owned())).collect();
-        Row { cells, keys, children: Vec::new() }
+        Row {
+            cells,
+            keys,
+            children: Vec::new(),
+        }
     });
     Table {
         id: "latency-table",

@@ -7,7 +7,7 @@ use crate::report::data::{Data, MapRow, Measures, PartRow};
 use crate::report::html::Markup;
 use crate::report::number::{address, count};
 use crate::report::svg::Drawing;
-use crate::report::table::{Cell, Head, Row, Table, cut};
+use crate::report::table::{Cell, Head, Row, Table, cut, latency_of, quantile};
 
 pub struct Maps;
 
@@ -15,18 +15,54 @@ pub struct Maps;
 const MOST: usize = 200;
 
 const HEADS: &[Head] = &[
-    Head { name: "map", meaning: "Name of the map; below it the parts that samples hit" },
-    Head { name: "by stage", meaning: "Samples of the row by stage of a lookup" },
-    Head { name: "samples", meaning: "Memory accesses attributed to the map" },
-    Head { name: "loads", meaning: "Load samples" },
-    Head { name: "stores", meaning: "Store samples" },
-    Head { name: "latency share", meaning: "Share of the sampled latency of the whole recording, in cycles" },
-    Head { name: "p50", meaning: "Median latency, cycles" },
-    Head { name: "p95", meaning: "95th percentile of the latencies, cycles" },
-    Head { name: "L1 miss", meaning: "Loads served from beyond L1, line fill buffer counted apart, of the loads with a known level" },
-    Head { name: "LLC miss", meaning: "Loads served by RAM or a remote cache, of the loads with a known level" },
-    Head { name: "HITM", meaning: "Loads that hit a modified line of another CPU" },
-    Head { name: "evidence", meaning: "Evidence of most of the map's samples" },
+    Head {
+        name: "map",
+        meaning: "Name of the map; below it the parts that samples hit",
+    },
+    Head {
+        name: "by stage",
+        meaning: "Samples of the row by stage of a lookup",
+    },
+    Head {
+        name: "samples",
+        meaning: "Memory accesses attributed to the map",
+    },
+    Head {
+        name: "loads",
+        meaning: "Load samples",
+    },
+    Head {
+        name: "stores",
+        meaning: "Store samples",
+    },
+    Head {
+        name: "latency share",
+        meaning: "Share of the sampled latency of the whole recording, in cycles",
+    },
+    Head {
+        name: "p50",
+        meaning: "Median latency, cycles",
+    },
+    Head {
+        name: "p95",
+        meaning: "95th percentile of the latencies, cycles",
+    },
+    Head {
+        name: "L1 miss",
+        meaning: "Loads served from beyond L1, line fill buffer counted apart, of the loads with a known level",
+    },
+    Head {
+        name: "LLC miss",
+        meaning: "Loads served by RAM or a remote cache, of the loads with a known level",
+    },
+    Head {
+        name: "HITM",
+        meaning: "Loads that hit a modified line of another CPU",
+    },
+    Head {
+        name: "evidence",
+        meaning: "Evidence of most of the map's samples",
+    },
 ];
 
 impl Chart for Maps {
@@ -59,7 +95,10 @@ impl Chart for Maps {
                 "No map was found: no sample hit map code or map memory. The coverage below says why.",
             ));
         }
-        let mut total = data.maps.iter().fold(Measures::default(), |sum, row| sum.plus(&row.m));
+        let mut total = data
+            .maps
+            .iter()
+            .fold(Measures::default(), |sum, row| sum.plus(&row.m));
         let in_maps = total.samples;
         total.latency_sum = data.summary.overall.latency_sum.or(total.latency_sum);
         let (shown, note) = cut(&data.maps, MOST, "maps");
@@ -74,18 +113,32 @@ impl Chart for Maps {
         if !data.has_levels() {
             notes.push("This recording has no cache levels: misses are not known.".to_owned());
         }
-        let caption = format!("{} maps, {} samples", count(data.maps.len() as u64), count(in_maps));
+        let caption = format!(
+            "{} maps, {} samples{}",
+            count(data.maps.len() as u64),
+            count(in_maps),
+            latency_of(total.latency_sum)
+        );
         Ok(Figure {
             notes,
             drawings: vec![legend()?],
-            tables: vec![Table { id: "maps-table", caption, heads: HEADS.to_vec(), rows }],
+            tables: vec![Table {
+                id: "maps-table",
+                caption,
+                heads: HEADS.to_vec(),
+                rows,
+            }],
             ..Figure::default()
         })
     }
 }
 
 fn row(data: &Data, map: &MapRow, total: &Measures) -> Result<Row, ReportError> {
-    let mut parts: Vec<&PartRow> = data.parts.iter().filter(|p| p.map == Some(map.map)).collect();
+    let mut parts: Vec<&PartRow> = data
+        .parts
+        .iter()
+        .filter(|p| p.map == Some(map.map))
+        .collect();
     parts.sort_by_key(|p| (std::cmp::Reverse(p.m.cost()), p.part.clone()));
     let name = match map.header {
         Some(header) => format!("{} @ {}", map.name, address(header)),
@@ -99,18 +152,29 @@ fn row(data: &Data, map: &MapRow, total: &Measures) -> Result<Row, ReportError> 
     let children = parts
         .iter()
         .map(|part| {
-            let mut cells = vec![Cell::Code(part.part.clone()), Cell::Text(part.stage.clone())];
+            let mut cells = vec![
+                Cell::Code(part.part.clone()),
+                Cell::Text(part.stage.clone()),
+            ];
             cells.extend(measures(&part.m, total));
             cells.push(Cell::NotApplicable);
-            Row { cells, keys: vec![key.clone(), ("part", part.part.clone())], children: Vec::new() }
+            Row {
+                cells,
+                keys: vec![key.clone(), ("part", part.part.clone())],
+                children: Vec::new(),
+            }
         })
         .collect();
-    Ok(Row { cells, keys: vec![key], children })
+    Ok(Row {
+        cells,
+        keys: vec![key],
+        children,
+    })
 }
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let latency = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Share { n, of },
+        (Some(n), Some(of)) => Cell::Latency { n, of },
         _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
@@ -119,11 +183,15 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
         Cell::Count(m.loads),
         Cell::Count(m.stores),
         latency,
-        Cell::count(m.p50),
-        Cell::count(m.p95),
+        quantile(m.p50, m),
+        quantile(m.p95, m),
         Cell::share_of_loads(m.l1_miss, m),
         Cell::share_of_loads(m.llc_miss, m),
-        if m.loads == 0 { Cell::NotApplicable } else { Cell::count(m.hitm) },
+        if m.loads == 0 {
+            Cell::NotApplicable
+        } else {
+            Cell::count(m.hitm)
+        },
     ]
 }
 
@@ -135,7 +203,11 @@ fn sparkline(parts: &[&PartRow]) -> Result<Markup, ReportError> {
     let mut told = Vec::new();
     let (mut before, mut x) = (0u64, 0u64);
     for stage in super::stages::STAGES {
-        let n: u64 = parts.iter().filter(|p| p.stage == *stage).map(|p| p.m.samples).sum();
+        let n: u64 = parts
+            .iter()
+            .filter(|p| p.stage == *stage)
+            .map(|p| p.m.samples)
+            .sum();
         if n == 0 {
             continue;
         }
@@ -157,5 +229,8 @@ fn legend() -> Result<Markup, ReportError> {
         drawing.rect(x, 3, 12, 12, colour::stage(stage), 1.0);
         drawing.text(x + 17, 9, Anchor::Start, 12.0, colour::INK, stage);
     }
-    drawing.finish("Colours of the stages", "One colour for each stage of a lookup")
+    drawing.finish(
+        "Colours of the stages",
+        "One colour for each stage of a lookup",
+    )
 }

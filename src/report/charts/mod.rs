@@ -43,7 +43,10 @@ pub struct Figure {
 impl Figure {
     /// A figure without data: `why` stands where it would be.
     fn empty(why: &str) -> Figure {
-        Figure { notes: vec![why.to_owned()], ..Figure::default() }
+        Figure {
+            notes: vec![why.to_owned()],
+            ..Figure::default()
+        }
     }
 }
 
@@ -69,7 +72,16 @@ mod tests {
         let ids: Vec<_> = CHARTS.iter().map(|c| c.id()).collect();
         assert_eq!(
             ids,
-            ["maps", "misses", "heatmap", "latency", "order", "functions", "lines", "coverage"]
+            [
+                "maps",
+                "misses",
+                "heatmap",
+                "latency",
+                "order",
+                "functions",
+                "lines",
+                "coverage"
+            ]
         );
         for chart in CHARTS {
             assert!(chart.question().ends_with('?'), "{}", chart.id());

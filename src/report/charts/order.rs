@@ -56,7 +56,9 @@ impl Chart for Order {
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         let instances = instances(data);
         let Some(hottest) = instances.first() else {
-            return Ok(Figure::empty("No access could be placed in a bucket or group."));
+            return Ok(Figure::empty(
+                "No access could be placed in a bucket or group.",
+            ));
         };
         let mut notes = vec![match data.every_access() {
             true => "Every access: recorded with breakpoints, nothing between two marks is missing except in gaps.",
@@ -84,7 +86,10 @@ pub fn instances<'a>(data: &'a Data) -> Vec<Instance<'a>> {
     type Key<'a> = (Option<u64>, Option<u64>, Option<u64>);
     let mut by_base = BTreeMap::<Key, Vec<&OrderRow>>::new();
     for row in &data.order {
-        by_base.entry((row.base, row.array, row.index)).or_default().push(row);
+        by_base
+            .entry((row.base, row.array, row.index))
+            .or_default()
+            .push(row);
     }
     let mut instances: Vec<_> = by_base.into_iter().collect();
     instances.sort_by_key(|(key, rows)| (std::cmp::Reverse(rows.len()), *key));
@@ -121,7 +126,13 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
     let rows: Vec<&&OrderRow> = instance.rows.iter().take(MARKS).collect();
     let mut lanes: Vec<(Option<u64>, Option<i64>, String)> = rows
         .iter()
-        .map(|row| (row.cpu, if row.cpu.is_some() { None } else { row.tid }, lane(row)))
+        .map(|row| {
+            (
+                row.cpu,
+                if row.cpu.is_some() { None } else { row.tid },
+                lane(row),
+            )
+        })
         .collect();
     lanes.sort();
     lanes.dedup();
@@ -131,7 +142,12 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
     let plot_width = WIDTH - LEFT - 20;
     let times: Vec<u64> = rows.iter().filter_map(|row| row.time).collect();
     let first = times.iter().min().copied().unwrap_or(0);
-    let span = times.iter().max().copied().unwrap_or(0).saturating_sub(first);
+    let span = times
+        .iter()
+        .max()
+        .copied()
+        .unwrap_or(0)
+        .saturating_sub(first);
     let timed = times.len() == rows.len() && span > 0;
 
     let mut d = Drawing::new(WIDTH as u32, height as u32);
@@ -143,11 +159,11 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
         d.text(LEFT - 10, y, Anchor::End, 11.0, FAINT, name);
     }
     for (i, row) in rows.iter().enumerate() {
-        let Some(at) = lanes.iter().position(|(_, _, name)| *name == lane(row)) else { continue };
+        let Some(at) = lanes.iter().position(|(_, _, name)| *name == lane(row)) else {
+            continue;
+        };
         let x = match row.time {
-            Some(time) if timed => {
-                u128::from(time - first) * plot_width as u128 / u128::from(span)
-            }
+            Some(time) if timed => u128::from(time - first) * plot_width as u128 / u128::from(span),
             _ => i as u128 * plot_width as u128 / rows.len().max(1) as u128,
         };
         let (x, y) = (LEFT + x as i32, TOP + at as i32 * LANE + LANE / 2);
@@ -160,10 +176,21 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
     }
     if timed {
         d.text(LEFT, height - 14, Anchor::Start, 11.0, FAINT, "0 ns");
-        d.text(WIDTH - 20, height - 14, Anchor::End, 11.0, FAINT, &duration(span));
+        d.text(
+            WIDTH - 20,
+            height - 14,
+            Anchor::End,
+            11.0,
+            FAINT,
+            &duration(span),
+        );
     }
     legend(&mut d, &rows);
-    let mut foot = format!("{} of {} accesses drawn", count(rows.len() as u64), count(instance.rows.len() as u64));
+    let mut foot = format!(
+        "{} of {} accesses drawn",
+        count(rows.len() as u64),
+        count(instance.rows.len() as u64)
+    );
     if hidden > 0 {
         foot.push_str(&format!("; {hidden} more lanes are not drawn"));
     }
@@ -194,7 +221,10 @@ fn legend(d: &mut Drawing, rows: &[&&OrderRow]) {
 fn list(instance: &Instance) -> Table {
     let start = instance.rows.iter().find_map(|row| row.time);
     let rows = instance.rows.iter().take(LISTED).map(|row| {
-        let time = row.time.zip(start).map(|(time, start)| time.saturating_sub(start));
+        let time = row
+            .time
+            .zip(start)
+            .map(|(time, start)| time.saturating_sub(start));
         let mut keys: Vec<(&'static str, String)> = Vec::new();
         keys.extend(row.map.map(|map| ("map", map.to_string())));
         keys.extend(row.part.clone().map(|part| ("part", part)));
@@ -204,12 +234,20 @@ fn list(instance: &Instance) -> Table {
         keys.extend(row.tid.map(|tid| ("tid", tid.to_string())));
         Row {
             cells: vec![
-                time.map_or(Cell::Absent, |t| Cell::Ranked { shown: duration(t), sort: t as f64 }),
+                time.map_or(Cell::Absent, |t| Cell::Ranked {
+                    shown: duration(t),
+                    sort: t as f64,
+                }),
                 Cell::count(row.cpu),
-                row.tid.map_or(Cell::Absent, |tid| Cell::Ranked { shown: tid.to_string(), sort: tid as f64 }),
+                row.tid.map_or(Cell::Absent, |tid| Cell::Ranked {
+                    shown: tid.to_string(),
+                    sort: tid as f64,
+                }),
                 Cell::text(&row.op),
                 Cell::code(&row.part),
-                row.slot.filter(|s| *s >= 0).map_or(Cell::NotApplicable, |s| Cell::Count(s as u64)),
+                row.slot
+                    .filter(|s| *s >= 0)
+                    .map_or(Cell::NotApplicable, |s| Cell::Count(s as u64)),
                 Cell::text(&row.level),
                 Cell::count(row.latency),
                 Cell::code(&row.function),
@@ -223,16 +261,46 @@ fn list(instance: &Instance) -> Table {
         id: "order-table",
         caption: format!("Accesses to {}", instance.name),
         heads: vec![
-            Head { name: "time", meaning: "Since the first access in this list" },
-            Head { name: "cpu", meaning: "CPU" },
-            Head { name: "thread", meaning: "OS thread" },
-            Head { name: "op", meaning: "load or store" },
-            Head { name: "part", meaning: "structure.field that was touched" },
-            Head { name: "slot", meaning: "Slot 0..7" },
-            Head { name: "level", meaning: "Where the data came from" },
-            Head { name: "cycles", meaning: "Latency" },
-            Head { name: "function", meaning: "Innermost function" },
-            Head { name: "line", meaning: "Source line" },
+            Head {
+                name: "time",
+                meaning: "Since the first access in this list",
+            },
+            Head {
+                name: "cpu",
+                meaning: "CPU",
+            },
+            Head {
+                name: "thread",
+                meaning: "OS thread",
+            },
+            Head {
+                name: "op",
+                meaning: "load or store",
+            },
+            Head {
+                name: "part",
+                meaning: "structure.field that was touched",
+            },
+            Head {
+                name: "slot",
+                meaning: "Slot 0..7",
+            },
+            Head {
+                name: "level",
+                meaning: "Where the data came from",
+            },
+            Head {
+                name: "cycles",
+                meaning: "Latency",
+            },
+            Head {
+                name: "function",
+                meaning: "Innermost function",
+            },
+            Head {
+                name: "line",
+                meaning: "Source line",
+            },
         ],
         rows: rows.collect(),
     }

@@ -8,19 +8,54 @@ use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
 pub struct Stages;
 
 /// Stages in the order in which a lookup meets them, as `tables` names them.
-pub const STAGES: &[&str] =
-    &["header", "directory", "table", "control", "key", "elem", "overflow", "extra"];
+pub const STAGES: &[&str] = &[
+    "header",
+    "directory",
+    "table",
+    "control",
+    "key",
+    "elem",
+    "overflow",
+    "extra",
+];
 
 const HEADS: &[Head] = &[
-    Head { name: "map", meaning: "Name of the map" },
-    Head { name: "measure", meaning: "What the row counts" },
-    Head { name: "header", meaning: "hmap (Go <= 1.23) or Map (Go >= 1.24)" },
-    Head { name: "directory", meaning: "Pointers to tables; only swiss maps have one" },
-    Head { name: "table", meaning: "table and its groups reference; only swiss maps have one" },
-    Head { name: "tophash / ctrl", meaning: "tophash bytes of a bucket, ctrl word of a group" },
-    Head { name: "key", meaning: "Keys, also those behind a pointer" },
-    Head { name: "elem", meaning: "Elems, also those behind a pointer, read in the caller" },
-    Head { name: "overflow", meaning: "Overflow pointer of a bucket; only classic maps have one" },
+    Head {
+        name: "map",
+        meaning: "Name of the map",
+    },
+    Head {
+        name: "measure",
+        meaning: "What the row counts",
+    },
+    Head {
+        name: "header",
+        meaning: "hmap (Go <= 1.23) or Map (Go >= 1.24)",
+    },
+    Head {
+        name: "directory",
+        meaning: "Pointers to tables; only swiss maps have one",
+    },
+    Head {
+        name: "table",
+        meaning: "table and its groups reference; only swiss maps have one",
+    },
+    Head {
+        name: "tophash / ctrl",
+        meaning: "tophash bytes of a bucket, ctrl word of a group",
+    },
+    Head {
+        name: "key",
+        meaning: "Keys, also those behind a pointer",
+    },
+    Head {
+        name: "elem",
+        meaning: "Elems, also those behind a pointer, read in the caller",
+    },
+    Head {
+        name: "overflow",
+        meaning: "Overflow pointer of a bucket; only classic maps have one",
+    },
 ];
 
 const MOST: usize = 60;
@@ -52,10 +87,17 @@ impl Chart for Stages {
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.maps.is_empty() {
-            return Ok(Figure::empty("No map was found, so there is no lookup to take apart."));
+            return Ok(Figure::empty(
+                "No map was found, so there is no lookup to take apart.",
+            ));
         }
         let (shown, note) = cut(&data.maps, MOST, "maps");
-        let rows = data.maps.iter().take(shown).map(|map| rows(data, map)).collect();
+        let rows = data
+            .maps
+            .iter()
+            .take(shown)
+            .map(|map| rows(data, map))
+            .collect();
         Ok(Figure {
             notes: note.into_iter().collect(),
             tables: vec![Table {
@@ -87,16 +129,23 @@ fn rows(data: &Data, map: &MapRow) -> Row {
     let row = |name: Cell, measure: &str, cell: &dyn Fn(&Measures) -> Cell| Row {
         cells: [name, Cell::Text(measure.to_owned())]
             .into_iter()
-            .chain(sums.iter().map(|m| m.as_ref().map_or(Cell::NotApplicable, cell)))
+            .chain(
+                sums.iter()
+                    .map(|m| m.as_ref().map_or(Cell::NotApplicable, cell)),
+            )
             .collect(),
         keys: keys.clone(),
         children: Vec::new(),
     };
     let again = || Cell::Text(String::new());
-    let mut first = row(Cell::Code(map.name.clone()), "samples", &|m| Cell::Count(m.samples));
+    let mut first = row(Cell::Code(map.name.clone()), "samples", &|m| {
+        Cell::Count(m.samples)
+    });
     first.children = vec![
         row(again(), "L1 miss", &|m| Cell::share_of_loads(m.l1_miss, m)),
-        row(again(), "LLC miss", &|m| Cell::share_of_loads(m.llc_miss, m)),
+        row(again(), "LLC miss", &|m| {
+            Cell::share_of_loads(m.llc_miss, m)
+        }),
         row(again(), "mean cycles", &|m| match m.latency_sum {
             Some(sum) if m.latency_n > 0 => Cell::Mean(sum as f64 / m.latency_n as f64),
             _ if m.samples == 0 => Cell::NotApplicable,
