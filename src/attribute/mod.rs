@@ -1,8 +1,21 @@
 //! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
 //! on what evidence; and, for each that cannot be placed, the reason.
 
+mod callers;
+pub mod flow;
+mod leaf;
+mod learn;
+mod names;
+mod operand;
+mod phase;
+mod places;
+mod position;
+mod resolve;
+mod run;
+mod types;
 mod unattributed;
 
+pub use run::attribute;
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};

@@ -6,6 +6,7 @@ use super::kinds::{Kind, Kinds};
 use super::rows::Rows;
 use super::words::{evidence_name, operation_name, phase_name, stage_name};
 use crate::attribute::{Attribution, Evidence, Map, NONE, Place, Reason};
+use crate::data_src::{Op, Snoop, Tlb};
 use crate::gomap::Part;
 use crate::recording::Recording;
 use polars::prelude::{DataFrame, PolarsResult};
@@ -17,7 +18,7 @@ pub const CHUNK: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Accesses<'a> {
     pub(super) rows: Rows<'a>,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: Kinds<'a>,
 }
 
 impl<'a> Accesses<'a> {
@@ -70,8 +71,11 @@ pub struct Access<'a> {
     /// `None` when the sample is no memory access.
     pub kind: Option<&'a Kind>,
     pub latency: Option<u32>,
+    /// Index into `Attribution::places`.
+    pub place_id: Option<u32>,
     pub place: Option<&'a Place>,
     pub part: Result<Part, Reason>,
+    /// Index into `Attribution::maps`.
     pub map_id: Option<u32>,
     pub map: Option<&'a Map>,
     pub base: Option<u64>,
@@ -84,7 +88,7 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    fn of(rows: &Rows<'a>, kinds: &'a Kinds, i: usize) -> Access<'a> {
+    fn of(rows: &Rows<'a>, kinds: &'a Kinds<'_>, i: usize) -> Access<'a> {
         let key = rows.key(i);
         let event = rows.event(i);
         let kind =
@@ -103,6 +107,7 @@ impl<'a> Access<'a> {
             data_src: rows.data_src(i),
             kind,
             latency: kind.and_then(|kind| kinds.latency(event, kind, rows.weight(i))),
+            place_id: (key.place != NONE).then_some(key.place),
             place: rows.attribution.places.get(key.place as usize),
             part: key.part,
             map_id: (key.map != NONE).then_some(key.map),
@@ -119,7 +124,7 @@ impl<'a> Access<'a> {
 
 fn frame(
     rows: &Rows<'_>,
-    kinds: &Kinds,
+    kinds: &Kinds<'_>,
     numbers: impl Iterator<Item = usize>,
 ) -> PolarsResult<DataFrame> {
     let all: Vec<Access> = numbers.map(|i| Access::of(rows, kinds, i)).collect();
@@ -143,10 +148,10 @@ fn frame(
             of!(c::PERIOD, |a| a.period),
             of!(c::WEIGHT, |a| a.weight),
             of!(c::DATA_SRC, |a| a.data_src),
-            of!(c::OP, |a| a.kind.and_then(|k| k.op.as_deref())),
-            of!(c::LEVEL, |a| a.kind.and_then(|k| k.level.as_deref())),
-            of!(c::SNOOP, |a| a.kind.and_then(|k| k.snoop.as_deref())),
-            of!(c::TLB, |a| a.kind.and_then(|k| k.tlb.as_deref())),
+            of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
+            of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
+            of!(c::SNOOP, |a| a.kind.and_then(|k| k.snoop).map(Snoop::name)),
+            of!(c::TLB, |a| a.kind.and_then(|k| k.tlb).map(Tlb::name)),
             of!(c::LATENCY, |a| a.latency),
             of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
             of!(c::FUNCTION, |a| a.place.and_then(inner)),

@@ -96,10 +96,8 @@ fn damage(recording: &Recording) -> Option<Caveat> {
     )))
 }
 
-/// IBS and SPE name the sampled instruction exactly and have no `precise_ip` to ask for.
 fn skid(event: &Event) -> Option<Caveat> {
-    let exact = event.name.contains("ibs_op") || event.name.contains("arm_spe");
-    if event.memory != Memory::Sampled || event.precise_ip >= 2 || exact {
+    if event.memory != Memory::Sampled || event.pmu.pmu().ip_is_exact(event) {
         return None;
     }
     Some(alarm(format!(

@@ -70,7 +70,7 @@ columns! {
     L1_HIT "l1_hit" "u64" "samples" "Loads served by L1; null where no load of the row has a level (loads = 0: not applicable; else unknown).";
     LFB "lfb" "u64" "samples" "Loads served by a line fill buffer: already on the way, the real level is unknown; null as in l1_hit.";
     L1_MISS "l1_miss" "u64" "samples" "Loads served from beyond L1, LFB counted apart; null as in l1_hit.";
-    LLC_MISS "llc_miss" "u64" "samples" "Loads served by RAM or a remote cache; null as in l1_hit.";
+    LLC_MISS "llc_miss" "u64" "samples" "Loads served by RAM or a remote cache; null where no load of the row says.";
     HITM "hitm" "u64" "samples" "Loads that hit a modified line of another CPU; null where no load of the row has a snoop result.";
     LEVEL_UNKNOWN "level_unknown" "u64" "samples" "Loads whose level the PMU did not tell.";
     STORE_L1_MISS "store_l1_miss" "u64" "samples" "Stores that missed L1; null where no store of the row says (stores = 0: not applicable; else unknown).";

@@ -13,6 +13,8 @@ pub struct Counts {
     pub lfb: u32,
     pub l1_miss: u32,
     pub llc_miss: u32,
+    /// Loads that say whether they missed the last-level cache.
+    pub llc_known: u32,
     pub hitm: u32,
     pub level_unknown: u32,
     /// Loads whose snoop result is known.
@@ -34,6 +36,7 @@ impl Counts {
         lfb: 0,
         l1_miss: 0,
         llc_miss: 0,
+        llc_known: 0,
         hitm: 0,
         level_unknown: 0,
         snoop_known: 0,
@@ -59,6 +62,7 @@ impl Counts {
         self.lfb += other.lfb;
         self.l1_miss += other.l1_miss;
         self.llc_miss += other.llc_miss;
+        self.llc_known += other.llc_known;
         self.hitm += other.hitm;
         self.level_unknown += other.level_unknown;
         self.snoop_known += other.snoop_known;
@@ -71,6 +75,10 @@ impl Counts {
     /// A count of loads by level; `None` where no load has a level.
     pub fn of_levels(&self, count: u32) -> Option<u64> {
         (self.loads > self.level_unknown).then_some(u64::from(count))
+    }
+
+    pub fn llc_miss(&self) -> Option<u64> {
+        (self.llc_known > 0).then_some(u64::from(self.llc_miss))
     }
 
     pub fn hitm(&self) -> Option<u64> {

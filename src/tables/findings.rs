@@ -156,7 +156,7 @@ impl<'a> Maps<'a> {
         let hits = group.counts.hitm()?;
         let mut finding = self.finding(
             map,
-            "sharing",
+            "stages",
             self.stake_of(group, hits),
             hits,
             group.counts.snoop_known.into(),
@@ -177,9 +177,9 @@ impl<'a> Maps<'a> {
     fn beyond_the_caches(&self, (map, stage): (u32, Stage)) -> Option<Finding> {
         let group = self.by_stage.get(&(map, stage))?;
         let counts = &group.counts;
-        let hits = counts.of_levels(counts.llc_miss)?;
+        let hits = counts.llc_miss()?;
         let with_level = u64::from(counts.loads - counts.level_unknown);
-        let mut finding = self.finding(map, "misses", self.stake_of(group, hits), hits, with_level);
+        let mut finding = self.finding(map, "stages", self.stake_of(group, hits), hits, with_level);
         if hits < LEAST || finding.interval.0 < STANDS_OUT {
             return None;
         }

@@ -37,7 +37,7 @@ fn count_columns(counts: &[Counts]) -> Vec<Column> {
         column(c::L1_HIT, known(|c| c.of_levels(c.l1_hit))),
         column(c::LFB, known(|c| c.of_levels(c.lfb))),
         column(c::L1_MISS, known(|c| c.of_levels(c.l1_miss))),
-        column(c::LLC_MISS, known(|c| c.of_levels(c.llc_miss))),
+        column(c::LLC_MISS, known(Counts::llc_miss)),
         column(c::HITM, known(Counts::hitm)),
         column(c::LEVEL_UNKNOWN, all(|c| c.level_unknown)),
         column(c::STORE_L1_MISS, known(Counts::store_l1_miss)),
@@ -359,7 +359,7 @@ pub fn latency(totals: &Totals, kinds: &Kinds) -> PolarsResult<DataFrame> {
     cells.sort_unstable();
     let level = |id: u8| match id {
         NO_LEVEL => None,
-        id => kinds.levels.get(usize::from(id)).map(String::as_str),
+        id => kinds.levels.get(usize::from(id)).map(|name| name.as_ref()),
     };
     DataFrame::new(
         cells.len(),

@@ -5,7 +5,7 @@ use super::aggregate::Totals;
 use super::summary::Step;
 use super::words::evidence_name;
 use crate::attribute::{Evidence, NONE, Reason};
-use crate::gomap::Part;
+use crate::gomap::{Part, Stage};
 use std::collections::BTreeMap;
 
 const STEPS: [&str; 9] = [
@@ -37,19 +37,9 @@ fn steps_taken(reason: Reason) -> usize {
     }
 }
 
+/// Control bytes, keys and elems lie in one of 8 slots; an indirect key or elem belongs to one.
 fn has_slots(part: Part) -> bool {
-    use Part::*;
-    matches!(
-        part,
-        BmapTophash
-            | BmapKey
-            | BmapElem
-            | GroupCtrl
-            | GroupKey
-            | GroupElem
-            | IndirectKey
-            | IndirectElem
-    )
+    matches!(part.stage(), Stage::Control | Stage::Key | Stage::Elem)
 }
 
 pub fn funnel(totals: &Totals) -> Vec<Step> {

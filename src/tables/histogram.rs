@@ -53,17 +53,14 @@ impl Histogram {
         }
     }
 
-    pub fn len(&self) -> u64 {
+    /// Values added.
+    pub fn total(&self) -> u64 {
         self.buckets().map(|(_, count)| count).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.pages.iter().all(Option::is_none)
     }
 
     /// The value of rank `ceil(q * n)` (nearest rank), as its bucket's middle; `None` when empty.
     pub fn quantile(&self, q: f64) -> Option<u32> {
-        let rank = ((q * self.len() as f64).ceil() as u64).max(1);
+        let rank = ((q * self.total() as f64).ceil() as u64).max(1);
         let mut seen = 0;
         self.buckets().find_map(|(value, count)| {
             seen += count;
@@ -129,7 +126,7 @@ mod tests {
         b.add(300);
         b.add(301);
         a.merge(&b);
-        assert_eq!(a.len(), 3);
+        assert_eq!(a.total(), 3);
         // 300 and 301 share the bucket 300..304 (octave 256, width 4), whose middle is 301.
         assert_eq!(a.quantile(1.0), Some(301));
     }

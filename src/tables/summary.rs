@@ -169,7 +169,7 @@ impl Overall {
             l1_hit: counts.of_levels(counts.l1_hit),
             lfb: counts.of_levels(counts.lfb),
             l1_miss: counts.of_levels(counts.l1_miss),
-            llc_miss: counts.of_levels(counts.llc_miss),
+            llc_miss: counts.llc_miss(),
             hitm: counts.hitm(),
             level_unknown: counts.level_unknown.into(),
             latency_sum: counts.latency_sum(),
