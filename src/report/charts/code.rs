@@ -168,8 +168,10 @@ impl Chart for Lines {
                 (Some(file), None) => Cell::Code(file.clone()),
                 (None, _) => Cell::Absent,
             };
-            let or_na =
-                |text: &Option<String>| text.clone().map_or(Cell::NotApplicable, Cell::Text);
+            let or_na = |text: &Option<String>| match text {
+                Some(text) => Cell::Text(text.replace('_', " ")),
+                None => Cell::NotApplicable,
+            };
             let mut cells = vec![
                 place,
                 Cell::code(&row.function),
