@@ -1,8 +1,23 @@
 //! One binary: ELF, Go's build information, pclntab, DWARF, type descriptors. Knows nothing of perf.
 
+mod buildinfo;
+mod elf;
+mod error;
+mod moduledata;
+mod pclntab;
+mod symbols;
+mod types;
+
+pub use error::ProgramError;
+pub use moduledata::Module;
+
 use crate::gomap::MapType;
+use elf::Elf;
+use pclntab::Pclntab;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use symbols::Symbols;
+use types::{MapLayout, Types};
 
 /// A binary, opened once and asked many times. All addresses are link-time addresses (vaddr).
 #[derive(Debug)]
@@ -11,8 +26,18 @@ pub struct Program {
     /// GNU build id, else Go's build id as bytes of its text.
     pub build_id: Option<Vec<u8>>,
     pub arch: Arch,
+    /// Position independent (`ET_DYN`): loaded at an address of the kernel's choice.
+    pub pie: bool,
+    /// `None` for other languages and for Go before 1.18.
     pub go: Option<Go>,
+    /// Go's own address ranges; `None` where `go` is, and for a damaged binary.
+    pub module: Option<Module>,
+    /// By address of the descriptor.
     pub map_types: Vec<MapType>,
+    functions: Vec<Function>,
+    symbols: Symbols,
+    pclntab: Option<Pclntab>,
+    elf: Elf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +77,181 @@ pub struct Function {
     pub start: u64,
     /// Exclusive.
     pub end: u64,
+}
+
+/// A global variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Global {
+    pub name: String,
+    pub addr: u64,
+    /// In bytes; 0 where the symbol table does not say.
+    pub size: u64,
+}
+
+impl Program {
+    /// Reads a binary, plain or gzipped. It stays mapped for as long as the `Program` lives.
+    pub fn open(path: &Path) -> Result<Program, ProgramError> {
+        let elf = Elf::open(path)?;
+        let go = buildinfo::read(&elf);
+        let mut pclntab = Pclntab::find(&elf)?;
+        let module = match (&go, &pclntab) {
+            (Some(go), Some(pclntab)) => moduledata::find(&elf, pclntab, go.minor),
+            _ => None,
+        };
+        if let (Some(pclntab), Some(module)) = (&mut pclntab, &module) {
+            pclntab.text = module.text.start;
+            pclntab.gofunc = module.gofunc;
+        }
+        let symbols = symbols::read(&elf);
+        let mut program = Program {
+            path: path.to_owned(),
+            build_id: elf
+                .gnu_build_id
+                .clone()
+                .or_else(|| buildinfo::build_id(&elf)),
+            arch: elf.arch,
+            pie: elf.pie,
+            go,
+            module,
+            map_types: Vec::new(),
+            functions: Vec::new(),
+            symbols,
+            pclntab,
+            elf,
+        };
+        program.functions = program.all_functions()?;
+        program.map_types = program.types().map_or_else(Vec::new, |types| types.maps());
+        Ok(program)
+    }
+
+    /// Go's functions from pclntab, named as it names them; C's and everyone else's from the
+    /// symbol tables. Sorted by start.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The function whose bytes contain `vaddr`.
+    pub fn function_at(&self, vaddr: u64) -> Option<&Function> {
+        let after = self.functions.partition_point(|f| f.start <= vaddr);
+        let function = self.functions.get(after.checked_sub(1)?)?;
+        (vaddr < function.end).then_some(function)
+    }
+
+    /// Bytes of text, rodata or data as the file has them, without relocation. `None` out of range
+    /// and in `.bss`, which has no bytes in the file.
+    pub fn bytes(&self, vaddr: u64, len: usize) -> Option<&[u8]> {
+        self.elf.bytes(vaddr, len)
+    }
+
+    /// The word at `vaddr` with relative relocations applied, as a load at base 0 would leave it.
+    /// `None` out of range and in `.bss`.
+    pub fn read_u64(&self, vaddr: u64) -> Option<u64> {
+        self.elf.word(vaddr)
+    }
+
+    /// As [`Program::bytes`]: narrower values are never relocated.
+    pub fn read_u32(&self, vaddr: u64) -> Option<u32> {
+        self.elf.array(vaddr).map(u32::from_le_bytes)
+    }
+
+    pub fn read_u16(&self, vaddr: u64) -> Option<u16> {
+        self.elf.array(vaddr).map(u16::from_le_bytes)
+    }
+
+    pub fn read_u8(&self, vaddr: u64) -> Option<u8> {
+        self.elf.array(vaddr).map(u8::from_le_bytes)
+    }
+
+    /// Does `vaddr` lie in the loaded image: text, rodata, data or `.bss`?
+    pub fn in_image(&self, vaddr: u64) -> bool {
+        self.elf.in_image(vaddr)
+    }
+
+    /// Link-time address of a byte of the file. A sampled ip is at file offset
+    /// `ip - mapping.start + mapping.pgoff`.
+    pub fn vaddr_of_offset(&self, offset: u64) -> Option<u64> {
+        self.elf.vaddr_of_offset(offset)
+    }
+
+    /// The inline chain of the instruction at `vaddr`, innermost first, the function that owns the
+    /// bytes last. From pclntab for Go, else the symbol alone. Empty where nothing is known.
+    ///
+    /// For a return address pass the address before it: the call, not what follows it.
+    pub fn frames_at(&self, vaddr: u64) -> Vec<Frame> {
+        let go = self.pclntab.as_ref();
+        if let Some(frames) = go.and_then(|pclntab| pclntab.frames(&self.elf, vaddr)) {
+            return frames;
+        }
+        let symbol = self.function_at(vaddr).map(|function| Frame {
+            function: function.name.clone(),
+            file: None,
+            line: None,
+        });
+        symbol.into_iter().collect()
+    }
+
+    /// The map type whose descriptor is at `vaddr`, in `map_types` or not. `None` unless the bytes
+    /// there are consistent in every field.
+    pub fn map_type_at(&self, vaddr: u64) -> Option<MapType> {
+        self.types()?.map(vaddr)
+    }
+
+    /// The name of the type whose descriptor is at `vaddr`, as Go prints it.
+    pub fn type_name_at(&self, vaddr: u64) -> Option<String> {
+        self.types()?.name(vaddr)
+    }
+
+    /// The size in bytes of the type whose descriptor is at `vaddr`.
+    pub fn type_size_at(&self, vaddr: u64) -> Option<u64> {
+        self.types()?.size(vaddr)
+    }
+
+    /// Global variables of the symbol tables, by address.
+    pub fn globals(&self) -> &[Global] {
+        &self.symbols.globals
+    }
+
+    /// The global variable that contains `vaddr`, and the offset in it.
+    pub fn variable_at(&self, vaddr: u64) -> Option<(&str, u64)> {
+        let globals = self.globals();
+        let after = globals.partition_point(|global| global.addr <= vaddr);
+        let global = globals.get(after.checked_sub(1)?)?;
+        let offset = vaddr - global.addr;
+        (offset < global.size.max(1)).then_some((global.name.as_str(), offset))
+    }
+
+    fn types(&self) -> Option<Types<'_>> {
+        Some(Types {
+            elf: &self.elf,
+            module: self.module.as_ref()?,
+            layout: MapLayout::of(self.go.as_ref()?),
+        })
+    }
+
+    fn all_functions(&self) -> Result<Vec<Function>, ProgramError> {
+        let mut functions = match &self.pclntab {
+            Some(pclntab) if pclntab.text != 0 => pclntab.functions(&self.elf)?,
+            _ => Vec::new(),
+        };
+        let go = match (functions.first(), functions.last()) {
+            (Some(first), Some(last)) => first.start..last.end,
+            _ => 0..0,
+        };
+        let others = self.symbols.functions.iter();
+        functions.extend(others.filter(|f| !go.contains(&f.start)).cloned());
+        functions.sort_by_key(|function| function.start);
+        Ok(functions)
+    }
+}
+
+/// An unsigned LEB128 number of at most 10 bytes, and the bytes that it takes.
+fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (i, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
+        if byte < 0x80 {
+            return Some((value, i + 1));
+        }
+    }
+    None
 }
