@@ -542,6 +542,8 @@ impl DataSrc {
         }
         let number = match self.raw_lvl_num() {
             0 => None,
+            sys::PERF_MEM_LVLNUM_CXL => Some("CXL".to_owned()),
+            sys::PERF_MEM_LVLNUM_IO => Some("I/O".to_owned()),
             sys::PERF_MEM_LVLNUM_ANY_CACHE => Some("Any cache".to_owned()),
             sys::PERF_MEM_LVLNUM_LFB => Some("LFB/MAB".to_owned()),
             sys::PERF_MEM_LVLNUM_RAM => Some("RAM".to_owned()),

@@ -107,10 +107,16 @@ impl Binary {
         } else {
             Some(vaddr)
         };
-        let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
-            return (place, Err(Reason::NoOperand));
-        };
         let map_code = flow.signature.is_some();
+        let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
+            let own_frame = start.is_some_and(|start| flow.frame.contains(&start));
+            let reason = match (map_code, own_frame) {
+                (false, _) => Reason::NotMap,
+                (true, true) => Reason::Stack,
+                (true, false) => Reason::NoOperand,
+            };
+            return (place, Err(reason));
+        };
         let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
         let operands: Vec<(Target, Operand)> = site
             .operands

@@ -59,7 +59,7 @@ pub fn open(recording: &Recording, search: &Search) -> anyhow::Result<Binaries> 
         };
         let (program, forced) = match given.iter().find(|g| g.image == image) {
             Some(given) => (Ok(Arc::clone(&given.program)), given.forced),
-            None => (look_for(wanted, search), false),
+            None => (look_for(wanted, search, recording.path.parent()), false),
         };
         if let (Ok(program), Some(slot)) = (&program, programs.get_mut(image as usize)) {
             *slot = Some(Arc::clone(program));
@@ -177,9 +177,13 @@ fn stem(path: &Path) -> Option<&str> {
 }
 
 /// Looks in the folders, in perf's build-id cache, and where the recording says.
-fn look_for(wanted: &Image, search: &Search) -> Result<Arc<Program>, String> {
+fn look_for(
+    wanted: &Image,
+    search: &Search,
+    beside: Option<&Path>,
+) -> Result<Arc<Program>, String> {
     let mut refused = Vec::new();
-    for path in candidates(wanted, search)
+    for path in candidates(wanted, search, beside)
         .into_iter()
         .filter(|path| path.is_file())
     {
@@ -201,10 +205,11 @@ fn look_for(wanted: &Image, search: &Search) -> Result<Arc<Program>, String> {
     Err(refused.join("; "))
 }
 
-fn candidates(wanted: &Image, search: &Search) -> Vec<PathBuf> {
+/// `beside`: the folder of the recording, which is where a binary is kept that travels with it.
+fn candidates(wanted: &Image, search: &Search, beside: Option<&Path>) -> Vec<PathBuf> {
     let recorded = Path::new(&wanted.path);
     let mut paths = Vec::new();
-    for dir in &search.dirs {
+    for dir in search.dirs.iter().map(PathBuf::as_path).chain(beside) {
         let Some(name) = recorded.file_name() else {
             continue;
         };

@@ -206,7 +206,7 @@ mod tests {
     fn an_event_belongs_to_the_pmu_that_counted_it() {
         let intel = cpu("GenuineIntel,6,106,6");
         let amd = cpu("AuthenticAMD,25,17,1");
-        let kind = |event: &Event, meta| pmu_for(event, meta).kind;
+        let kind = |event: &Event, meta: &Meta| pmu_for(event, meta).kind;
         assert_eq!(
             kind(&event("cpu/mem-loads,ldlat=30/P", 4), &intel),
             Kind::IntelPebs

@@ -182,7 +182,7 @@ impl Reader {
 
         let len = data.len() as u64;
         let end = data_at.saturating_add(data_size);
-        if data_size == 0 {
+        if data_size == 0 && !self.is_feature_table(data, data_at, bits) {
             self.tell(
                 40,
                 "the header says that there are no records: the recording was not ended properly; \
@@ -208,6 +208,8 @@ impl Reader {
         let entries = part(data, offset, size);
         let entry_size = usize::try_from(attr_size + 16).unwrap_or(usize::MAX);
         let mut attrs = Vec::new();
+        // Sections that overlap must not add up to more than the file.
+        let mut ids_left = data.len();
         // `Samples::event` has 16 bits.
         for entry in entries.chunks_exact(entry_size).take(usize::from(u16::MAX)) {
             let split = entry_size - 16;
@@ -220,6 +222,14 @@ impl Reader {
             };
             let mut attr = attr;
             let ids = part(data, ids_at, ids_size);
+            let Some(left) = ids_left.checked_sub(ids.len()) else {
+                self.tell(
+                    ids_at,
+                    "the ids of the events overlap: those of the other events are left out",
+                );
+                break;
+            };
+            ids_left = left;
             attr.event.ids = ids
                 .chunks_exact(8)
                 .filter_map(|id| order.u64_at(id, 0))
@@ -255,8 +265,17 @@ impl Reader {
         self.last_id = (0, 0);
     }
 
+    /// Whether a table of features stands at `table`: the first section follows the table.
+    fn is_feature_table(&self, data: &[u8], table: u64, bits: [u64; 4]) -> bool {
+        let count: u32 = bits.iter().map(|word| word.count_ones()).sum();
+        let after = table.checked_add(16 * u64::from(count));
+        count != 0 && self.order.u64_at(part(data, table, 8), 0) == after
+    }
+
     fn read_feature_table(&mut self, data: &[u8], table: u64, bits: [u64; 4]) {
         let mut entry = table;
+        // Sections that overlap must not add up to more than the file.
+        let mut bytes_left = data.len();
         for feature in 0..256u32 {
             let set = bits
                 .get(feature as usize / 64)
@@ -280,6 +299,14 @@ impl Reader {
                 );
                 continue;
             }
+            let Some(left) = bytes_left.checked_sub(section.len()) else {
+                self.tell(
+                    offset,
+                    format!("feature {feature} overlaps others; the rest is left out"),
+                );
+                return;
+            };
+            bytes_left = left;
             self.sections.push(Section {
                 feature,
                 offset,
@@ -361,7 +388,8 @@ impl Reader {
                 .map(|row| self.columns.push(row, event, cpumode)),
             Some(None) => self.attrs.get(usize::from(event)).and_then(|attr| {
                 let body = SampleBody::decode(record.body, attr, self.order)?;
-                Some(self.columns.push_body(&body, event, cpumode))
+                self.columns.push_body(&body, event, cpumode);
+                Some(())
             }),
             None => None,
         };

@@ -126,9 +126,10 @@ pub fn place(
         }
         sys::PERF_RECORD_FORK => {
             let (pid, parent) = (at.i32()?, at.i32()?);
-            at.bytes(8)?;
+            let (tid, parent_tid) = (at.i32()?, at.i32()?);
             // The record has a time of its own.
             let time = at.u64()?;
+            space.thread(tid, parent_tid, time);
             if pid != parent {
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);

@@ -90,8 +90,11 @@ impl AddressSpace {
         None
     }
 
-    /// The name of thread `tid` at `time`.
+    /// The name of thread `tid` at `time`. Thread 0 idles and has no record; perf calls it `swapper`.
     pub fn comm(&self, tid: i32, time: u64) -> Option<&str> {
+        if tid == 0 {
+            return Some("swapper");
+        }
         let after = self
             .comms
             .partition_point(|(other, since, _)| (*other, *since) <= (tid, time));
@@ -144,8 +147,16 @@ pub struct SpaceBuilder {
     images: Vec<Image>,
     image_ids: FxHashMap<Image, ImageId>,
     changes: Vec<(u64, Change)>,
-    comms: Vec<(i32, u64, String)>,
+    names: Vec<(u64, i32, Name)>,
     build_ids: FxHashMap<String, Vec<u8>>,
+}
+
+/// How a thread comes by its name.
+#[derive(Debug)]
+enum Name {
+    Given(String),
+    /// As the thread that it was forked from.
+    Of(i32),
 }
 
 impl SpaceBuilder {
@@ -173,7 +184,12 @@ impl SpaceBuilder {
     }
 
     pub fn comm(&mut self, tid: i32, time: u64, name: String) {
-        self.comms.push((tid, time, name));
+        self.names.push((time, tid, Name::Given(name)));
+    }
+
+    /// A new thread has the name of the one that made it.
+    pub fn thread(&mut self, tid: i32, parent: i32, time: u64) {
+        self.names.push((time, tid, Name::Of(parent)));
     }
 
     /// The build id of every image of this path that has none of its own.
@@ -184,7 +200,7 @@ impl SpaceBuilder {
     pub fn finish(mut self) -> AddressSpace {
         // Records are in order within a CPU's buffer only.
         self.changes.sort_by_key(|&(time, _)| time);
-        self.comms.sort_by_key(|&(tid, time, _)| (tid, time));
+        let comms = comms(self.names);
         for image in &mut self.images {
             if image.build_id.is_none() {
                 image.build_id = self.build_ids.get(&image.path).cloned();
@@ -244,8 +260,31 @@ impl SpaceBuilder {
         AddressSpace {
             images: self.images,
             mappings,
-            comms: self.comms,
+            comms,
             processes,
         }
     }
+}
+
+/// `(tid, time, name)` of every thread, sorted.
+fn comms(mut names: Vec<(u64, i32, Name)>) -> Vec<(i32, u64, String)> {
+    names.sort_by_key(|&(time, ..)| time);
+    let mut current: FxHashMap<i32, usize> = FxHashMap::default();
+    let mut comms: Vec<(i32, u64, String)> = Vec::new();
+    for (time, tid, name) in names {
+        let name = match name {
+            Name::Given(name) => name,
+            Name::Of(parent) => {
+                let parent = current.get(&parent).and_then(|&at| comms.get(at));
+                match parent {
+                    Some((.., name)) => name.clone(),
+                    None => continue,
+                }
+            }
+        };
+        current.insert(tid, comms.len());
+        comms.push((tid, time, name));
+    }
+    comms.sort_by_key(|&(tid, time, _)| (tid, time));
+    comms
 }

@@ -5,6 +5,13 @@ use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
 use polars::prelude::{DataFrame, DataType};
 
+/// Larger counts are cut to it: a sum over 2^24 rows still fits in 64 bits.
+const MOST_COUNT: u64 = 1 << 40;
+/// Bins of the frame `latency` are fewer: a u32 has 32 octaves of 8 bins, and `tables` makes 256
+/// time bins.
+const MOST_LATENCY_BIN: u64 = 255;
+const MOST_TIME_BIN: u64 = 4_095;
+
 /// What charts read.
 #[derive(Debug)]
 pub struct Data<'a> {
@@ -301,7 +308,10 @@ impl<'a> Frame<'a> {
         let (unknown, store_miss) = (column(c::LEVEL_UNKNOWN)?, column(c::STORE_L1_MISS)?);
         let (sum, n) = (column(c::LATENCY_SUM)?, column(c::LATENCY_N)?);
         let (p50, p95) = (column(c::LATENCY_P50)?, column(c::LATENCY_P95)?);
-        let at = |values: &[Option<u64>], i: usize| values.get(i).copied().flatten();
+        // Tables may come from a file: no sum over the rows of a frame shall overflow.
+        let at = |values: &[Option<u64>], i: usize| {
+            values.get(i).copied().flatten().map(|n| n.min(MOST_COUNT))
+        };
         Ok((0..self.rows())
             .map(|i| Measures {
                 samples: at(&samples, i).unwrap_or(0),
@@ -489,10 +499,10 @@ fn latency(frame: &Frame) -> Result<Vec<LatencyRow>, ReportError> {
     Ok((0..frame.rows())
         .map(|_| LatencyRow {
             map: map.take(),
-            time_bin: time.take().unwrap_or(0),
-            latency_bin: latency.take().unwrap_or(0),
+            time_bin: time.take().unwrap_or(0).min(MOST_TIME_BIN),
+            latency_bin: latency.take().unwrap_or(0).min(MOST_LATENCY_BIN),
             level: level.take(),
-            samples: samples.take().unwrap_or(0),
+            samples: samples.take().unwrap_or(0).min(MOST_COUNT),
         })
         .collect())
 }

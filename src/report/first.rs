@@ -81,8 +81,16 @@ fn recorded(html: &mut Html, data: &Data) {
         .filter_map(|b| b.go.as_ref())
         .map(|go| go.version.as_str())
         .collect();
-    let samples: u64 = data.summary.events.iter().map(|e| e.samples).sum();
-    let lost: u64 = data.summary.gaps.iter().map(|g| g.lost).sum();
+    let samples: u64 = data
+        .summary
+        .events
+        .iter()
+        .fold(0, |sum: u64, e| sum.saturating_add(e.samples));
+    let lost: u64 = data
+        .summary
+        .gaps
+        .iter()
+        .fold(0, |sum: u64, g| sum.saturating_add(g.lost));
     let throttled = data
         .summary
         .gaps
@@ -229,25 +237,38 @@ fn findings(html: &mut Html, data: &Data) {
     html.open("ol", &[("class", "findings")]);
     for finding in findings.iter().take(FINDINGS) {
         html.open("li", &[]);
-        html.leaf("p", &[], &finding.text);
+        html.open("p", &[]);
+        for (i, piece) in finding.text.split('`').enumerate() {
+            match i % 2 {
+                0 => html.text(piece),
+                _ => html.leaf("code", &[], piece),
+            };
+        }
+        html.close("p");
         html.open("p", &[("class", "facts")]);
         let (low, high) = finding.interval;
         let share = percent(finding.samples, finding.of).unwrap_or_else(|| "no samples".to_owned());
-        html.text(&format!(
-            "{} of {} samples ({share}; 95 % interval {:.1}-{:.1} %)",
-            count(finding.samples),
-            count(finding.of),
-            low * 100.0,
-            high * 100.0
-        ));
+        let counts = format!("{} of {}", count(finding.samples), count(finding.of));
+        if !finding.text.contains(&counts) {
+            let (low, high) = (low * 100.0, high * 100.0);
+            html.text(&format!(
+                "{counts} samples ({share}; 95 % interval {low:.1}-{high:.1} %) · "
+            ));
+        }
         let unit = if data.has_latency() {
             "cycles"
         } else {
             "samples"
         };
-        html.text(&format!(" · at stake: {} {unit}", count(finding.at_stake)));
-        html.text(" · evidence: ").text(&finding.evidence);
-        if let Some(chart) = CHARTS.iter().find(|chart| chart.id() == finding.chart) {
+        html.text(&format!("at stake: {} {unit}", count(finding.at_stake)));
+        html.text(" · evidence: ")
+            .text(&finding.evidence.replace('_', " "));
+        // Who shares a line is seen in the order of its accesses.
+        let shown_by = match finding.chart.as_str() {
+            "sharing" => "order",
+            chart => chart,
+        };
+        if let Some(chart) = CHARTS.iter().find(|chart| chart.id() == shown_by) {
             html.text(" · ");
             html.leaf("a", &[("href", &format!("#{}", chart.id()))], chart.title());
         }

@@ -150,7 +150,11 @@ pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
 
 fn grid<'a>(data: &'a Data, array: &'a ArrayRow, cells: &[&super::data::CellRow]) -> Grid<'a> {
     let map = data.map(array.map);
-    let furthest = cells.iter().map(|c| c.off + 1).max().unwrap_or(1);
+    let furthest = cells
+        .iter()
+        .map(|c| c.off.saturating_add(1))
+        .max()
+        .unwrap_or(1);
     let stride = array
         .stride
         .or(map.and_then(|m| m.geometry).map(|g| g.stride));

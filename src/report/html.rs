@@ -135,14 +135,17 @@ pub fn visible(text: &str) -> String {
 }
 
 /// JSON that can stand inside a `<script>` element: `<` cannot close it, U+2028/2029 cannot end a
-/// line of script.
+/// line of script, and an editor that shows the file shows it in its order.
 pub fn script_json(json: &str) -> Markup {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
             '<' => out.push_str("\\u003c"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
+            c if hidden(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
             c => out.push(c),
         }
     }
@@ -170,8 +173,8 @@ mod tests {
     #[test]
     fn json_cannot_leave_its_script_element() {
         assert_eq!(
-            script_json("[\"</script>\u{2028}\u{2029}\"]").as_str(),
-            "[\"\\u003c/script>\\u2028\\u2029\"]"
+            script_json("[\"</script>\u{2028}\u{202e}\u{e0001}\"]").as_str(),
+            "[\"\\u003c/script>\\u2028\\u202e\\udb40\\udc01\"]"
         );
     }
 }

@@ -128,7 +128,7 @@ fn latency(data: &Data) -> Value {
     let level: Vec<i64> = sums.keys().map(|k| levels.id(k.2)).collect();
     json!({
         "by_map": whole,
-        "time_bin_ns": super::charts::time_bin_ns(data),
+        "time_bin_ns": data.summary.time_bin_ns,
         "levels": levels.values,
         "time": sums.keys().map(|k| k.0).collect::<Vec<_>>(),
         "bin": sums.keys().map(|k| k.1).collect::<Vec<_>>(),

@@ -25,7 +25,6 @@ use charts::{CHARTS, Chart};
 use data::Data;
 use html::{Html, Markup};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 const CSS: &str = include_str!("report.css");
@@ -45,11 +44,6 @@ pub enum ReportError {
     Json(serde_json::Error),
     #[error("the page's data could not be compressed: {0}")]
     Gzip(std::io::Error),
-    #[error("could not write the report to '{}': {source}", path.display())]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
 }
 
 /// The page. The same tables give the same bytes.
@@ -94,15 +88,6 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
         .close("script");
     html.close("body").close("html");
     Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
-}
-
-/// [`render`] into a file.
-pub fn write(tables: &Tables, path: &Path) -> Result<(), ReportError> {
-    let page = render(tables)?;
-    std::fs::write(path, page).map_err(|source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn title(data: &Data) -> String {

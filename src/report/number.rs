@@ -20,6 +20,8 @@ pub fn percent(n: u64, of: u64) -> Option<String> {
     }
     let share = n as f64 / of as f64 * 100.0;
     Some(match share {
+        // Steps of a funnel need not shrink.
+        s if n > of => format!("{s:.0} %"),
         _ if n == 0 => "0 %".to_owned(),
         _ if n == of => "100 %".to_owned(),
         s if s < 0.1 => "<0.1 %".to_owned(),
@@ -75,6 +77,7 @@ mod tests {
         assert_eq!(percent(998, 1_000).as_deref(), Some("99 %"));
         assert_eq!(percent(99_999, 100_000).as_deref(), Some(">99.9 %"));
         assert_eq!(percent(7, 7).as_deref(), Some("100 %"));
+        assert_eq!(percent(5, 4).as_deref(), Some("125 %"));
         assert_eq!(percent(0, 0), None);
     }
 }

@@ -15,6 +15,11 @@ pub enum Cell {
         n: u64,
         of: u64,
     },
+    /// A share of the latency that the table's caption names.
+    Latency {
+        n: u64,
+        of: u64,
+    },
     /// A number with a decimal, already rounded to one.
     Mean(f64),
     /// Shown as `shown`, sorted by `sort`.
@@ -58,13 +63,21 @@ impl Cell {
     }
 
     fn is_number(&self) -> bool {
-        !matches!(self, Cell::Text(_) | Cell::Code(_) | Cell::Drawing(_))
+        matches!(
+            self,
+            Cell::Count(_)
+                | Cell::Share { .. }
+                | Cell::Latency { .. }
+                | Cell::Mean(_)
+                | Cell::Ranked { .. }
+        )
     }
 
     /// What the script sorts by; empty sorts last.
     fn sort(&self) -> Option<String> {
         match self {
             Cell::Count(n) => Some(n.to_string()),
+            Cell::Latency { n, .. } => Some(n.to_string()),
             Cell::Share { n, of } => Some(format!("{:.6}", *n as f64 / (*of).max(1) as f64)),
             Cell::Mean(mean) => Some(format!("{mean:.3}")),
             Cell::Ranked { sort, .. } => Some(format!("{sort:.6}")),
@@ -96,6 +109,15 @@ impl Cell {
                 );
                 html.text(" ")
                     .leaf("small", &[], &format!("{} of {}", count(*n), count(*of)));
+            }
+            Cell::Latency { n, of } => {
+                let class = if *n == 0 { "zero" } else { "share" };
+                html.leaf(
+                    "span",
+                    &[("class", class)],
+                    &percent(*n, *of).unwrap_or_default(),
+                );
+                html.text(" ").leaf("small", &[], &count(*n));
             }
             Cell::Mean(mean) => {
                 html.text(&format!("{mean:.1}"));
@@ -186,13 +208,16 @@ impl Table {
         html.open("table", &[("id", self.id)]);
         html.leaf("caption", &[], &self.caption);
         html.open("thead", &[]).open("tr", &[]);
-        for (i, head) in self.heads.iter().enumerate() {
-            let number = self
-                .rows
+        let rows = || {
+            self.rows
                 .iter()
-                .filter_map(|r| r.cells.get(i))
-                .any(Cell::is_number);
-            let class = if number { "number" } else { "words" };
+                .flat_map(|r| std::iter::once(r).chain(&r.children))
+        };
+        let numbers: Vec<bool> = (0..self.heads.len())
+            .map(|i| rows().filter_map(|r| r.cells.get(i)).any(Cell::is_number))
+            .collect();
+        for (head, number) in self.heads.iter().zip(&numbers) {
+            let class = if *number { "number" } else { "words" };
             html.leaf(
                 "th",
                 &[("scope", "col"), ("class", class), ("title", head.meaning)],
@@ -202,45 +227,45 @@ impl Table {
         html.close("tr").close("thead");
         for row in &self.rows {
             html.open("tbody", &[]);
-            self.write_row(html, row, "row");
+            write_row(html, row, "row", &numbers);
             for child in &row.children {
-                self.write_row(html, child, "child");
+                write_row(html, child, "child", &numbers);
             }
             html.close("tbody");
         }
         html.close("table").close("div");
     }
+}
 
-    fn write_row(&self, html: &mut Html, row: &Row, class: &str) {
-        let mut attrs = vec![("class", class)];
-        attrs.extend(
-            row.keys
-                .iter()
-                .map(|(key, value)| (key_attr(key), value.as_str())),
-        );
-        html.open("tr", &attrs);
-        for (i, cell) in row.cells.iter().enumerate() {
-            let sort = cell.sort();
-            let mut attrs = Vec::new();
-            if cell.is_number() {
-                attrs.push(("class", "number"));
-            }
-            if let Some(sort) = &sort {
-                attrs.push(("data-sort", sort.as_str()));
-            }
-            if i == 0 {
-                attrs.push(("scope", "row"));
-                html.open("th", &attrs);
-                cell.write(html);
-                html.close("th");
-            } else {
-                html.open("td", &attrs);
-                cell.write(html);
-                html.close("td");
-            }
+fn write_row(html: &mut Html, row: &Row, class: &str, numbers: &[bool]) {
+    let mut attrs = vec![("class", class)];
+    attrs.extend(
+        row.keys
+            .iter()
+            .map(|(key, value)| (key_attr(key), value.as_str())),
+    );
+    html.open("tr", &attrs);
+    for (i, cell) in row.cells.iter().enumerate() {
+        let sort = cell.sort();
+        let mut attrs = Vec::new();
+        if numbers.get(i) == Some(&true) {
+            attrs.push(("class", "number"));
         }
-        html.close("tr");
+        if let Some(sort) = &sort {
+            attrs.push(("data-sort", sort.as_str()));
+        }
+        if i == 0 {
+            attrs.push(("scope", "row"));
+            html.open("th", &attrs);
+            cell.write(html);
+            html.close("th");
+        } else {
+            html.open("td", &attrs);
+            cell.write(html);
+            html.close("td");
+        }
     }
+    html.close("tr");
 }
 
 /// `rows` cut to `most`, and the sentence that says so.
@@ -254,4 +279,20 @@ pub fn cut<T>(rows: &[T], most: usize, what: &str) -> (usize, Option<String>) {
         )
     });
     (shown, note)
+}
+
+/// A quantile of the latencies: not applicable without loads.
+pub fn quantile(cycles: Option<u64>, m: &super::data::Measures) -> Cell {
+    if m.loads == 0 {
+        cycles.map_or(Cell::NotApplicable, Cell::Count)
+    } else {
+        Cell::count(cycles)
+    }
+}
+
+/// What [`Cell::Latency`] is a share of, for a caption.
+pub fn latency_of(total: Option<u64>) -> String {
+    total.map_or(String::new(), |of| {
+        format!("; latency shares of {} cycles", count(of))
+    })
 }

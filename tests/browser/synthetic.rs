@@ -6,7 +6,7 @@ use mempath::program::Go;
 use mempath::recording::{Event, Gap, GapKind, Memory, Meta};
 use mempath::tables::columns::{self as c, Column as Col};
 use mempath::tables::{Binary, Caveat, Finding, Severity, Step, Summary, Tables};
-use polars::prelude::{Column, DataFrame, NamedFrom, Series};
+use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 
 /// A column under its name in `columns`.
 pub fn column<T, P>(column: Col, values: T) -> Column
@@ -393,7 +393,7 @@ pub fn tables(n: usize) -> Tables {
 
     let (keys, rows) = groups(&all, |a| {
         let bin = (f64::from(a.latency.max(1)).log2() * 8.0).floor() as u32;
-        let time = (a.time - START) * TIME_BINS / (SPAN + 1_000);
+        let time = (a.time - START) / (SPAN / TIME_BINS);
         (!a.store).then_some((a.map as u32, time as u32, bin, a.level))
     });
     let latency = vec![
@@ -615,6 +615,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
             Gap { time_ns: Some(START + 7_100_000_000), cpu: Some(1), kind: GapKind::Throttle, lost: 0 },
         ],
         time_ns: Some((START, START + SPAN)),
+        time_bin_ns: SPAN / TIME_BINS,
         caveats: vec![
             Caveat {
                 severity: Severity::Alarm,
@@ -631,13 +632,13 @@ fn summary(n: u64, all: &[Access]) -> Summary {
         ],
         findings: vec![
             Finding {
-                text: "map[string]*main.session at cache.go:42 (s.sessions): half of its sampled load latency is in tophash, served by RAM".to_owned(),
+                text: "`map[string]*main.session at cache.go:42 (s.sessions)`: half of its sampled load latency is in `bmap.tophash`, served by RAM".to_owned(),
                 at_stake: cost(&|a| a.map == 0 && a.stage == "control"),
                 samples: control,
                 of: n,
                 interval: (0.293, 0.311),
                 evidence: "registers".to_owned(),
-                chart: "stages".to_owned(),
+                chart: "misses".to_owned(),
             },
             Finding {
                 text: "map[uint64]uint64 at counters.go:17 (hits): bucket 3 is written from 8 CPUs and read with HITM".to_owned(),
@@ -646,7 +647,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
                 of: n,
                 interval: (0.008, 0.012),
                 evidence: "registers".to_owned(),
-                chart: "order".to_owned(),
+                chart: "sharing".to_owned(),
             },
         ],
         ..Summary::default()
@@ -665,5 +666,98 @@ pub fn empty() -> Tables {
         lines: DataFrame::empty(),
         latency: DataFrame::empty(),
         order: DataFrame::empty(),
+        misses: DataFrame::empty(),
+        gaps: DataFrame::empty(),
     }
+}
+
+/// Markup, quotes, control characters, a change of direction, a line separator.
+pub const HOSTILE: &str = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'`&\u{202e}\u{0}\u{1b}[31m\u{2028}-->]]>";
+
+/// Every text of the frame replaced.
+fn hostile_frame(frame: &DataFrame) -> DataFrame {
+    let columns: Vec<Column> = frame
+        .columns()
+        .iter()
+        .map(|column| match column.dtype() {
+            DataType::String => {
+                let values: Vec<String> = (0..frame.height())
+                    .map(|i| format!("{HOSTILE}{}", i % 5))
+                    .collect();
+                Column::from(Series::new(column.name().clone(), values))
+            }
+            _ => column.clone(),
+        })
+        .collect();
+    DataFrame::new(frame.height(), columns).unwrap()
+}
+
+/// The page of [`tables`] with [`HOSTILE`] in every text.
+pub fn hostile() -> Tables {
+    let mut tables = tables(2_000);
+    for frame in [
+        &mut tables.maps,
+        &mut tables.parts,
+        &mut tables.arrays,
+        &mut tables.cells,
+        &mut tables.functions,
+        &mut tables.lines,
+        &mut tables.latency,
+        &mut tables.order,
+    ] {
+        *frame = hostile_frame(frame);
+    }
+    let bad = || HOSTILE.to_owned();
+    let s = &mut tables.summary;
+    (s.mempath, s.recording) = (bad(), bad());
+    s.meta.hostname = Some(bad());
+    s.meta.os_release = Some(bad());
+    s.meta.cpu_desc = Some(bad());
+    s.meta.cpuid = Some(bad());
+    s.meta.perf_version = Some(bad());
+    s.meta.cmdline = vec![bad(), bad()];
+    s.meta.modelled = Some(bad());
+    s.events = vec![Event {
+        name: bad(),
+        memory: Memory::Sampled,
+        ..Event::default()
+    }];
+    for found in [Ok(bad()), Err(bad())] {
+        s.binaries.push(Binary {
+            path: bad(),
+            found,
+            build_id: Some(bad()),
+            ..s.binaries[0].clone()
+        });
+    }
+    s.binaries[0].path = bad();
+    s.binaries[0].go.as_mut().unwrap().version = bad();
+    s.funnel = vec![Step {
+        name: bad(),
+        samples: 3,
+    }];
+    s.reasons = vec![(bad(), bad(), 3)];
+    s.evidence = vec![(bad(), 3)];
+    s.contradictions[0].about = bad();
+    s.damage = vec![mempath::recording::Damage {
+        offset: 1,
+        rule: bad(),
+    }];
+    s.caveats = vec![
+        Caveat {
+            severity: Severity::Alarm,
+            text: bad(),
+        },
+        Caveat {
+            severity: Severity::Note,
+            text: bad(),
+        },
+    ];
+    s.findings = vec![Finding {
+        text: bad(),
+        evidence: bad(),
+        chart: bad(),
+        ..Finding::default()
+    }];
+    tables
 }

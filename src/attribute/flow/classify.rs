@@ -39,13 +39,9 @@ pub fn classify(operand: &Operand, layout: &Layout, areas: &Areas, map_code: boo
         What::At(structure) => at(structure, operand, layout, areas),
         What::Elem(call) => Target::Elem { call, off },
         What::Key(call) => Target::Key { call, off },
+        _ if !map_code => Target::None(Reason::NotMap),
         What::Stack | What::Number | What::DirLen if off.is_some() => Target::None(Reason::Stack),
-        What::Unknown if map_code => Target::None(Reason::BaseUnknown),
-        _ => Target::None(if map_code {
-            Reason::BaseUnknown
-        } else {
-            Reason::NotMap
-        }),
+        _ => Target::None(Reason::BaseUnknown),
     }
 }
 

@@ -8,7 +8,7 @@ use super::x86::{Machine, Operand};
 use crate::gomap::{Layout, Structure};
 use crate::program::Program;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -56,6 +56,8 @@ pub struct FunctionFlow {
     pub signature: Option<Signature>,
     /// By address of the instruction.
     pub sites: FxHashMap<u64, Site>,
+    /// Instructions that touch memory, but only their own frame.
+    pub frame: FxHashSet<u64>,
     /// By return address.
     pub calls: FxHashMap<u64, Call>,
     /// What callers hand to map functions as the map: `len(m)` is a load of its first word.
@@ -418,6 +420,9 @@ impl Flow<'_> {
                     calls.push((ins, before.regs));
                 }
                 let mut operands = machine.operands(before, ins);
+                if operands.iter().any(|o| o.value.what == What::Stack) {
+                    flow.frame.insert(ins.ip());
+                }
                 operands.retain(|o| o.value.what != What::Stack);
                 if !operands.is_empty() {
                     let live = live(after);

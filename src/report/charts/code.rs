@@ -3,8 +3,9 @@
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::data::{CodeRow, Data, Measures};
-use crate::report::number::{count, percent};
+use crate::report::number::count;
 use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
+use crate::report::table::{latency_of, quantile};
 
 pub struct Functions;
 pub struct Lines;
@@ -102,6 +103,7 @@ impl Chart for Functions {
         Ok(table(
             "functions-table",
             "functions",
+            &total,
             data.functions.len(),
             &heads,
             rows.collect(),
@@ -166,8 +168,10 @@ impl Chart for Lines {
                 (Some(file), None) => Cell::Code(file.clone()),
                 (None, _) => Cell::Absent,
             };
-            let or_na =
-                |text: &Option<String>| text.clone().map_or(Cell::NotApplicable, Cell::Text);
+            let or_na = |text: &Option<String>| match text {
+                Some(text) => Cell::Text(text.replace('_', " ")),
+                None => Cell::NotApplicable,
+            };
             let mut cells = vec![
                 place,
                 Cell::code(&row.function),
@@ -186,6 +190,7 @@ impl Chart for Lines {
         Ok(table(
             "lines-table",
             "lines",
+            &total,
             data.lines.len(),
             &heads,
             rows.collect(),
@@ -201,14 +206,8 @@ fn total(rows: &[CodeRow]) -> Measures {
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let share = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Ranked {
-            shown: format!(
-                "{} ({})",
-                percent(n, of).unwrap_or_else(|| "0 %".to_owned()),
-                count(n)
-            ),
-            sort: n as f64,
-        },
+        (Some(n), Some(of)) => Cell::Latency { n, of },
+        _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
     vec![
@@ -216,8 +215,8 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
         Cell::Count(m.loads),
         Cell::Count(m.stores),
         share,
-        Cell::count(m.p50),
-        Cell::count(m.p95),
+        quantile(m.p50, m),
+        quantile(m.p95, m),
         Cell::share_of_loads(m.l1_miss, m),
         Cell::share_of_loads(m.llc_miss, m),
     ]
@@ -226,6 +225,7 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
 fn table(
     id: &'static str,
     what: &str,
+    total: &Measures,
     n: usize,
     heads: &[Head],
     rows: Vec<Row>,
@@ -233,7 +233,11 @@ fn table(
 ) -> Figure {
     let mut heads = heads.to_vec();
     heads.extend([SAMPLES, LOADS, STORES, SHARE, P50, P95, L1, LLC]);
-    let caption = format!("{} {what}", count(n as u64));
+    let caption = format!(
+        "{} {what}{}",
+        count(n as u64),
+        latency_of(total.latency_sum)
+    );
     Figure {
         notes: note.into_iter().collect(),
         tables: vec![Table {

@@ -5,6 +5,7 @@ use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Row, Table};
+use crate::tables::evidence_name;
 
 pub struct Coverage;
 
@@ -47,7 +48,9 @@ impl Chart for Coverage {
 
         let mut reasons: Vec<_> = summary.reasons.iter().filter(|r| r.2 > 0).collect();
         reasons.sort_by_key(|r| std::cmp::Reverse(r.2));
-        let total: u64 = reasons.iter().map(|r| r.2).sum();
+        let total = reasons
+            .iter()
+            .fold(0, |sum: u64, r| sum.saturating_add(r.2));
         if reasons.is_empty() {
             notes.push("Every sample has a part.".to_owned());
         } else {
@@ -80,7 +83,10 @@ impl Chart for Coverage {
             });
         }
 
-        let total: u64 = summary.evidence.iter().map(|e| e.1).sum();
+        let total = summary
+            .evidence
+            .iter()
+            .fold(0, |sum: u64, e| sum.saturating_add(e.1));
         if total == 0 {
             notes.push("No sample has a part.".to_owned());
         } else {
@@ -103,7 +109,7 @@ impl Chart for Coverage {
                     .iter()
                     .map(|(name, n)| {
                         Row::new(vec![
-                            Cell::Text(name.clone()),
+                            Cell::Text(name.replace('_', " ")),
                             Cell::Count(*n),
                             Cell::Share { n: *n, of: total },
                         ])
@@ -181,10 +187,6 @@ impl Chart for Coverage {
     }
 }
 
-/// As the frames name it.
 fn evidence(evidence: crate::attribute::Evidence) -> String {
-    serde_json::to_value(evidence)
-        .ok()
-        .and_then(|v| v.as_str().map(|s| s.replace('_', " ")))
-        .unwrap_or_default()
+    evidence_name(evidence).replace('_', " ")
 }

@@ -40,7 +40,7 @@ impl Chart for Heatmap {
     }
 
     fn title(&self) -> &'static str {
-        "Bytes of buckets and groups"
+        "Bytes of buckets"
     }
 
     fn question(&self) -> &'static str {
@@ -116,8 +116,8 @@ fn draw(
     let x = |off: u64| LEFT + (off as i64 * i64::from(PLOT) / grid.stride as i64) as i32;
     let y = |band: u64| TOP + (band as i64 * i64::from(height) / bands as i64) as i32;
 
-    let mut d = Drawing::new(WIDTH as u32, (TOP + height + 44) as u32);
-    d.rect(0, 0, WIDTH, TOP + height + 44, PAPER, 1.0);
+    let mut d = Drawing::new(WIDTH as u32, (TOP + height + 62) as u32);
+    d.rect(0, 0, WIDTH, TOP + height + 62, PAPER, 1.0);
     d.text(
         0,
         10,
@@ -166,17 +166,23 @@ fn draw(
         FAINT,
         &foot,
     );
+    let drawn = match grid.one_phase() || rows_per_band == 1 {
+        true => grid.border_note(),
+        false => {
+            "Cache-line borders move from one to the next and are not drawn: a row holds several."
+                .to_owned()
+        }
+    };
+    d.text(LEFT, TOP + height + 48, Anchor::Start, 11.0, FAINT, &drawn);
     d.finish(
         &format!("{name} by byte of {}", grid.name()),
-        &format!(
-            "{foot}. {} The table below lists the hottest cells.",
-            grid.border_note()
-        ),
+        &format!("{foot}. {drawn} The table below lists the hottest cells."),
     )
 }
 
 /// The layout's parts above the plot, and its slots.
 fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
+    let mut labelled = 0;
     for segment in grid.segments() {
         let (x0, x1) = (x(segment.start), x(segment.end));
         let stage = match segment.part {
@@ -198,13 +204,17 @@ fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
             Some(slot) => slot.to_string(),
             None => segment.part.to_owned(),
         };
-        let room = 6 * label.len() as i32;
-        if room <= x1 - x0 + 4 || segment.slot.is_none() {
-            let (at, anchor) = match segment.part {
-                "overflow" => (x1, Anchor::End),
-                _ => (x0, Anchor::Start),
-            };
-            d.text(at, TOP - 27, anchor, 10.0, INK, &label);
+        // Text is not measured: 6 pixels a character are more than it needs.
+        let width = 6 * label.len() as i32;
+        let at = match segment.part {
+            "overflow" => x1 - width,
+            // After a label that is wider than its part, where there is room.
+            _ if labelled + width < x1 => x0.max(labelled),
+            _ => x0,
+        };
+        if at >= labelled {
+            d.text(at, TOP - 27, Anchor::Start, 10.0, INK, &label);
+            labelled = at + width + 2;
         }
     }
     for byte in (0..grid.stride).step_by(if grid.stride > 512 { 128 } else { 16 }) {
@@ -228,6 +238,14 @@ fn borders(
     x: &dyn Fn(u64) -> i32,
     y: &dyn Fn(u64) -> i32,
 ) {
+    for segment in grid.segments().iter().skip(1) {
+        d.line(
+            (x(segment.start), y(0)),
+            (x(segment.start), y(bands)),
+            GRID,
+            1.0,
+        );
+    }
     if grid.one_phase() {
         for off in grid.borders(0).unwrap_or_default() {
             d.line((x(off), y(0) - 4), (x(off), y(bands)), INK, 0.9);
@@ -235,7 +253,7 @@ fn borders(
     } else if grid.per_row == 1 && rows_per_band == 1 {
         for band in 0..bands {
             for off in grid.borders(band).unwrap_or_default() {
-                d.line((x(off), y(band)), (x(off), y(band + 1)), INK, 0.9);
+                d.rect(x(off) - 1, y(band), 2, y(band + 1) - y(band), INK, 0.9);
             }
         }
     }

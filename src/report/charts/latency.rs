@@ -53,7 +53,11 @@ impl Chart for Latency {
             ));
         }
         let mut notes = Vec::new();
-        let lost: u64 = data.summary.gaps.iter().map(|gap| gap.lost).sum();
+        let lost: u64 = data
+            .summary
+            .gaps
+            .iter()
+            .fold(0, |sum: u64, gap| sum.saturating_add(gap.lost));
         if !data.summary.gaps.is_empty() {
             let gaps = count(data.summary.gaps.len() as u64);
             let lost = count(lost);
@@ -69,21 +73,6 @@ impl Chart for Latency {
             ..Figure::default()
         })
     }
-}
-
-/// Width of a time bin: what `tables` says, else the span cut into the bins that were used.
-pub fn time_bin_ns(data: &Data) -> u64 {
-    let bins = data
-        .latency
-        .iter()
-        .map(|row| row.time_bin + 1)
-        .max()
-        .unwrap_or(1);
-    let span = data
-        .summary
-        .time_ns
-        .map_or(0, |(first, last)| last.saturating_sub(first));
-    (span / bins).saturating_add(1)
 }
 
 fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {

@@ -7,7 +7,7 @@ use crate::report::data::{Data, MapRow, Measures, PartRow};
 use crate::report::html::Markup;
 use crate::report::number::{address, count};
 use crate::report::svg::Drawing;
-use crate::report::table::{Cell, Head, Row, Table, cut};
+use crate::report::table::{Cell, Head, Row, Table, cut, latency_of, quantile};
 
 pub struct Maps;
 
@@ -37,7 +37,7 @@ const HEADS: &[Head] = &[
     },
     Head {
         name: "latency share",
-        meaning: "Share of the sampled load latency of all maps, in cycles",
+        meaning: "Share of the sampled latency of the whole recording, in cycles",
     },
     Head {
         name: "p50",
@@ -80,8 +80,8 @@ impl Chart for Maps {
 
     fn method(&self) -> &'static str {
         "One row for each map that the recording tells from others. Counts are samples, not accesses: \
-         multiply by the period to estimate accesses. Latency shares are of the latency sampled in all \
-         maps of this table together; the sampler drops loads below its threshold (ldlat), so shares \
+         multiply by the period to estimate accesses. Latency shares are of the latency of all \
+         accesses of the recording, those outside of maps too; the sampler drops loads below its threshold (ldlat), so shares \
          speak of slow loads only. L1 and LLC misses are shares of the loads whose level the PMU told."
     }
 
@@ -95,10 +95,12 @@ impl Chart for Maps {
                 "No map was found: no sample hit map code or map memory. The coverage below says why.",
             ));
         }
-        let total = data
+        let mut total = data
             .maps
             .iter()
             .fold(Measures::default(), |sum, row| sum.plus(&row.m));
+        let in_maps = total.samples;
+        total.latency_sum = data.summary.overall.latency_sum.or(total.latency_sum);
         let (shown, note) = cut(&data.maps, MOST, "maps");
         let mut rows = Vec::with_capacity(shown);
         for map in data.maps.iter().take(shown) {
@@ -112,9 +114,10 @@ impl Chart for Maps {
             notes.push("This recording has no cache levels: misses are not known.".to_owned());
         }
         let caption = format!(
-            "{} maps, {} samples",
+            "{} maps, {} samples{}",
             count(data.maps.len() as u64),
-            count(total.samples)
+            count(in_maps),
+            latency_of(total.latency_sum)
         );
         Ok(Figure {
             notes,
@@ -171,14 +174,8 @@ fn row(data: &Data, map: &MapRow, total: &Measures) -> Result<Row, ReportError> 
 
 fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let latency = match (m.latency_sum, total.latency_sum) {
-        (Some(n), Some(of)) => Cell::Ranked {
-            shown: format!(
-                "{} ({} cycles)",
-                crate::report::number::percent(n, of).unwrap_or_else(|| "0 %".to_owned()),
-                count(n)
-            ),
-            sort: n as f64,
-        },
+        (Some(n), Some(of)) => Cell::Latency { n, of },
+        _ if m.loads == 0 => Cell::NotApplicable,
         _ => Cell::Absent,
     };
     vec![
@@ -186,8 +183,8 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
         Cell::Count(m.loads),
         Cell::Count(m.stores),
         latency,
-        Cell::count(m.p50),
-        Cell::count(m.p95),
+        quantile(m.p50, m),
+        quantile(m.p95, m),
         Cell::share_of_loads(m.l1_miss, m),
         Cell::share_of_loads(m.llc_miss, m),
         if m.loads == 0 {
@@ -198,9 +195,9 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     ]
 }
 
-/// Samples by stage as a bar of 120 pixels.
+/// Samples by stage as a bar of 96 pixels.
 fn sparkline(parts: &[&PartRow]) -> Result<Markup, ReportError> {
-    const WIDTH: u64 = 120;
+    const WIDTH: u64 = 96;
     let total: u64 = parts.iter().map(|p| p.m.samples).sum();
     let mut drawing = Drawing::new(WIDTH as u32, 12);
     let mut told = Vec::new();

@@ -50,7 +50,6 @@ impl Figure {
     }
 }
 
-pub use latency::time_bin_ns;
 pub use order::instances;
 
 pub const CHARTS: &[&dyn Chart] = &[
@@ -75,7 +74,7 @@ mod tests {
             ids,
             [
                 "maps",
-                "stages",
+                "misses",
                 "heatmap",
                 "latency",
                 "order",

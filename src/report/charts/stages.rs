@@ -62,7 +62,7 @@ const MOST: usize = 60;
 
 impl Chart for Stages {
     fn id(&self) -> &'static str {
-        "stages"
+        "misses"
     }
 
     fn title(&self) -> &'static str {
@@ -101,7 +101,7 @@ impl Chart for Stages {
         Ok(Figure {
             notes: note.into_iter().collect(),
             tables: vec![Table {
-                id: "stages-table",
+                id: "misses-table",
                 caption: "Misses and latency by stage of a lookup".to_owned(),
                 heads: HEADS.to_vec(),
                 rows,
@@ -146,7 +146,7 @@ fn rows(data: &Data, map: &MapRow) -> Row {
         row(again(), "LLC miss", &|m| {
             Cell::share_of_loads(m.llc_miss, m)
         }),
-        row(again(), "mean latency, cycles", &|m| match m.latency_sum {
+        row(again(), "mean cycles", &|m| match m.latency_sum {
             Some(sum) if m.latency_n > 0 => Cell::Mean(sum as f64 / m.latency_n as f64),
             _ if m.samples == 0 => Cell::NotApplicable,
             _ => Cell::Absent,
