@@ -50,15 +50,13 @@ pub struct Learned {
     max_end: Vec<u64>,
 }
 
-/// How the header's address and its type bear on an object that several saw.
+/// What the samples before and after `time` agree on: memory is reused, so one of them is no proof.
 fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
     let after = seen.partition_point(|s| s.time < time);
     let before = after.checked_sub(1).and_then(|i| seen.get(i));
     match (before, seen.get(after)) {
         (Some(a), Some(b)) if a.header == b.header => Some(*a),
-        (Some(_), Some(_)) => None,
-        (Some(one), None) | (None, Some(one)) => Some(*one),
-        (None, None) => None,
+        _ => None,
     }
 }
 
@@ -315,7 +313,8 @@ impl Learned {
 
     /// Stretches of arrays of which the start was not seen: buckets of one map, congruent modulo
     /// their size across the 8 KiB pages of Go's heap. Single buckets (overflow buckets) begin anew
-    /// in each page, so they are not congruent across one.
+    /// in each page, so they are not congruent across one. Where another map's bucket was seen in the
+    /// stretch, the memory changed hands, and a new stretch begins.
     fn stretches(&self, buckets: &[(u64, Seen)], types: &Types) -> Vec<Region> {
         let mut by_map: FxHashMap<(u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
         for bucket in buckets {
@@ -327,8 +326,8 @@ impl Learned {
         let mut by_map: Vec<_> = by_map.into_iter().collect();
         by_map.sort_unstable_by_key(|(key, _)| *key);
         let mut regions = Vec::new();
-        for ((header, table), buckets) in by_map {
-            let seen: Vec<Seen> = buckets.iter().map(|(_, s)| *s).collect();
+        for ((header, table), of_map) in by_map {
+            let seen: Vec<Seen> = of_map.iter().map(|(_, s)| *s).collect();
             let Some(map_type) = self.type_in(&seen) else {
                 continue;
             };
@@ -342,25 +341,39 @@ impl Learned {
                 let distance = b.0 - a.0;
                 distance % stride == 0 && distance / stride <= MAX_UNSEEN
             };
-            for run in buckets.chunk_by(joined) {
+            for run in of_map.chunk_by(joined) {
                 let (Some((start, _)), Some((last, _))) = (run.first(), run.last()) else {
                     continue;
                 };
                 if start / PAGE == last / PAGE {
                     continue;
                 }
-                let times = run.iter().map(|(_, s)| s.time);
-                regions.push(Region {
-                    start: *start,
-                    end: last.saturating_add(stride),
-                    stride,
-                    about: About::Bucket,
-                    header,
-                    map_type: Some(map_type),
-                    table,
-                    first: times.clone().min().unwrap_or(0),
-                    last: times.max().unwrap_or(0),
-                });
+                let from = buckets.partition_point(|(base, _)| base < start);
+                let mut strangers: Vec<u64> = buckets[from..]
+                    .iter()
+                    .take_while(|(base, _)| base <= last)
+                    .filter(|(_, s)| s.header != header)
+                    .map(|(_, s)| s.time)
+                    .collect();
+                strangers.sort_unstable();
+                let mut run = run.to_vec();
+                run.sort_unstable_by_key(|(_, s)| s.time);
+                let era = |s: &Seen| strangers.partition_point(|t| *t < s.time);
+                for run in run.chunk_by(|a, b| era(&a.1) == era(&b.1)) {
+                    let bases = run.iter().map(|(base, _)| *base);
+                    let times = run.iter().map(|(_, s)| s.time);
+                    regions.push(Region {
+                        start: bases.clone().min().unwrap_or(0),
+                        end: bases.max().unwrap_or(0).saturating_add(stride),
+                        stride,
+                        about: About::Bucket,
+                        header,
+                        map_type: Some(map_type),
+                        table,
+                        first: times.clone().min().unwrap_or(0),
+                        last: times.max().unwrap_or(0),
+                    });
+                }
             }
         }
         regions
