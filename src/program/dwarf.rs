@@ -56,12 +56,17 @@ impl Dwarf {
             let name = name.and_then(|name| Some(name.demangle().ok()?.into_owned()));
             frames.push(Frame {
                 function: name.unwrap_or_default(),
-                file: (frame.location.as_ref()).and_then(|at| Some(at.file?.to_owned())),
+                file: (frame.location.as_ref()).and_then(|at| Some(file(at.file?))),
                 line: frame.location.as_ref().and_then(|at| at.line),
             });
         }
         frames
     }
+}
+
+/// Go's `-trimpath` leaves `.` as the directory of every unit, pclntab has the name without it.
+fn file(path: &str) -> String {
+    path.strip_prefix("./").unwrap_or(path).to_owned()
 }
 
 fn sections(elf: &Elf) -> Option<gimli::Dwarf<Reader>> {
