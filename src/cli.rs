@@ -1,1 +1,183 @@
-//! clap; nobody else sees it.
+//! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
+
+use crate::commands::binaries::Search;
+use crate::commands::{Command, analyze, export, report};
+use crate::export::FORMATS;
+use crate::terminal::{Colour, Style};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 input that cannot be read or analysed, or output \
+                          that cannot be written; 2 a command line that makes no sense.";
+
+/// Which map, which bucket, which byte of a Go program the slow or contended memory accesses hit.
+#[derive(Debug, Parser)]
+#[command(name = "mempath", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Read a perf.data, attribute its samples, print a summary and write the report
+    Analyze(Analyze),
+    /// Write the report of saved tables, without the perf.data
+    Report(Report),
+    /// Print what was made of the samples, for other programs
+    Export {
+        #[command(subcommand)]
+        what: What,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Input {
+    /// The recording, as `perf mem record` writes it; - reads it from standard input
+    #[arg(value_name = "PERF_DATA")]
+    perf_data: PathBuf,
+    /// A binary that was recorded; it is matched by build id, then by name
+    #[arg(long, value_name = "PATH")]
+    binary: Vec<PathBuf>,
+    /// A folder in which to look for the binaries
+    #[arg(long, value_name = "DIR")]
+    binary_dir: Vec<PathBuf>,
+    /// Use a binary although its build id differs from the recorded one
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Analyze {
+    #[command(flatten)]
+    input: Input,
+    /// Where the report goes
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "mempath-report.html"
+    )]
+    output: PathBuf,
+    /// Save the tables in this folder, one row a sample in accesses.parquet
+    #[arg(long, value_name = "DIR")]
+    tables: Option<PathBuf>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Whether the summary is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t)]
+    color: Color,
+    /// Print no summary and no progress, errors only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write no report
+    #[arg(long)]
+    no_report: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Report {
+    /// The folder that `mempath analyze --tables` wrote
+    #[arg(value_name = "DIR")]
+    tables: PathBuf,
+    /// Where the report goes
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "mempath-report.html"
+    )]
+    output: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One row a sample, those without a part included
+    Accesses(Accesses),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Accesses {
+    #[command(flatten)]
+    input: Input,
+    /// csv or parquet
+    #[arg(long, value_parser = FORMATS.iter().map(|f| f.name).collect::<Vec<_>>())]
+    format: String,
+    /// Where the rows go; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// The command line as plain options; prints help or the usage error and exits when it is not one.
+pub fn parse() -> Command {
+    match Cli::parse().command {
+        Sub::Analyze(a) => Command::Analyze(analyze::Options {
+            input: a.input.into(),
+            report: (!a.no_report).then_some(a.output),
+            tables: a.tables,
+            summary: (!a.quiet).then_some(match a.format {
+                Format::Text => Style::Text,
+                Format::Json => Style::Json,
+            }),
+            colour: match a.color {
+                Color::Auto => Colour::Auto,
+                Color::Always => Colour::Always,
+                Color::Never => Colour::Never,
+            },
+        }),
+        Sub::Report(r) => Command::Report(report::Options {
+            tables: r.tables,
+            output: r.output,
+        }),
+        Sub::Export {
+            what: What::Accesses(e),
+        } => Command::Export(export::Options {
+            input: e.input.into(),
+            format: e.format,
+            output: e.output,
+        }),
+    }
+}
+
+impl From<Input> for crate::commands::input::Options {
+    fn from(input: Input) -> Self {
+        Self {
+            perf_data: input.perf_data,
+            search: Search {
+                files: input.binary,
+                dirs: input.binary_dir,
+                force: input.force,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_declared_without_contradiction() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,617 @@
 //! `perf_mem_data_src`: what one `u64` says of an access. Pure.
+//!
+//! ```text
+//! bit  0     5      19     24   26    33       37      38      40   43    46
+//!      | op  | lvl  | snoop| lock| tlb | lvl_num| remote| snoopx| blk| hops| region |
+//! ```
+//!
+//! `include/uapi/linux/perf_event.h`, `union perf_mem_data_src`. Two encodings of the level stand side
+//! by side: the bit mask `lvl`, and `lvl_num` with `remote` and `hops`, which is preferred where set.
+
+use perf_event_open_sys::bindings as sys;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// A `data_src` as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct DataSrc(pub u64);
+
+/// What the instruction did to memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    Load,
+    Store,
+    LoadStore,
+    Prefetch,
+    Exec,
+}
+
+impl Op {
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Load => "load",
+            Op::Store => "store",
+            Op::LoadStore => "load+store",
+            Op::Prefetch => "prefetch",
+            Op::Exec => "exec",
+        }
+    }
+
+    /// A load, or a load and a store in one.
+    pub fn is_load(self) -> bool {
+        matches!(self, Op::Load | Op::LoadStore)
+    }
+
+    /// A store, or a load and a store in one.
+    pub fn is_store(self) -> bool {
+        matches!(self, Op::Store | Op::LoadStore)
+    }
+}
+
+/// Where the data came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    L0,
+    L1,
+    /// Line fill buffer (AMD: MAB): the line was already on its way; from where is not told.
+    Lfb,
+    L2,
+    /// Miss-handling buffer of L2.
+    L2Mhb,
+    L3,
+    L4,
+    /// Memory-side cache.
+    Msc,
+    /// Some cache; the PMU does not tell which.
+    AnyCache,
+    /// A cache of another core of this node.
+    PeerCache,
+    /// A cache of another node or socket.
+    RemoteCache,
+    Ram,
+    RemoteRam,
+    Pmem,
+    Cxl,
+    Io,
+    Uncached,
+    /// Not in L1; the PMU does not tell where instead (stores of Haswell-class cores).
+    L1Miss,
+    /// Not in L2; the PMU does not tell where instead.
+    L2Miss,
+    /// Not in L3; the PMU does not tell where instead.
+    L3Miss,
+    /// One of several: bits of the old `mem_lvl` (AMD before Zen 4: L3 or a peer's cache).
+    Several(u16),
+    /// A `mem_lvl_num` that no kernel up to 7.1 writes.
+    Unknown(u8),
+}
+
+impl Level {
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Level::L0 => "L0",
+            Level::L1 => "L1",
+            Level::Lfb => "LFB",
+            Level::L2 => "L2",
+            Level::L2Mhb => "L2 MHB",
+            Level::L3 => "L3",
+            Level::L4 => "L4",
+            Level::Msc => "MSC",
+            Level::AnyCache => "any cache",
+            Level::PeerCache => "peer cache",
+            Level::RemoteCache => "Remote cache",
+            Level::Ram => "RAM",
+            Level::RemoteRam => "Remote RAM",
+            Level::Pmem => "PMEM",
+            Level::Cxl => "CXL",
+            Level::Io => "I/O",
+            Level::Uncached => "uncached",
+            Level::L1Miss => "L1 miss",
+            Level::L2Miss => "L2 miss",
+            Level::L3Miss => "L3 miss",
+            Level::Several(bits) => {
+                return Cow::Owned(names(u64::from(bits), &PERF_LVL).join(" or "));
+            }
+            Level::Unknown(number) => return Cow::Owned(format!("unknown level {number}")),
+        })
+    }
+
+    /// Whether the access went beyond L1. `None` for LFB, which is counted apart, and where the level
+    /// leaves it open.
+    pub fn is_l1_miss(self) -> Option<bool> {
+        match self {
+            Level::L0 | Level::L1 => Some(false),
+            Level::Lfb | Level::AnyCache | Level::Unknown(_) => None,
+            Level::Several(bits) => {
+                let near = sys::PERF_MEM_LVL_L1 | sys::PERF_MEM_LVL_LFB;
+                (u32::from(bits) & near == 0).then_some(true)
+            }
+            _ => Some(true),
+        }
+    }
+
+    /// Whether the access went beyond this socket's last cache: to memory or to a remote cache.
+    /// `None` where the level leaves it open.
+    pub fn is_llc_miss(self) -> Option<bool> {
+        match self {
+            Level::L0
+            | Level::L1
+            | Level::L2
+            | Level::L2Mhb
+            | Level::L3
+            | Level::L4
+            | Level::PeerCache => Some(false),
+            Level::Ram
+            | Level::RemoteRam
+            | Level::RemoteCache
+            | Level::Pmem
+            | Level::Cxl
+            | Level::L3Miss => Some(true),
+            Level::Several(bits) => {
+                let far = sys::PERF_MEM_LVL_LOC_RAM
+                    | sys::PERF_MEM_LVL_REM_RAM1
+                    | sys::PERF_MEM_LVL_REM_RAM2
+                    | sys::PERF_MEM_LVL_REM_CCE1
+                    | sys::PERF_MEM_LVL_REM_CCE2;
+                match u32::from(bits) & far {
+                    0 => Some(false),
+                    same if same == u32::from(bits) => Some(true),
+                    _ => None,
+                }
+            }
+            Level::Lfb
+            | Level::Msc
+            | Level::AnyCache
+            | Level::Io
+            | Level::Uncached
+            | Level::L1Miss
+            | Level::L2Miss
+            | Level::Unknown(_) => None,
+        }
+    }
+}
+
+/// What other caches answered. `Forward` and `Peer` come from `snoopx`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snoop {
+    None,
+    Hit,
+    Miss,
+    /// Another cache held the line modified.
+    HitM,
+    /// Another cache forwarded the line.
+    Forward,
+    /// The line came from a peer's cache (Arm), modified or not.
+    Peer,
+}
+
+impl Snoop {
+    pub fn name(self) -> &'static str {
+        match self {
+            Snoop::None => "none",
+            Snoop::Hit => "hit",
+            Snoop::Miss => "miss",
+            Snoop::HitM => "HITM",
+            Snoop::Forward => "forward",
+            Snoop::Peer => "peer",
+        }
+    }
+}
+
+/// Whether a line that another cache held modified came from this node or from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hitm {
+    Local,
+    Remote,
+}
+
+/// How the data address was translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tlb {
+    L1Hit,
+    L2Hit,
+    /// A hit in L1 or L2: Intel does not tell which.
+    L1OrL2Hit,
+    /// A miss of every TLB that the PMU looks at.
+    Miss,
+    /// A page walk by hardware.
+    Walk,
+    /// The operating system's fault handler.
+    Fault,
+}
+
+impl Tlb {
+    pub fn name(self) -> &'static str {
+        match self {
+            Tlb::L1Hit => "L1 hit",
+            Tlb::L2Hit => "L2 hit",
+            Tlb::L1OrL2Hit => "L1 or L2 hit",
+            Tlb::Miss => "miss",
+            Tlb::Walk => "walk",
+            Tlb::Fault => "fault",
+        }
+    }
+}
+
+/// Why a load had to wait for an earlier store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Blocked {
+    pub data: bool,
+    pub addr: bool,
+}
+
+impl DataSrc {
+    fn field(self, shift: u32, bits: u32) -> u32 {
+        (self.0 >> shift & ((1 << bits) - 1)) as u32
+    }
+
+    fn raw_op(self) -> u32 {
+        self.field(sys::PERF_MEM_OP_SHIFT, 5)
+    }
+
+    fn raw_lvl(self) -> u32 {
+        self.field(sys::PERF_MEM_LVL_SHIFT, 14)
+    }
+
+    fn raw_snoop(self) -> u32 {
+        self.field(sys::PERF_MEM_SNOOP_SHIFT, 5)
+    }
+
+    fn raw_lock(self) -> u32 {
+        self.field(sys::PERF_MEM_LOCK_SHIFT, 2)
+    }
+
+    fn raw_tlb(self) -> u32 {
+        self.field(sys::PERF_MEM_TLB_SHIFT, 7)
+    }
+
+    fn raw_lvl_num(self) -> u32 {
+        self.field(sys::PERF_MEM_LVLNUM_SHIFT, 4)
+    }
+
+    fn raw_snoopx(self) -> u32 {
+        self.field(sys::PERF_MEM_SNOOPX_SHIFT, 2)
+    }
+
+    fn raw_blk(self) -> u32 {
+        self.field(sys::PERF_MEM_BLK_SHIFT, 3)
+    }
+
+    /// Whether the access left its core, `mem_remote`.
+    pub fn remote(self) -> bool {
+        self.field(sys::PERF_MEM_REMOTE_SHIFT, 1) != 0
+    }
+
+    /// How far a remote access went: 1 another core of the node, 2 another node of the socket,
+    /// 3 another socket of the board, 4 another board. 0 where not told.
+    pub fn hops(self) -> u8 {
+        self.field(sys::PERF_MEM_HOPS_SHIFT, 3) as u8
+    }
+
+    /// Memory region, `PERF_MEM_REGION_*` (Linux 7.0 on); `None` where not told.
+    pub fn region(self) -> Option<u8> {
+        match self.field(sys::PERF_MEM_REGION_SHIFT, 5) as u8 {
+            0 => None,
+            region => Some(region),
+        }
+    }
+
+    /// Whether there is an op or a level other than N/A: without either no PMU filled it in.
+    pub fn says_something(self) -> bool {
+        let nothing = sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
+        self.raw_op() & !sys::PERF_MEM_OP_NA != 0
+            || self.raw_lvl() & !nothing != 0
+            || !matches!(self.raw_lvl_num(), 0 | sys::PERF_MEM_LVLNUM_NA)
+    }
+
+    /// `None` when N/A or absent.
+    pub fn op(self) -> Option<Op> {
+        let op = self.raw_op();
+        let has = |bit| op & bit != 0;
+        if has(sys::PERF_MEM_OP_LOAD) && has(sys::PERF_MEM_OP_STORE) {
+            Some(Op::LoadStore)
+        } else if has(sys::PERF_MEM_OP_LOAD) {
+            Some(Op::Load)
+        } else if has(sys::PERF_MEM_OP_STORE) {
+            Some(Op::Store)
+        } else if has(sys::PERF_MEM_OP_PFETCH) {
+            Some(Op::Prefetch)
+        } else if has(sys::PERF_MEM_OP_EXEC) {
+            Some(Op::Exec)
+        } else {
+            None
+        }
+    }
+
+    /// `None` when N/A or absent.
+    pub fn level(self) -> Option<Level> {
+        let lvl = self.raw_lvl();
+        let missed = lvl & sys::PERF_MEM_LVL_MISS != 0 && lvl & sys::PERF_MEM_LVL_HIT == 0;
+        let level = match self.raw_lvl_num() {
+            0 | sys::PERF_MEM_LVLNUM_NA => old_level(
+                lvl & !(sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS),
+            )?,
+            number => self.numbered_level(number),
+        };
+        Some(match (missed, level) {
+            (true, Level::L1) => Level::L1Miss,
+            (true, Level::L2) => Level::L2Miss,
+            (true, Level::L3) => Level::L3Miss,
+            (_, level) => level,
+        })
+    }
+
+    fn numbered_level(self, number: u32) -> Level {
+        let away = match (self.remote(), self.hops()) {
+            (false, _) => None,
+            (true, 1) => Some(Level::PeerCache),
+            (true, _) => Some(Level::RemoteCache),
+        };
+        match number {
+            sys::PERF_MEM_LVLNUM_L0 => Level::L0,
+            sys::PERF_MEM_LVLNUM_L1 => away.unwrap_or(Level::L1),
+            sys::PERF_MEM_LVLNUM_L2 => away.unwrap_or(Level::L2),
+            sys::PERF_MEM_LVLNUM_L3 => away.unwrap_or(Level::L3),
+            sys::PERF_MEM_LVLNUM_L4 => away.unwrap_or(Level::L4),
+            sys::PERF_MEM_LVLNUM_ANY_CACHE => away.unwrap_or(Level::AnyCache),
+            sys::PERF_MEM_LVLNUM_L2_MHB => Level::L2Mhb,
+            sys::PERF_MEM_LVLNUM_MSC => Level::Msc,
+            sys::PERF_MEM_LVLNUM_UNC => Level::Uncached,
+            sys::PERF_MEM_LVLNUM_CXL => Level::Cxl,
+            sys::PERF_MEM_LVLNUM_IO => Level::Io,
+            sys::PERF_MEM_LVLNUM_LFB => Level::Lfb,
+            sys::PERF_MEM_LVLNUM_RAM => match self.remote() {
+                true => Level::RemoteRam,
+                false => Level::Ram,
+            },
+            sys::PERF_MEM_LVLNUM_PMEM => Level::Pmem,
+            number => Level::Unknown(number as u8),
+        }
+    }
+
+    /// `None` when N/A or absent. Where several bits are set the one that tells most counts.
+    pub fn snoop(self) -> Option<Snoop> {
+        let (snoop, snoopx) = (self.raw_snoop(), self.raw_snoopx());
+        if snoop & sys::PERF_MEM_SNOOP_HITM != 0 {
+            Some(Snoop::HitM)
+        } else if snoopx & sys::PERF_MEM_SNOOPX_PEER != 0 {
+            Some(Snoop::Peer)
+        } else if snoopx & sys::PERF_MEM_SNOOPX_FWD != 0 {
+            Some(Snoop::Forward)
+        } else if snoop & sys::PERF_MEM_SNOOP_HIT != 0 {
+            Some(Snoop::Hit)
+        } else if snoop & sys::PERF_MEM_SNOOP_MISS != 0 {
+            Some(Snoop::Miss)
+        } else if snoop & sys::PERF_MEM_SNOOP_NONE != 0 {
+            Some(Snoop::None)
+        } else {
+            None
+        }
+    }
+
+    /// A line that another cache held modified, and whether that cache is remote. `None` otherwise.
+    pub fn hitm(self) -> Option<Hitm> {
+        let far = sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2;
+        let remote = (self.remote() && self.hops() != 1) || self.raw_lvl() & far != 0;
+        (self.snoop() == Some(Snoop::HitM)).then_some(match remote {
+            true => Hitm::Remote,
+            false => Hitm::Local,
+        })
+    }
+
+    /// `None` when N/A or absent.
+    pub fn tlb(self) -> Option<Tlb> {
+        let tlb = self.raw_tlb();
+        let has = |bit| tlb & bit != 0;
+        let (l1, l2) = (has(sys::PERF_MEM_TLB_L1), has(sys::PERF_MEM_TLB_L2));
+        if has(sys::PERF_MEM_TLB_OS) {
+            Some(Tlb::Fault)
+        } else if has(sys::PERF_MEM_TLB_MISS) {
+            Some(Tlb::Miss)
+        } else if has(sys::PERF_MEM_TLB_WK) && !l1 && !l2 {
+            Some(Tlb::Walk)
+        } else if has(sys::PERF_MEM_TLB_HIT) || l1 || l2 {
+            match (l1, l2) {
+                (true, false) => Some(Tlb::L1Hit),
+                (false, true) => Some(Tlb::L2Hit),
+                _ => Some(Tlb::L1OrL2Hit),
+            }
+        } else {
+            None
+        }
+    }
+
+    /// Whether the access was a locked one; `None` when N/A. (perf prints "No" for 0, and so does
+    /// this: kernels write N/A when they cannot tell.)
+    pub fn locked(self) -> Option<bool> {
+        let lock = self.raw_lock();
+        match lock & sys::PERF_MEM_LOCK_NA != 0 {
+            true => None,
+            false => Some(lock & sys::PERF_MEM_LOCK_LOCKED != 0),
+        }
+    }
+
+    /// `None` when N/A or absent.
+    pub fn blocked(self) -> Option<Blocked> {
+        let blk = self.raw_blk();
+        match blk == 0 || blk & sys::PERF_MEM_BLK_NA != 0 {
+            true => None,
+            false => Some(Blocked {
+                data: blk & sys::PERF_MEM_BLK_DATA != 0,
+                addr: blk & sys::PERF_MEM_BLK_ADDR != 0,
+            }),
+        }
+    }
+}
+
+fn old_level(lvl: u32) -> Option<Level> {
+    Some(match lvl {
+        0 => return None,
+        sys::PERF_MEM_LVL_L1 => Level::L1,
+        sys::PERF_MEM_LVL_LFB => Level::Lfb,
+        sys::PERF_MEM_LVL_L2 => Level::L2,
+        sys::PERF_MEM_LVL_L3 => Level::L3,
+        sys::PERF_MEM_LVL_LOC_RAM => Level::Ram,
+        sys::PERF_MEM_LVL_REM_RAM1 | sys::PERF_MEM_LVL_REM_RAM2 => Level::RemoteRam,
+        sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2 => Level::RemoteCache,
+        sys::PERF_MEM_LVL_IO => Level::Io,
+        sys::PERF_MEM_LVL_UNC => Level::Uncached,
+        several => Level::Several(several as u16),
+    })
+}
+
+/// Names of the bits of `mem_lvl`, as perf prints them.
+const PERF_LVL: [&str; 14] = [
+    "N/A",
+    "HIT",
+    "MISS",
+    "L1",
+    "LFB/MAB",
+    "L2",
+    "L3",
+    "Local RAM",
+    "Remote RAM (1 hop)",
+    "Remote RAM (2 hops)",
+    "Remote Cache (1 hop)",
+    "Remote Cache (2 hops)",
+    "I/O",
+    "Uncached",
+];
+
+/// The names of the bits set in `bits`, lowest first.
+fn names(bits: u64, of: &[&'static str]) -> Vec<&'static str> {
+    of.iter()
+        .enumerate()
+        .filter(|(bit, _)| bits >> bit & 1 != 0)
+        .map(|(_, &name)| name)
+        .collect()
+}
+
+impl DataSrc {
+    /// The words that `perf script -F data_src` prints, as perf 6.1 does
+    /// (`tools/perf/util/mem-events.c`, `perf_script__meminfo_scnprintf`), with two differences:
+    /// perf breaks off after 99 characters of line, and reads past its table for `hops` above 4.
+    pub fn perf_words(self) -> String {
+        format!(
+            "|OP {}|LVL {}|SNP {}|TLB {}|LCK {}|BLK {}",
+            self.perf_op(),
+            self.perf_lvl(),
+            self.perf_snoop(),
+            self.perf_tlb(),
+            self.perf_lock(),
+            self.perf_blk()
+        )
+    }
+
+    fn perf_op(self) -> &'static str {
+        let op = self.raw_op();
+        [
+            (sys::PERF_MEM_OP_NA, "N/A"),
+            (sys::PERF_MEM_OP_LOAD, "LOAD"),
+            (sys::PERF_MEM_OP_STORE, "STORE"),
+            (sys::PERF_MEM_OP_PFETCH, "PFETCH"),
+            (sys::PERF_MEM_OP_EXEC, "EXEC"),
+        ]
+        .iter()
+        .find(|(bit, _)| op & bit != 0)
+        .map_or("No", |&(_, name)| name)
+    }
+
+    fn perf_lvl(self) -> String {
+        let lvl = self.raw_lvl();
+        let mut out = String::new();
+        if self.remote() {
+            out.push_str("Remote ");
+        }
+        let mut levels = Vec::new();
+        match self.hops() {
+            0 => {
+                let hit_miss = sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
+                levels = names(u64::from(lvl & !hit_miss), &PERF_LVL);
+            }
+            1 => out.push_str("core, same node "),
+            2 => out.push_str("node, same socket "),
+            3 => out.push_str("socket, same board "),
+            4 => out.push_str("board "),
+            hops => out.push_str(&format!("unknown hops {hops} ")),
+        }
+        let number = match self.raw_lvl_num() {
+            0 => None,
+            sys::PERF_MEM_LVLNUM_CXL => Some("CXL".to_owned()),
+            sys::PERF_MEM_LVLNUM_IO => Some("I/O".to_owned()),
+            sys::PERF_MEM_LVLNUM_ANY_CACHE => Some("Any cache".to_owned()),
+            sys::PERF_MEM_LVLNUM_LFB => Some("LFB/MAB".to_owned()),
+            sys::PERF_MEM_LVLNUM_RAM => Some("RAM".to_owned()),
+            sys::PERF_MEM_LVLNUM_PMEM => Some("PMEM".to_owned()),
+            sys::PERF_MEM_LVLNUM_NA => Some("N/A".to_owned()),
+            number => Some(format!("L{number}")),
+        };
+        levels.extend(number.as_deref());
+        out.push_str(&levels.join(" or "));
+        if out.is_empty() {
+            out.push_str("N/A");
+        }
+        if lvl & sys::PERF_MEM_LVL_HIT != 0 {
+            out.push_str(" hit");
+        }
+        if lvl & sys::PERF_MEM_LVL_MISS != 0 {
+            out.push_str(" miss");
+        }
+        out
+    }
+
+    fn perf_snoop(self) -> String {
+        let mut words = names(
+            u64::from(self.raw_snoop()),
+            &["N/A", "None", "Hit", "Miss", "HitM"],
+        );
+        words.extend(names(u64::from(self.raw_snoopx()), &["Fwd", "Peer"]));
+        match words.is_empty() {
+            true => "N/A".to_owned(),
+            false => words.join(" or "),
+        }
+    }
+
+    fn perf_tlb(self) -> String {
+        let tlb = self.raw_tlb();
+        let hit_miss = sys::PERF_MEM_TLB_HIT | sys::PERF_MEM_TLB_MISS;
+        let words = names(
+            u64::from(tlb & !hit_miss),
+            &["N/A", "HIT", "MISS", "L1", "L2", "Walker", "Fault"],
+        );
+        let mut out = match words.is_empty() {
+            true => "N/A".to_owned(),
+            false => words.join(" or "),
+        };
+        if tlb & sys::PERF_MEM_TLB_HIT != 0 {
+            out.push_str(" hit");
+        }
+        if tlb & sys::PERF_MEM_TLB_MISS != 0 {
+            out.push_str(" miss");
+        }
+        out
+    }
+
+    fn perf_lock(self) -> &'static str {
+        match self.locked() {
+            None => "N/A",
+            Some(true) => "Yes",
+            Some(false) => "No",
+        }
+    }
+
+    fn perf_blk(self) -> String {
+        match self.blocked() {
+            None => " N/A".to_owned(),
+            Some(Blocked { data, addr }) => {
+                let word = |set, name| if set { name } else { "" };
+                format!("{}{}", word(data, " Data"), word(addr, " Addr"))
+            }
+        }
+    }
+}

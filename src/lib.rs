@@ -27,3 +27,4 @@ pub mod program;
 pub mod recording;
 pub mod report;
 pub mod tables;
+pub mod terminal;

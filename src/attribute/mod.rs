@@ -1,8 +1,21 @@
 //! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
 //! on what evidence; and, for each that cannot be placed, the reason.
 
+mod callers;
+pub mod flow;
+mod leaf;
+mod learn;
+mod names;
+mod operand;
+mod phase;
+mod places;
+mod position;
+mod resolve;
+mod run;
+mod types;
 mod unattributed;
 
+pub use run::attribute;
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};
@@ -23,9 +36,12 @@ pub struct Attribution {
     /// Address of the structure instance that the part belongs to: the header, the one bucket, the
     /// one group, the table, the directory, the indirect key or elem. 0: not known.
     pub base: Vec<u64>,
+    /// Byte offset of the access in that instance, or [`NONE`]. On a breakpoint recording the
+    /// accessed address, not the watched one, counts.
+    pub off: Vec<u32>,
     /// Index into `arrays`, or [`NONE`]: the bucket array or the table's groups.
     pub array: Vec<u32>,
-    /// Bucket or group index in its array (the head's index for an overflow bucket), or [`NONE`].
+    /// Bucket or group index in its array, or [`NONE`].
     pub index: Vec<u32>,
     /// 0..7 for tophash, ctrl, key and elem; -1 otherwise or when not known.
     pub slot: Vec<i8>,
@@ -78,6 +94,7 @@ pub enum Phase {
     CompareKey,
     ReadElem,
     WriteElem,
+    WriteControl,
     WriteKey,
     ClearKey,
     ClearElem,
@@ -86,6 +103,7 @@ pub enum Phase {
     Count,
     Evacuate,
     Iterate,
+    Clear,
     Allocate,
     NilCheck,
 }
@@ -95,6 +113,10 @@ pub enum Phase {
 pub struct Map {
     /// As a person would name it: `map[string]*main.session at cache.go:42`.
     pub name: String,
+    /// The global variable that it is kept in, where a call site loads it from one.
+    pub variable: Option<String>,
+    /// `file:line` of the call site that most of its samples came through.
+    pub site: Option<String>,
     /// Index into `Program::map_types`, by descriptor, where the type is known.
     pub map_type: Option<MapType>,
     /// Address of the hmap or Map, where known.

@@ -82,3 +82,19 @@ parts! {
     IndirectKey "indirect_key.key" Key,
     IndirectElem "indirect_elem.elem" Elem,
 }
+
+impl Part {
+    /// The structure that the part is a field of; `Other` for keys and elems outside of their slot.
+    pub fn structure(self) -> super::Structure {
+        use super::Structure;
+        match self.stage() {
+            Stage::Header => Structure::Header,
+            Stage::Extra => Structure::Extra,
+            Stage::Directory => Structure::Directory,
+            Stage::Table => Structure::Table,
+            _ if self >= Part::IndirectKey => Structure::Other,
+            _ if self >= Part::GroupCtrl => Structure::Group,
+            _ => Structure::Bucket,
+        }
+    }
+}

@@ -2,14 +2,75 @@
 //!
 //! Nothing here knows Go. A field that an event did not sample is absent, never 0.
 
+mod access;
+mod attr;
+mod classify;
+mod columns;
+mod cursor;
+mod error;
+mod features;
+mod inflate;
+mod intern;
+mod plan;
+mod reader;
+mod records;
+mod sample;
 mod samples;
 mod space;
 
+pub use access::Access;
+pub use attr::Attr;
+pub use classify::Refusal;
+pub use cursor::{ByteOrder, Words};
+pub use error::RecordingError;
+pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
 pub use samples::{Chains, Interned, Regs, Samples};
-pub use space::{AddressSpace, Image, ImageId, Mapping};
+pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
 
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Reads the perf.data at `path`, or from stdin when it is `-`, in file or pipe format.
+///
+/// What can be read in spite of damage is read, and [`Recording::damage`] says what was wrong.
+///
+/// # Errors
+///
+/// When there is no such file, or it is no perf.data, or its header is cut.
+pub fn read(path: &Path) -> Result<Recording, RecordingError> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(RecordingError::Read)?;
+        return read_bytes(path, &bytes);
+    }
+    let mut file = File::open(path).map_err(RecordingError::Open)?;
+    let metadata = file.metadata().map_err(RecordingError::Open)?;
+    if metadata.is_file() && metadata.len() != 0 {
+        // SAFETY: sound as long as nobody shortens the file meanwhile; perf.data is written once, and
+        // a copy of it would take as much memory again.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(RecordingError::Read)?;
+        return read_bytes(path, &map);
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(RecordingError::Read)?;
+    read_bytes(path, &bytes)
+}
+
+/// Reads a perf.data from its bytes; `path` is only kept.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
+    let mut recording = reader::read(bytes)?;
+    recording.path = path.to_owned();
+    Ok(recording)
+}
 
 /// One perf.data, read whole.
 #[derive(Debug, Default)]
@@ -82,6 +143,8 @@ pub struct Event {
     pub samples: u64,
     /// What this event's addresses and `data_src` are worth.
     pub memory: Memory,
+    /// Whose rules say what `weight` and `data_src` mean.
+    pub pmu: crate::pmu::Kind,
 }
 
 /// Whether an event is a memory event, and of what kind.

@@ -1,102 +1,123 @@
 //! Recording + attribution -> polars frames, and one [`Summary`]. Only here are frames built.
 //!
 //! Everything after this module reads frames and the summary; a report can be made from a saved
-//! folder of them.
+//! folder of them. A count that is zero is 0; one that does not apply or is not known is null, and
+//! the columns `loads`, `stores` and `level_unknown` beside it tell which.
 
+mod accesses;
+mod aggregate;
+mod caveats;
 pub mod columns;
+mod counts;
+mod findings;
+mod frames;
+mod funnel;
+mod histogram;
+mod kinds;
+mod order;
+pub mod read;
+mod rows;
+mod store;
+mod summary;
+mod words;
 
-use crate::program::Go;
-use crate::recording::{Event, Gap, Meta};
+pub use accesses::{Access, Accesses, CHUNK};
+pub use findings::{percent, thousands, wilson};
+pub use frames::{file_line, inner};
+pub use store::{TablesError, write_accesses, write_parquet};
+pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
+pub use words::{evidence_name, operation_name, phase_name, stage_name};
+
+use crate::attribute::Attribution;
+use crate::recording::Recording;
+use aggregate::{TimeAxis, totals};
 use polars::prelude::DataFrame;
-use serde::{Deserialize, Serialize};
+
+/// Version of the folder of tables, in `Summary::schema`.
+pub const SCHEMA: u32 = 1;
 
 /// All a report needs. `mempath analyze --tables DIR` writes it (`summary.json` and one Parquet
 /// file a frame), `mempath report DIR` reads it. The frames' columns are those of [`columns`].
 #[derive(Debug, Clone)]
 pub struct Tables {
     pub summary: Summary,
+    /// One row a map, in the order that the column `map` of other frames refers to.
     pub maps: DataFrame,
+    /// One row a map and part.
     pub parts: DataFrame,
+    /// One row a bucket array or a table's groups, in the order that the column `array` refers to.
     pub arrays: DataFrame,
+    /// One row a map, array, bin of indexes and byte offset that was hit.
     pub cells: DataFrame,
+    /// One row a function.
     pub functions: DataFrame,
+    /// One row a source line, operation, phase and part.
     pub lines: DataFrame,
+    /// One row a map, time bin, latency bin and level: the samples that have a latency.
     pub latency: DataFrame,
+    /// The raw samples of the hottest structure instances, instance by instance, each in time order.
     pub order: DataFrame,
+    /// One row a map and stage of a lookup: golang/go#70835's table.
+    pub misses: DataFrame,
+    /// One row a gap of the recording.
+    pub gaps: DataFrame,
 }
 
-/// What is not a table: where the samples came from and how far they can be trusted.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Summary {
-    /// Version of this structure.
-    pub schema: u32,
-    pub mempath: String,
-    pub recording: String,
-    pub meta: Meta,
-    pub events: Vec<Event>,
-    pub binaries: Vec<Binary>,
-    /// Samples read -> memory accesses -> user -> this binary -> map code or map memory -> part -> slot -> map.
-    pub funnel: Vec<Step>,
-    /// Samples without a part, by reason: `(reason, meaning, samples)`.
-    pub reasons: Vec<(String, String, u64)>,
-    /// Samples with a part, by evidence.
-    pub evidence: Vec<(String, u64)>,
-    pub contradictions: Vec<crate::attribute::Contradiction>,
-    pub gaps: Vec<Gap>,
-    pub damage: Vec<crate::recording::Damage>,
-    /// First and last sample, nanoseconds on the recording's clock.
-    pub time_ns: Option<(u64, u64)>,
-    /// Sentences that bend how the numbers are to be read, most severe first.
-    pub caveats: Vec<Caveat>,
-    pub findings: Vec<Finding>,
-}
+impl Tables {
+    /// Adds up all samples of a recording. `binaries` is told, not asked: it goes into the summary.
+    pub fn build(
+        recording: &Recording,
+        attribution: &Attribution,
+        binaries: Vec<Binary>,
+    ) -> Result<Tables, TablesError> {
+        Self::of(&Accesses::new(recording, attribution), recording, binaries)
+    }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Step {
-    pub name: String,
-    pub samples: u64,
-}
+    fn of(
+        accesses: &Accesses,
+        recording: &Recording,
+        binaries: Vec<Binary>,
+    ) -> Result<Tables, TablesError> {
+        let Accesses { rows, kinds } = accesses;
+        let attribution = rows.attribution;
+        let time = TimeAxis::of(rows);
+        let totals = totals(rows, kinds, &time);
+        let order = order::hottest(rows, &totals);
+        Ok(Tables {
+            summary: summary::of(
+                recording,
+                attribution,
+                binaries,
+                &totals,
+                &time,
+                order.len(),
+            ),
+            maps: frames::maps(&totals, attribution)?,
+            parts: frames::parts(&totals)?,
+            arrays: frames::arrays(&totals, attribution)?,
+            cells: frames::cells(&totals, attribution)?,
+            functions: frames::functions(&totals, attribution)?,
+            lines: frames::lines(&totals, attribution)?,
+            latency: frames::latency(&totals, kinds)?,
+            order: accesses.frame(order.into_iter())?,
+            misses: frames::misses(&totals)?,
+            gaps: frames::gaps(&recording.gaps)?,
+        })
+    }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Binary {
-    /// As recorded.
-    pub path: String,
-    /// Where it was found, or why not.
-    pub found: Result<String, String>,
-    pub build_id: Option<String>,
-    /// Accepted by `--force` although its build id differs or is missing.
-    pub forced: bool,
-    pub stripped: bool,
-    pub go: Option<Go>,
-    pub samples: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caveat {
-    pub severity: Severity,
-    pub text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Shown in red on the first screen: the numbers do not mean what they seem to.
-    Alarm,
-    /// Shown beside the charts that it bends.
-    Note,
-}
-
-/// One sentence worth reading first, with its numbers.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Finding {
-    pub text: String,
-    /// Sampled latency at stake, in cycles, where the recording has latencies; else samples.
-    pub at_stake: u64,
-    pub samples: u64,
-    pub of: u64,
-    /// 95 % interval of `samples / of` (Wilson).
-    pub interval: (f64, f64),
-    pub evidence: String,
-    /// The chart that shows it.
-    pub chart: String,
+    /// The frames by name: the names of the Parquet files.
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 10] {
+        [
+            ("maps", &self.maps),
+            ("parts", &self.parts),
+            ("arrays", &self.arrays),
+            ("cells", &self.cells),
+            ("functions", &self.functions),
+            ("lines", &self.lines),
+            ("latency", &self.latency),
+            ("order", &self.order),
+            ("misses", &self.misses),
+            ("gaps", &self.gaps),
+        ]
+    }
 }

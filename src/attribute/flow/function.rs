@@ -1,0 +1,498 @@
+//! One function: its basic blocks, the fixed point of the states at their starts, and from these
+//! what each instruction touches.
+
+use super::signature::{Signature, results, signature};
+use super::state::{ARGS, RSP, State};
+use super::value::{Area, Areas, Expr, Value, What};
+use super::x86::{Machine, Operand};
+use crate::gomap::{Layout, Structure};
+use crate::program::Program;
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// A register that names an object after an instruction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Live {
+    /// perf's register number (`perf_regs.h`).
+    pub reg: u32,
+    pub structure: Structure,
+    /// The register minus this is the start of the structure.
+    pub off: i64,
+    pub origin: u32,
+}
+
+/// One instruction that touches memory outside of its frame.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub operands: Vec<Operand>,
+    /// Registers after the instruction, as a PEBS record or a breakpoint trap has them.
+    pub live: Vec<Live>,
+    pub instruction: Instruction,
+}
+
+/// A call, with what the registers hold at it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Name of the called function, for direct calls.
+    pub callee: Option<String>,
+    /// Address of the called instruction, for direct calls.
+    pub target: Option<u64>,
+    /// By hardware number.
+    pub regs: [Value; 16],
+}
+
+impl Call {
+    /// The `n`-th integer argument of Go's register ABI.
+    pub fn arg(&self, n: usize) -> Value {
+        ARGS.get(n).map_or(Value::UNKNOWN, |&r| self.regs[r])
+    }
+}
+
+/// The flow of one function.
+#[derive(Debug, Default)]
+pub struct FunctionFlow {
+    pub signature: Option<Signature>,
+    /// By address of the instruction.
+    pub sites: FxHashMap<u64, Site>,
+    /// Instructions that touch memory, but only their own frame.
+    pub frame: FxHashSet<u64>,
+    /// By return address.
+    pub calls: FxHashMap<u64, Call>,
+    /// What callers hand to map functions as the map: `len(m)` is a load of its first word.
+    pub headers: Vec<Value>,
+    /// Start address of the instruction that ends at the key.
+    pub before: FxHashMap<u64, u64>,
+}
+
+impl FunctionFlow {
+    /// Whether the operand is the first word of a map that the function also hands to a map call:
+    /// `len(m)`, which the compiler inlines.
+    pub fn is_len(&self, operand: &Operand) -> bool {
+        let same = |header: &Value| match (header.what, operand.value.what) {
+            (What::Global(a), What::Global(b)) => a == b,
+            (What::Loaded, What::Loaded) => header.origin == operand.value.origin,
+            _ => false,
+        };
+        operand.read && !operand.write && operand.size == 8 && self.headers.iter().any(same)
+    }
+}
+
+/// perf's numbers of the 16 general registers in hardware order (RAX, RCX, RDX, RBX, RSP, ...);
+/// `arch/x86/include/uapi/asm/perf_regs.h`.
+pub const PERF_REGS: [u32; 16] = [0, 2, 3, 1, 7, 6, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23];
+
+/// Functions larger than this are not followed: no function of a Go program that uses a map comes
+/// near, and the work is bounded on a damaged binary.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Rounds over one block after which its state is given up: the join reaches a fixed point long before.
+const MAX_VISITS: u32 = 64;
+
+/// Functions that do not return to the instruction after their call. After `morestack` the function
+/// begins anew, with the state that it began with.
+const NO_RETURN: &[&str] = &[
+    "runtime.gopanic",
+    "runtime.goPanic",
+    "runtime.panic",
+    "runtime.throw",
+    "runtime.fatal",
+    "runtime.morestack",
+];
+
+struct Code {
+    instructions: Vec<Instruction>,
+    at: FxHashMap<u64, usize>,
+    /// First instruction of each block.
+    starts: Vec<usize>,
+    block_of: FxHashMap<usize, usize>,
+}
+
+/// Follows the values through the function that covers `pc`.
+pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
+    let Some(function) = program.function_at(pc) else {
+        return FunctionFlow::default();
+    };
+    let len = function.end.saturating_sub(function.start);
+    if len == 0 || len > MAX_BYTES {
+        return FunctionFlow::default();
+    }
+    let Some(bytes) = program.bytes(function.start, len as usize) else {
+        return FunctionFlow::default();
+    };
+    let code = decode(bytes, function.start);
+    let signature = signature(&function.name, layout.family);
+    let areas = signature.map_or(Areas::default(), |s| s.areas);
+    let mut flow = Flow {
+        program,
+        layout,
+        machine: Machine::new(layout, areas, signature.is_some()),
+        code: Rc::new(code),
+        starts: Vec::new(),
+    };
+    flow.solve(signature);
+    flow.collect(signature)
+}
+
+fn decode(bytes: &[u8], start: u64) -> Code {
+    let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
+    let mut instructions = Vec::new();
+    while decoder.can_decode() {
+        instructions.push(decoder.decode());
+    }
+    let at: FxHashMap<u64, usize> = instructions
+        .iter()
+        .enumerate()
+        .map(|(i, ins)| (ins.ip(), i))
+        .collect();
+    let mut starts = BTreeSet::from([0]);
+    for (i, ins) in instructions.iter().enumerate() {
+        if let Some(target) = jump_target(ins)
+            && let Some(&j) = at.get(&target)
+        {
+            starts.insert(j);
+        }
+        let flow = ins.flow_control();
+        if !matches!(
+            flow,
+            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
+        ) && i + 1 < instructions.len()
+        {
+            starts.insert(i + 1);
+        }
+    }
+    let starts: Vec<usize> = starts.into_iter().collect();
+    let block_of = starts.iter().enumerate().map(|(b, &i)| (i, b)).collect();
+    Code {
+        instructions,
+        at,
+        starts,
+        block_of,
+    }
+}
+
+fn jump_target(ins: &Instruction) -> Option<u64> {
+    let jumps = matches!(
+        ins.flow_control(),
+        FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+    );
+    let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+    (jumps && near).then(|| ins.near_branch_target())
+}
+
+struct Flow<'a> {
+    program: &'a Program,
+    layout: &'a Layout,
+    machine: Machine<'a>,
+    code: Rc<Code>,
+    /// State at the start of each block; `None` where the flow has not come.
+    starts: Vec<Option<State>>,
+}
+
+impl Flow<'_> {
+    fn solve(&mut self, signature: Option<Signature>) {
+        let blocks = self.code.starts.len();
+        self.starts = vec![None; blocks];
+        if blocks == 0 {
+            return;
+        }
+        let (args, small) = signature.map_or((&[][..], false), |s| (s.args, s.small));
+        self.starts[0] = Some(State::at_entry(args, small));
+        self.run(0, &vec![false; blocks]);
+        // Blocks behind a jump table: nothing is known there but what calls in them return. Many
+        // cannot be reached at all (behind a call that panics), so they teach the others nothing.
+        let reached: Vec<bool> = self.starts.iter().map(Option::is_some).collect();
+        for block in 0..blocks {
+            if self.starts[block].is_none() {
+                self.starts[block] = Some(State::unknown());
+                self.run(block, &reached);
+            }
+        }
+    }
+
+    /// Propagates from `first` to a fixed point; the states of `settled` blocks stay as they are.
+    fn run(&mut self, first: usize, settled: &[bool]) {
+        let mut work = BTreeSet::from([first]);
+        let mut visits = vec![0u32; self.code.starts.len()];
+        while let Some(block) = work.pop_first() {
+            visits[block] += 1;
+            if visits[block] > MAX_VISITS {
+                continue;
+            }
+            let Some(state) = self.starts[block].clone() else {
+                continue;
+            };
+            for (next, state) in self.through(block, state, |_, _, _, _| {}) {
+                if settled[next] {
+                    continue;
+                }
+                let areas = self.machine.areas;
+                let changed = match &mut self.starts[next] {
+                    Some(known) => known.join(&state, next as u32, &areas),
+                    none => {
+                        *none = Some(state);
+                        true
+                    }
+                };
+                if changed {
+                    work.insert(next);
+                }
+            }
+        }
+    }
+
+    /// Runs `state` through a block; `see` gets the machine, the state before and after, and the
+    /// index of each instruction. Returns the successors with the state that each receives.
+    fn through(
+        &mut self,
+        block: usize,
+        mut state: State,
+        mut see: impl FnMut(&mut Machine, &State, &State, usize),
+    ) -> Vec<(usize, State)> {
+        let first = self.code.starts[block];
+        let end = match self.code.starts.get(block + 1) {
+            Some(&next) => next,
+            None => self.code.instructions.len(),
+        };
+        for i in first..end {
+            let ins = self.code.instructions[i];
+            let before = state.clone();
+            match ins.flow_control() {
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    let returns = self.call(&mut state, &ins, i);
+                    see(&mut self.machine, &before, &state, i);
+                    if !returns {
+                        return Vec::new();
+                    }
+                }
+                FlowControl::Next => {
+                    self.machine.step(&mut state, &ins, origin_of(i));
+                    see(&mut self.machine, &before, &state, i);
+                }
+                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
+                    see(&mut self.machine, &before, &state, i);
+                    return self.branch(&ins, i, state);
+                }
+                _ => {
+                    see(&mut self.machine, &before, &state, i);
+                    return Vec::new();
+                }
+            }
+        }
+        self.code
+            .block_of
+            .get(&end)
+            .map(|&b| vec![(b, state)])
+            .unwrap_or_default()
+    }
+
+    fn branch(&self, ins: &Instruction, i: usize, state: State) -> Vec<(usize, State)> {
+        use iced_x86::ConditionCode as C;
+        let target = jump_target(ins)
+            .and_then(|t| self.code.at.get(&t))
+            .and_then(|j| self.code.block_of.get(j))
+            .copied();
+        let next = self.code.block_of.get(&(i + 1)).copied();
+        if ins.flow_control() == FlowControl::UnconditionalBranch {
+            return target.map(|t| vec![(t, state)]).unwrap_or_default();
+        }
+        // Whether the taken branch means dirLen == 0; dirLen is never negative.
+        let taken_is_small = match ins.condition_code() {
+            C::e | C::le => Some(true),
+            C::ne | C::g => Some(false),
+            _ => None,
+        };
+        let mut successors = Vec::new();
+        for (block, taken) in [(target, true), (next, false)] {
+            let Some(block) = block else { continue };
+            let mut state = state.clone();
+            if state.compared_dir_len
+                && let Some(small) = taken_is_small
+            {
+                state.settle_small(small == taken);
+            }
+            successors.push((block, state));
+        }
+        successors
+    }
+
+    fn callee(&self, ins: &Instruction) -> Option<&str> {
+        let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+        let function = self
+            .program
+            .function_at(near.then(|| ins.near_branch_target())?)?;
+        Some(function.name.as_str())
+    }
+
+    /// Applies a call; whether it returns.
+    fn call(&mut self, state: &mut State, ins: &Instruction, i: usize) -> bool {
+        let name = self.callee(ins).unwrap_or("").to_owned();
+        if name.starts_with("runtime.gcWriteBarrier") {
+            self.machine.after_write_barrier(state);
+            return true;
+        }
+        if NO_RETURN.iter().any(|prefix| name.starts_with(prefix)) {
+            return false;
+        }
+        if name == "runtime.duffcopy" || name == "runtime.duffzero" {
+            for r in [6, 7] {
+                state.regs[r] = Value::UNKNOWN;
+            }
+            return true;
+        }
+        let args = ARGS.map(|r| state.regs[r]);
+        let program = self.program;
+        let returned = results(&name, self.layout.family, &args, |descriptor| match program
+            .type_name_at(descriptor)?
+            .as_str()
+        {
+            "runtime.hmap" | "maps.Map" => Some(Structure::Header),
+            "maps.table" => Some(Structure::Table),
+            "runtime.mapextra" => Some(Structure::Extra),
+            _ => None,
+        });
+        self.machine.after_call(state, &returned, origin_of(i));
+        if !self.machine.map_code {
+            self.user_call(state, &name, ins.next_ip(), &args);
+        }
+        true
+    }
+
+    /// A call of a map function from other code: what it hands to its caller.
+    fn user_call(&self, state: &mut State, name: &str, ret: u64, args: &[Value; 9]) {
+        let handed = |what| Value {
+            what,
+            expr: Expr::constant(0),
+            origin: 0,
+            ..Value::UNKNOWN
+        };
+        let iterator = match name {
+            "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
+            "runtime.mapiternext" | "runtime.mapIterNext" => {
+                // `t` in the iterator was marked with the call that began the loop.
+                let begun = args[0]
+                    .expr
+                    .as_constant()
+                    .and_then(|off| state.stack.get(&(off + 16)));
+                match begun.map(|v| v.what) {
+                    Some(What::Key(site)) => Some((&args[0], site)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some((it, site)) = iterator {
+            if let (What::Stack, Some(off)) = (it.what, it.expr.as_constant()) {
+                state.store(off, 8, Some(handed(What::Key(site))));
+                state.store(off + 8, 8, Some(handed(What::Elem(site))));
+                state.store(off + 16, 8, Some(handed(What::Key(site))));
+            }
+            return;
+        }
+        let returns_elem =
+            name.starts_with("runtime.mapaccess") || name.starts_with("runtime.mapassign");
+        if returns_elem && signature(name, self.layout.family).is_some() {
+            state.regs[0] = handed(What::Elem(ret));
+        }
+    }
+
+    fn collect(mut self, signature: Option<Signature>) -> FunctionFlow {
+        let mut flow = FunctionFlow {
+            signature,
+            ..FunctionFlow::default()
+        };
+        let code = Rc::clone(&self.code);
+        for ins in &code.instructions {
+            flow.before.insert(ins.next_ip(), ins.ip());
+        }
+        for block in 0..code.starts.len() {
+            let Some(state) = self.starts[block].clone() else {
+                continue;
+            };
+            let mut calls = Vec::new();
+            self.through(block, state, |machine, before, after, i| {
+                let ins = &code.instructions[i];
+                if matches!(
+                    ins.flow_control(),
+                    FlowControl::Call | FlowControl::IndirectCall
+                ) {
+                    calls.push((ins, before.regs));
+                }
+                let mut operands = machine.operands(before, ins);
+                if operands.iter().any(|o| o.value.what == What::Stack) {
+                    flow.frame.insert(ins.ip());
+                }
+                operands.retain(|o| o.value.what != What::Stack);
+                if !operands.is_empty() {
+                    let live = live(after);
+                    flow.sites.insert(
+                        ins.ip(),
+                        Site {
+                            operands,
+                            live,
+                            instruction: *ins,
+                        },
+                    );
+                }
+            });
+            for (ins, regs) in calls {
+                let callee = self.callee(ins).map(str::to_owned);
+                let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+                let target = near.then(|| ins.near_branch_target());
+                let header = regs[ARGS[1]];
+                let tracked = matches!(header.what, What::Loaded | What::Global(_));
+                let takes_map = callee
+                    .as_deref()
+                    .and_then(|name| super::signature(name, self.layout.family))
+                    .is_some_and(|s| s.args.get(1) == Some(&Some(Structure::Header)));
+                if tracked && takes_map && !flow.headers.contains(&header) {
+                    flow.headers.push(header);
+                }
+                flow.calls.insert(
+                    ins.next_ip(),
+                    Call {
+                        callee,
+                        target,
+                        regs,
+                    },
+                );
+            }
+        }
+        flow
+    }
+}
+
+/// The identity of what instruction `i` defines; the arguments have 1 to 9.
+fn origin_of(i: usize) -> u32 {
+    16 + i as u32
+}
+
+/// The registers that hold the address of a structure, at a known offset.
+fn live(state: &State) -> Vec<Live> {
+    use Structure::*;
+    let named = |r: &usize| *r != RSP;
+    (0..16)
+        .filter(named)
+        .filter_map(|r| {
+            let value = &state.regs[r];
+            let What::At(structure) = value.what else {
+                return None;
+            };
+            let off = value
+                .expr
+                .as_constant()
+                .filter(|_| value.area == Area::Start)?;
+            let useful = !matches!(
+                structure,
+                Rtype | BucketRtype | Funcval | BucketSlice | Other
+            );
+            useful.then_some(Live {
+                reg: PERF_REGS[r],
+                structure,
+                off,
+                origin: value.origin,
+            })
+        })
+        .collect()
+}

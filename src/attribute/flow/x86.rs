@@ -1,0 +1,528 @@
+//! What one x86-64 instruction does to the abstract state, and which memory it touches.
+
+use super::state::{R11, RBP, RSP, State};
+use super::value::{Area, Areas, Expr, Value, What};
+use crate::gomap::{Holds, Layout, Size, Structure};
+use iced_x86::{
+    Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
+
+/// A memory operand of an instruction, as the flow sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Operand {
+    /// The address.
+    pub value: Value,
+    /// Bytes; 0 when the instruction does not say.
+    pub size: u32,
+    pub read: bool,
+    pub write: bool,
+    /// `test al, [reg]`: Go's nil check, a one-byte read at the address.
+    pub nil_check: bool,
+}
+
+/// The transfer function of one function's code.
+pub struct Machine<'a> {
+    pub layout: &'a Layout,
+    pub areas: Areas,
+    /// Map code: slots of an array on the stack may be chosen at run time (`evacuate`'s `xy`).
+    pub map_code: bool,
+    info: InstructionInfoFactory,
+}
+
+/// The number of a general register, whatever its width.
+pub fn number_of(register: Register) -> Option<usize> {
+    let full = register.full_register();
+    full.is_gpr64().then(|| full.number())
+}
+
+impl<'a> Machine<'a> {
+    pub fn new(layout: &'a Layout, areas: Areas, map_code: bool) -> Machine<'a> {
+        Machine {
+            layout,
+            areas,
+            map_code,
+            info: InstructionInfoFactory::new(),
+        }
+    }
+
+    fn reg(&self, state: &State, register: Register) -> Value {
+        number_of(register).map_or(Value::UNKNOWN, |r| state.regs[r])
+    }
+
+    /// The address that a memory operand names.
+    fn address(
+        &self,
+        state: &State,
+        base: Register,
+        index: Register,
+        scale: u32,
+        displacement: u64,
+    ) -> Value {
+        if base == Register::RIP || base == Register::EIP {
+            return Value::constant(displacement as i64);
+        }
+        let mut value = Value::constant(displacement as i64);
+        if base != Register::None {
+            value = self.reg(state, base).add(&value);
+        }
+        if index != Register::None {
+            let index = self.reg(state, index);
+            let scaled = Value {
+                expr: index.number_expr().scale(i64::from(scale)),
+                ..Value::ANY_NUMBER
+            };
+            // `[reg + ptr*1]`: either register may be the pointer.
+            value = match index.what {
+                What::Number | What::DirLen | What::Unknown | What::Loaded => value.add(&scaled),
+                _ if scale == 1 => value.add(&index),
+                _ => Value::UNKNOWN,
+            };
+        }
+        value
+    }
+
+    fn explicit_address(&self, state: &State, instruction: &Instruction) -> Value {
+        self.address(
+            state,
+            instruction.memory_base(),
+            instruction.memory_index(),
+            instruction.memory_index_scale(),
+            instruction.memory_displacement64(),
+        )
+    }
+
+    /// The memory operands of `instruction` that are not in the function's own frame.
+    pub fn operands(&mut self, state: &State, instruction: &Instruction) -> Vec<Operand> {
+        if matches!(instruction.mnemonic(), Mnemonic::Lea | Mnemonic::Nop) {
+            return Vec::new();
+        }
+        let nil_check = instruction.mnemonic() == Mnemonic::Test
+            && instruction.memory_size().size() == 1
+            && instruction.op1_register() == Register::AL;
+        let used: Vec<UsedMemory> = self.info.info(instruction).used_memory().to_vec();
+        used.iter()
+            .filter_map(|memory| {
+                if matches!(memory.segment(), Register::FS | Register::GS) {
+                    return None;
+                }
+                let value = self.address(
+                    state,
+                    memory.base(),
+                    memory.index(),
+                    memory.scale(),
+                    memory.displacement(),
+                );
+                let (read, write) = match memory.access() {
+                    OpAccess::Read | OpAccess::CondRead => (true, false),
+                    OpAccess::Write | OpAccess::CondWrite => (false, true),
+                    OpAccess::ReadWrite | OpAccess::ReadCondWrite => (true, true),
+                    _ => return None,
+                };
+                let size = memory.memory_size().size() as u32;
+                Some(Operand {
+                    value,
+                    size,
+                    read,
+                    write,
+                    nil_check,
+                })
+            })
+            .collect()
+    }
+
+    /// What a load of `size` bytes from `address` yields.
+    fn load(&self, state: &State, address: &Value, size: u32, origin: u32) -> Value {
+        match address.what {
+            What::Stack => self.load_stack(state, &address.expr, size),
+            What::At(structure) => self.load_field(state, structure, address, size, origin),
+            What::Number if size == 8 => match address.expr.as_constant() {
+                Some(c) => Value {
+                    what: What::Global(c as u64),
+                    expr: Expr::constant(0),
+                    origin,
+                    ..Value::UNKNOWN
+                },
+                None => Value::UNKNOWN,
+            },
+            _ if size < 8 => Value::ANY_NUMBER,
+            // Which object it is may still be told: by a map call that it is handed to.
+            _ => Value::loaded(origin),
+        }
+    }
+
+    fn load_stack(&self, state: &State, off: &Expr, size: u32) -> Value {
+        if size != 8 {
+            return Value::ANY_NUMBER;
+        }
+        if let Some(off) = off.as_constant() {
+            return state.stack.get(&off).copied().unwrap_or(Value::UNKNOWN);
+        }
+        let mut slots = self
+            .chosen_slots(state, off)
+            .into_iter()
+            .map(|o| state.stack[&o]);
+        let Some(first) = slots.next() else {
+            return Value::UNKNOWN;
+        };
+        slots.fold(first, |all, value| all.join(&value, || 0, &self.areas))
+    }
+
+    /// The slots that an index into an array on the stack can choose.
+    fn chosen_slots(&self, state: &State, off: &Expr) -> Vec<i64> {
+        let stride = i64::from(off.stride);
+        if !self.map_code || stride < 8 || off.indexed != 0 || off.sizes != [0; 10] {
+            return Vec::new();
+        }
+        let end = off.c.saturating_add(2 * stride);
+        let chosen = |o: &i64| (*o - off.c) % stride == 0;
+        state
+            .stack
+            .range(off.c..end)
+            .map(|(&o, _)| o)
+            .filter(chosen)
+            .collect()
+    }
+
+    fn load_field(
+        &self,
+        state: &State,
+        structure: Structure,
+        address: &Value,
+        size: u32,
+        origin: u32,
+    ) -> Value {
+        use Structure::*;
+        let pointer = |structure| Value::at(structure, origin);
+        match structure {
+            Bucket | Buckets | OldBuckets if size == 8 => {
+                match self.areas.of_access(address, Some(size)) {
+                    Area::Overflow => pointer(Bucket),
+                    _ => Value::UNKNOWN,
+                }
+            }
+            Directory if size == 8 => pointer(Table),
+            DirPtr if size == 8 && is_directory_entry(&address.expr) => pointer(Table),
+            _ => {
+                let off = address
+                    .expr
+                    .as_constant()
+                    .and_then(|c| u64::try_from(c).ok());
+                let field = off.and_then(|off| {
+                    let field = self.layout.field_at(structure, off)?;
+                    (field.off == off && field.size == u64::from(size)).then_some(field)
+                });
+                match field.map(|f| f.holds) {
+                    Some(Holds::Pointer(DirPtr)) => pointer(match state.small {
+                        Some(true) => Group,
+                        Some(false) => Directory,
+                        None => DirPtr,
+                    }),
+                    Some(Holds::Pointer(Other)) | None if size == 8 => Value::UNKNOWN,
+                    Some(Holds::Pointer(to)) => pointer(to),
+                    Some(Holds::Size(size)) => Value::number(Expr::size(size)),
+                    Some(Holds::DirLen) => Value {
+                        what: What::DirLen,
+                        ..Value::ANY_NUMBER
+                    },
+                    _ => Value::ANY_NUMBER,
+                }
+            }
+        }
+    }
+
+    fn store(&self, state: &mut State, address: &Value, size: u32, value: Option<Value>) {
+        if address.what != What::Stack {
+            return;
+        }
+        match address.expr.as_constant() {
+            Some(off) => state.store(off, size, value),
+            None => {
+                for off in self.chosen_slots(state, &address.expr) {
+                    let old = state.stack[&off];
+                    let new = value.map_or(Value::UNKNOWN, |v| old.join(&v, || 0, &self.areas));
+                    state.stack.insert(off, new);
+                }
+            }
+        }
+    }
+
+    /// The value of operand `op`: a register, an immediate, or what memory holds.
+    fn source(&self, state: &State, instruction: &Instruction, op: u32, origin: u32) -> Value {
+        match instruction.op_kind(op) {
+            OpKind::Register => {
+                let register = instruction.op_register(op);
+                let value = self.reg(state, register);
+                match register.size() {
+                    8 => value,
+                    4 if matches!(value.what, What::Number | What::DirLen) => value,
+                    _ => Value::ANY_NUMBER,
+                }
+            }
+            OpKind::Memory => {
+                let address = self.explicit_address(state, instruction);
+                self.load(
+                    state,
+                    &address,
+                    instruction.memory_size().size() as u32,
+                    origin,
+                )
+            }
+            _ => Value::constant(instruction.immediate(op) as i64),
+        }
+    }
+
+    /// Writes operand 0.
+    fn set(&self, state: &mut State, instruction: &Instruction, value: Value, origin: u32) {
+        match instruction.op0_kind() {
+            OpKind::Register => {
+                let register = instruction.op0_register();
+                let Some(r) = number_of(register) else { return };
+                let kept = match register.size() {
+                    8 => value,
+                    4 if value.what == What::Number || value.what == What::DirLen => value,
+                    _ => Value::ANY_NUMBER,
+                };
+                self.set_reg(state, r, kept, origin);
+            }
+            OpKind::Memory => {
+                let address = self.explicit_address(state, instruction);
+                let size = instruction.memory_size().size() as u32;
+                self.store(state, &address, size, Some(value));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_reg(&self, state: &mut State, r: usize, mut value: Value, origin: u32) {
+        if value.origin == 0 && matches!(value.what, What::At(_)) {
+            value.origin = origin;
+        }
+        if value.origin == origin {
+            state.forget_origin(origin);
+        }
+        state.regs[r] = value;
+    }
+
+    /// Applies one instruction that is no jump and no call. `origin` is the identity of what it
+    /// defines.
+    pub fn step(&mut self, state: &mut State, instruction: &Instruction, origin: u32) {
+        use Mnemonic::*;
+        let mnemonic = instruction.mnemonic();
+        let compared_dir_len = self.compares_dir_len(state, instruction);
+        match mnemonic {
+            Mov | Movzx | Movsx | Movsxd => {
+                if instruction.op1_kind() == OpKind::Register
+                    && instruction.op1_register().is_segment_register()
+                {
+                    self.clobber_written(state, instruction);
+                } else {
+                    let value = self.source(state, instruction, 1, origin);
+                    self.set(state, instruction, value, origin);
+                }
+            }
+            Lea => {
+                let mut value = self.explicit_address(state, instruction);
+                if value.what == What::Unknown {
+                    value = Value {
+                        expr: value.expr,
+                        ..Value::UNKNOWN
+                    };
+                }
+                self.set(state, instruction, value, origin);
+            }
+            Add => self.binary(state, instruction, origin, |a, b| a.add(&b)),
+            Sub => self.binary(state, instruction, origin, |a, b| match b.what {
+                What::Number => a.add(&Value::number(Expr {
+                    stride: b.expr.stride,
+                    ..b.expr.scale(-1)
+                })),
+                _ => Value::ANY_NUMBER,
+            }),
+            Inc | Dec => {
+                let by = Value::constant(if mnemonic == Inc { 1 } else { -1 });
+                let value = self.source(state, instruction, 0, origin).add(&by);
+                self.set(state, instruction, value, origin);
+            }
+            Imul if instruction.op_count() == 3 => {
+                let a = self.source(state, instruction, 1, origin).number_expr();
+                let b = self.source(state, instruction, 2, origin).number_expr();
+                self.set(state, instruction, Value::number(a.mul(&b)), origin);
+            }
+            Imul if instruction.op_count() == 2 => {
+                self.binary(state, instruction, origin, |a, b| {
+                    Value::number(a.number_expr().mul(&b.number_expr()))
+                });
+            }
+            Shl | Sal => self.binary(state, instruction, origin, |a, b| {
+                match (a.what, b.expr.as_constant()) {
+                    (What::Number | What::Unknown, Some(n @ 0..=32)) => {
+                        Value::number(a.number_expr().scale(1 << n))
+                    }
+                    _ => Value::ANY_NUMBER,
+                }
+            }),
+            And => self.binary(state, instruction, origin, |a, b| {
+                let mask = b.expr.as_constant().or(a.expr.as_constant());
+                match mask {
+                    Some(mask) if mask != 0 => Value::number(Expr {
+                        stride: 1 << mask.trailing_zeros().min(16),
+                        ..Expr::constant(0)
+                    }),
+                    _ => Value::ANY_NUMBER,
+                }
+            }),
+            Xor if instruction.op0_kind() == OpKind::Register
+                && instruction.op1_kind() == OpKind::Register
+                && instruction.op0_register() == instruction.op1_register() =>
+            {
+                self.set(state, instruction, Value::constant(0), origin);
+            }
+            Push => {
+                let value = self.source(state, instruction, 0, origin);
+                let sp = state.regs[RSP].add(&Value::constant(-8));
+                state.regs[RSP] = sp;
+                self.store(state, &sp, 8, Some(value));
+            }
+            Pop => {
+                let sp = state.regs[RSP];
+                let value = self.load(state, &sp, 8, origin);
+                state.regs[RSP] = sp.add(&Value::constant(8));
+                self.set(state, instruction, value, origin);
+            }
+            Leave => {
+                let frame = state.regs[RBP];
+                state.regs[RBP] = self.load(state, &frame, 8, origin);
+                state.regs[RSP] = frame.add(&Value::constant(8));
+            }
+            _ if instruction.condition_code() != iced_x86::ConditionCode::None
+                && instruction.op0_kind() == OpKind::Register
+                && instruction.op_count() == 2 =>
+            {
+                self.binary(state, instruction, origin, |a, b| {
+                    a.join(&b, || origin, &Areas::default())
+                });
+            }
+            Cmp | Test | Nop | Bt | Ucomisd | Ucomiss | Prefetchnta | Prefetcht0 => {}
+            _ => self.clobber_written(state, instruction),
+        }
+        if let Some(compared) = compared_dir_len {
+            state.compared_dir_len = compared;
+        }
+    }
+
+    fn binary(
+        &self,
+        state: &mut State,
+        instruction: &Instruction,
+        origin: u32,
+        combine: impl Fn(Value, Value) -> Value,
+    ) {
+        let a = self.source(state, instruction, 0, origin);
+        let b = self.source(state, instruction, 1, origin);
+        let mut value = combine(a, b);
+        if let What::At(Structure::Bucket | Structure::Group) = value.what
+            && value.what != a.what
+            && value.what != b.what
+        {
+            value.origin = origin;
+        }
+        self.set(state, instruction, value, origin);
+    }
+
+    /// Forgets every register and frame slot that the instruction writes.
+    fn clobber_written(&mut self, state: &mut State, instruction: &Instruction) {
+        let info = self.info.info(instruction);
+        let writes = |access| {
+            matches!(
+                access,
+                OpAccess::Write
+                    | OpAccess::CondWrite
+                    | OpAccess::ReadWrite
+                    | OpAccess::ReadCondWrite
+            )
+        };
+        let registers: Vec<Register> = info
+            .used_registers()
+            .iter()
+            .filter(|used| writes(used.access()))
+            .map(|used| used.register())
+            .collect();
+        let memory: Vec<UsedMemory> = info
+            .used_memory()
+            .iter()
+            .filter(|used| writes(used.access()))
+            .copied()
+            .collect();
+        for used in memory {
+            let address = self.address(
+                state,
+                used.base(),
+                used.index(),
+                used.scale(),
+                used.displacement(),
+            );
+            self.store(
+                state,
+                &address,
+                (used.memory_size().size() as u32).max(8),
+                None,
+            );
+        }
+        for register in registers {
+            if let Some(r) = number_of(register)
+                && r != RSP
+            {
+                state.regs[r] = Value::ANY_NUMBER;
+            }
+        }
+    }
+
+    /// `Some(true)` for a comparison of `Map.dirLen` with 0, `Some(false)` for whatever else writes
+    /// the flags.
+    fn compares_dir_len(&self, state: &State, instruction: &Instruction) -> Option<bool> {
+        if instruction.rflags_modified() == 0 {
+            return None;
+        }
+        let is_dir_len = |op| self.source(state, instruction, op, 0).what == What::DirLen;
+        Some(match instruction.mnemonic() {
+            Mnemonic::Cmp => {
+                let zero = instruction.op1_kind() != OpKind::Register
+                    && instruction.op1_kind() != OpKind::Memory
+                    && instruction.immediate(1) == 0;
+                zero && is_dir_len(0)
+            }
+            Mnemonic::Test => is_dir_len(0) && is_dir_len(1),
+            _ => false,
+        })
+    }
+
+    /// The state after a call: only RSP, RBP and the g register survive, and what `results` says.
+    pub fn after_call(&self, state: &mut State, results: &[Value], origin: u32) {
+        use super::state::{ARGS, R14};
+        state.forget_origin(origin);
+        for r in 0..16 {
+            if ![RSP, RBP, R14].contains(&r) {
+                state.regs[r] = Value::UNKNOWN;
+            }
+        }
+        for (r, value) in ARGS.iter().zip(results) {
+            state.regs[*r] = Value { origin, ..*value };
+        }
+    }
+
+    /// `gcWriteBarrierN` keeps all registers and returns the buffer in R11.
+    pub fn after_write_barrier(&self, state: &mut State) {
+        state.regs[R11] = Value::at(Structure::Other, 0);
+    }
+}
+
+/// `dirPtr + 8*i`: an entry of a directory. A small map's slots are addressed by sizes from the
+/// type descriptor.
+pub fn is_directory_entry(expr: &Expr) -> bool {
+    expr.stride != 0
+        && expr.stride % 8 == 0
+        && expr.indexed == 0
+        && expr.c % 8 == 0
+        && expr.sizes == [0; 10]
+        && expr.coefficient(Size::Slot) == 0
+}

@@ -1,0 +1,178 @@
+//! The distinct instructions that samples hit, each looked at once: function, lines, and what its
+//! memory operands touch.
+
+use super::flow::{self, Areas, FunctionFlow, Live, Operand, Target, classify};
+use super::leaf;
+use super::phase::phase_of;
+use super::types::Types;
+use super::{Place, Reason};
+use crate::gomap::{Layout, layout_for};
+use crate::program::{Arch, Program};
+use iced_x86::{Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// What the code at one place says, for its samples to be resolved with.
+#[derive(Debug, Clone)]
+pub struct Code {
+    /// Each memory operand outside of the frame, and what it touches.
+    pub operands: Vec<(Target, Operand)>,
+    pub live: Vec<Live>,
+    pub instruction: Instruction,
+    /// The function is part of the map implementation.
+    pub map_code: bool,
+    /// The function copies memory for its caller, who knows what it is.
+    pub leaf: bool,
+    /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
+    /// moved.
+    pub moved: Option<(u32, u32)>,
+    /// What the function's variant says of its keys.
+    pub areas: Areas,
+    /// Run-time address minus link-time address.
+    pub bias: u64,
+    /// The binary, as [`super::types::Types`] numbers it.
+    pub binary: u32,
+}
+
+/// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
+pub struct Binary {
+    pub program: Arc<Program>,
+    pub layout: Option<&'static Layout>,
+    /// As [`super::types::Types`] numbers it.
+    pub id: u32,
+    flows: FxHashMap<u64, Arc<FunctionFlow>>,
+}
+
+impl Binary {
+    pub fn new(program: Arc<Program>, types: &mut Types) -> Binary {
+        let layout = program.go.as_ref().and_then(layout_for);
+        let id = types.add(&program, layout.map(|l| l.family));
+        Binary {
+            program,
+            layout,
+            id,
+            flows: FxHashMap::default(),
+        }
+    }
+
+    /// The flow of the function that covers `vaddr`.
+    pub fn flow(&mut self, vaddr: u64) -> Option<Arc<FunctionFlow>> {
+        let layout = self.layout?;
+        if self.program.arch != Arch::X86_64 {
+            return None;
+        }
+        let start = self.program.function_at(vaddr)?.start;
+        let program = &self.program;
+        let flow = self
+            .flows
+            .entry(start)
+            .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
+        Some(Arc::clone(flow))
+    }
+
+    /// The place of the instruction at `vaddr` (with `after`: of the instruction that ends there,
+    /// as a breakpoint reports it) and its code, or why there is none.
+    pub fn place(
+        &mut self,
+        image: &str,
+        ip: u64,
+        vaddr: u64,
+        after: bool,
+    ) -> (Place, Result<Code, Reason>) {
+        let mut place = Place {
+            ip,
+            image: image.to_owned(),
+            ..Place::default()
+        };
+        // The byte before a return address or a trap's ip lies in the instruction meant.
+        let probe = if after {
+            vaddr.saturating_sub(1)
+        } else {
+            vaddr
+        };
+        let Some(function) = self.program.function_at(probe) else {
+            return (place, Err(Reason::NoSymbol));
+        };
+        let name = function.name.clone();
+        place.function = Some(name.clone());
+        place.frames = self.program.frames_at(probe);
+        if self.program.go.is_none() {
+            return (place, Err(Reason::NotGo));
+        }
+        let (Some(layout), Some(flow)) = (self.layout, self.flow(probe)) else {
+            return (place, Err(Reason::NotMap));
+        };
+        let start = if after {
+            flow.before.get(&vaddr).copied()
+        } else {
+            Some(vaddr)
+        };
+        let map_code = flow.signature.is_some();
+        let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
+            let own_frame = start.is_some_and(|start| flow.frame.contains(&start));
+            let reason = match (map_code, own_frame) {
+                (false, _) => Reason::NotMap,
+                (true, true) => Reason::Stack,
+                (true, false) => Reason::NoOperand,
+            };
+            return (place, Err(reason));
+        };
+        let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
+        let operands: Vec<(Target, Operand)> = site
+            .operands
+            .iter()
+            .map(|operand| {
+                let target = if flow.is_len(operand) {
+                    let part = layout.header.first().and_then(|count| count.part);
+                    part.map(|part| Target::Part { part, off: Some(0) })
+                } else {
+                    None
+                };
+                let target = target.unwrap_or_else(|| classify(operand, layout, &areas, map_code));
+                (target, *operand)
+            })
+            .collect();
+        let mut text = String::new();
+        IntelFormatter::new().format(&site.instruction, &mut text);
+        place.instruction = Some(text);
+        place.operation = flow.signature.map(|s| s.operation);
+        place.phase = operands.first().and_then(|(target, operand)| {
+            phase_of(target, operand, &site.instruction, place.operation)
+        });
+        let code = Code {
+            operands,
+            live: site.live.clone(),
+            instruction: site.instruction,
+            leaf: leaf::is_leaf(&name),
+            moved: moved(&site.instruction),
+            map_code,
+            areas,
+            bias: ip.wrapping_sub(vaddr),
+            binary: self.id,
+        };
+        (place, Ok(code))
+    }
+}
+
+fn moved(instruction: &Instruction) -> Option<(u32, u32)> {
+    let register = match (
+        instruction.mnemonic(),
+        instruction.op0_kind(),
+        instruction.op1_kind(),
+    ) {
+        (Mnemonic::Mov | Mnemonic::Movzx, OpKind::Register, OpKind::Memory) => {
+            instruction.op0_register()
+        }
+        (Mnemonic::Mov, OpKind::Memory, OpKind::Register) => instruction.op1_register(),
+        _ => return None,
+    };
+    let high_byte = matches!(
+        register,
+        Register::AH | Register::BH | Register::CH | Register::DH
+    );
+    let number = flow::number_of(register).filter(|_| !high_byte)?;
+    Some((
+        flow::PERF_REGS[number],
+        instruction.memory_size().size() as u32,
+    ))
+}

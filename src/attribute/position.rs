@@ -1,0 +1,118 @@
+//! Where in its bucket or group an access lies, from addresses alone.
+//!
+//! Buckets and groups begin at multiples of 8, and tophash and ctrl bytes are their first 8 bytes.
+//! So an access that the code knows to be of a control byte gives the start of its bucket by itself,
+//! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
+//! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
+
+use super::types::{TypeId, Types};
+use crate::gomap::{MapType, Part, Spot};
+
+/// A bucket or group whose start is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Start {
+    pub base: u64,
+    pub time: u64,
+}
+
+/// The known starts, by address.
+#[derive(Debug, Default)]
+pub struct Starts {
+    sorted: Vec<Start>,
+}
+
+/// Starts looked at on each side of an address.
+const NEIGHBOURS: usize = 8;
+
+/// A start further away than this many buckets says nothing of an array.
+const REACH: u64 = 512;
+
+/// Fewer agreeing neighbours than this prove a stride only when the type is known.
+const PROOF: usize = 3;
+
+/// Which types an access may be of.
+#[derive(Debug, Clone, Copy)]
+pub enum Candidates<'a> {
+    Known(TypeId),
+    /// Any of these (the key size of a fast variant settles some).
+    Any(&'a [TypeId]),
+}
+
+impl Starts {
+    pub fn new(mut starts: Vec<Start>) -> Starts {
+        starts.sort_unstable();
+        starts.dedup_by_key(|s| (s.base, s.time >> 20));
+        Starts { sorted: starts }
+    }
+
+    /// The start of the bucket or group and the spot in it that `part` at `address` is, where the
+    /// starts around it admit only one.
+    pub fn locate(
+        &self,
+        address: u64,
+        time: u64,
+        part: Part,
+        candidates: Candidates,
+        types: &Types,
+    ) -> Option<(u64, Spot)> {
+        match candidates {
+            Candidates::Known(id) => self.fit(address, time, part, types.get(id)?, 1),
+            Candidates::Any(ids) => {
+                let mut found: Option<(u64, Spot)> = None;
+                for map_type in ids.iter().filter_map(|&id| types.get(id)) {
+                    match (found, self.fit(address, time, part, map_type, PROOF)) {
+                        (Some(one), Some(other)) if one != other => return None,
+                        (None, fit) => found = fit,
+                        _ => {}
+                    }
+                }
+                found
+            }
+        }
+    }
+
+    fn fit(
+        &self,
+        address: u64,
+        _time: u64,
+        part: Part,
+        map_type: &MapType,
+        proof: usize,
+    ) -> Option<(u64, Spot)> {
+        let stride = map_type.shape.stride();
+        let reach = stride.checked_mul(REACH)?;
+        let at = self.sorted.partition_point(|s| s.base <= address);
+        let below = self.sorted[..at]
+            .iter()
+            .rev()
+            .take_while(|s| address - s.base <= reach);
+        let above = self.sorted[at..]
+            .iter()
+            .take_while(|s| s.base - address <= reach);
+        let mut residue = None;
+        let mut agreeing = 0;
+        let mut disagreeing = 0;
+        let mut last = None;
+        for start in below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS)) {
+            if last.replace(start.base) == Some(start.base) {
+                continue;
+            }
+            let r = start.base.checked_rem(stride)?;
+            match residue {
+                None => {
+                    residue = Some(r);
+                    agreeing = 1;
+                }
+                Some(known) if known == r => agreeing += 1,
+                Some(_) => disagreeing += 1,
+            }
+        }
+        if agreeing < proof || disagreeing != 0 {
+            return None;
+        }
+        let phase = address.checked_rem(stride)?;
+        let off = (phase + stride - residue?) % stride;
+        let spot = map_type.spot_at(off)?;
+        (spot.part == part).then_some((address - off, spot))
+    }
+}

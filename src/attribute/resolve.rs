@@ -1,0 +1,459 @@
+//! One sample by itself: the code at its ip, its address and its registers.
+//!
+//! What is certain here about objects (this bucket belongs to that header) goes into [`Fact`]s, from
+//! which the samples without registers, or in other code, are placed afterwards.
+
+use super::flow::Target;
+use super::operand::evaluate;
+use super::places::Code;
+use super::types::{TypeId, Types};
+use super::{Evidence, Reason};
+use crate::gomap::{Family, Part, Structure};
+use crate::recording::{Event, Memory, Samples};
+
+/// What is known of one sample. Zero addresses are not known.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub part: Result<Part, Reason>,
+    /// The address that was accessed.
+    pub address: u64,
+    pub base: u64,
+    pub slot: i8,
+    pub header: u64,
+    /// The Swiss table that the access belongs to.
+    pub table: u64,
+    pub map_type: Option<TypeId>,
+    pub evidence: Evidence,
+    /// Return address of the map call that handed out the pointer, in callers.
+    pub call: u64,
+}
+
+impl Row {
+    pub fn unplaced(reason: Reason, address: u64) -> Row {
+        Row {
+            part: Err(reason),
+            address,
+            base: 0,
+            slot: -1,
+            header: 0,
+            table: 0,
+            map_type: None,
+            evidence: Evidence::None,
+            call: 0,
+        }
+    }
+}
+
+/// Something that one sample establishes about an object, at its time.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact {
+    pub about: About,
+    /// Address of the object.
+    pub address: u64,
+    /// Address of the header that owns it; 0 when not known.
+    pub header: u64,
+    /// Address of the Swiss table that owns it; 0 when not known.
+    pub table: u64,
+    /// [`About::Len`]: buckets or groups; else 0.
+    pub value: u64,
+    pub map_type: Option<TypeId>,
+    pub time: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    Header,
+    Extra,
+    Table,
+    Directory,
+    /// The start of a bucket array, or of a table's groups.
+    Array,
+    /// The start of a bucket array that is being evacuated.
+    OldArray,
+    /// A variable that holds a map.
+    Global,
+    /// How many buckets the header (classic) or groups the table (Swiss) has.
+    Len,
+    /// One bucket or one group.
+    Bucket,
+    /// An elem (or key) that lies outside of its slot.
+    Indirect,
+}
+
+/// A register that names the start of a structure.
+struct Named {
+    structure: Structure,
+    start: u64,
+    origin: u32,
+}
+
+/// What resolving a sample needs besides its row.
+pub struct Context<'a> {
+    pub samples: &'a Samples,
+    pub event: &'a Event,
+    /// The sample is of a store.
+    pub stored: bool,
+    /// `REGS_INTR` is the state right after the instruction.
+    pub registers_sound: bool,
+    pub code: &'a Code,
+    pub types: &'a Types,
+    /// The static type at the call site that the call chain leads to.
+    pub caller_type: Option<TypeId>,
+    /// The variable that the call site takes the map from.
+    pub global: Option<u64>,
+    /// In a copying leaf: what its caller's pointer is.
+    pub leaf: Option<Target>,
+}
+
+/// Resolves sample `i`.
+pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
+    let Context {
+        samples,
+        event,
+        code,
+        types,
+        ..
+    } = *context;
+    let recorded = samples.addr.get(i).copied().unwrap_or(0);
+    let Some((target, operand)) = choose(code, context.stored) else {
+        return Row::unplaced(Reason::NoOperand, recorded);
+    };
+    let target = context.leaf.unwrap_or(target);
+    let (address, exact) = match event.memory {
+        Memory::Breakpoint => touched(samples, i, event, code, operand.size, recorded),
+        _ => (recorded, true),
+    };
+    let named = if context.registers_sound {
+        named(samples, i, event, code)
+    } else {
+        Vec::new()
+    };
+    let mut row = Row::unplaced(Reason::NotMap, address);
+    row.map_type = named
+        .iter()
+        .find(|n| n.structure == Structure::MapType)
+        .and_then(|n| types.at(code.binary, n.start));
+    row.header = named
+        .iter()
+        .find(|n| n.structure == Structure::Header)
+        .map_or(0, |n| n.start);
+    if row.header != 0 || row.map_type.is_some() {
+        row.evidence = Evidence::Registers;
+    }
+    if row.map_type.is_none() && context.caller_type.is_some() {
+        row.map_type = context.caller_type;
+        row.evidence = row.evidence.max(Evidence::CallSite);
+    }
+    place(&mut row, &target, operand.value.origin, &named, code, types);
+    if !exact {
+        row.slot = -1;
+    }
+    let time = samples.time.get(i).copied().unwrap_or(0);
+    let value = if context.registers_sound {
+        moved(samples, i, event, code)
+    } else {
+        None
+    };
+    record(&row, &named, value, time, facts);
+    if let (Some(global), true) = (context.global, row.header != 0) {
+        facts.push(Fact {
+            about: About::Global,
+            address: global,
+            header: row.header,
+            table: 0,
+            value: 0,
+            map_type: row.map_type,
+            time,
+        });
+    }
+    row
+}
+
+/// The value that a plain load or store moved.
+fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64> {
+    let (reg, size) = code.moved?;
+    let value = samples.reg(i, event.sample_regs_intr, reg)?;
+    Some(if size >= 8 {
+        value
+    } else {
+        value & ((1 << (8 * size)) - 1)
+    })
+}
+
+/// The operand that the event sampled: the one that is written for a store, read for a load.
+fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
+    let matching = code
+        .operands
+        .iter()
+        .find(|(_, o)| if stored { o.write } else { o.read });
+    matching.or_else(|| code.operands.first()).copied()
+}
+
+/// The address that a breakpoint's instruction touched, and whether it is more than the watched
+/// word: its operand, if that overlaps the watched bytes.
+fn touched(
+    samples: &Samples,
+    i: usize,
+    event: &Event,
+    code: &Code,
+    size: u32,
+    watched: u64,
+) -> (u64, bool) {
+    let len = event.config2.max(1);
+    let overlaps = |a: &u64| {
+        *a < watched.saturating_add(len) && watched < a.saturating_add(u64::from(size.max(1)))
+    };
+    match evaluate(&code.instruction, samples, i, event).filter(overlaps) {
+        Some(address) => (address, true),
+        None => (watched, u64::from(size) >= len),
+    }
+}
+
+fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
+    code.live
+        .iter()
+        .filter_map(|live| {
+            let value = samples.reg(i, event.sample_regs_intr, live.reg)?;
+            let start = value.wrapping_sub(live.off as u64);
+            let start = match live.structure {
+                Structure::MapType => start.wrapping_sub(code.bias),
+                _ => start,
+            };
+            (value != 0).then_some(Named {
+                structure: live.structure,
+                start,
+                origin: live.origin,
+            })
+        })
+        .collect()
+}
+
+fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Code, types: &Types) {
+    match *target {
+        Target::None(reason) => row.part = Err(reason),
+        Target::Part { part, off } if in_bucket(part) => {
+            row.part = Ok(part);
+            row.evidence = row.evidence.max(Evidence::Code);
+            let exact = off.map(|off| row.address.wrapping_sub(off as u64));
+            in_bucket_or_group(row, exact, origin, named, types);
+        }
+        Target::Part {
+            part: Part::DirectoryTable,
+            ..
+        } => {
+            row.part = Ok(Part::DirectoryTable);
+            row.evidence = row.evidence.max(Evidence::Code);
+            let directory = |n: &&Named| {
+                matches!(n.structure, Structure::Directory | Structure::DirPtr)
+                    && n.start <= row.address
+            };
+            row.base = named.iter().find(directory).map_or(0, |n| n.start);
+        }
+        Target::Part { part, off } => {
+            let base = off.map_or(0, |off| row.address.wrapping_sub(off as u64));
+            if base % 8 != 0 {
+                row.part = Err(Reason::OutsideParts);
+                return;
+            }
+            row.part = Ok(part);
+            row.base = base;
+            row.evidence = row.evidence.max(Evidence::Address);
+            match part.structure() {
+                Structure::Header => row.header = base,
+                Structure::Table => row.table = base,
+                _ => {}
+            }
+        }
+        Target::BucketOrGroup | Target::DirPtr => {
+            row.part = Err(Reason::PartUnknown);
+            in_bucket_or_group(row, None, origin, named, types);
+        }
+        Target::Elem { call, off } => handed_out(row, call, off, types, code, Handed::Elem),
+        Target::Key { call, off } => handed_out(row, call, off, types, code, Handed::Key),
+    }
+}
+
+fn in_bucket(part: Part) -> bool {
+    matches!(part.structure(), Structure::Bucket | Structure::Group)
+}
+
+/// The bucket or group: from the offset that the code fixes, from the register that holds the very
+/// object the operand was made from, or from another whose bucket covers the address.
+fn in_bucket_or_group(
+    row: &mut Row,
+    exact: Option<u64>,
+    origin: u32,
+    named: &[Named],
+    types: &Types,
+) {
+    use Structure::*;
+    let map_type = row.map_type.and_then(|t| types.get(t));
+    let stride = map_type.map_or(MAX_STRIDE, |t| t.shape.stride());
+    let address = row.address;
+    let covers = |start: u64| start % 8 == 0 && start <= address && address - start < stride;
+    let buckets = |n: &&Named| {
+        matches!(n.structure, Bucket | Buckets | OldBuckets | Group | Groups) && covers(n.start)
+    };
+    let same = named
+        .iter()
+        .filter(buckets)
+        .find(|n| n.origin == origin && origin != 0);
+    let candidates = exact
+        .filter(|&start| covers(start))
+        .into_iter()
+        .chain(same.map(|n| n.start))
+        .chain(named.iter().filter(buckets).map(|n| n.start));
+    // Buckets and groups begin at multiples of 8 and with their control bytes.
+    if let Ok(Part::BmapTophash | Part::GroupCtrl) = row.part {
+        row.base = address & !7;
+        row.slot = (address & 7) as i8;
+        row.evidence = row.evidence.max(Evidence::Address);
+        return;
+    }
+    for base in candidates {
+        let Some(map_type) = map_type else {
+            if exact == Some(base) || same.is_some_and(|n| n.start == base) {
+                row.base = base;
+                return;
+            }
+            continue;
+        };
+        let Some(spot) = map_type.spot_at(address - base) else {
+            continue;
+        };
+        if row.part.is_ok_and(|part| part != spot.part) {
+            continue;
+        }
+        row.part = Ok(spot.part);
+        row.base = base;
+        row.slot = spot.slot.map_or(-1, |s| s as i8);
+        return;
+    }
+}
+
+/// More than the largest bucket: 8 tophash, 8 keys and 8 elems of 128 bytes, one pointer.
+const MAX_STRIDE: u64 = 8 + 16 * 128 + 8;
+
+enum Handed {
+    Key,
+    Elem,
+}
+
+/// An access through a pointer that a map call handed to its caller.
+fn handed_out(
+    row: &mut Row,
+    call: u64,
+    off: Option<i64>,
+    types: &Types,
+    code: &Code,
+    what: Handed,
+) {
+    row.call = call;
+    row.part = Err(Reason::PartUnknown);
+    let Some(site) = types.call_site(code.binary, call) else {
+        return;
+    };
+    row.map_type = site.map_type;
+    let Some(map_type) = site.map_type.and_then(|t| types.get(t)) else {
+        return;
+    };
+    let (size, indirect, inline, outside) = match (what, types.family(code.binary)) {
+        (Handed::Elem, Some(Family::Classic)) => (
+            map_type.elem_size,
+            map_type.indirect_elem,
+            Part::BmapElem,
+            Part::IndirectElem,
+        ),
+        (Handed::Elem, _) => (
+            map_type.elem_size,
+            map_type.indirect_elem,
+            Part::GroupElem,
+            Part::IndirectElem,
+        ),
+        (Handed::Key, Some(Family::Classic)) => (
+            map_type.key_size,
+            map_type.indirect_key,
+            Part::BmapKey,
+            Part::IndirectKey,
+        ),
+        (Handed::Key, _) => (
+            map_type.key_size,
+            map_type.indirect_key,
+            Part::GroupKey,
+            Part::IndirectKey,
+        ),
+    };
+    // A miss hands out the address of the runtime's zero value.
+    if types.in_image(code.binary, row.address.wrapping_sub(code.bias)) {
+        row.part = Err(Reason::Stack);
+        return;
+    }
+    let off = off.and_then(|off| u64::try_from(off).ok());
+    if off.is_some_and(|off| off >= size) {
+        row.part = Err(Reason::OutsideParts);
+        return;
+    }
+    row.evidence = row.evidence.max(Evidence::CallSite);
+    if indirect {
+        row.part = Ok(outside);
+        row.base = off.map_or(0, |off| row.address.wrapping_sub(off));
+    } else {
+        row.part = Ok(inline);
+    }
+}
+
+/// Notes what this sample establishes of the objects that it names.
+fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut Vec<Fact>) {
+    let Row {
+        header,
+        table,
+        map_type,
+        ..
+    } = *row;
+    let mut note = |about, address, value| {
+        if address != 0 {
+            facts.push(Fact {
+                about,
+                address,
+                header,
+                table,
+                value,
+                map_type,
+                time,
+            });
+        }
+    };
+    for n in named {
+        match n.structure {
+            Structure::Header => note(About::Header, n.start, 0),
+            Structure::Extra => note(About::Extra, n.start, 0),
+            Structure::Table if n.start == table => note(About::Table, n.start, 0),
+            Structure::Directory => note(About::Directory, n.start, 0),
+            Structure::Buckets => note(About::Array, n.start, 0),
+            Structure::OldBuckets => note(About::OldArray, n.start, 0),
+            Structure::Groups if table != 0 => note(About::Array, n.start, 0),
+            Structure::Bucket | Structure::Group => note(About::Bucket, n.start, 0),
+            _ => {}
+        }
+    }
+    let Ok(part) = row.part else { return };
+    if row.base == 0 {
+        return;
+    }
+    match part.structure() {
+        Structure::Header => note(About::Header, row.base, 0),
+        Structure::Extra => note(About::Extra, row.base, 0),
+        Structure::Table => note(About::Table, row.base, 0),
+        Structure::Bucket | Structure::Group => note(About::Bucket, row.base, 0),
+        Structure::Other => note(About::Indirect, row.base, 0),
+        _ => {}
+    }
+    let Some(value) = value else { return };
+    match part {
+        Part::HmapBuckets | Part::TableGroupsData => note(About::Array, value, 0),
+        Part::HmapOldbuckets => note(About::OldArray, value, 0),
+        Part::HmapB if value < 48 => note(About::Len, row.base, 1 << value),
+        Part::TableGroupsLengthMask if value < 1 << 32 => note(About::Len, row.base, value + 1),
+        _ => {}
+    }
+}

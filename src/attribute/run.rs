@@ -1,0 +1,597 @@
+//! From a recording and its binaries to the [`Attribution`], rung by rung.
+
+use super::callers::{call_site, outermost_map_call};
+use super::flow::Target;
+use super::leaf;
+use super::learn::{Learned, part_at};
+use super::names::Names;
+use super::places::{Binary, Code};
+use super::position::{Candidates, Start, Starts};
+use super::resolve::{About, Context, Fact, Row, resolve};
+use super::types::{TypeId, TypedSite, Types};
+use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
+use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
+use crate::pmu::Ip;
+use crate::program::Program;
+use crate::recording::{ImageId, Recording};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// `PERF_RECORD_MISC_USER` and `PERF_RECORD_MISC_GUEST_USER`.
+const USER: [u8; 2] = [2, 5];
+
+/// Samples that one thread resolves at a time.
+const CHUNK: usize = 1 << 16;
+
+/// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
+/// space, where it was found.
+pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> Attribution {
+    let mut types = Types::default();
+    let mut binaries: Vec<Option<Binary>> = programs
+        .iter()
+        .map(|program| {
+            program
+                .as_ref()
+                .map(|p| Binary::new(Arc::clone(p), &mut types))
+        })
+        .collect();
+    let places = Places::of(recording, &mut binaries);
+    for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
+        for (target, _) in &code.operands {
+            add_site_of(target, code.binary, &mut binaries, &mut types);
+        }
+    }
+    let chains = chain_sites(recording, &mut binaries, &mut types);
+    let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
+    let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &leaves, &types);
+    position(recording, &places, &types, &mut rows, &mut facts);
+    let learned = Learned::from_facts(&facts, &types);
+    let layouts: Vec<Option<&'static Layout>> = programs
+        .iter()
+        .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
+        .collect();
+    let layout = layouts.iter().flatten().next().copied();
+    let conflicts: Vec<(Evidence, u64)> = rows
+        .par_iter_mut()
+        .enumerate()
+        .filter_map(|(i, row)| {
+            let time = recording.samples.time.get(i).copied().unwrap_or(0);
+            let code = places
+                .place
+                .get(i)
+                .and_then(|&p| places.codes[p as usize].as_ref().ok());
+            let site = chains
+                .of_sample(recording, i)
+                .filter(|_| code.is_some_and(|c| c.map_code));
+            let global = site.and_then(|s| s.typed.global);
+            complete(row, time, global, &learned, &types, layout)
+        })
+        .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
+            match all.iter_mut().find(|(e, _)| *e == evidence) {
+                Some((_, n)) => *n += 1,
+                None => all.push((evidence, 1)),
+            }
+            all
+        })
+        .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
+    assemble(
+        recording, places, rows, &chains, &learned, &types, programs, conflicts,
+    )
+}
+
+/// The places of all samples.
+struct Places {
+    /// By sample.
+    place: Vec<u32>,
+    places: Vec<Place>,
+    codes: Vec<Result<Code, Reason>>,
+}
+
+impl Places {
+    fn of(recording: &Recording, binaries: &mut [Option<Binary>]) -> Places {
+        let samples = &recording.samples;
+        let mut all = Places {
+            place: Vec::with_capacity(samples.len()),
+            places: Vec::new(),
+            codes: Vec::new(),
+        };
+        let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
+        for i in 0..samples.len() {
+            let ip = samples.ip.get(i).unwrap_or(0);
+            let event = recording.event(i);
+            let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
+            let user = samples
+                .cpumode
+                .get(i)
+                .is_none_or(|mode| USER.contains(mode));
+            let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+            let time = samples.time.get(i).copied().unwrap_or(0);
+            let mapping = recording.space.find(if user { pid } else { -1 }, ip, time);
+            let (image, load) = mapping.map_or((NONE, u64::from(user)), |m| {
+                (m.image, m.start.wrapping_sub(m.pgoff))
+            });
+            let ip_id = samples.ip.ids.get(i).copied().unwrap_or(0);
+            let id = *known.entry((ip_id, image, load, after)).or_insert_with(|| {
+                let (place, code) = all.look_at(recording, binaries, ip, image, load, after, user);
+                all.places.push(place);
+                all.codes.push(code);
+                all.places.len() as u32 - 1
+            });
+            all.place.push(id);
+        }
+        all
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn look_at(
+        &self,
+        recording: &Recording,
+        binaries: &mut [Option<Binary>],
+        ip: u64,
+        image: ImageId,
+        load: u64,
+        after: bool,
+        user: bool,
+    ) -> (Place, Result<Code, Reason>) {
+        let path = recording
+            .space
+            .images
+            .get(image as usize)
+            .map_or("", |i| i.path.as_str());
+        let nowhere = |path: &str, reason| {
+            (
+                Place {
+                    ip,
+                    image: path.to_owned(),
+                    ..Place::default()
+                },
+                Err(reason),
+            )
+        };
+        if !user {
+            return nowhere("[kernel]", Reason::Kernel);
+        }
+        if image == NONE {
+            return nowhere("[unknown]", Reason::NoMapping);
+        }
+        let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
+            return nowhere(path, Reason::NoBinary);
+        };
+        match binary.program.vaddr_of_offset(ip.wrapping_sub(load)) {
+            Some(vaddr) => binary.place(path, ip, vaddr, after),
+            None => nowhere(path, Reason::NoSymbol),
+        }
+    }
+}
+
+/// For each distinct call chain, the innermost call of a map function from other code.
+pub(super) struct ChainSites {
+    /// By chain id: the binary (image), link-time return address and site.
+    sites: Vec<Option<ChainSite>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ChainSite {
+    pub image: ImageId,
+    pub ret: u64,
+    pub typed: TypedSite,
+}
+
+impl ChainSites {
+    pub fn of_sample(&self, recording: &Recording, i: usize) -> Option<&ChainSite> {
+        let chain = *recording.samples.chain.get(i)?;
+        self.sites.get(chain as usize)?.as_ref()
+    }
+}
+
+fn chain_sites(
+    recording: &Recording,
+    binaries: &mut [Option<Binary>],
+    types: &mut Types,
+) -> ChainSites {
+    let samples = &recording.samples;
+    let mut sites: Vec<Option<ChainSite>> = vec![None; samples.chains.ends.len()];
+    let mut done = vec![false; sites.len()];
+    for (i, &chain) in samples.chain.iter().enumerate() {
+        let Some(seen) = done.get_mut(chain as usize) else {
+            continue;
+        };
+        if std::mem::replace(seen, true) {
+            continue;
+        }
+        let ips = samples.chains.get(chain);
+        let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+        let time = samples.time.get(i).copied().unwrap_or(0);
+        let Some(mapping) = ips
+            .get(1)
+            .and_then(|&ip| recording.space.find(pid, ip, time))
+        else {
+            continue;
+        };
+        let load = mapping.start.wrapping_sub(mapping.pgoff);
+        let image = mapping.image;
+        let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
+            continue;
+        };
+        let program = Arc::clone(&binary.program);
+        let vaddr_of = |ip: u64| program.vaddr_of_offset(ip.wrapping_sub(load));
+        let found = outermost_map_call(binary, ips, vaddr_of);
+        let id = binary.id;
+        sites[chain as usize] = found.and_then(|site| {
+            types.add_site(id, &site);
+            let typed = types.call_site(id, site.ret)?.clone();
+            Some(ChainSite {
+                image,
+                ret: site.ret,
+                typed,
+            })
+        });
+    }
+    ChainSites { sites }
+}
+
+/// Makes the call site that a target refers to known to `types`.
+fn add_site_of(target: &Target, binary: u32, binaries: &mut [Option<Binary>], types: &mut Types) {
+    let (Target::Elem { call, .. } | Target::Key { call, .. }) = *target else {
+        return;
+    };
+    let binary = binaries.iter_mut().flatten().find(|b| b.id == binary);
+    if let Some(binary) = binary
+        && let Some(site) = call_site(binary, call)
+    {
+        types.add_site(binary.id, &site);
+    }
+}
+
+/// By place, call chain and whether it is a store: what a copying leaf's caller passed to it.
+type LeafTargets = FxHashMap<(u32, u32, bool), Option<Target>>;
+
+fn leaf_targets(
+    recording: &Recording,
+    places: &Places,
+    binaries: &mut [Option<Binary>],
+    types: &mut Types,
+) -> LeafTargets {
+    let samples = &recording.samples;
+    let mut targets = LeafTargets::default();
+    for (i, (&place, &chain)) in places.place.iter().zip(&samples.chain).enumerate() {
+        let Some(Ok(code)) = places.codes.get(place as usize) else {
+            continue;
+        };
+        if !code.leaf {
+            continue;
+        }
+        let stored = is_store(recording, i);
+        if targets.contains_key(&(place, chain, stored)) {
+            continue;
+        }
+        let frames = samples.chains.get(chain);
+        let ret = frames.get(2).map(|ip| ip.wrapping_sub(code.bias));
+        let vaddr = code.instruction.ip();
+        let found = binaries
+            .iter_mut()
+            .flatten()
+            .find(|b| b.id == code.binary)
+            .and_then(|b| leaf::target(b, vaddr, ret?, stored));
+        if let Some(target) = &found {
+            add_site_of(target, code.binary, binaries, types);
+        }
+        targets.insert((place, chain, stored), found);
+    }
+    targets
+}
+
+fn resolve_all(
+    recording: &Recording,
+    places: &Places,
+    chains: &ChainSites,
+    leaves: &LeafTargets,
+    types: &Types,
+) -> (Vec<Row>, Vec<Fact>) {
+    let samples = &recording.samples;
+    let chunks: Vec<(Vec<Row>, Vec<Fact>)> = (0..samples.len().div_ceil(CHUNK))
+        .into_par_iter()
+        .map(|chunk| {
+            let mut facts = Vec::new();
+            let end = samples.len().min((chunk + 1) * CHUNK);
+            let rows = (chunk * CHUNK..end)
+                .map(|i| one(recording, places, chains, leaves, types, i, &mut facts))
+                .collect();
+            (rows, facts)
+        })
+        .collect();
+    let mut rows = Vec::with_capacity(samples.len());
+    let mut facts = Vec::new();
+    for (chunk_rows, chunk_facts) in chunks {
+        rows.extend(chunk_rows);
+        facts.extend(chunk_facts);
+    }
+    (rows, facts)
+}
+
+/// A store that is no load as well: its operand is the one that is written.
+fn is_store(recording: &Recording, i: usize) -> bool {
+    recording
+        .access(i)
+        .op
+        .is_some_and(|op| op.is_store() && !op.is_load())
+}
+
+fn one(
+    recording: &Recording,
+    places: &Places,
+    chains: &ChainSites,
+    leaves: &LeafTargets,
+    types: &Types,
+    i: usize,
+    facts: &mut Vec<Fact>,
+) -> Row {
+    let samples = &recording.samples;
+    let address = samples.addr.get(i).copied().unwrap_or(0);
+    let Some(event) = recording.event(i) else {
+        return Row::unplaced(Reason::NotAnAccess, address);
+    };
+    if !recording.is_access(i) {
+        return Row::unplaced(Reason::NotAnAccess, address);
+    }
+    let pmu = event.pmu.pmu();
+    if address == 0 {
+        return Row::unplaced(Reason::NoAddress, 0);
+    }
+    let code = match places.place.get(i).map(|&p| &places.codes[p as usize]) {
+        Some(Ok(code)) => code,
+        Some(Err(reason)) => return Row::unplaced(*reason, address),
+        None => return Row::unplaced(Reason::NoMapping, address),
+    };
+    if !pmu.ip_is_exact(event) {
+        return Row::unplaced(Reason::Skid, address);
+    }
+    // Where the registers are those of a later interrupt, so is the call chain.
+    let site = chains.of_sample(recording, i).filter(|_| pmu.regs_sound);
+    let stored = is_store(recording, i);
+    let context = Context {
+        samples,
+        event,
+        stored,
+        registers_sound: pmu.regs_sound,
+        code,
+        types,
+        leaf: leaf_of(places, samples.chain.get(i), leaves, i, stored),
+        global: site.filter(|_| code.map_code).and_then(|s| s.typed.global),
+        caller_type: site
+            .filter(|_| code.map_code)
+            .and_then(|s| s.typed.map_type),
+    };
+    resolve(&context, i, facts)
+}
+
+fn leaf_of(
+    places: &Places,
+    chain: Option<&u32>,
+    leaves: &LeafTargets,
+    i: usize,
+    stored: bool,
+) -> Option<Target> {
+    if leaves.is_empty() {
+        return None;
+    }
+    *leaves.get(&(*places.place.get(i)?, *chain?, stored))?
+}
+
+/// Finds the bucket or group of the accesses whose part is known, from the starts around them.
+fn position(
+    recording: &Recording,
+    places: &Places,
+    types: &Types,
+    rows: &mut [Row],
+    facts: &mut Vec<Fact>,
+) {
+    let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    let in_bucket = |row: &Row| about_bucket(row.part);
+    let starts = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| in_bucket(row) && row.base != 0)
+        .map(|(i, row)| Start {
+            base: row.base,
+            time: time_of(i),
+        })
+        .collect();
+    let starts = Starts::new(starts);
+    let found: Vec<Option<(u64, Spot)>> = rows
+        .par_iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let part = row.part.ok().filter(|_| in_bucket(row) && row.base == 0)?;
+            let code = places
+                .place
+                .get(i)
+                .and_then(|&p| places.codes[p as usize].as_ref().ok())?;
+            let candidates = match row.map_type {
+                Some(map_type) => Candidates::Known(map_type),
+                None => Candidates::Any(types.of_variant(code.areas.key_size)),
+            };
+            starts.locate(row.address, time_of(i), part, candidates, types)
+        })
+        .collect();
+    for (i, (row, found)) in rows.iter_mut().zip(found).enumerate() {
+        let Some((base, spot)) = found else { continue };
+        row.base = base;
+        row.slot = spot.slot.map_or(-1, |s| s as i8);
+        row.evidence = row.evidence.max(Evidence::Position);
+        if row.header != 0 || row.table != 0 {
+            facts.push(Fact {
+                about: About::Bucket,
+                address: base,
+                header: row.header,
+                table: row.table,
+                value: 0,
+                map_type: row.map_type,
+                time: time_of(i),
+            });
+        }
+    }
+}
+
+/// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
+/// disagreed with a learned region, if one did.
+fn complete(
+    row: &mut Row,
+    time: u64,
+    global: Option<u64>,
+    learned: &Learned,
+    types: &Types,
+    layout: Option<&Layout>,
+) -> Option<Evidence> {
+    if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
+        return None;
+    }
+    if row.header == 0
+        && row.part.is_ok()
+        && let Some(global) = global
+        && let Some(header) = learned.header_of(About::Global, global, time)
+    {
+        row.header = header;
+    }
+    if row.header == 0
+        && row.table != 0
+        && let Some(header) = learned.header_of(About::Table, row.table, time)
+    {
+        row.header = header;
+    }
+    if row.header == 0
+        && row.base != 0
+        && let Ok(part) = row.part
+        && let Some(header) = learned.header_of(about(part), row.base, time)
+    {
+        row.header = header;
+    }
+    let placed = row.part.is_ok() && row.base != 0 && row.header != 0;
+    if placed {
+        return None;
+    }
+    let hit = learned.at(row.address, time, types)?;
+    let part = match hit.spot {
+        Some(spot) => Some(spot.part),
+        None => layout.and_then(|l| part_at(hit.region.about, row.address - hit.base, l)),
+    }?;
+    match row.part {
+        Ok(known) if known != part => return Some(row.evidence),
+        Ok(_) if row.base != 0 && row.base != hit.base => return Some(row.evidence),
+        Ok(_) => {}
+        Err(_) => {
+            row.part = Ok(part);
+            row.evidence = Evidence::LearnedRegion;
+        }
+    }
+    row.base = hit.base;
+    if let Some(spot) = hit.spot {
+        row.slot = spot.slot.map_or(-1, |s| s as i8);
+    }
+    if row.header == 0 {
+        row.header = hit.region.header;
+    }
+    row.map_type = row.map_type.or(hit.region.map_type);
+    row.evidence = row.evidence.max(Evidence::LearnedRegion);
+    None
+}
+
+fn about(part: Part) -> About {
+    match part.structure() {
+        Structure::Header => About::Header,
+        Structure::Extra => About::Extra,
+        Structure::Table => About::Table,
+        Structure::Directory => About::Directory,
+        Structure::Bucket | Structure::Group => About::Bucket,
+        _ => About::Indirect,
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn assemble(
+    recording: &Recording,
+    places: Places,
+    rows: Vec<Row>,
+    chains: &ChainSites,
+    learned: &Learned,
+    types: &Types,
+    programs: &[Option<Arc<Program>>],
+    conflicts: Vec<(Evidence, u64)>,
+) -> Attribution {
+    let mut names = Names::default();
+    let mut arrays: Vec<Array> = Vec::new();
+    let mut array_ids: FxHashMap<(u32, u64), u32> = FxHashMap::default();
+    let mut out = Attribution {
+        place: places.place,
+        places: places.places,
+        ..Attribution::default()
+    };
+    for (i, row) in rows.iter().enumerate() {
+        let time = recording.samples.time.get(i).copied().unwrap_or(0);
+        let map_type: Option<TypeId> = match row.header {
+            0 => row.map_type,
+            header => row.map_type.or_else(|| learned.type_of(header, time)),
+        };
+        let in_map = row.part.is_ok();
+        let map = if in_map {
+            names.map_of(row.header, map_type, chains.of_sample(recording, i))
+        } else {
+            NONE
+        };
+        let off = match row.base {
+            0 => NONE,
+            base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
+        };
+        let (array, index) = match learned.array_of(row.base, row.header, time) {
+            Some(region) if in_map && about_bucket(row.part) => {
+                let id = *array_ids.entry((map, region.start)).or_insert_with(|| {
+                    arrays.push(Array {
+                        map,
+                        base: region.start,
+                        stride: region.stride,
+                        len: 0,
+                        old: false,
+                    });
+                    arrays.len() as u32 - 1
+                });
+                let index = ((row.base - region.start) / region.stride) as u32;
+                arrays[id as usize].len = arrays[id as usize].len.max(index + 1);
+                (id, index)
+            }
+            _ => (NONE, NONE),
+        };
+        out.part.push(row.part);
+        out.map.push(map);
+        out.base.push(row.base);
+        out.off.push(off);
+        out.array.push(array);
+        out.index.push(index);
+        out.slot.push(row.slot);
+        out.evidence.push(row.evidence);
+    }
+    out.maps = names.finish(types, programs);
+    out.arrays = arrays;
+    let mut merged: Vec<(Evidence, u64)> = Vec::new();
+    for (evidence, n) in conflicts {
+        match merged.iter_mut().find(|(e, _)| *e == evidence) {
+            Some((_, total)) => *total += n,
+            None => merged.push((evidence, n)),
+        }
+    }
+    merged.sort_unstable();
+    out.contradictions = merged
+        .into_iter()
+        .map(|(evidence, samples)| Contradiction {
+            stronger: evidence,
+            weaker: Evidence::LearnedRegion,
+            about: "the part or the bucket that an address lies in".to_owned(),
+            samples,
+        })
+        .collect();
+    out
+}
+
+fn about_bucket(part: Result<Part, Reason>) -> bool {
+    part.is_ok_and(|p| matches!(p.structure(), Structure::Bucket | Structure::Group))
+}

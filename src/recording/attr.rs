@@ -1,0 +1,157 @@
+//! `perf_event_attr`: of any size from 64 bytes on, what is known of it.
+
+use super::cursor::ByteOrder;
+use super::{Event, cursor::Cursor};
+use perf_event_open_sys::bindings as sys;
+
+/// An event's attr, with what decoding its records needs.
+#[derive(Debug, Clone, Default)]
+pub struct Attr {
+    pub event: Event,
+    pub branch_sample_type: u64,
+    /// Other records than samples end with a `sample_id`.
+    pub sample_id_all: bool,
+    pub use_clockid: bool,
+    pub clockid: u32,
+}
+
+impl Attr {
+    /// Reads the attr at the start of `data`, which may be longer or shorter than the struct of any
+    /// kernel: fields past its end, or past `size`, are 0. `None` below the 64 bytes of the first version.
+    ///
+    /// `include/uapi/linux/perf_event.h`, `struct perf_event_attr`.
+    pub fn parse(data: &[u8], order: ByteOrder) -> Option<Attr> {
+        data.get(..sys::PERF_ATTR_SIZE_VER0 as usize)?;
+        // 0 is what the first versions of perf wrote for "as large as it was then".
+        let size = match order.u32_at(data, 4)? as usize {
+            0 => sys::PERF_ATTR_SIZE_VER0 as usize,
+            size => size,
+        };
+        let data = data.get(..size).unwrap_or(data);
+        let word = |at| order.u64_at(data, at).unwrap_or(0);
+        let half = |at| order.u32_at(data, at).unwrap_or(0);
+        let flags = Flags::new(word(40), order);
+        Some(Attr {
+            event: Event {
+                kind: half(0),
+                config: word(8),
+                sample_period: word(16),
+                sample_type: word(24),
+                read_format: word(32),
+                freq: flags.bit(10),
+                precise_ip: flags.bits(15, 2),
+                exclude_kernel: flags.bit(5),
+                bp_type: half(52),
+                config1: word(56),
+                config2: word(64),
+                sample_regs_user: word(80),
+                sample_regs_intr: word(96),
+                ..Event::default()
+            },
+            branch_sample_type: word(72),
+            sample_id_all: flags.bit(18),
+            use_clockid: flags.bit(25),
+            clockid: half(92),
+        })
+    }
+
+    /// Length that the attr at the start of `data` says it has.
+    pub fn size(data: &[u8], order: ByteOrder) -> Option<u64> {
+        match order.u32_at(data, 4)? {
+            0 => Some(u64::from(sys::PERF_ATTR_SIZE_VER0)),
+            size => Some(u64::from(size)),
+        }
+    }
+
+    /// An attr followed by ids, as in `PERF_RECORD_HEADER_ATTR`.
+    pub fn with_ids(body: &[u8], order: ByteOrder) -> Option<Attr> {
+        let mut attr = Attr::parse(body, order)?;
+        let mut cursor = Cursor::new(body, order);
+        cursor.bytes(Attr::size(body, order)?)?;
+        while let Some(id) = cursor.u64() {
+            attr.event.ids.push(id);
+        }
+        Some(attr)
+    }
+
+    pub fn has(&self, sample_type: sys::perf_event_sample_format) -> bool {
+        self.event.sample_type & u64::from(sample_type) != 0
+    }
+}
+
+/// The bit field of the attr. A big-endian compiler fills it from the highest bit down.
+struct Flags {
+    word: u64,
+    big: bool,
+}
+
+impl Flags {
+    fn new(word: u64, order: ByteOrder) -> Flags {
+        Flags {
+            word,
+            big: order == ByteOrder::Big,
+        }
+    }
+
+    fn bits(&self, first: u32, count: u32) -> u8 {
+        let shift = if self.big { 64 - first - count } else { first };
+        (self.word >> shift & ((1 << count) - 1)) as u8
+    }
+
+    fn bit(&self, bit: u32) -> bool {
+        self.bits(bit, 1) != 0
+    }
+}
+
+/// What `perf` would call an event of which the file holds no name.
+pub fn default_name(event: &Event) -> String {
+    const HARDWARE: [&str; 10] = [
+        "cycles",
+        "instructions",
+        "cache-references",
+        "cache-misses",
+        "branches",
+        "branch-misses",
+        "bus-cycles",
+        "stalled-cycles-frontend",
+        "stalled-cycles-backend",
+        "ref-cycles",
+    ];
+    const SOFTWARE: [&str; 12] = [
+        "cpu-clock",
+        "task-clock",
+        "page-faults",
+        "context-switches",
+        "cpu-migrations",
+        "minor-faults",
+        "major-faults",
+        "alignment-faults",
+        "emulation-faults",
+        "dummy",
+        "bpf-output",
+        "cgroup-switches",
+    ];
+    let known = |names: &[&str]| {
+        usize::try_from(event.config)
+            .ok()
+            .and_then(|config| names.get(config).map(|name| name.to_string()))
+    };
+    match event.kind {
+        sys::PERF_TYPE_HARDWARE => known(&HARDWARE),
+        sys::PERF_TYPE_SOFTWARE => known(&SOFTWARE),
+        sys::PERF_TYPE_RAW => Some(format!("r{:x}", event.config)),
+        sys::PERF_TYPE_BREAKPOINT => {
+            let access: String = [(1, 'r'), (2, 'w'), (4, 'x')]
+                .iter()
+                .filter(|(bit, _)| event.bp_type & bit != 0)
+                .map(|&(_, letter)| letter)
+                .collect();
+            Some(format!(
+                "mem:{:#x}/{}:{access}",
+                event.config1, event.config2
+            ))
+        }
+        _ => None,
+    }
+    .unwrap_or_else(|| format!("type {} config {:#x}", event.kind, event.config))
+}

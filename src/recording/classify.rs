@@ -1,0 +1,226 @@
+//! Which events are memory events, and why a recording without one is refused.
+
+use super::{Event, Memory, Recording};
+use crate::data_src::DataSrc;
+use crate::pmu;
+use perf_event_open_sys::bindings as sys;
+
+/// Why a recording holds no usable memory accesses, and how to record some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One sentence: which event lacks what.
+    pub reason: String,
+    /// The command line that records it.
+    pub command: String,
+}
+
+const BREAKPOINT: &str = "perf record -e mem:ADDR/8:rw -c 1 -d -W -I -T --sample-cpu";
+
+/// Sets what follows from attrs, names and samples together: counts, kinds, PMUs, ldlat, modelled.
+pub fn classify(recording: &mut Recording) {
+    let says = says_something(recording);
+    let mut counts = vec![0u64; recording.events.len()];
+    for &event in &recording.samples.event {
+        if let Some(count) = counts.get_mut(usize::from(event)) {
+            *count += 1;
+        }
+    }
+    for (i, event) in recording.events.iter_mut().enumerate() {
+        event.samples = counts.get(i).copied().unwrap_or(0);
+        event.memory = memory(event, says.get(i).copied().unwrap_or(false));
+        event.pmu = pmu::pmu_for(event, &recording.meta).kind;
+        event.ldlat = ldlat(event);
+    }
+    let meta = &mut recording.meta;
+    let cmdline = meta.cmdline.join(" ");
+    meta.modelled = [
+        meta.cpu_desc.as_ref(),
+        meta.hostname.as_ref(),
+        Some(&cmdline),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|text| text.to_lowercase().contains("modelled"))
+    .cloned();
+}
+
+/// For each event whether any of its samples has a `data_src` with an op or a level.
+fn says_something(recording: &Recording) -> Vec<bool> {
+    let mut says = vec![false; recording.events.len()];
+    let data_src = &recording.samples.data_src;
+    let says_by_id: Vec<bool> = data_src
+        .values
+        .iter()
+        .map(|&value| DataSrc(value).says_something())
+        .collect();
+    for (&id, &event) in data_src.ids.iter().zip(&recording.samples.event) {
+        if says_by_id.get(id as usize).copied().unwrap_or(false)
+            && let Some(says) = says.get_mut(usize::from(event))
+        {
+            *says = true;
+        }
+    }
+    says
+}
+
+fn samples(event: &Event, bit: sys::perf_event_sample_format) -> bool {
+    event.sample_type & u64::from(bit) != 0
+}
+
+fn is_auxiliary(event: &Event) -> bool {
+    // `EVENT_ATTR_STR(mem-loads-aux, ...)` in arch/x86/events/intel/core.c.
+    event.name.contains("mem-loads-aux")
+        || (event.kind == sys::PERF_TYPE_RAW && event.config & 0xffff == 0x8203)
+}
+
+fn memory(event: &Event, says_something: bool) -> Memory {
+    if is_auxiliary(event) {
+        return Memory::Auxiliary;
+    }
+    if !samples(event, sys::PERF_SAMPLE_ADDR) {
+        return Memory::No;
+    }
+    let config = u32::try_from(event.config).unwrap_or(u32::MAX);
+    match event.kind {
+        sys::PERF_TYPE_BREAKPOINT => Memory::Breakpoint,
+        sys::PERF_TYPE_SOFTWARE => match config {
+            sys::PERF_COUNT_SW_PAGE_FAULTS
+            | sys::PERF_COUNT_SW_PAGE_FAULTS_MIN
+            | sys::PERF_COUNT_SW_PAGE_FAULTS_MAJ => Memory::PageFault,
+            _ if event.samples == 0 => Memory::No,
+            _ => Memory::Decoy,
+        },
+        _ if !samples(event, sys::PERF_SAMPLE_DATA_SRC) => Memory::No,
+        _ if says_something => Memory::Sampled,
+        // Without samples the attr has to tell: perf sets WEIGHT only when asked for it.
+        _ if event.samples == 0 && event.sample_type & super::sample::WEIGHTS != 0 => {
+            Memory::Sampled
+        }
+        _ => Memory::Decoy,
+    }
+}
+
+/// The threshold of a load-latency event, where it has one.
+fn ldlat(event: &Event) -> Option<u64> {
+    if matches!(
+        event.memory,
+        Memory::Auxiliary | Memory::Breakpoint | Memory::PageFault
+    ) {
+        return None;
+    }
+    let named = event.name.split("ldlat=").nth(1).and_then(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    });
+    // MEM_TRANS_RETIRED.LOAD_LATENCY, and MEM_UOPS_RETIRED.LOAD_LATENCY of the Atoms:
+    // arch/x86/events/intel/core.c, `mem-loads`.
+    let load_latency = event.pmu == pmu::Kind::IntelPebs
+        && event.kind >= sys::PERF_TYPE_RAW
+        && matches!(event.config & 0xffff, 0x01cd | 0x05d0);
+    let config = (load_latency && event.config1 & 0xffff != 0).then_some(event.config1 & 0xffff);
+    named.or(config)
+}
+
+/// Whether an event without the right flags was meant to be a memory event.
+fn names_memory(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [
+        "mem-loads",
+        "mem-stores",
+        "mem_inst_retired",
+        "mem_load",
+        "mem_trans",
+        "mem_uops",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+        || ["ibs_op", "arm_spe"].iter().any(|pmu| name.contains(pmu))
+}
+
+impl Recording {
+    /// Why there is nothing to analyze in this recording; `None` when there is.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let usable = |event: &&Event| {
+            matches!(
+                event.memory,
+                Memory::Sampled | Memory::Breakpoint | Memory::PageFault
+            )
+        };
+        if self
+            .events
+            .iter()
+            .filter(usable)
+            .any(|event| event.samples != 0)
+        {
+            return None;
+        }
+        let reason_and_command = |event: &Event| reason(event).zip(Some(command(event)));
+        // The event that was meant to be one says most; else one with samples.
+        let mut events: Vec<&Event> = self.events.iter().collect();
+        events.sort_by_key(|event| {
+            (
+                !(usable(event) || names_memory(&event.name)),
+                event.memory != Memory::Decoy,
+                event.samples == 0,
+            )
+        });
+        let told = events.iter().find_map(|event| reason_and_command(event));
+        let (reason, command) = told.unwrap_or_else(|| {
+            (
+                "the file names no event and holds no samples".to_owned(),
+                "perf mem record".to_owned(),
+            )
+        });
+        Some(Refusal { reason, command })
+    }
+}
+
+fn reason(event: &Event) -> Option<String> {
+    let name = &event.name;
+    if name.contains("arm_spe") && event.samples == 0 {
+        return Some(format!(
+            "the accesses of `{name}` are raw Arm SPE packets, which become samples only by decoding them"
+        ));
+    }
+    Some(match event.memory {
+        Memory::Sampled | Memory::Breakpoint | Memory::PageFault => {
+            format!("`{name}` is a memory event, but the file holds no sample of it")
+        }
+        Memory::Auxiliary => {
+            format!("`{name}` is only the helper of `mem-loads`: its samples are no accesses")
+        }
+        Memory::Decoy => format!(
+            "`{name}` samples ADDR and DATA_SRC, but every data_src is N/A: `--call-graph dwarf` and `-d` set both on events that have no data address"
+        ),
+        Memory::No => {
+            let missing: Vec<&str> = [
+                (u64::from(sys::PERF_SAMPLE_ADDR), "ADDR (-d)"),
+                (super::sample::WEIGHTS, "WEIGHT (-W)"),
+                (u64::from(sys::PERF_SAMPLE_DATA_SRC), "DATA_SRC (-d)"),
+            ]
+            .iter()
+            .filter(|(bits, _)| event.sample_type & bits == 0)
+            .map(|&(_, name)| name)
+            .collect();
+            let missing = missing.join(", ");
+            if missing.is_empty() {
+                format!("`{name}` counts no memory accesses")
+            } else {
+                format!("`{name}` was recorded without {missing}: its samples have no data address")
+            }
+        }
+    })
+}
+
+fn command(event: &Event) -> String {
+    let name = &event.name;
+    if name.contains("arm_spe") {
+        "perf inject --itrace=M -i perf.data -o decoded.data".to_owned()
+    } else if event.kind == sys::PERF_TYPE_BREAKPOINT {
+        BREAKPOINT.to_owned()
+    } else if event.memory == Memory::No && names_memory(name) {
+        format!("perf record -d -W -e {name}")
+    } else {
+        format!("perf mem record, or without a PMU {BREAKPOINT}")
+    }
+}

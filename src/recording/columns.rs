@@ -1,0 +1,236 @@
+//! Sample records -> the columns of [`Samples`].
+
+use super::cursor::Words;
+use super::intern::Interner;
+use super::plan::Row;
+use super::sample::{SampleBody, WEIGHTS};
+use super::samples::{Chains, Interned, Samples};
+use perf_event_open_sys::bindings as sys;
+use rustc_hash::FxHashMap;
+
+/// The columns while they grow.
+#[derive(Debug)]
+pub struct Columns {
+    samples: Samples,
+    ips: Interner,
+    threads: Interner,
+    data_srcs: Interner,
+    /// Bits that some event samples: their columns are filled.
+    sampled: u64,
+    scratch: Vec<u64>,
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        Columns {
+            samples: Samples {
+                chains: Chains {
+                    ends: vec![0],
+                    frames: Vec::new(),
+                    index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
+                },
+                ..Samples::default()
+            },
+            ips: Interner::default(),
+            threads: Interner::default(),
+            data_srcs: Interner::default(),
+            sampled: 0,
+            scratch: Vec::new(),
+        }
+    }
+}
+
+fn has(bits: u64, bit: sys::perf_event_sample_format) -> bool {
+    bits & u64::from(bit) != 0
+}
+
+impl Columns {
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Room for `rows` more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        let samples = &mut self.samples;
+        let sampled = self.sampled;
+        let words = [
+            (sys::PERF_SAMPLE_ADDR, &mut samples.addr),
+            (sys::PERF_SAMPLE_TIME, &mut samples.time),
+            (sys::PERF_SAMPLE_PERIOD, &mut samples.period),
+            (
+                sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT,
+                &mut samples.weight,
+            ),
+            (sys::PERF_SAMPLE_PHYS_ADDR, &mut samples.phys_addr),
+        ];
+        for (bits, column) in words {
+            if has(sampled, bits) {
+                column.reserve(rows);
+            }
+        }
+        let ids = [
+            (sys::PERF_SAMPLE_IP, &mut samples.ip.ids),
+            (sys::PERF_SAMPLE_TID, &mut samples.thread.ids),
+            (sys::PERF_SAMPLE_DATA_SRC, &mut samples.data_src.ids),
+        ];
+        for (bits, column) in ids {
+            if has(sampled, bits) {
+                column.reserve(rows);
+            }
+        }
+        if has(sampled, sys::PERF_SAMPLE_CPU) {
+            samples.cpu.reserve(rows);
+        }
+        samples.event.reserve(rows);
+        samples.cpumode.reserve(rows);
+    }
+
+    /// Says that events with these `sample_type` bits exist. Rows from before hold 0 in columns that
+    /// begin with it (a pipe can announce events late).
+    pub fn add_sample_type(&mut self, sample_type: u64) {
+        self.sampled |= sample_type;
+        let rows = self.samples.len();
+        if rows == 0 {
+            return;
+        }
+        self.pad(rows);
+    }
+
+    fn pad(&mut self, rows: usize) {
+        let sampled = self.sampled;
+        let (ip, thread, data_src) = (self.ips.id(0), self.threads.id(0), self.data_srcs.id(0));
+        let samples = &mut self.samples;
+        let pad = |bits, column: &mut Vec<u64>| {
+            if has(sampled, bits) {
+                column.resize(rows, 0);
+            }
+        };
+        pad(sys::PERF_SAMPLE_ADDR, &mut samples.addr);
+        pad(sys::PERF_SAMPLE_TIME, &mut samples.time);
+        pad(sys::PERF_SAMPLE_PERIOD, &mut samples.period);
+        pad(
+            sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT,
+            &mut samples.weight,
+        );
+        pad(sys::PERF_SAMPLE_PHYS_ADDR, &mut samples.phys_addr);
+        let pad = |bits, column: &mut Vec<u32>, zero| {
+            if has(sampled, bits) {
+                column.resize(rows, zero);
+            }
+        };
+        pad(sys::PERF_SAMPLE_IP, &mut samples.ip.ids, ip);
+        pad(sys::PERF_SAMPLE_TID, &mut samples.thread.ids, thread);
+        pad(
+            sys::PERF_SAMPLE_DATA_SRC,
+            &mut samples.data_src.ids,
+            data_src,
+        );
+        pad(sys::PERF_SAMPLE_CALLCHAIN, &mut samples.chain, 0);
+        if has(sampled, sys::PERF_SAMPLE_CPU) {
+            samples.cpu.resize(rows, 0);
+        }
+        if has(sampled, sys::PERF_SAMPLE_REGS_INTR) {
+            samples.regs_intr.start.resize(rows, u64::MAX);
+        }
+    }
+
+    /// Adds a sample of which all fields have a fixed size.
+    #[inline(always)]
+    pub fn push(&mut self, row: Row, event: u16, cpumode: u8) {
+        self.push_row(row, event, cpumode);
+        if has(self.sampled, sys::PERF_SAMPLE_CALLCHAIN) {
+            self.samples.chain.push(0);
+        }
+        if has(self.sampled, sys::PERF_SAMPLE_REGS_INTR) {
+            self.samples.regs_intr.start.push(u64::MAX);
+        }
+    }
+
+    /// Adds any sample.
+    pub fn push_body(&mut self, body: &SampleBody, event: u16, cpumode: u8) {
+        self.push_row(Row::from(body), event, cpumode);
+        if has(self.sampled, sys::PERF_SAMPLE_CALLCHAIN) {
+            let chain = body.callchain.map_or(0, |ips| self.chain(ips));
+            self.samples.chain.push(chain);
+        }
+        if has(self.sampled, sys::PERF_SAMPLE_REGS_INTR) {
+            let regs = &mut self.samples.regs_intr;
+            match body.regs_intr {
+                Some(registers) if !registers.values.is_empty() => {
+                    regs.start.push(regs.values.len() as u64);
+                    regs.values.extend(registers.values.iter());
+                }
+                _ => regs.start.push(u64::MAX),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn push_row(&mut self, row: Row, event: u16, cpumode: u8) {
+        let samples = &mut self.samples;
+        let sampled = self.sampled;
+        samples.event.push(event);
+        samples.cpumode.push(cpumode);
+        if has(sampled, sys::PERF_SAMPLE_IP) {
+            samples.ip.ids.push(self.ips.id(row.ip));
+        }
+        if has(sampled, sys::PERF_SAMPLE_TID) {
+            samples.thread.ids.push(self.threads.id(row.thread));
+        }
+        if has(sampled, sys::PERF_SAMPLE_TIME) {
+            samples.time.push(row.time);
+        }
+        if has(sampled, sys::PERF_SAMPLE_ADDR) {
+            samples.addr.push(row.addr);
+        }
+        if has(sampled, sys::PERF_SAMPLE_CPU) {
+            samples.cpu.push(row.cpu);
+        }
+        if has(sampled, sys::PERF_SAMPLE_PERIOD) {
+            samples.period.push(row.period);
+        }
+        if sampled & WEIGHTS != 0 {
+            samples.weight.push(row.weight);
+        }
+        if has(sampled, sys::PERF_SAMPLE_DATA_SRC) {
+            samples.data_src.ids.push(self.data_srcs.id(row.data_src));
+        }
+        if has(sampled, sys::PERF_SAMPLE_PHYS_ADDR) {
+            samples.phys_addr.push(row.phys_addr);
+        }
+    }
+
+    fn chain(&mut self, ips: Words) -> u32 {
+        self.scratch.clear();
+        self.scratch.extend(ips.iter());
+        let chains = &mut self.samples.chains;
+        if let Some(&id) = chains.index.get(self.scratch.as_slice()) {
+            return id;
+        }
+        // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
+        let Ok(end) = u32::try_from(chains.frames.len() + self.scratch.len()) else {
+            return 0;
+        };
+        let id = chains.ends.len() as u32;
+        chains.frames.extend_from_slice(&self.scratch);
+        chains.ends.push(end);
+        chains.index.insert(self.scratch.as_slice().into(), id);
+        id
+    }
+
+    pub fn finish(self) -> Samples {
+        let mut samples = self.samples;
+        samples.ip.values = self.ips.values;
+        samples.data_src.values = self.data_srcs.values;
+        samples.thread = Interned {
+            values: self
+                .threads
+                .values
+                .iter()
+                .map(|thread| ((thread >> 32) as i32, *thread as i32))
+                .collect(),
+            ids: samples.thread.ids,
+        };
+        samples
+    }
+}

@@ -1,0 +1,180 @@
+//! Records that are no samples: mappings, processes, gaps.
+//!
+//! Layouts: `include/uapi/linux/perf_event.h`, `enum perf_event_type`.
+
+use super::attr::Attr;
+use super::cursor::{ByteOrder, Cursor, text};
+use super::space::{KERNEL, Mapping, SpaceBuilder};
+use super::{Gap, GapKind};
+use perf_event_open_sys::bindings as sys;
+
+/// A record of the data section: its header and its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub kind: u32,
+    pub misc: u16,
+    pub body: &'a [u8],
+}
+
+impl Record<'_> {
+    fn misc_has(&self, bit: u32) -> bool {
+        u32::from(self.misc) & bit != 0
+    }
+}
+
+/// What the `sample_id` at the end of a record says of when and where it was written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stamp {
+    pub time: Option<u64>,
+    pub cpu: Option<u32>,
+}
+
+impl Stamp {
+    /// Reads the trailer that `sample_id_all` adds to every record that is no sample.
+    pub fn parse(body: &[u8], attr: &Attr, order: ByteOrder) -> Stamp {
+        if !attr.sample_id_all {
+            return Stamp::default();
+        }
+        let mut end = body.len();
+        // From the last field to the first: IDENTIFIER, CPU, STREAM_ID, ID, TIME, TID.
+        let mut field = |bit| {
+            if !attr.has(bit) {
+                return None;
+            }
+            end = end.checked_sub(8)?;
+            Some(end)
+        };
+        field(sys::PERF_SAMPLE_IDENTIFIER);
+        let cpu = field(sys::PERF_SAMPLE_CPU);
+        field(sys::PERF_SAMPLE_STREAM_ID);
+        field(sys::PERF_SAMPLE_ID);
+        let time = field(sys::PERF_SAMPLE_TIME);
+        Stamp {
+            time: time.and_then(|at| order.u64_at(body, at)),
+            cpu: cpu.and_then(|at| order.u32_at(body, at)),
+        }
+    }
+}
+
+/// Bytes of the `sample_id` trailer of `attr`'s event.
+fn trailer_len(attr: &Attr) -> usize {
+    let fields = sys::PERF_SAMPLE_IDENTIFIER
+        | sys::PERF_SAMPLE_CPU
+        | sys::PERF_SAMPLE_STREAM_ID
+        | sys::PERF_SAMPLE_ID
+        | sys::PERF_SAMPLE_TIME
+        | sys::PERF_SAMPLE_TID;
+    match attr.sample_id_all {
+        true => 8 * (attr.event.sample_type & u64::from(fields)).count_ones() as usize,
+        false => 0,
+    }
+}
+
+/// Takes what a record says of processes and their memory. `None` when it is too short.
+pub fn place(
+    space: &mut SpaceBuilder,
+    record: Record,
+    stamp: Stamp,
+    attr: &Attr,
+    order: ByteOrder,
+) -> Option<()> {
+    let mut at = Cursor::new(record.body, order);
+    let time = stamp.time.unwrap_or(0);
+    match record.kind {
+        sys::PERF_RECORD_MMAP | sys::PERF_RECORD_MMAP2 => {
+            let pid = at.i32()?;
+            at.i32()?;
+            let (start, len, pgoff) = (at.u64()?, at.u64()?, at.u64()?);
+            let mut build_id = None;
+            if record.kind == sys::PERF_RECORD_MMAP2 {
+                let identity = at.bytes(24)?;
+                if record.misc_has(sys::PERF_RECORD_MISC_MMAP_BUILD_ID) {
+                    // One byte of length, three reserved, twenty of build id.
+                    let len = usize::from(*identity.first()?).min(20);
+                    build_id = Some(identity.get(4..4 + len)?.to_vec());
+                }
+                // prot and flags
+                at.bytes(8)?;
+            }
+            let path = text(at.rest());
+            let image = space.image(path, build_id);
+            let kernel = u32::from(record.misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK
+                == sys::PERF_RECORD_MISC_KERNEL;
+            // With kptr_restrict the kernel's text is recorded as beginning at 0: it says nothing,
+            // and would hold every user address.
+            if len == 0 || (kernel && start == 0) {
+                return Some(());
+            }
+            space.map(Mapping {
+                pid: if kernel { KERNEL } else { pid },
+                start,
+                end: start.saturating_add(len),
+                pgoff,
+                image,
+                time,
+                executable: !record.misc_has(sys::PERF_RECORD_MISC_MMAP_DATA),
+            });
+        }
+        sys::PERF_RECORD_COMM => {
+            let (pid, tid) = (at.i32()?, at.i32()?);
+            let rest = at.rest();
+            let name = rest.len().saturating_sub(trailer_len(attr));
+            space.comm(tid, time, text(rest.get(..name)?));
+            if record.misc_has(sys::PERF_RECORD_MISC_COMM_EXEC) {
+                space.exec(pid, time);
+            }
+        }
+        sys::PERF_RECORD_FORK => {
+            let (pid, parent) = (at.i32()?, at.i32()?);
+            let (tid, parent_tid) = (at.i32()?, at.i32()?);
+            // The record has a time of its own.
+            let time = at.u64()?;
+            space.thread(tid, parent_tid, time);
+            if pid != parent {
+                // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
+                let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);
+                space.fork(pid, inherits.then_some(parent), time);
+            }
+        }
+        _ => {}
+    }
+    Some(())
+}
+
+/// The gap that a record tells of. `None` when it tells of none, or is too short.
+pub fn gap(record: Record, stamp: Stamp, order: ByteOrder) -> Option<Gap> {
+    let mut at = Cursor::new(record.body, order);
+    let gap = |kind, lost| Gap {
+        time_ns: stamp.time,
+        cpu: stamp.cpu,
+        kind,
+        lost,
+    };
+    Some(match record.kind {
+        sys::PERF_RECORD_LOST => {
+            at.u64()?;
+            gap(GapKind::Lost, at.u64()?)
+        }
+        sys::PERF_RECORD_LOST_SAMPLES => gap(GapKind::LostSamples, at.u64()?),
+        sys::PERF_RECORD_THROTTLE => Gap {
+            time_ns: Some(at.u64()?),
+            ..gap(GapKind::Throttle, 0)
+        },
+        sys::PERF_RECORD_UNTHROTTLE => Gap {
+            time_ns: Some(at.u64()?),
+            ..gap(GapKind::Unthrottle, 0)
+        },
+        sys::PERF_RECORD_AUX => {
+            at.bytes(16)?;
+            let flags = at.u64()?;
+            if flags & u64::from(sys::PERF_AUX_FLAG_TRUNCATED) != 0 {
+                gap(GapKind::AuxTruncated, 0)
+            } else if flags & u64::from(sys::PERF_AUX_FLAG_COLLISION) != 0 {
+                gap(GapKind::AuxCollision, 0)
+            } else {
+                return None;
+            }
+        }
+        _ => return None,
+    })
+}

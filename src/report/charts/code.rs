@@ -1,0 +1,251 @@
+//! Which functions and lines the samples are in.
+
+use super::{Chart, Figure};
+use crate::report::ReportError;
+use crate::report::data::{CodeRow, Data, Measures};
+use crate::report::number::count;
+use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
+use crate::report::table::{latency_of, quantile};
+
+pub struct Functions;
+pub struct Lines;
+
+const MOST: usize = 250;
+
+const SAMPLES: Head = Head {
+    name: "samples",
+    meaning: "Memory accesses in the row",
+};
+const LOADS: Head = Head {
+    name: "loads",
+    meaning: "Load samples",
+};
+const STORES: Head = Head {
+    name: "stores",
+    meaning: "Store samples",
+};
+const SHARE: Head = Head {
+    name: "latency share",
+    meaning: "Share of the latency of the whole table, cycles",
+};
+const P50: Head = Head {
+    name: "p50",
+    meaning: "Median latency, cycles",
+};
+const P95: Head = Head {
+    name: "p95",
+    meaning: "95th percentile of the latencies, cycles",
+};
+const L1: Head = Head {
+    name: "L1 miss",
+    meaning: "Loads served from beyond L1, of those with a known level",
+};
+const LLC: Head = Head {
+    name: "LLC miss",
+    meaning: "Loads served by RAM or a remote cache, of those with a known level",
+};
+const FUNCTION: Head = Head {
+    name: "function",
+    meaning: "Innermost inlined function at the instruction",
+};
+
+impl Chart for Functions {
+    fn id(&self) -> &'static str {
+        "functions"
+    }
+
+    fn title(&self) -> &'static str {
+        "Hot functions"
+    }
+
+    fn question(&self) -> &'static str {
+        "Which functions do the sampled accesses happen in?"
+    }
+
+    fn method(&self) -> &'static str {
+        "By instruction pointer, with inlined functions told apart from the function whose code they are in. \
+         All memory accesses are counted here, those without a map too. With an event that allows skid \
+         (precise_ip below 2) the instruction, and so the function, may be a later one."
+    }
+
+    fn filters(&self) -> &'static str {
+        ""
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        if data.functions.is_empty() {
+            return Ok(Figure::empty(
+                "No function was sampled, or no symbols were found.",
+            ));
+        }
+        let total = total(&data.functions);
+        let heads = [
+            FUNCTION,
+            Head {
+                name: "inlined into",
+                meaning: "The function whose code the instruction is in",
+            },
+            Head {
+                name: "image",
+                meaning: "The file that holds the instruction",
+            },
+        ];
+        let (shown, note) = cut(&data.functions, MOST, "functions");
+        let rows = data.functions.iter().take(shown).map(|row| {
+            let outer = match &row.outer {
+                outer if *outer == row.function => Cell::NotApplicable,
+                outer => Cell::code(outer),
+            };
+            let mut cells = vec![Cell::code(&row.function), outer, Cell::code(&row.image)];
+            cells.extend(measures(&row.m, &total));
+            Row::new(cells)
+        });
+        Ok(table(
+            "functions-table",
+            "functions",
+            &total,
+            data.functions.len(),
+            &heads,
+            rows.collect(),
+            note,
+        ))
+    }
+}
+
+impl Chart for Lines {
+    fn id(&self) -> &'static str {
+        "lines"
+    }
+
+    fn title(&self) -> &'static str {
+        "Hot lines"
+    }
+
+    fn question(&self) -> &'static str {
+        "Which source lines are hot, in which operation and phase, and what do they touch?"
+    }
+
+    fn method(&self) -> &'static str {
+        "One row for each source line, map operation, phase of it and part touched. Operation and phase come \
+         from the instruction's place in Go's map functions; lines outside of them have none (n/a). \
+         Line numbers are those of the innermost inlined frame."
+    }
+
+    fn filters(&self) -> &'static str {
+        "part"
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        if data.lines.is_empty() {
+            return Ok(Figure::empty(
+                "No source line was sampled, or no line table was found.",
+            ));
+        }
+        let total = total(&data.lines);
+        let heads = [
+            Head {
+                name: "line",
+                meaning: "Source file and line of the innermost frame",
+            },
+            FUNCTION,
+            Head {
+                name: "operation",
+                meaning: "Map operation that the code belongs to",
+            },
+            Head {
+                name: "phase",
+                meaning: "Step of the operation",
+            },
+            Head {
+                name: "part",
+                meaning: "structure.field that was touched",
+            },
+        ];
+        let (shown, note) = cut(&data.lines, MOST, "lines");
+        let rows = data.lines.iter().take(shown).map(|row| {
+            let place = match (&row.file, row.line) {
+                (Some(file), Some(line)) => Cell::Code(format!("{file}:{line}")),
+                (Some(file), None) => Cell::Code(file.clone()),
+                (None, _) => Cell::Absent,
+            };
+            let or_na = |text: &Option<String>| match text {
+                Some(text) => Cell::Text(text.replace('_', " ")),
+                None => Cell::NotApplicable,
+            };
+            let mut cells = vec![
+                place,
+                Cell::code(&row.function),
+                or_na(&row.operation),
+                or_na(&row.phase),
+                Cell::code(&row.part),
+            ];
+            cells.extend(measures(&row.m, &total));
+            let keys: Keys = row.part.iter().map(|part| ("part", part.clone())).collect();
+            Row {
+                cells,
+                keys,
+                children: Vec::new(),
+            }
+        });
+        Ok(table(
+            "lines-table",
+            "lines",
+            &total,
+            data.lines.len(),
+            &heads,
+            rows.collect(),
+            note,
+        ))
+    }
+}
+
+fn total(rows: &[CodeRow]) -> Measures {
+    rows.iter()
+        .fold(Measures::default(), |sum, row| sum.plus(&row.m))
+}
+
+fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
+    let share = match (m.latency_sum, total.latency_sum) {
+        (Some(n), Some(of)) => Cell::Latency { n, of },
+        _ if m.loads == 0 => Cell::NotApplicable,
+        _ => Cell::Absent,
+    };
+    vec![
+        Cell::Count(m.samples),
+        Cell::Count(m.loads),
+        Cell::Count(m.stores),
+        share,
+        quantile(m.p50, m),
+        quantile(m.p95, m),
+        Cell::share_of_loads(m.l1_miss, m),
+        Cell::share_of_loads(m.llc_miss, m),
+    ]
+}
+
+fn table(
+    id: &'static str,
+    what: &str,
+    total: &Measures,
+    n: usize,
+    heads: &[Head],
+    rows: Vec<Row>,
+    note: Option<String>,
+) -> Figure {
+    let mut heads = heads.to_vec();
+    heads.extend([SAMPLES, LOADS, STORES, SHARE, P50, P95, L1, LLC]);
+    let caption = format!(
+        "{} {what}{}",
+        count(n as u64),
+        latency_of(total.latency_sum)
+    );
+    Figure {
+        notes: note.into_iter().collect(),
+        tables: vec![Table {
+            id,
+            caption,
+            heads,
+            rows,
+        }],
+        ..Figure::default()
+    }
+}

@@ -1,0 +1,192 @@
+//! What could not be placed, and on what evidence the rest stands.
+
+use super::{Chart, Figure};
+use crate::report::ReportError;
+use crate::report::data::Data;
+use crate::report::number::count;
+use crate::report::table::{Cell, Head, Row, Table};
+use crate::tables::evidence_name;
+
+pub struct Coverage;
+
+const SAMPLES: Head = Head {
+    name: "samples",
+    meaning: "Samples in the row",
+};
+const SHARE: Head = Head {
+    name: "share",
+    meaning: "Share of the table",
+};
+
+impl Chart for Coverage {
+    fn id(&self) -> &'static str {
+        "coverage"
+    }
+
+    fn title(&self) -> &'static str {
+        "Coverage"
+    }
+
+    fn question(&self) -> &'static str {
+        "How many samples could not be placed, why, and on what evidence do the placed ones stand?"
+    }
+
+    fn method(&self) -> &'static str {
+        "No sample is dropped: each has either a part, with the strongest evidence that held, or exactly one \
+         reason. A contradiction is a sample for which two kinds of evidence named different parts or maps; the \
+         stronger one was kept. Many contradictions mean that a number in this report is wrong."
+    }
+
+    fn filters(&self) -> &'static str {
+        ""
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        let summary = data.summary;
+        let mut notes = Vec::new();
+        let mut tables = Vec::new();
+
+        let mut reasons: Vec<_> = summary.reasons.iter().filter(|r| r.2 > 0).collect();
+        reasons.sort_by_key(|r| std::cmp::Reverse(r.2));
+        let total = reasons
+            .iter()
+            .fold(0, |sum: u64, r| sum.saturating_add(r.2));
+        if reasons.is_empty() {
+            notes.push("Every sample has a part.".to_owned());
+        } else {
+            tables.push(Table {
+                id: "reasons-table",
+                caption: format!("{} samples without a part, by reason", count(total)),
+                heads: vec![
+                    Head {
+                        name: "reason",
+                        meaning: "Why the sample has no part",
+                    },
+                    Head {
+                        name: "meaning",
+                        meaning: "The reason in one sentence",
+                    },
+                    SAMPLES,
+                    SHARE,
+                ],
+                rows: reasons
+                    .iter()
+                    .map(|(reason, meaning, n)| {
+                        Row::new(vec![
+                            Cell::Text(reason.clone()),
+                            Cell::Text(meaning.trim().to_owned()),
+                            Cell::Count(*n),
+                            Cell::Share { n: *n, of: total },
+                        ])
+                    })
+                    .collect(),
+            });
+        }
+
+        let total = summary
+            .evidence
+            .iter()
+            .fold(0, |sum: u64, e| sum.saturating_add(e.1));
+        if total == 0 {
+            notes.push("No sample has a part.".to_owned());
+        } else {
+            tables.push(Table {
+                id: "evidence-table",
+                caption: format!(
+                    "{} samples with a part, by the strongest evidence that held",
+                    count(total)
+                ),
+                heads: vec![
+                    Head {
+                        name: "evidence",
+                        meaning: "Kind of evidence",
+                    },
+                    SAMPLES,
+                    SHARE,
+                ],
+                rows: summary
+                    .evidence
+                    .iter()
+                    .map(|(name, n)| {
+                        Row::new(vec![
+                            Cell::Text(name.replace('_', " ")),
+                            Cell::Count(*n),
+                            Cell::Share { n: *n, of: total },
+                        ])
+                    })
+                    .collect(),
+            });
+        }
+
+        if summary.contradictions.is_empty() {
+            notes.push("No two kinds of evidence disagreed about a sample.".to_owned());
+        } else {
+            tables.push(Table {
+                id: "contradictions-table",
+                caption: "Evidence that disagreed".to_owned(),
+                heads: vec![
+                    Head {
+                        name: "about",
+                        meaning: "What the two disagreed about",
+                    },
+                    Head {
+                        name: "kept",
+                        meaning: "The stronger evidence",
+                    },
+                    Head {
+                        name: "dropped",
+                        meaning: "The weaker evidence",
+                    },
+                    SAMPLES,
+                ],
+                rows: summary
+                    .contradictions
+                    .iter()
+                    .map(|c| {
+                        Row::new(vec![
+                            Cell::Text(c.about.clone()),
+                            Cell::Text(evidence(c.stronger)),
+                            Cell::Text(evidence(c.weaker)),
+                            Cell::Count(c.samples),
+                        ])
+                    })
+                    .collect(),
+            });
+        }
+        if !summary.damage.is_empty() {
+            tables.push(Table {
+                id: "damage-table",
+                caption: "Damage in the recording".to_owned(),
+                heads: vec![
+                    Head {
+                        name: "byte offset",
+                        meaning: "Where in the file",
+                    },
+                    Head {
+                        name: "rule",
+                        meaning: "Which rule was broken and what was done",
+                    },
+                ],
+                rows: summary
+                    .damage
+                    .iter()
+                    .take(100)
+                    .map(|d| Row::new(vec![Cell::Count(d.offset), Cell::Text(d.rule.clone())]))
+                    .collect(),
+            });
+            if summary.damage.len() > 100 {
+                let n = count(summary.damage.len() as u64);
+                notes.push(format!("Shown: the first 100 of {n} damaged places."));
+            }
+        }
+        Ok(Figure {
+            notes,
+            tables,
+            ..Figure::default()
+        })
+    }
+}
+
+fn evidence(evidence: crate::attribute::Evidence) -> String {
+    evidence_name(evidence).replace('_', " ")
+}

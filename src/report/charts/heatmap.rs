@@ -1,0 +1,390 @@
+//! Which bytes of which buckets or groups.
+
+use super::{Chart, Figure};
+use crate::report::ReportError;
+use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
+use crate::report::data::{Data, Measures};
+use crate::report::grid::{Grid, grids};
+use crate::report::html::Markup;
+use crate::report::number::count;
+use crate::report::svg::{Anchor, Drawing};
+use crate::report::table::{Cell, Head, Row, Table};
+use std::collections::BTreeMap;
+
+pub struct Heatmap;
+
+/// Arrays with a static drawing; the script draws all of them.
+const DRAWN: usize = 2;
+/// Cells of a static drawing, for its size.
+const ROWS: u64 = 40;
+const COLUMNS: u64 = 104;
+
+const WIDTH: i32 = 1120;
+const LEFT: i32 = 96;
+const TOP: i32 = 64;
+const PLOT: i32 = WIDTH - LEFT - 24;
+
+/// What a heatmap can show: name, unit and the value of a cell.
+pub const MEASURES: &[(&str, &str, fn(&Measures) -> Option<u64>)] = &[
+    ("L1 miss", "loads", |m| m.l1_miss),
+    ("LLC miss", "loads", |m| m.llc_miss),
+    ("loads", "loads", |m| Some(m.loads)),
+    ("stores", "stores", |m| Some(m.stores)),
+    ("latency", "cycles", |m| m.latency_sum),
+    ("HITM", "loads", |m| m.hitm),
+];
+
+impl Chart for Heatmap {
+    fn id(&self) -> &'static str {
+        "heatmap"
+    }
+
+    fn title(&self) -> &'static str {
+        "Bytes of buckets"
+    }
+
+    fn question(&self) -> &'static str {
+        "Which bytes of which buckets or groups are missed, and do they share cache lines?"
+    }
+
+    fn method(&self) -> &'static str {
+        "Across: the byte offset in a bucket (Go <= 1.23) or group (Go >= 1.24), its parts drawn on the axis. \
+         Down: the bucket or group index, binned where an array has more than fits (the axis says how many are \
+         in a row). An access is placed by its first byte; an overflow bucket is drawn at the index of its \
+         chain's head. Colour is cividis over the counts, darker is more; an empty cell has no sample. \
+         Accesses whose index or offset is not known are not here; the tables count them."
+    }
+
+    fn filters(&self) -> &'static str {
+        "map part"
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        let (grids, note) = grids(data);
+        if grids.is_empty() {
+            return Ok(Figure::empty(
+                "No access could be placed in a bucket or group, so there is nothing to draw.",
+            ));
+        }
+        let mut notes: Vec<String> = note.into_iter().collect();
+        let levels = data.has_levels();
+        if !levels {
+            notes.push(
+                "This recording has no cache levels: loads and stores are drawn in place of misses.".to_owned(),
+            );
+        }
+        let mut drawings = Vec::new();
+        for grid in grids.iter().take(DRAWN) {
+            let pair = if levels { [0, 1] } else { [2, 3] };
+            for (name, unit, value) in pair.iter().filter_map(|&i| MEASURES.get(i)) {
+                drawings.push(draw(grid, name, unit, *value)?);
+            }
+        }
+        let folded = vec![("Hottest cells as a table".to_owned(), hottest(&grids))];
+        Ok(Figure {
+            notes,
+            canvas: Some("heatmap"),
+            drawings,
+            folded,
+            ..Figure::default()
+        })
+    }
+}
+
+/// One measure of one array.
+fn draw(
+    grid: &Grid,
+    name: &str,
+    unit: &str,
+    value: fn(&Measures) -> Option<u64>,
+) -> Result<Markup, ReportError> {
+    let rows_per_band = grid.rows.div_ceil(ROWS).max(1);
+    let bytes_per_column = grid.stride.div_ceil(COLUMNS).max(1);
+    let bands = grid.rows.div_ceil(rows_per_band).max(1);
+    let mut cells = BTreeMap::<(u64, u64), u64>::new();
+    for (&(row, off), m) in &grid.cells {
+        let n = value(m).unwrap_or(0);
+        if n > 0 {
+            *cells
+                .entry((row / rows_per_band, off / bytes_per_column))
+                .or_default() += n;
+        }
+    }
+    let most = cells.values().copied().max().unwrap_or(0);
+    let total: u64 = cells.values().sum();
+    let height = (bands as i32 * 9).clamp(72, 360);
+    let x = |off: u64| LEFT + (off as i64 * i64::from(PLOT) / grid.stride as i64) as i32;
+    let y = |band: u64| TOP + (band as i64 * i64::from(height) / bands as i64) as i32;
+
+    let mut d = Drawing::new(WIDTH as u32, (TOP + height + 62) as u32);
+    d.rect(0, 0, WIDTH, TOP + height + 62, PAPER, 1.0);
+    d.text(
+        0,
+        10,
+        Anchor::Start,
+        13.0,
+        INK,
+        &format!("{name}, {}", grid.name()),
+    );
+    d.rect(LEFT, TOP, PLOT, height, GRID, 0.35);
+    for (&(band, column), &n) in &cells {
+        let (x0, y0) = (x(column * bytes_per_column), y(band));
+        let x1 = x(((column + 1) * bytes_per_column).min(grid.stride));
+        let shade = colour::cividis((n as f64).ln_1p() / (most as f64).ln_1p());
+        d.rect(
+            x0,
+            y0,
+            (x1 - x0).max(1),
+            (y(band + 1) - y0).max(1),
+            shade,
+            1.0,
+        );
+    }
+    axis(&mut d, grid, &x);
+    borders(&mut d, grid, rows_per_band, bands, &x, &y);
+    let per_band = rows_per_band.saturating_mul(grid.per_row);
+    for tick in 0..=4u64 {
+        let band = bands * tick / 4;
+        let index = band.saturating_mul(per_band).min(grid.array.len);
+        d.text(LEFT - 8, y(band), Anchor::End, 11.0, FAINT, &count(index));
+    }
+    legend(&mut d, TOP + height + 28, most, unit);
+    let scale = match per_band {
+        1 => format!("one row is one of the {}", grid.unit()),
+        n => format!("one row is {} {}", count(n), grid.unit()),
+    };
+    let across = match bytes_per_column {
+        1 => String::new(),
+        n => format!(", one column {n} bytes"),
+    };
+    let foot = format!("{} {unit} drawn; {scale}{across}", count(total));
+    d.text(
+        WIDTH - 24,
+        TOP + height + 28,
+        Anchor::End,
+        11.0,
+        FAINT,
+        &foot,
+    );
+    let drawn = match grid.one_phase() || rows_per_band == 1 {
+        true => grid.border_note(),
+        false => {
+            "Cache-line borders move from one to the next and are not drawn: a row holds several."
+                .to_owned()
+        }
+    };
+    d.text(LEFT, TOP + height + 48, Anchor::Start, 11.0, FAINT, &drawn);
+    d.finish(
+        &format!("{name} by byte of {}", grid.name()),
+        &format!("{foot}. {drawn} The table below lists the hottest cells."),
+    )
+}
+
+/// The layout's parts above the plot, and its slots.
+fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
+    let mut labelled = 0;
+    for segment in grid.segments() {
+        let (x0, x1) = (x(segment.start), x(segment.end));
+        let stage = match segment.part {
+            "ctrl" | "tophash" => "control",
+            part => part,
+        };
+        d.rect(
+            x0,
+            TOP - 18,
+            (x1 - x0 - 1).max(1),
+            6,
+            colour::stage(stage),
+            1.0,
+        );
+        let label = match segment.slot {
+            // Slots are numbered; the part is said once.
+            Some(0) if x1 - x0 >= 40 => format!("{} 0", segment.part),
+            Some(0) => segment.part.to_owned(),
+            Some(slot) => slot.to_string(),
+            None => segment.part.to_owned(),
+        };
+        // Text is not measured: 6 pixels a character are more than it needs.
+        let width = 6 * label.len() as i32;
+        let at = match segment.part {
+            "overflow" => x1 - width,
+            // After a label that is wider than its part, where there is room.
+            _ if labelled + width < x1 => x0.max(labelled),
+            _ => x0,
+        };
+        if at >= labelled {
+            d.text(at, TOP - 27, Anchor::Start, 10.0, INK, &label);
+            labelled = at + width + 2;
+        }
+    }
+    for byte in (0..grid.stride).step_by(if grid.stride > 512 { 128 } else { 16 }) {
+        d.text(
+            x(byte),
+            TOP - 5,
+            Anchor::Start,
+            9.0,
+            FAINT,
+            &byte.to_string(),
+        );
+    }
+}
+
+/// 64-byte borders: through all rows, or row by row.
+fn borders(
+    d: &mut Drawing,
+    grid: &Grid,
+    rows_per_band: u64,
+    bands: u64,
+    x: &dyn Fn(u64) -> i32,
+    y: &dyn Fn(u64) -> i32,
+) {
+    for segment in grid.segments().iter().skip(1) {
+        d.line(
+            (x(segment.start), y(0)),
+            (x(segment.start), y(bands)),
+            GRID,
+            1.0,
+        );
+    }
+    if grid.one_phase() {
+        for off in grid.borders(0).unwrap_or_default() {
+            d.line((x(off), y(0) - 4), (x(off), y(bands)), INK, 0.9);
+        }
+    } else if grid.per_row == 1 && rows_per_band == 1 {
+        for band in 0..bands {
+            for off in grid.borders(band).unwrap_or_default() {
+                d.rect(x(off) - 1, y(band), 2, y(band + 1) - y(band), INK, 0.9);
+            }
+        }
+    }
+}
+
+fn legend(d: &mut Drawing, y: i32, most: u64, unit: &str) {
+    if most == 0 {
+        d.text(
+            LEFT,
+            y,
+            Anchor::Start,
+            11.0,
+            FAINT,
+            "none: no cell has a count",
+        );
+        return;
+    }
+    for step in 0..20 {
+        let shade = colour::cividis(f64::from(step) / 19.0);
+        d.rect(LEFT + 20 + step * 8, y - 6, 8, 12, shade, 1.0);
+    }
+    d.text(LEFT + 14, y, Anchor::End, 11.0, FAINT, "1");
+    let label = format!("{} {unit} in a cell, logarithmic", count(most));
+    d.text(LEFT + 186, y, Anchor::Start, 11.0, FAINT, &label);
+}
+
+fn hottest(grids: &[Grid]) -> Table {
+    const MOST: usize = 40;
+    let mut cells: Vec<(&Grid, u64, u64, &Measures)> = grids
+        .iter()
+        .flat_map(|g| g.cells.iter().map(move |(&(row, off), m)| (g, row, off, m)))
+        .collect();
+    cells.sort_by_key(|(g, row, off, m)| (std::cmp::Reverse(m.cost()), g.array.array, *row, *off));
+    let rows = cells.iter().take(MOST).map(|(grid, row, off, m)| {
+        let first = row.saturating_mul(grid.per_row);
+        let last = first
+            .saturating_add(grid.per_row - 1)
+            .min(grid.array.len.saturating_sub(1).max(first));
+        let index = if last > first {
+            format!("{}-{}", count(first), count(last))
+        } else {
+            count(first)
+        };
+        let segments = grid.segments();
+        let part = segments.iter().find(|s| s.start <= *off && *off < s.end);
+        let part = part.map(|s| match s.slot {
+            Some(slot) => format!("{} {slot}", s.part),
+            None => s.part.to_owned(),
+        });
+        let map = grid
+            .map
+            .map_or(Cell::Absent, |m| Cell::Code(m.name.clone()));
+        let keys = grid
+            .map
+            .map(|m| ("map", m.map.to_string()))
+            .into_iter()
+            .collect();
+        Row {
+            cells: vec![
+                map,
+                Cell::Ranked {
+                    shown: index,
+                    sort: first as f64,
+                },
+                Cell::Count(*off),
+                Cell::text(&part),
+                Cell::Count(m.samples),
+                Cell::Count(m.loads),
+                Cell::Count(m.stores),
+                Cell::share_of_loads(m.l1_miss, m),
+                Cell::share_of_loads(m.llc_miss, m),
+                Cell::count(m.latency_sum),
+                Cell::count(m.hitm),
+            ],
+            keys,
+            children: Vec::new(),
+        }
+    });
+    Table {
+        id: "cells-table",
+        caption: format!(
+            "The hottest {} of {} cells",
+            cells.len().min(MOST),
+            count(cells.len() as u64)
+        ),
+        heads: vec![
+            Head {
+                name: "map",
+                meaning: "Name of the map",
+            },
+            Head {
+                name: "index",
+                meaning: "Bucket or group index, or a range of them",
+            },
+            Head {
+                name: "byte",
+                meaning: "Byte offset in the bucket or group",
+            },
+            Head {
+                name: "part",
+                meaning: "Part and slot at that offset",
+            },
+            Head {
+                name: "samples",
+                meaning: "Samples in the cell",
+            },
+            Head {
+                name: "loads",
+                meaning: "Load samples",
+            },
+            Head {
+                name: "stores",
+                meaning: "Store samples",
+            },
+            Head {
+                name: "L1 miss",
+                meaning: "Loads served from beyond L1, of those with a known level",
+            },
+            Head {
+                name: "LLC miss",
+                meaning: "Loads served by RAM or a remote cache",
+            },
+            Head {
+                name: "latency",
+                meaning: "Sum of the latencies, cycles",
+            },
+            Head {
+                name: "HITM",
+                meaning: "Loads that hit a modified line of another CPU",
+            },
+        ],
+        rows: rows.collect(),
+    }
+}

@@ -1,0 +1,91 @@
+//! The views of the page: one file each, and the list [`CHARTS`].
+
+mod code;
+mod coverage;
+pub mod heatmap;
+mod latency;
+mod maps;
+mod order;
+mod stages;
+
+use super::ReportError;
+use super::data::Data;
+use super::html::Markup;
+use super::table::Table;
+
+/// A view: the question it answers, and the figure that does.
+pub trait Chart: Sync {
+    /// Names the view in links and in the page's fragment.
+    fn id(&self) -> &'static str;
+    fn title(&self) -> &'static str;
+    /// What the reader wants to know; shown above the figure.
+    fn question(&self) -> &'static str;
+    /// How the figure is made and what it cannot show; shown below it.
+    fn method(&self) -> &'static str;
+    /// What the page's filter can select here: of `map part level op cpu tid`.
+    fn filters(&self) -> &'static str;
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError>;
+}
+
+/// What a view shows, in this order.
+#[derive(Debug, Default)]
+pub struct Figure {
+    /// Sentences about this recording that bend the figure.
+    pub notes: Vec<String>,
+    /// The script draws here in place of the drawings.
+    pub canvas: Option<&'static str>,
+    pub drawings: Vec<Markup>,
+    pub tables: Vec<Table>,
+    /// Tables beside a drawing, folded.
+    pub folded: Vec<(String, Table)>,
+}
+
+impl Figure {
+    /// A figure without data: `why` stands where it would be.
+    fn empty(why: &str) -> Figure {
+        Figure {
+            notes: vec![why.to_owned()],
+            ..Figure::default()
+        }
+    }
+}
+
+pub use order::instances;
+
+pub const CHARTS: &[&dyn Chart] = &[
+    &maps::Maps,
+    &stages::Stages,
+    &heatmap::Heatmap,
+    &latency::Latency,
+    &order::Order,
+    &code::Functions,
+    &code::Lines,
+    &coverage::Coverage,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chart_has_its_own_id_a_question_and_a_method() {
+        let ids: Vec<_> = CHARTS.iter().map(|c| c.id()).collect();
+        assert_eq!(
+            ids,
+            [
+                "maps",
+                "misses",
+                "heatmap",
+                "latency",
+                "order",
+                "functions",
+                "lines",
+                "coverage"
+            ]
+        );
+        for chart in CHARTS {
+            assert!(chart.question().ends_with('?'), "{}", chart.id());
+            assert!(chart.method().ends_with('.'), "{}", chart.id());
+        }
+    }
+}

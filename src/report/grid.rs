@@ -1,0 +1,331 @@
+//! Buckets or groups of one array by byte offset: what the heatmaps draw.
+
+use super::data::{ArrayRow, Data, Geometry, MapRow, Measures};
+use super::number::{address, count};
+use std::collections::BTreeMap;
+
+/// Arrays shown, and cells of all of them together: they bound the page.
+const MOST_ARRAYS: usize = 24;
+const MOST_CELLS: usize = 60_000;
+/// More rows than this are binned.
+const MOST_ROWS: u64 = 256;
+/// An offset beyond it is no bucket of Go's: keys and elems in the slot are at most 128 bytes.
+const MOST_BYTES: u64 = 4_096;
+
+#[derive(Debug)]
+pub struct Grid<'a> {
+    pub array: &'a ArrayRow,
+    pub map: Option<&'a MapRow>,
+    /// Bytes of one bucket or group.
+    pub stride: u64,
+    /// Buckets or groups in one row, and rows.
+    pub per_row: u64,
+    pub rows: u64,
+    pub cells: BTreeMap<(u64, u64), Measures>,
+}
+
+/// A stretch of a bucket or group that holds one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    pub part: &'static str,
+    pub slot: Option<u64>,
+    pub start: u64,
+    pub end: u64,
+}
+
+impl Grid<'_> {
+    pub fn name(&self) -> String {
+        let map = self
+            .map
+            .map_or("array of an unknown map", |m| m.name.as_str());
+        let base = self.array.base.map_or("base unknown".to_owned(), address);
+        let old = if self.array.old { ", oldbuckets" } else { "" };
+        format!(
+            "{map}: {base}, {} {}{old}",
+            count(self.array.len),
+            self.unit()
+        )
+    }
+
+    pub fn unit(&self) -> &'static str {
+        match self.map.and_then(|m| m.geometry) {
+            Some(g) if g.swiss => "groups",
+            Some(_) => "buckets",
+            None => "buckets or groups",
+        }
+    }
+
+    pub fn segments(&self) -> Vec<Segment> {
+        self.map
+            .and_then(|m| m.geometry)
+            .map_or(Vec::new(), |g| segments(&g))
+    }
+
+    /// Offsets of the 64-byte cache-line borders in bucket or group `index`; `None` where the base
+    /// is not known.
+    pub fn borders(&self, index: u64) -> Option<Vec<u64>> {
+        let phase = self.array.base? % 64;
+        let start = (phase + (index % 64) * (self.stride % 64)) % 64;
+        let first = (64 - start) % 64;
+        Some(
+            (first..self.stride)
+                .step_by(64)
+                .filter(|&off| off > 0)
+                .collect(),
+        )
+    }
+
+    /// Whether the borders lie at the same offsets in every bucket or group.
+    pub fn one_phase(&self) -> bool {
+        self.stride % 64 == 0
+    }
+
+    /// How the cache-line borders of this grid are to be read.
+    pub fn border_note(&self) -> String {
+        let unit = self.unit();
+        if self.array.base.is_none() {
+            return "Cache-line borders are not drawn: the base of the array is not known."
+                .to_owned();
+        }
+        if self.one_phase() {
+            return format!("Lines are 64-byte cache-line borders, the same in all {unit}.");
+        }
+        let repeat = 64 / gcd(64, self.stride % 64);
+        let shift = self.stride % 64;
+        let moves = format!(
+            "{} bytes are no multiple of 64: the cache-line borders move by {shift} bytes from one to the next and repeat every {repeat} {unit}",
+            self.stride
+        );
+        if self.per_row == 1 {
+            format!("{moves}; they are drawn row by row.")
+        } else {
+            format!(
+                "{moves}; a row is {} {unit}, so they are not drawn.",
+                self.per_row
+            )
+        }
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The costliest arrays as grids, and what was left out.
+pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
+    let mut cells = BTreeMap::<u64, Vec<&super::data::CellRow>>::new();
+    for cell in &data.cells {
+        cells.entry(cell.array).or_default().push(cell);
+    }
+    let mut arrays: Vec<&ArrayRow> = data
+        .arrays
+        .iter()
+        .filter(|a| cells.contains_key(&a.array))
+        .collect();
+    arrays.sort_by_key(|a| {
+        let sum = cells.get(&a.array).into_iter().flatten();
+        let sum = sum.fold(Measures::default(), |sum, cell| sum.plus(&cell.m));
+        (std::cmp::Reverse(sum.cost()), a.array)
+    });
+    let mut drawn = 0;
+    let mut grids = Vec::new();
+    for array in arrays.iter().take(MOST_ARRAYS) {
+        let rows = cells.get(&array.array).map_or(&[][..], Vec::as_slice);
+        let grid = grid(data, array, rows);
+        drawn += grid.cells.len();
+        if drawn > MOST_CELLS && !grids.is_empty() {
+            break;
+        }
+        grids.push(grid);
+    }
+    let note = (grids.len() < arrays.len()).then(|| {
+        format!(
+            "Shown: the {} costliest of {} arrays that were hit; the tables above count all of them.",
+            count(grids.len() as u64),
+            count(arrays.len() as u64)
+        )
+    });
+    (grids, note)
+}
+
+fn grid<'a>(data: &'a Data, array: &'a ArrayRow, cells: &[&super::data::CellRow]) -> Grid<'a> {
+    let map = data.map(array.map);
+    let furthest = cells
+        .iter()
+        .map(|c| c.off.saturating_add(1))
+        .max()
+        .unwrap_or(1);
+    let stride = array
+        .stride
+        .or(map.and_then(|m| m.geometry).map(|g| g.stride));
+    let stride = stride.unwrap_or(furthest).clamp(1, MOST_BYTES);
+    let len = cells
+        .iter()
+        .map(|c| c.index.saturating_add(1))
+        .max()
+        .unwrap_or(1)
+        .max(array.len);
+    let mut per_row = array.width;
+    while len.div_ceil(per_row) > MOST_ROWS {
+        per_row = per_row.saturating_mul(2);
+    }
+    let mut sums = BTreeMap::<(u64, u64), Measures>::new();
+    for cell in cells.iter().filter(|c| c.off < stride) {
+        let sum = sums.entry((cell.index / per_row, cell.off)).or_default();
+        *sum = sum.plus(&cell.m);
+    }
+    Grid {
+        array,
+        map,
+        stride,
+        per_row,
+        rows: len.div_ceil(per_row),
+        cells: sums,
+    }
+}
+
+/// The parts of a bucket or group in the order of their offsets.
+pub fn segments(g: &Geometry) -> Vec<Segment> {
+    let segment = |part, slot, start: u64, bytes: u64| Segment {
+        part,
+        slot,
+        start,
+        end: start.saturating_add(bytes).min(g.stride),
+    };
+    let at = |off: u64, stride: u64, slot: u64| off.saturating_add(stride.saturating_mul(slot));
+    let mut all = vec![segment(
+        if g.swiss { "ctrl" } else { "tophash" },
+        None,
+        0,
+        8,
+    )];
+    // In interleaved groups a key's stride spans the elem too.
+    let interleaved = g.swiss && g.elem_off < at(g.key_off, g.key_stride, 1);
+    let (key_bytes, elem_bytes) = if interleaved {
+        let key = g.elem_off.saturating_sub(g.key_off);
+        (key, g.elem_stride.saturating_sub(key))
+    } else {
+        (g.key_stride, g.elem_stride)
+    };
+    for slot in 0..8 {
+        all.push(segment(
+            "key",
+            Some(slot),
+            at(g.key_off, g.key_stride, slot),
+            key_bytes,
+        ));
+        all.push(segment(
+            "elem",
+            Some(slot),
+            at(g.elem_off, g.elem_stride, slot),
+            elem_bytes,
+        ));
+    }
+    if !g.swiss {
+        all.push(segment("overflow", None, g.stride.saturating_sub(8), 8));
+    }
+    all.retain(|s| s.end > s.start);
+    all.sort_by_key(|s| (s.start, s.end));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(g: &Geometry) -> Vec<(&'static str, Option<u64>, u64, u64)> {
+        segments(g)
+            .iter()
+            .map(|s| (s.part, s.slot, s.start, s.end))
+            .collect()
+    }
+
+    /// `map[uint64]uint64` of Go 1.22: 8 + 8 * 8 + 8 * 8 + 8 = 144 bytes.
+    #[test]
+    fn a_classic_bucket_is_tophash_keys_elems_overflow() {
+        let g = Geometry {
+            swiss: false,
+            stride: 144,
+            key_off: 8,
+            key_stride: 8,
+            elem_off: 72,
+            elem_stride: 8,
+        };
+        let parts = parts(&g);
+        assert_eq!(parts.len(), 18);
+        assert_eq!(parts[0], ("tophash", None, 0, 8));
+        assert_eq!(parts[1], ("key", Some(0), 8, 16));
+        assert_eq!(parts[9], ("elem", Some(0), 72, 80));
+        assert_eq!(parts[17], ("overflow", None, 136, 144));
+    }
+
+    /// `map[uint32]uint64` of Go 1.24: a slot is 4 bytes of key, 4 of padding, 8 of elem.
+    #[test]
+    fn an_interleaved_group_alternates_keys_and_elems() {
+        let g = Geometry {
+            swiss: true,
+            stride: 136,
+            key_off: 8,
+            key_stride: 16,
+            elem_off: 16,
+            elem_stride: 16,
+        };
+        let parts = parts(&g);
+        assert_eq!(parts.len(), 17);
+        assert_eq!(
+            parts[1..4],
+            [
+                ("key", Some(0), 8, 16),
+                ("elem", Some(0), 16, 24),
+                ("key", Some(1), 24, 32)
+            ]
+        );
+    }
+
+    /// `map[uint64]struct{}`: an elem of no bytes is not drawn.
+    #[test]
+    fn an_empty_elem_has_no_segment() {
+        let g = Geometry {
+            swiss: false,
+            stride: 80,
+            key_off: 8,
+            key_stride: 8,
+            elem_off: 72,
+            elem_stride: 0,
+        };
+        assert_eq!(parts(&g).iter().filter(|p| p.0 == "elem").count(), 0);
+    }
+
+    #[test]
+    fn cache_line_borders_follow_the_base_and_the_index() {
+        let mut array = ArrayRow {
+            array: 0,
+            map: None,
+            base: Some(0xc000_0010),
+            stride: Some(144),
+            len: 8,
+            width: 1,
+            old: false,
+            m: Measures::default(),
+        };
+        let grid = |array| Grid {
+            array,
+            map: None,
+            stride: 144,
+            per_row: 1,
+            rows: 8,
+            cells: BTreeMap::new(),
+        };
+        // 0x10 + 48 = 0x40; bucket 1 starts at 0xa0 = 2 * 64 + 32, so 32 bytes on; bucket 4 at 0x250.
+        assert_eq!(grid(&array).borders(0), Some(vec![48, 112]));
+        assert_eq!(grid(&array).borders(1), Some(vec![32, 96]));
+        assert_eq!(grid(&array).borders(4), Some(vec![48, 112]));
+        assert!(
+            grid(&array)
+                .border_note()
+                .contains("move by 16 bytes from one to the next and repeat every 4")
+        );
+        array.base = None;
+        assert_eq!(grid(&array).borders(0), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! What the page's script draws: the same rows as the static drawings, in less coarse bins, as one
+//! JSON document of columns.
+
+use super::ReportError;
+use super::charts::heatmap::MEASURES;
+use super::data::Data;
+use super::grid::{Grid, grids};
+use super::html::{Html, Markup, script_json, visible};
+use base64::Engine;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// A longer document is compressed: gzip is what every browser's `DecompressionStream` knows.
+const PLAIN: usize = 256 * 1024;
+/// Rows of the latency cube and of the order that go into the page.
+const MOST_LATENCY: usize = 120_000;
+const MOST_ORDER: usize = 40_000;
+
+/// The data as a `<script type="application/json">` element, or as gzip in base64.
+pub fn element(data: &Data) -> Result<Markup, ReportError> {
+    let text = serde_json::to_string(&document(data)?).map_err(ReportError::Json)?;
+    let mut html = Html::new();
+    if text.len() <= PLAIN {
+        html.open("script", &[("id", "data"), ("type", "application/json")]);
+        html.markup(&script_json(&text));
+    } else {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(text.as_bytes()).map_err(ReportError::Gzip)?;
+        let bytes = gzip.finish().map_err(ReportError::Gzip)?;
+        html.open("script", &[("id", "data"), ("type", "application/gzip")]);
+        html.text(&base64::engine::general_purpose::STANDARD.encode(bytes));
+    }
+    html.close("script");
+    Ok(html.finish())
+}
+
+fn document(data: &Data) -> Result<Value, ReportError> {
+    let (grids, _) = grids(data);
+    let names: BTreeMap<u64, String> = data
+        .maps
+        .iter()
+        .map(|m| (m.map, visible(&m.name)))
+        .collect();
+    let gaps: Vec<Value> = data
+        .summary
+        .gaps
+        .iter()
+        .take(5_000)
+        .filter_map(|gap| Some(json!([gap.time_ns?, gap.kind, gap.lost])))
+        .collect();
+    Ok(json!({
+        "schema": 1,
+        "summary": serde_json::to_value(data.summary).map_err(ReportError::Json)?,
+        "time": data.summary.time_ns,
+        "maps": names,
+        "measures": MEASURES.iter().map(|(name, unit, _)| [*name, *unit]).collect::<Vec<_>>(),
+        "levels": data.has_levels(),
+        "grids": grids.iter().map(grid).collect::<Vec<_>>(),
+        "latency": latency(data),
+        "order": order(data),
+        "gaps": gaps,
+    }))
+}
+
+/// Distinct strings and an id a row; -1 is null.
+#[derive(Default)]
+struct Strings {
+    ids: BTreeMap<String, usize>,
+    values: Vec<String>,
+}
+
+impl Strings {
+    fn id(&mut self, value: Option<&str>) -> i64 {
+        let Some(value) = value else { return -1 };
+        let value = visible(value);
+        let next = self.values.len();
+        let id = *self.ids.entry(value.clone()).or_insert(next);
+        if id == next {
+            self.values.push(value);
+        }
+        id as i64
+    }
+}
+
+fn grid(grid: &Grid) -> Value {
+    let cells = || grid.cells.iter();
+    let values: Vec<Vec<u64>> = MEASURES
+        .iter()
+        .map(|(_, _, value)| cells().map(|(_, m)| value(m).unwrap_or(0)).collect())
+        .collect();
+    let segments: Vec<Value> = grid
+        .segments()
+        .iter()
+        .map(|s| json!([s.part, s.slot, s.start, s.end]))
+        .collect();
+    json!({
+        "name": visible(&grid.name()),
+        "map": grid.array.map,
+        "unit": grid.unit(),
+        "stride": grid.stride,
+        "rows": grid.rows,
+        "per_row": grid.per_row,
+        "len": grid.array.len,
+        "phase": grid.array.base.map(|base| base % 64),
+        "borders": grid.border_note(),
+        "segments": segments,
+        "row": cells().map(|(k, _)| k.0).collect::<Vec<_>>(),
+        "off": cells().map(|(k, _)| k.1).collect::<Vec<_>>(),
+        "values": values,
+    })
+}
+
+fn latency(data: &Data) -> Value {
+    // A cube of many maps is cut to one of no map, so that no sample is left out.
+    let whole = data.latency.len() <= MOST_LATENCY;
+    let mut sums = BTreeMap::<(u64, u64, Option<&str>, i64), u64>::new();
+    for row in &data.latency {
+        let map = if whole {
+            row.map.map_or(-1, |m| m as i64)
+        } else {
+            -1
+        };
+        let key = (row.time_bin, row.latency_bin, row.level.as_deref(), map);
+        *sums.entry(key).or_default() += row.samples;
+    }
+    let mut levels = Strings::default();
+    let level: Vec<i64> = sums.keys().map(|k| levels.id(k.2)).collect();
+    json!({
+        "by_map": whole,
+        "time_bin_ns": data.summary.time_bin_ns,
+        "levels": levels.values,
+        "time": sums.keys().map(|k| k.0).collect::<Vec<_>>(),
+        "bin": sums.keys().map(|k| k.1).collect::<Vec<_>>(),
+        "level": level,
+        "map": sums.keys().map(|k| k.3).collect::<Vec<_>>(),
+        "samples": sums.values().collect::<Vec<_>>(),
+    })
+}
+
+fn order(data: &Data) -> Value {
+    let instances = super::charts::instances(data);
+    let (mut names, mut strings) = (Vec::new(), Strings::default());
+    let start = data.summary.time_ns.map_or(0, |(first, _)| first);
+    let mut rows: Vec<[i64; 11]> = Vec::new();
+    let total: usize = instances.iter().map(|i| i.rows.len()).sum();
+    for instance in &instances {
+        if rows.len() + instance.rows.len() > MOST_ORDER && !names.is_empty() {
+            break;
+        }
+        for row in instance.rows.iter().take(MOST_ORDER) {
+            let int = |n: Option<u64>| n.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX));
+            rows.push([
+                names.len() as i64,
+                row.time.map_or(-1, |t| t.saturating_sub(start) as i64),
+                int(row.cpu),
+                row.tid.unwrap_or(-1),
+                strings.id(row.op.as_deref()),
+                strings.id(row.level.as_deref()),
+                int(row.latency),
+                int(row.map),
+                strings.id(row.part.as_deref()),
+                row.slot.unwrap_or(-1),
+                strings.id(row.function.as_deref()),
+            ]);
+        }
+        names.push(visible(&instance.name));
+    }
+    let column = |i: usize| {
+        rows.iter()
+            .map(|row| row.get(i).copied().unwrap_or(-1))
+            .collect::<Vec<_>>()
+    };
+    json!({
+        "of": total,
+        "every": data.every_access(),
+        "instances": names,
+        "strings": strings.values,
+        "instance": column(0),
+        "time": column(1),
+        "cpu": column(2),
+        "tid": column(3),
+        "op": column(4),
+        "level": column(5),
+        "latency": column(6),
+        "map": column(7),
+        "part": column(8),
+        "slot": column(9),
+        "function": column(10),
+    })
+}

@@ -1,0 +1,780 @@
+"use strict";
+// Adds to a page that is complete without it: exact counts on hover, a filter that all views
+// follow, sorting, search, copying. Reads the JSON in #data; asks nobody for anything.
+(async () => {
+  const byId = (id) => document.getElementById(id);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const make = (name, attributes = {}, ...children) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const count = (n) => n.toLocaleString("en-US");
+  const duration = (ns) =>
+    ns < 1e3 ? `${ns} ns` : ns < 1e6 ? `${(ns / 1e3).toFixed(2)} µs` : ns < 1e9 ? `${(ns / 1e6).toFixed(3)} ms` : `${(ns / 1e9).toFixed(4)} s`;
+
+  const data = await readData();
+  const FILTERS = ["map", "part", "level", "op", "cpu", "tid"];
+  const KEYS = [...FILTERS, "q", "array", "measure", "instance", "lane"];
+  const state = Object.fromEntries(KEYS.map((key) => [key, ""]));
+  const plots = [];
+
+  async function readData() {
+    const element = byId("data");
+    if (element.type === "application/json") return JSON.parse(element.textContent);
+    const bytes = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  // The fragment: an optional view, then the selection, as in #heatmap&map=3&level=RAM.
+
+  let view = "";
+
+  function readFragment() {
+    for (const key of KEYS) state[key] = "";
+    view = "";
+    for (const word of location.hash.slice(1).split("&")) {
+      const [key, value] = word.split("=");
+      try {
+        if (value === undefined) view = decodeURIComponent(key);
+        else if (KEYS.includes(key)) state[key] = decodeURIComponent(value);
+      } catch {
+        // A broken escape selects nothing.
+      }
+    }
+  }
+
+  function writeFragment() {
+    const words = KEYS.filter((key) => state[key] !== "").map((key) => `${key}=${encodeURIComponent(state[key])}`);
+    if (view) words.unshift(encodeURIComponent(view));
+    history.replaceState(null, "", words.length ? `#${words.join("&")}` : location.pathname + location.search);
+  }
+
+  function select(changes) {
+    Object.assign(state, changes);
+    writeFragment();
+    apply();
+  }
+
+  // The bar.
+
+  const selects = {};
+
+  function buildBar() {
+    const bar = byId("filter");
+    const order = data.order;
+    const sorted = (values) => [...new Set(values)].sort((a, b) => a - b);
+    const strings = (column) => [...new Set(column)].filter((id) => id >= 0).map((id) => order.strings[id]);
+    const options = {
+      map: Object.entries(data.maps),
+      part: pairs([...new Set([...all("[data-part]").map((row) => row.dataset.part), ...strings(order.part)])].sort()),
+      level: pairs([...new Set([...data.latency.levels, ...strings(order.level)])].sort()),
+      op: pairs(strings(order.op).sort()),
+      cpu: pairs(sorted(order.cpu.filter((n) => n >= 0)).map(String)),
+      tid: pairs(sorted(order.tid.filter((n) => n >= 0)).map(String)),
+    };
+    const names = { map: "map", part: "part", level: "level", op: "load/store", cpu: "CPU", tid: "thread" };
+    for (const key of FILTERS) {
+      const box = chooser(names[key], [["", "all"], ...options[key]], (value) => select({ [key]: value }));
+      selects[key] = box.querySelector("select");
+      selects[key].id = `filter-${key}`;
+      bar.append(box);
+    }
+    const search = make("input", { id: "filter-q", type: "search", placeholder: "regular expression", spellcheck: "false" });
+    search.addEventListener("input", () => select({ q: search.value }));
+    selects.q = search;
+    bar.append(make("label", {}, "search ", search));
+    const clear = make("button", { type: "button", title: "Esc" }, "Clear");
+    clear.addEventListener("click", clearAll);
+    const help = make("button", { type: "button", title: "?", "aria-label": "Keys" }, "?");
+    help.addEventListener("click", toggleKeys);
+    bar.append(clear, help);
+    bar.hidden = false;
+  }
+
+  function pairs(values) {
+    return values.map((value) => [value, value]);
+  }
+
+  function chooser(name, options, changed) {
+    const box = make("select");
+    for (const [value, text] of options) box.append(make("option", { value }, text));
+    box.addEventListener("change", () => changed(box.value));
+    return make("label", {}, `${name} `, box);
+  }
+
+  function clearAll() {
+    select(Object.fromEntries([...FILTERS, "q"].map((key) => [key, ""])));
+  }
+
+  // What the selection does to tables and views.
+
+  function apply() {
+    const pattern = searchPattern();
+    for (const key of [...FILTERS, "q"]) {
+      if (selects[key].value !== state[key]) selects[key].value = state[key];
+      selects[key].classList.toggle("on", state[key] !== "");
+    }
+    for (const table of all("table")) {
+      for (const body of table.tBodies) filterBody(body, pattern);
+    }
+    for (const section of all("section[data-filters]")) {
+      const reached = section.dataset.filters.split(" ");
+      const missed = FILTERS.filter((key) => state[key] !== "" && !reached.includes(key));
+      const line = section.querySelector(".unreached");
+      line.hidden = missed.length === 0;
+      line.textContent = missed.length ? `Not filtered by ${missed.join(", ")}: these counts are sums that do not keep it.` : "";
+    }
+    for (const plot of plots) plot.redraw();
+  }
+
+  let printing = false;
+  for (const [event, begins] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(event, () => {
+      printing = begins;
+      apply();
+    });
+  }
+
+  function searchPattern() {
+    selects.q.classList.remove("bad");
+    if (state.q === "") return null;
+    try {
+      return new RegExp(state.q, "i");
+    } catch {
+      selects.q.classList.add("bad");
+      return null;
+    }
+  }
+
+  function filterBody(body, pattern) {
+    const chosen = (row) => FILTERS.every((key) => state[key] === "" || row.dataset[key] === undefined || row.dataset[key] === state[key]);
+    const rows = [...body.rows];
+    const fits = rows.map((row) => chosen(row) && (!pattern || !body.closest("section.view") || pattern.test(row.textContent)));
+    const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
+    const stages = body.closest("table").id === "misses-table";
+    rows.forEach((row, i) => {
+      const head = !row.classList.contains("child");
+      if (head || stages) row.hidden = !(fits.some(Boolean) && chosen(row));
+      else row.hidden = !(chosen(row) && open && (fits[i] || fits[0]));
+    });
+  }
+
+  // Tables: folding, sorting, copying.
+
+  function equipTables() {
+    for (const table of all("table")) {
+      const foldable = table.id === "maps-table";
+      for (const body of table.tBodies) {
+        if (!foldable || body.rows.length < 2) continue;
+        body.dataset.folded = "yes";
+        const button = make("button", { type: "button", class: "fold", "aria-expanded": "false", "aria-label": "Show parts" }, "▸");
+        button.addEventListener("click", () => {
+          const folded = body.dataset.folded === "yes";
+          body.dataset.folded = folded ? "no" : "yes";
+          button.textContent = folded ? "▾" : "▸";
+          button.setAttribute("aria-expanded", String(folded));
+          apply();
+        });
+        body.rows[0].cells[0].prepend(button);
+      }
+      all("thead th", table).forEach((head, column) => {
+        if (!head.textContent) return;
+        const button = make("button", { type: "button" }, head.textContent);
+        head.textContent = "";
+        head.append(button);
+        head.classList.add("sortable");
+        head.addEventListener("click", () => sort(table, column, head));
+      });
+      const tools = make("span", { class: "tools" });
+      for (const [name, text] of [["Markdown", markdown], ["CSV", csv]]) {
+        const button = make("button", { type: "button", "aria-label": `Copy as ${name}` }, name);
+        button.addEventListener("click", () => copy(text(table), name));
+        tools.append(button);
+      }
+      table.caption.append(tools);
+    }
+    for (const finding of all(".findings > li")) {
+      finding.tabIndex = -1;
+      const button = make("button", { type: "button" }, "Copy");
+      button.addEventListener("click", () => {
+        const [text, facts] = all("p", finding).map((p) => p.textContent.replace(/ Copy$/, "").trim());
+        copy(`- **${text}**\n  ${facts}`, "finding");
+      });
+      finding.querySelector(".facts").append(" ", button);
+    }
+  }
+
+  function sort(table, column, head) {
+    const ascending = head.getAttribute("aria-sort") === "descending";
+    all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    const bodies = [...table.tBodies];
+    const grouped = bodies.length > 1 || bodies[0]?.rows.length === 1;
+    const items = grouped ? bodies : [...bodies[0].rows];
+    const key = (item) => {
+      const cell = (grouped ? item.rows[0] : item).cells[column];
+      if (cell.dataset.sort === undefined) return cell.textContent;
+      return cell.dataset.sort === "" ? null : Number(cell.dataset.sort);
+    };
+    const keyed = items.map((item) => [key(item), item]);
+    keyed.sort(([a], [b]) => {
+      // What is not known goes last, whichever way.
+      if (a === null || b === null) return (a === null) - (b === null);
+      const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en");
+      return ascending ? order : -order;
+    });
+    const parent = grouped ? table : bodies[0];
+    for (const [, item] of keyed) parent.append(item);
+  }
+
+  function shownRows(table) {
+    const cells = (row) => [...row.cells].map((cell) => cell.textContent.replace(/^[▸▾]/, "").trim());
+    return [cells(table.tHead.rows[0]), ...all("tbody tr", table).filter((row) => !row.hidden).map(cells)];
+  }
+
+  function markdown(table) {
+    const [head, ...rows] = shownRows(table);
+    const line = (cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+    return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+  }
+
+  function csv(table) {
+    const field = (cell) => {
+      const plain = /^[\d,]+(\.\d+)?$/.test(cell) ? cell.replaceAll(",", "") : cell;
+      return /[",\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+    };
+    return shownRows(table).map((row) => row.map(field).join(",")).join("\r\n");
+  }
+
+  async function copy(text, what) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = make("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    say(`Copied as ${what}`);
+  }
+
+  let silence = 0;
+
+  function say(text) {
+    const live = byId("live");
+    live.textContent = text;
+    live.hidden = false;
+    clearTimeout(silence);
+    silence = setTimeout(() => (live.hidden = true), 1500);
+  }
+
+  // Colours: those of src/report/colour.rs.
+
+  const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function cividis(share) {
+    // More is further from the paper: dark on light, light on dark.
+    const at = (dark.matches ? 0.15 + 0.85 * share : 1 - share) * 9;
+    const low = Math.min(8, Math.floor(at));
+    const mix = [0, 1, 2].map((i) => Math.round(CIVIDIS[low][i] + (CIVIDIS[low + 1][i] - CIVIDIS[low][i]) * (at - low)));
+    return `rgb(${mix})`;
+  }
+
+  function levelColour(level) {
+    if (level === null) return "#999999";
+    const lower = level.toLowerCase();
+    if (lower.includes("remote")) return "#cc79a7";
+    if (lower.includes("ram") || lower.includes("mem")) return "#d55e00";
+    if (lower.startsWith("l1")) return "#56b4e9";
+    if (lower.startsWith("lfb")) return dark.matches ? "#f0e442" : "#c9bd00";
+    if (lower.startsWith("l2")) return dark.matches ? "#3d9be0" : "#0072b2";
+    if (lower.startsWith("l3") || lower.startsWith("llc")) return "#009e73";
+    return "#e69f00";
+  }
+
+  const PARTS = { tophash: "#d55e00", ctrl: "#d55e00", key: "#0072b2", elem: "#009e73", overflow: "#56b4e9" };
+
+  // A plot draws itself and lists its marks: what the pointer and the arrow keys can ask about.
+
+  const tip = make("div", { class: "tip", hidden: "" });
+
+  class Plot {
+    constructor(element, kind) {
+      this.element = element;
+      this.kind = kind;
+      this.marks = [];
+      this.at = -1;
+      this.controls = make("div", { class: "controls" });
+      this.canvas = make("canvas", { tabindex: "0", role: "img" });
+      this.says = make("p", { class: "says", "aria-live": "polite" });
+      element.append(this.controls, this.canvas, this.says);
+      element.hidden = false;
+      kind.setup?.(this.controls);
+      this.canvas.addEventListener("pointermove", (event) => this.hover(event));
+      this.canvas.addEventListener("pointerleave", () => (tip.hidden = true));
+      this.canvas.addEventListener("blur", () => (tip.hidden = true));
+      this.canvas.addEventListener("keydown", (event) => this.key(event));
+    }
+
+    redraw() {
+      const width = this.element.clientWidth;
+      const drawing = this.kind.prepare(width);
+      const scale = devicePixelRatio || 1;
+      this.canvas.width = width * scale;
+      this.canvas.height = drawing.height * scale;
+      this.canvas.style.height = `${drawing.height}px`;
+      const pen = this.canvas.getContext("2d");
+      pen.scale(scale, scale);
+      pen.fillStyle = css("--paper");
+      pen.fillRect(0, 0, width, drawing.height);
+      pen.textBaseline = "middle";
+      this.marks = [];
+      this.at = -1;
+      const says = drawing.draw(pen, this.marks);
+      this.canvas.setAttribute("aria-label", `${drawing.name}. ${says} Arrow keys go from mark to mark.`);
+      this.says.textContent = says;
+    }
+
+    hover(event) {
+      const [x, y] = [event.offsetX, event.offsetY];
+      let best = null;
+      for (const mark of this.marks) {
+        if (x >= mark.x && x < mark.x + mark.w && y >= mark.y && y < mark.y + mark.h) best = mark;
+      }
+      this.show(best, event.clientX, event.clientY);
+    }
+
+    key(event) {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step || !this.marks.length) return;
+      event.preventDefault();
+      this.at = (this.at + step + this.marks.length) % this.marks.length;
+      const mark = this.marks[this.at];
+      const frame = this.canvas.getBoundingClientRect();
+      this.show(mark, frame.left + mark.x + mark.w, frame.top + mark.y);
+      this.says.textContent = mark.text().replaceAll("\n", ", ");
+    }
+
+    show(mark, x, y) {
+      tip.hidden = mark === null;
+      if (mark === null) return;
+      tip.textContent = mark.text();
+      tip.style.left = `${Math.min(x + 14, innerWidth - tip.offsetWidth - 8)}px`;
+      tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
+    }
+  }
+
+  function write(pen, text, x, y, { size = 11, colour = "--faint", align = "left" } = {}) {
+    pen.font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
+    pen.fillStyle = css(colour);
+    pen.textAlign = align;
+    pen.fillText(text, x, y);
+  }
+
+  function levelLegend(pen, levels, x, y) {
+    for (const level of levels) {
+      pen.fillStyle = levelColour(level);
+      pen.fillRect(x, y - 6, 12, 12);
+      const name = level ?? "level unknown";
+      write(pen, name, x + 17, y, { size: 12, colour: "--ink" });
+      x += 34 + pen.measureText(name).width;
+    }
+  }
+
+  const near = ["L1", "LFB", "L2", "L3"];
+  const byDistance = (a, b) => rank(a) - rank(b) || String(a).localeCompare(String(b));
+  const rank = (level) => (level === null ? 9 : near.includes(level) ? near.indexOf(level) : 5);
+
+  const heatmap = {
+    setup(controls) {
+      this.array = chooser("array", data.grids.map((grid, i) => [String(i), grid.name]), (array) => select({ array }));
+      const usable = data.measures.map(([name], i) => [name, i]).filter(([, i]) => data.levels || ![0, 1, 5].includes(i));
+      this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
+      this.first = usable[0][0];
+      controls.append(this.measure, this.array);
+    },
+
+    grid() {
+      const wanted = data.grids[Number(state.array || 0)];
+      if (!wanted || (state.map !== "" && String(wanted.map) !== state.map)) {
+        return data.grids.find((grid) => state.map === "" || String(grid.map) === state.map) ?? null;
+      }
+      return wanted;
+    },
+
+    prepare(width) {
+      const grid = this.grid();
+      const name = data.measures.some(([known]) => known === state.measure) ? state.measure : this.first;
+      this.measure.querySelector("select").value = name;
+      if (!grid) {
+        const none = "No bucket or group of the selected map was hit.";
+        return { name, height: 24, draw: () => none };
+      }
+      this.array.querySelector("select").value = String(data.grids.indexOf(grid));
+      const plotHeight = Math.max(80, Math.min(560, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
+      return { name: `${name} by byte of ${grid.name}`, height: plotHeight + 84, draw: (pen, marks) => this.draw(pen, marks, grid, name, width, plotHeight) };
+    },
+
+    draw(pen, marks, grid, name, width, height) {
+      const [left, top] = [84, 46];
+      const plot = width - left - 12;
+      const measure = data.measures.findIndex(([known]) => known === name);
+      const values = grid.values[measure];
+      const unit = data.measures[measure][1];
+      const x = (off) => left + (off * plot) / grid.stride;
+      const y = (row) => top + (row * height) / grid.rows;
+      const most = values.reduce((a, b) => Math.max(a, b), 0);
+      const part = state.part === "" ? null : state.part.split(".").pop();
+      const segmentAt = (off) => grid.segments.find(([, , start, end]) => start <= off && off < end);
+      pen.fillStyle = css("--wash");
+      pen.fillRect(left, top, plot, height);
+      let total = 0;
+      values.forEach((value, i) => {
+        const [row, off] = [grid.row[i], grid.off[i]];
+        const segment = segmentAt(off);
+        if (value === 0 || (part && segment?.[0] !== part)) return;
+        total += value;
+        const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
+        pen.fillStyle = cividis(Math.log1p(value) / Math.log1p(most));
+        pen.fillRect(box.x, box.y, box.w, box.h);
+        marks.push({ ...box, value, text: () => this.text(grid, i, segment) });
+      });
+      marks.sort((a, b) => b.value - a.value);
+      this.axis(pen, grid, x, top);
+      this.borders(pen, grid, x, y, top, height);
+      for (let tick = 0; tick <= 4; tick++) {
+        const row = Math.floor((grid.rows * tick) / 4);
+        write(pen, count(Math.min(row * grid.per_row, grid.len)), left - 8, y(row), { align: "right" });
+      }
+      const foot = top + height + 22;
+      for (let step = 0; step < 40; step++) {
+        pen.fillStyle = cividis(step / 39);
+        pen.fillRect(left + 14 + step * 4, foot - 6, 4, 12);
+      }
+      write(pen, "1", left + 8, foot, { align: "right" });
+      write(pen, `${count(most)} ${unit} in a cell, logarithmic`, left + 182, foot);
+      const rows = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
+      return `${name}: ${count(total)} ${unit} drawn${part ? ` in ${part}` : ""}; ${rows}, one column a byte. ${grid.borders}`;
+    },
+
+    axis(pen, grid, x, top) {
+      let last = 0;
+      for (const [part, slot, start, end] of grid.segments) {
+        pen.fillStyle = PARTS[part] ?? "#999999";
+        pen.fillRect(x(start), top - 20, Math.max(1, x(end) - x(start) - 1), 6);
+        pen.strokeStyle = css("--line");
+        pen.beginPath();
+        pen.moveTo(x(start), top);
+        pen.lineTo(x(start), top + 4);
+        pen.stroke();
+        const text = slot === null ? part : slot === 0 || grid.segments.length && x(end) - x(start) > 46 ? `${part} ${slot}` : String(slot);
+        pen.font = '10px system-ui, "DejaVu Sans", sans-serif';
+        const width = pen.measureText(text).width;
+        let at = part === "overflow" ? x(end) - width : x(start);
+        // After a label that is wider than its part, where there is room.
+        if (at < last + 4 && last + 4 + width < x(end)) at = last + 4;
+        if (at < last + 4) continue;
+        write(pen, text, at, top - 30, { size: 10, colour: "--ink" });
+        last = at + width;
+      }
+      const step = grid.stride > 512 ? 128 : 16;
+      for (let off = 0; off < grid.stride; off += step) write(pen, String(off), x(off), top - 7, { size: 9 });
+    },
+
+    borders(pen, grid, x, y, top, height) {
+      pen.strokeStyle = css("--line");
+      pen.lineWidth = 1;
+      for (const [, , start] of grid.segments.slice(1)) line(pen, x(start), top, x(start), top + height);
+      if (grid.phase === null) return;
+      pen.strokeStyle = css("--ink");
+      pen.lineWidth = 1.5;
+      const borders = (index) => {
+        const start = (grid.phase + (index % 64) * (grid.stride % 64)) % 64;
+        const offsets = [];
+        for (let off = (64 - start) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push(off);
+        return offsets;
+      };
+      if (grid.stride % 64 === 0) {
+        for (const off of borders(0)) line(pen, x(off), top - 4, x(off), top + height);
+      } else if (grid.per_row === 1) {
+        for (let row = 0; row < grid.rows; row++) for (const off of borders(row)) line(pen, x(off), y(row), x(off), y(row + 1));
+      }
+    },
+
+    text(grid, i, segment) {
+      const first = grid.row[i] * grid.per_row;
+      const last = Math.min(first + grid.per_row, Math.max(grid.len, first + 1)) - 1;
+      const unit = grid.unit.replace(/s$/, "");
+      const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
+      const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
+      const lines = data.measures.map(([name, unit], m) => `${name}: ${count(grid.values[m][i])} ${unit}`);
+      return [`${where}, byte ${grid.off[i]}${part}`, ...lines.filter((_, m) => data.levels || ![0, 1, 5].includes(m))].join("\n");
+    },
+  };
+
+  function line(pen, x0, y0, x1, y1) {
+    pen.beginPath();
+    pen.moveTo(x0, y0);
+    pen.lineTo(x1, y1);
+    pen.stroke();
+  }
+
+  const latency = {
+    prepare(width) {
+      return { name: "Latency over time by level", height: 360, draw: (pen, marks) => this.draw(pen, marks, width, 360) };
+    },
+
+    draw(pen, marks, width, height) {
+      const cube = data.latency;
+      const [left, top, bottom] = [64, 34, 30];
+      const [plotWidth, plotHeight] = [width - left - 16, height - top - bottom];
+      const most = (column) => column.reduce((a, b) => Math.max(a, b), 0);
+      const bins = most(cube.time) + 1;
+      const low = Math.floor(cube.bin.reduce((a, b) => Math.min(a, b), 1e9) / 8) * 8;
+      const high = Math.floor(most(cube.bin) / 8) * 8 + 8;
+      const x = (bin) => left + (bin * plotWidth) / bins;
+      const y = (bin) => top + plotHeight - ((bin - low) * plotHeight) / (high - low);
+      const cells = new Map();
+      let samples = 0;
+      cube.samples.forEach((n, i) => {
+        const level = cube.level[i] < 0 ? null : cube.levels[cube.level[i]];
+        if (state.level !== "" && level !== state.level) return;
+        if (cube.by_map && state.map !== "" && String(cube.map[i]) !== state.map) return;
+        const key = cube.time[i] * 512 + cube.bin[i];
+        if (!cells.has(key)) cells.set(key, new Map());
+        const levels = cells.get(key);
+        levels.set(level, (levels.get(level) ?? 0) + n);
+        samples += n;
+      });
+      pen.strokeStyle = css("--line");
+      for (let octave = low; octave <= high; octave += 8) {
+        line(pen, left, y(octave), width - 16, y(octave));
+        write(pen, count(2 ** (octave / 8)), left - 8, y(octave), { align: "right" });
+      }
+      const sum = (levels) => [...levels.values()].reduce((a, b) => a + b, 0);
+      let fullest = 1;
+      for (const levels of cells.values()) fullest = Math.max(fullest, sum(levels));
+      const seen = new Set();
+      for (const [key, levels] of [...cells].sort(([a], [b]) => a - b)) {
+        const [time, bin] = [Math.floor(key / 512), key % 512];
+        const [level] = [...levels].reduce((a, b) => (b[1] > a[1] ? b : a));
+        for (const each of levels.keys()) seen.add(each);
+        pen.globalAlpha = 0.4 + (0.6 * Math.log1p(sum(levels))) / Math.log1p(fullest);
+        pen.fillStyle = levelColour(level);
+        const box = { x: x(time), y: y(bin + 1), w: Math.max(1.5, plotWidth / bins), h: Math.max(1.5, y(bin) - y(bin + 1)) };
+        pen.fillRect(box.x, box.y, box.w, box.h);
+        marks.push({ ...box, text: () => this.text(time, bin, levels) });
+      }
+      pen.globalAlpha = 1;
+      this.gaps(pen, marks, left, top, plotWidth, plotHeight);
+      const span = data.time ? data.time[1] - data.time[0] : 0;
+      for (let tick = 0; tick <= 5; tick++) {
+        write(pen, duration(Math.round((span * tick) / 5)), left + (plotWidth * tick) / 5, height - 14, { align: tick === 5 ? "right" : tick ? "center" : "left" });
+      }
+      write(pen, "cycles", 0, 12);
+      levelLegend(pen, [...seen].sort(byDistance), left, 12);
+      const partly = !cube.by_map && state.map !== "" ? " Not filtered by map: there are too many." : "";
+      return `${count(samples)} samples with a latency${state.level ? ` from ${state.level}` : ""}.${partly}`;
+    },
+
+    gaps(pen, marks, left, top, plotWidth, plotHeight) {
+      if (!data.time) return;
+      const span = Math.max(1, data.time[1] - data.time[0]);
+      pen.strokeStyle = pen.fillStyle = css("--ink");
+      pen.lineWidth = 1;
+      for (const [time, kind, lost] of data.gaps) {
+        const x = left + ((time - data.time[0]) * plotWidth) / span;
+        if (x < left || x > left + plotWidth) continue;
+        line(pen, x, top, x, top + plotHeight);
+        pen.fillRect(x - 2, top - 6, 5, 6);
+        marks.push({ x: x - 4, y: top - 8, w: 9, h: 10, text: () => `${kind.replaceAll("_", " ")}${lost ? `: ${count(lost)} lost` : ""}` });
+      }
+    },
+
+    text(time, bin, levels) {
+      const from = time * data.latency.time_bin_ns;
+      const cycles = `${count(Math.ceil(2 ** (bin / 8)))} to ${count(Math.ceil(2 ** ((bin + 1) / 8)) - 1)} cycles`;
+      const lines = [...levels].sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${count(n)} samples`);
+      return [`${duration(from)} to ${duration(from + data.latency.time_bin_ns)}`, cycles, ...lines].join("\n");
+    },
+  };
+
+  const order = {
+    setup(controls) {
+      this.instance = chooser("instance", data.order.instances.map((name, i) => [String(i), name]), (instance) => select({ instance }));
+      this.lane = chooser("lanes", [["cpu", "by CPU"], ["tid", "by thread"]], (lane) => select({ lane }));
+      controls.append(this.lane, this.instance);
+    },
+
+    rows() {
+      const o = data.order;
+      const text = (id) => (id < 0 ? "" : o.strings[id]);
+      const wanted = (i) =>
+        (state.map === "" || String(o.map[i]) === state.map) &&
+        (state.part === "" || text(o.part[i]) === state.part) &&
+        (state.level === "" || text(o.level[i]) === state.level) &&
+        (state.op === "" || text(o.op[i]) === state.op) &&
+        (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
+        (state.tid === "" || String(o.tid[i]) === state.tid);
+      let instance = Number(state.instance || 0);
+      const ofMap = (n) => state.map === "" || o.instance.some((each, i) => each === n && String(o.map[i]) === state.map);
+      if (!ofMap(instance)) instance = Math.max(0, o.instances.findIndex((_, n) => ofMap(n)));
+      const rows = o.instance.map((each, i) => (each === instance ? i : -1)).filter((i) => i >= 0);
+      return { instance, of: rows.length, rows: rows.filter(wanted) };
+    },
+
+    prepare(width) {
+      const lane = state.lane === "tid" ? "tid" : "cpu";
+      const { instance, of, rows } = this.rows();
+      this.lane.querySelector("select").value = lane;
+      this.instance.querySelector("select").value = String(instance);
+      const lanes = [...new Set(rows.map((i) => data.order[lane][i]))].sort((a, b) => a - b);
+      const height = 44 + Math.max(1, lanes.length) * 22 + 30;
+      return { name: `Order of accesses to ${data.order.instances[instance]}`, height, draw: (pen, marks) => this.draw(pen, marks, { width, height, lane, lanes, rows, of }) };
+    },
+
+    draw(pen, marks, { width, height, lane, lanes, rows, of }) {
+      const o = data.order;
+      const [left, top] = [84, 44];
+      const plot = width - left - 16;
+      const times = rows.map((i) => o.time[i]);
+      const first = times.reduce((a, b) => Math.min(a, b), Infinity);
+      const span = times.reduce((a, b) => Math.max(a, b), 0) - first;
+      const timed = span > 0 && times.every((time) => time >= 0);
+      const y = (i) => top + lanes.indexOf(o[lane][i]) * 22 + 11;
+      pen.strokeStyle = css("--line");
+      lanes.forEach((name, n) => {
+        line(pen, left, top + n * 22 + 11, width - 16, top + n * 22 + 11);
+        write(pen, name < 0 ? "unknown" : `${lane === "cpu" ? "CPU" : "thread"} ${name}`, left - 8, top + n * 22 + 11, { align: "right" });
+      });
+      const levels = new Set();
+      rows.forEach((i, n) => {
+        const level = o.level[i] < 0 ? null : o.strings[o.level[i]];
+        levels.add(level);
+        const x = left + 5 + ((timed ? (o.time[i] - first) / span : n / Math.max(1, rows.length - 1)) * (plot - 10));
+        const store = o.op[i] >= 0 && o.strings[o.op[i]].includes("store");
+        pen.fillStyle = levelColour(level);
+        pen.beginPath();
+        if (store) pen.rect(x - 4, y(i) - 4, 8, 8);
+        else pen.arc(x, y(i), 4, 0, 7);
+        pen.fill();
+        marks.push({ x: x - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(i) });
+      });
+      pen.fillStyle = css("--faint");
+      pen.beginPath();
+      pen.arc(left + 6, 14, 4, 0, 7);
+      pen.fill();
+      write(pen, "load", left + 16, 14, { size: 12, colour: "--ink" });
+      pen.fillStyle = css("--faint");
+      pen.fillRect(left + 58, 10, 8, 8);
+      write(pen, "store", left + 72, 14, { size: 12, colour: "--ink" });
+      levelLegend(pen, [...levels].sort(byDistance), left + 126, 14);
+      if (timed) {
+        write(pen, duration(first), left, height - 14);
+        write(pen, duration(first + span), width - 16, height - 14, { align: "right" });
+      }
+      const kind = o.every ? "Every access" : "Sampled order";
+      return `${kind}: ${count(rows.length)} of ${count(of)} accesses to this instance drawn; ${count(o.instance.length)} of ${count(o.of)} accesses to hot instances are in this page.`;
+    },
+
+    text(i) {
+      const o = data.order;
+      const text = (id, none) => (id < 0 ? none : o.strings[id]);
+      const lines = [`${o.time[i] < 0 ? "time unknown" : duration(o.time[i])} after the first sample`, `${text(o.op[i], "op unknown")} of ${text(o.part[i], "an unknown part")}${o.slot[i] < 0 ? "" : `, slot ${o.slot[i]}`}`];
+      lines.push(`${text(o.level[i], "level unknown")}${o.latency[i] < 0 ? "" : `, ${count(o.latency[i])} cycles`}`);
+      lines.push(`${o.cpu[i] < 0 ? "CPU unknown" : `CPU ${o.cpu[i]}`}, ${o.tid[i] < 0 ? "thread unknown" : `thread ${o.tid[i]}`}`);
+      lines.push(text(o.function[i], "function unknown"));
+      return lines.join("\n");
+    },
+  };
+
+  // Keys.
+
+  const HELP = [["/", "search"], ["Esc", "clear the selection"], ["n  p", "next, previous finding"], ["]  [", "next, previous view"], ["arrows", "in a chart: from mark to mark"], ["?", "these keys"]];
+
+  function buildKeys() {
+    const list = make("dl");
+    for (const [key, does] of HELP) list.append(make("dt", {}, make("code", {}, key)), make("dd", {}, does));
+    document.body.append(make("div", { id: "keys", role: "dialog", "aria-label": "Keys", tabindex: "-1", hidden: "" }, make("h2", {}, "Keys"), list), tip);
+  }
+
+  function toggleKeys() {
+    const keys = byId("keys");
+    keys.hidden = !keys.hidden;
+    if (!keys.hidden) keys.focus();
+  }
+
+  let finding = -1;
+
+  function nextFinding(step) {
+    const findings = all(".findings > li");
+    if (!findings.length) return;
+    finding = (finding + step + findings.length) % findings.length;
+    findings[finding].focus();
+  }
+
+  function nextView(step) {
+    const views = all("main section[id]");
+    const at = views.findIndex((section) => section.getBoundingClientRect().top > 90);
+    const here = at < 0 ? views.length : at;
+    show(views[Math.max(0, Math.min(views.length - 1, step > 0 ? here : here - 2))].id);
+  }
+
+  function show(id) {
+    const section = byId(id);
+    if (!section) return;
+    view = id;
+    section.scrollIntoView();
+    writeFragment();
+  }
+
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      if (!byId("keys").hidden) return toggleKeys();
+      document.activeElement?.blur();
+      return clearAll();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    const does = { "?": toggleKeys, "/": () => selects.q.focus(), n: () => nextFinding(1), p: () => nextFinding(-1), "]": () => nextView(1), "[": () => nextView(-1) }[event.key];
+    if (!does) return;
+    event.preventDefault();
+    does();
+  });
+
+  addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#"]');
+    if (!link) return;
+    event.preventDefault();
+    show(link.hash.slice(1));
+  });
+
+  addEventListener("hashchange", () => {
+    readFragment();
+    apply();
+    if (view) byId(view)?.scrollIntoView();
+  });
+
+  const KINDS = { heatmap, latency, order };
+  document.documentElement.classList.add("scripted");
+  buildKeys();
+  buildBar();
+  equipTables();
+  for (const element of all("[data-plot]")) plots.push(new Plot(element, KINDS[element.dataset.plot]));
+  readFragment();
+  apply();
+  if (view) byId(view)?.scrollIntoView();
+  let resized = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(resized);
+    resized = requestAnimationFrame(() => plots.forEach((plot) => plot.redraw()));
+  });
+  dark.addEventListener("change", () => plots.forEach((plot) => plot.redraw()));
+  document.documentElement.dataset.ready = "yes";
+})();

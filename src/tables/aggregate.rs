@@ -1,0 +1,251 @@
+//! The one pass over the samples. Everything that a frame needs of all samples is added up here,
+//! in plain hash maps keyed by ids, one set a thread, merged at the end: sums do not depend on the
+//! order, so neither do the frames.
+
+use super::counts::Counts;
+use super::histogram::Histogram;
+use super::kinds::Kinds;
+use super::rows::Rows;
+use crate::attribute::{Evidence, Reason};
+use crate::gomap::Part;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::hash::Hash;
+use std::ops::Range;
+
+/// Bins of the time axis.
+pub const TIME_BINS: u64 = 256;
+/// More buckets or groups than this in one array are binned in `cells`.
+pub const INDEX_BINS: u32 = 4096;
+/// Slots of [`Totals::heat`].
+const HEAT_SLOTS: usize = 1 << 18;
+
+/// What tells one row of `maps`, `parts`, `functions`, `lines` and `misses` from another: those
+/// frames are sums over these groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub map: u32,
+    pub place: u32,
+    pub part: Result<Part, Reason>,
+    pub evidence: Evidence,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// Samples, those that are no accesses included.
+    pub rows: u32,
+    /// Accesses with a slot.
+    pub slotted: u32,
+    pub counts: Counts,
+    pub latencies: Histogram,
+}
+
+impl Group {
+    pub fn merge(&mut self, other: &Group) {
+        self.rows += other.rows;
+        self.slotted += other.slotted;
+        self.counts.merge(&other.counts);
+        self.latencies.merge(&other.latencies);
+    }
+}
+
+/// A cell of the heatmap: `(array, first index of the bin, byte offset)`.
+pub type Cell = (u32, u32, u32);
+
+/// A cell of the latency cube: `(map or NONE, time bin, latency bin, level id or NO_LEVEL)`.
+pub type LatencyCell = (u32, u16, u8, u8);
+
+/// What the pass adds up.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub groups: FxHashMap<Key, Group>,
+    pub cells: FxHashMap<Cell, Counts>,
+    pub latency: FxHashMap<LatencyCell, u32>,
+    /// Samples by hash of the structure instance they hit: an upper bound for each instance, in
+    /// bounded memory. `order` starts from it.
+    pub heat: Vec<u32>,
+}
+
+impl Totals {
+    fn merge(mut self, other: Totals) -> Totals {
+        merge_into(&mut self.groups, other.groups, |a, b| a.merge(&b));
+        merge_into(&mut self.cells, other.cells, |a, b| a.merge(&b));
+        merge_into(&mut self.latency, other.latency, |a, b| *a += b);
+        for (a, b) in self.heat.iter_mut().zip(&other.heat) {
+            *a += b;
+        }
+        self
+    }
+}
+
+fn merge_into<K: Eq + Hash, V>(
+    into: &mut FxHashMap<K, V>,
+    from: FxHashMap<K, V>,
+    merge: impl Fn(&mut V, V),
+) {
+    for (key, value) in from {
+        match into.entry(key) {
+            std::collections::hash_map::Entry::Occupied(mut held) => merge(held.get_mut(), value),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(value);
+            }
+        }
+    }
+}
+
+/// Adds up all samples, one part of them a thread.
+pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
+    let widths: Vec<u32> = rows
+        .attribution
+        .arrays
+        .iter()
+        .map(|array| index_width(array.len))
+        .collect();
+    let threads = rayon::current_num_threads().max(1);
+    let each = rows.len().div_ceil(threads).max(1);
+    (0..threads)
+        .into_par_iter()
+        .map(|thread| {
+            let start = (thread * each).min(rows.len());
+            let end = (start + each).min(rows.len());
+            part_of_the_samples(rows, kinds, time, &widths, start..end)
+        })
+        .reduce_with(Totals::merge)
+        .unwrap_or_default()
+}
+
+fn part_of_the_samples(
+    rows: &Rows,
+    kinds: &Kinds,
+    time: &TimeAxis,
+    widths: &[u32],
+    range: Range<usize>,
+) -> Totals {
+    let mut totals = Totals {
+        heat: vec![0; HEAT_SLOTS],
+        ..Totals::default()
+    };
+    for i in range {
+        let key = rows.key(i);
+        let group = totals.groups.entry(key).or_default();
+        group.rows += 1;
+        if key.part == Err(Reason::NotAnAccess) {
+            continue;
+        }
+        let kind = kinds.kind(rows.event(i), rows.data_src_id(i));
+        let latency = kinds.latency(rows.event(i), kind, rows.weight(i));
+        group.counts.add(kind, latency);
+        group.slotted += u32::from(rows.slot(i).is_some());
+        if let Some(cycles) = latency {
+            group.latencies.add(cycles);
+            if let Some(bin) = rows.time(i).and_then(|t| time.bin(t)) {
+                let cell = (key.map, bin, latency_bin(cycles), kind.level_id);
+                *totals.latency.entry(cell).or_default() += 1;
+            }
+        }
+        if let (Some(array), Some(index), Some(off)) = (rows.array(i), rows.index(i), rows.off(i)) {
+            let width = widths.get(array as usize).copied().unwrap_or(1);
+            totals
+                .cells
+                .entry((array, index / width * width, off))
+                .or_default()
+                .add(kind, latency);
+        }
+        if let Some(slot) = rows.instance(i).map(heat_slot) {
+            totals.heat[slot] += 1;
+        }
+    }
+    totals
+}
+
+/// The least power of two that leaves at most [`INDEX_BINS`] bins.
+pub fn index_width(len: u32) -> u32 {
+    len.div_ceil(INDEX_BINS)
+        .checked_next_power_of_two()
+        .unwrap_or(1 << 31)
+        .max(1)
+}
+
+/// The slot of an address in [`Totals::heat`]: the top bits of a multiplicative hash (Knuth).
+pub fn heat_slot(address: u64) -> usize {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HEAT_SLOTS.trailing_zeros())) as usize
+}
+
+/// `floor(8 * log2(cycles))`; 0 for 0 cycles.
+pub fn latency_bin(cycles: u32) -> u8 {
+    if cycles == 0 {
+        return 0;
+    }
+    // An f64 holds every u32; its log2 is exact at powers of two, where bins begin.
+    (8.0 * f64::from(cycles).log2()).floor() as u8
+}
+
+/// The time axis in [`TIME_BINS`] bins of equal width.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TimeAxis {
+    pub first: u64,
+    pub last: u64,
+    /// Nanoseconds in a bin; 0 when no event sampled the time.
+    pub bin_ns: u64,
+}
+
+impl TimeAxis {
+    /// From the first to the last sample that has a time.
+    pub fn of(rows: &Rows) -> TimeAxis {
+        let span = (0..rows.len())
+            .into_par_iter()
+            .with_min_len(1 << 16)
+            .filter_map(|i| rows.time(i).map(|t| (t, t)))
+            .reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        span.map_or_else(TimeAxis::default, |(first, last)| TimeAxis {
+            first,
+            last,
+            bin_ns: (last - first) / TIME_BINS + 1,
+        })
+    }
+
+    pub fn bin(&self, time: u64) -> Option<u16> {
+        u16::try_from(time.checked_sub(self.first)?.checked_div(self.bin_ns)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_binned_only_beyond_4096_indexes() {
+        assert_eq!(index_width(0), 1);
+        assert_eq!(index_width(4096), 1);
+        assert_eq!(index_width(4097), 2);
+        // 2^20 buckets: 256 each, 4096 bins.
+        assert_eq!(index_width(1 << 20), 256);
+        assert_eq!(index_width((1 << 20) + 1), 512);
+        assert_eq!(index_width(u32::MAX), 1 << 20);
+    }
+
+    #[test]
+    fn latency_bins_are_eighths_of_an_octave() {
+        assert_eq!(latency_bin(0), 0);
+        assert_eq!(latency_bin(1), 0);
+        assert_eq!(latency_bin(2), 8);
+        assert_eq!(latency_bin(3), 12);
+        assert_eq!(latency_bin(1023), 79);
+        assert_eq!(latency_bin(1024), 80);
+        assert_eq!(latency_bin(u32::MAX), 255);
+    }
+
+    #[test]
+    fn the_time_axis_ends_in_its_last_bin() {
+        let axis = TimeAxis {
+            first: 1000,
+            last: 1511,
+            bin_ns: 511 / TIME_BINS + 1,
+        };
+        assert_eq!(axis.bin_ns, 2);
+        assert_eq!(axis.bin(999), None);
+        assert_eq!(axis.bin(1000), Some(0));
+        assert_eq!(axis.bin(1511), Some(255));
+        assert_eq!(TimeAxis::default().bin(5), None);
+    }
+}

@@ -1,0 +1,281 @@
+//! At most seven sentences worth reading first, each with its counts and a 95 % interval.
+
+use super::aggregate::{Group, Totals};
+use super::frames::sums;
+use super::summary::{Finding, Overall};
+use super::words::{evidence_name, stage_name};
+use crate::attribute::{Attribution, Evidence, NONE};
+use crate::gomap::{Part, Stage};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Findings in a report.
+const MOST: usize = 7;
+/// Fewer samples than this are no finding.
+const LEAST: u64 = 30;
+/// A share stands out when the lower end of its interval reaches this.
+const STANDS_OUT: f64 = 0.05;
+
+pub fn findings(totals: &Totals, attribution: &Attribution, overall: &Overall) -> Vec<Finding> {
+    let maps = Maps::of(totals, attribution, overall);
+    let mut all: Vec<Finding> = Vec::new();
+    all.extend(
+        maps.by_map
+            .keys()
+            .filter_map(|&map| maps.share_of_the_cost(map)),
+    );
+    all.extend(
+        maps.by_part
+            .keys()
+            .filter_map(|&key| maps.modified_elsewhere(key)),
+    );
+    all.extend(
+        maps.by_stage
+            .keys()
+            .filter_map(|&key| maps.beyond_the_caches(key)),
+    );
+    all.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
+    all.truncate(MOST);
+    all
+}
+
+/// The 95 % interval of a share (Wilson, 1927): it stays within 0..1 and holds for few samples.
+pub fn wilson(hits: u64, of: u64) -> (f64, f64) {
+    if of == 0 {
+        return (0.0, 1.0);
+    }
+    const Z: f64 = 1.959_963_984_540_054;
+    let (n, p) = (of as f64, hits as f64 / of as f64);
+    let middle = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (
+        ((middle - spread) / scale).max(0.0),
+        ((middle + spread) / scale).min(1.0),
+    )
+}
+
+/// The samples that are in maps.
+struct Maps<'a> {
+    attribution: &'a Attribution,
+    overall: &'a Overall,
+    by_map: BTreeMap<u32, Group>,
+    by_part: BTreeMap<(u32, Part), Group>,
+    by_stage: BTreeMap<(u32, Stage), Group>,
+    evidence: BTreeMap<(u32, Evidence), u64>,
+}
+
+impl<'a> Maps<'a> {
+    fn of(totals: &Totals, attribution: &'a Attribution, overall: &'a Overall) -> Maps<'a> {
+        let named = |map: u32| (map != NONE).then_some(map);
+        Maps {
+            attribution,
+            overall,
+            by_map: sums(totals, |k| named(k.map)),
+            by_part: sums(totals, |k| Some((named(k.map)?, k.part.ok()?))),
+            by_stage: sums(totals, |k| Some((named(k.map)?, k.part.ok()?.stage()))),
+            evidence: sums(totals, |k| Some((named(k.map)?, k.evidence)))
+                .into_iter()
+                .map(|(key, group)| (key, group.counts.samples.into()))
+                .collect(),
+        }
+    }
+
+    fn latencies(&self) -> bool {
+        self.overall.latency_n > 0
+    }
+
+    fn name(&self, map: u32) -> &str {
+        self.attribution
+            .maps
+            .get(map as usize)
+            .map_or("", |m| &m.name)
+    }
+
+    /// A share of counts with everything a reader needs to check it.
+    fn finding(&self, map: u32, chart: &str, at_stake: u64, samples: u64, of: u64) -> Finding {
+        let of_map = self.evidence.iter().filter(|((m, _), _)| *m == map);
+        let most = of_map.max_by_key(|((_, e), n)| (**n, *e));
+        Finding {
+            text: String::new(),
+            at_stake,
+            samples,
+            of,
+            interval: wilson(samples, of),
+            evidence: most.map_or_else(String::new, |((_, e), _)| evidence_name(*e).to_owned()),
+            chart: chart.to_owned(),
+        }
+    }
+
+    /// The map's share of all latency (of all samples in a recording without latencies).
+    fn share_of_the_cost(&self, map: u32) -> Option<Finding> {
+        let group = self.by_map.get(&map)?;
+        let counts = &group.counts;
+        let stake = counts.at_stake(self.latencies());
+        let (samples, of, all) = if self.latencies() {
+            let sum = self.overall.latency_sum.unwrap_or(0);
+            (u64::from(counts.latency_n), self.overall.latency_n, sum)
+        } else {
+            (
+                u64::from(counts.samples),
+                self.overall.samples,
+                self.overall.samples,
+            )
+        };
+        let mut finding = self.finding(map, "maps", stake, samples, of);
+        if samples < LEAST || finding.interval.0 < STANDS_OUT {
+            return None;
+        }
+        let parts = self
+            .by_part
+            .range((map, *Part::ALL.first()?)..=(map, *Part::ALL.last()?));
+        let ((_, part), top) = parts.max_by_key(|(_, g)| g.counts.at_stake(self.latencies()))?;
+        let inside = percent(top.counts.at_stake(self.latencies()), stake);
+        let of_what = if self.latencies() {
+            format!(
+                "{} of the sampled latency of this recording, in ",
+                percent(stake, all)
+            )
+        } else {
+            String::new()
+        };
+        finding.text = format!(
+            "`{}`: {of_what}{}; {inside} of {} in `{}`{}",
+            self.name(map),
+            counted(&finding, "samples"),
+            if self.latencies() { "that" } else { "them" },
+            part.name(),
+            served(top),
+        );
+        Some(finding)
+    }
+
+    /// Loads of one part that found the line modified by another CPU.
+    fn modified_elsewhere(&self, (map, part): (u32, Part)) -> Option<Finding> {
+        let group = self.by_part.get(&(map, part))?;
+        let hits = group.counts.hitm()?;
+        let mut finding = self.finding(
+            map,
+            "stages",
+            self.stake_of(group, hits),
+            hits,
+            group.counts.snoop_known.into(),
+        );
+        if hits < LEAST || finding.interval.0 < STANDS_OUT {
+            return None;
+        }
+        finding.text = format!(
+            "`{}`: `{}` was modified by another CPU (HITM) in {}",
+            self.name(map),
+            part.name(),
+            counted(&finding, "loads"),
+        );
+        Some(finding)
+    }
+
+    /// Loads of one stage of a lookup that came from RAM or a remote cache.
+    fn beyond_the_caches(&self, (map, stage): (u32, Stage)) -> Option<Finding> {
+        let group = self.by_stage.get(&(map, stage))?;
+        let counts = &group.counts;
+        let hits = counts.llc_miss()?;
+        let with_level = u64::from(counts.loads - counts.level_unknown);
+        let mut finding = self.finding(map, "stages", self.stake_of(group, hits), hits, with_level);
+        if hits < LEAST || finding.interval.0 < STANDS_OUT {
+            return None;
+        }
+        finding.text = format!(
+            "`{}`: the {} missed the last-level cache in {}",
+            self.name(map),
+            stage_name(stage),
+            counted(&finding, "loads"),
+        );
+        Some(finding)
+    }
+
+    /// The part of a group's latency that `hits` of its loads have when all cost the same: a
+    /// lower bound for slow ones. Ranks findings; no sentence states it.
+    fn stake_of(&self, group: &Group, hits: u64) -> u64 {
+        if !self.latencies() {
+            return hits;
+        }
+        let mean = group
+            .counts
+            .latency_sum
+            .checked_div(group.counts.latency_n.into());
+        mean.unwrap_or(0).saturating_mul(hits)
+    }
+}
+
+/// `4,812 of 7,911 samples (60.8 %, 95 % interval 59.7-61.9 %)`.
+fn counted(finding: &Finding, of_what: &str) -> String {
+    format!(
+        "{} of {} {of_what} ({}, 95 % interval {:.1}-{:.1} %)",
+        thousands(finding.samples),
+        thousands(finding.of),
+        percent(finding.samples, finding.of),
+        100.0 * finding.interval.0,
+        100.0 * finding.interval.1,
+    )
+}
+
+/// Where most loads of a group came from, when that is beyond L1 and more than half of them.
+fn served(group: &Group) -> String {
+    let counts = &group.counts;
+    let half = counts
+        .loads
+        .saturating_sub(counts.level_unknown)
+        .div_ceil(2);
+    if half > 0 && counts.llc_miss >= half {
+        ", mostly LLC misses".to_owned()
+    } else if half > 0 && counts.l1_miss >= half {
+        ", mostly L1 misses".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+pub fn percent(part: u64, of: u64) -> String {
+    if of == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.1} %", 100.0 * part as f64 / of as f64)
+}
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilson_gives_the_published_interval() {
+        // Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263, 15 of 148, 0 of 20.
+        let rounded = |hits, of| {
+            let (low, high) = wilson(hits, of);
+            ((low * 1e4).round() / 1e4, (high * 1e4).round() / 1e4)
+        };
+        assert_eq!(rounded(81, 263), (0.2553, 0.3662));
+        assert_eq!(rounded(15, 148), (0.0624, 0.1605));
+        assert_eq!(rounded(0, 20), (0.0, 0.1611));
+        assert_eq!(wilson(0, 0), (0.0, 1.0));
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1000), "1,000");
+        assert_eq!(thousands(1234567), "1,234,567");
+    }
+}

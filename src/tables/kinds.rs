@@ -1,0 +1,137 @@
+//! The kinds of access in a recording: each pair of event and `data_src` is looked at once, so
+//! that the pass over the samples only adds.
+
+use super::counts::Counts;
+use crate::data_src::{DataSrc, Level, Op, Snoop, Tlb};
+use crate::recording::{Access, Event, Memory, Recording};
+use std::borrow::Cow;
+
+/// A kind without a level, in [`Kind::level_id`].
+pub const NO_LEVEL: u8 = u8::MAX;
+
+/// What an event and a `data_src` say of an access; `None` is unknown or not applicable.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// What one such access adds to the counts, its latency apart.
+    pub counts: Counts,
+    pub op: Option<Op>,
+    level: Option<Level>,
+    /// As [`Level::name`].
+    pub level_name: Option<Cow<'static, str>>,
+    pub snoop: Option<Snoop>,
+    pub tlb: Option<Tlb>,
+    /// Index into [`Kinds::levels`], or [`NO_LEVEL`].
+    pub level_id: u8,
+}
+
+impl Kind {
+    /// An access of which nothing is known.
+    const UNKNOWN: Kind = Kind {
+        counts: Counts::ONE,
+        op: None,
+        level: None,
+        level_name: None,
+        snoop: None,
+        tlb: None,
+        level_id: NO_LEVEL,
+    };
+
+    fn of(access: &Access) -> Kind {
+        Kind {
+            counts: counts_of(access),
+            op: access.op,
+            level: access.level,
+            level_name: access.level.map(Level::name),
+            snoop: access.snoop,
+            tlb: access.tlb,
+            level_id: NO_LEVEL,
+        }
+    }
+}
+
+fn counts_of(access: &Access) -> Counts {
+    let mut counts = Counts::ONE;
+    let missed_l1 = access.level.and_then(Level::is_l1_miss);
+    let missed_llc = access.level.and_then(Level::is_llc_miss);
+    if access.op.is_some_and(Op::is_load) {
+        counts.loads = 1;
+        match (access.level, missed_l1) {
+            (Some(Level::Lfb), _) => counts.lfb = 1,
+            (_, Some(true)) => counts.l1_miss = 1,
+            (_, Some(false)) => counts.l1_hit = 1,
+            (_, None) => counts.level_unknown = 1,
+        }
+        counts.llc_known = missed_llc.is_some().into();
+        counts.llc_miss = (missed_llc == Some(true)).into();
+        counts.snoop_known = access.snoop.is_some().into();
+        counts.hitm = access.hitm.is_some().into();
+    }
+    if access.op.is_some_and(Op::is_store) {
+        counts.stores = 1;
+        counts.store_level_known = missed_l1.is_some().into();
+        counts.store_l1_miss = (missed_l1 == Some(true)).into();
+    }
+    counts
+}
+
+/// All kinds of a recording.
+#[derive(Debug)]
+pub struct Kinds<'a> {
+    events: &'a [Event],
+    /// By event, then by `data_src` id; one more at the end for samples without `data_src`.
+    by_event: Vec<Vec<Kind>>,
+    /// Names of the levels, in the order in which they were met.
+    pub levels: Vec<Cow<'static, str>>,
+}
+
+impl<'a> Kinds<'a> {
+    /// Looks at every pair of event and `data_src` of the recording.
+    pub fn of(recording: &'a Recording) -> Kinds<'a> {
+        let sources = &recording.samples.data_src.values;
+        let mut kinds = Kinds {
+            events: &recording.events,
+            by_event: Vec::new(),
+            levels: Vec::new(),
+        };
+        for event in &recording.events {
+            // Other events have no access to look at.
+            let sources = match event.memory {
+                Memory::Sampled => sources.as_slice(),
+                _ => &[],
+            };
+            let of_event = sources.iter().copied().chain([0]);
+            let of_event = of_event.map(|source| {
+                let mut kind = Kind::of(&event.access(DataSrc(source), None));
+                kind.level_id = kinds.level_id(kind.level_name.as_ref());
+                kind
+            });
+            let of_event = of_event.collect();
+            kinds.by_event.push(of_event);
+        }
+        kinds
+    }
+
+    fn level_id(&mut self, name: Option<&Cow<'static, str>>) -> u8 {
+        let Some(name) = name else { return NO_LEVEL };
+        let known = self.levels.iter().position(|level| level == name);
+        let id = known.unwrap_or_else(|| {
+            self.levels.push(name.clone());
+            self.levels.len() - 1
+        });
+        u8::try_from(id).unwrap_or(NO_LEVEL)
+    }
+
+    /// The kind of a sample of `event` (an index into `Recording::events`).
+    pub fn kind(&self, event: usize, data_src: Option<u32>) -> &Kind {
+        let of_event = self.by_event.get(event).map_or(&[][..], Vec::as_slice);
+        data_src
+            .and_then(|id| of_event.get(id as usize))
+            .or(of_event.last())
+            .unwrap_or(&Kind::UNKNOWN)
+    }
+
+    /// The latency of a sample of `event`, in cycles.
+    pub fn latency(&self, event: usize, kind: &Kind, weight: Option<u64>) -> Option<u32> {
+        self.events.get(event)?.latency(kind.op, kind.level, weight)
+    }
+}

@@ -1,0 +1,181 @@
+//! What is not a table: where the samples came from and how far they can be trusted.
+
+use super::aggregate::{TimeAxis, Totals};
+use super::{SCHEMA, caveats, findings, frames, funnel, order};
+use crate::attribute::Attribution;
+use crate::program::Go;
+use crate::recording::{Event, Gap, Meta, Recording};
+use serde::{Deserialize, Serialize};
+
+/// What is not a table: where the samples came from and how far they can be trusted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Version of this structure.
+    pub schema: u32,
+    pub mempath: String,
+    pub recording: String,
+    pub meta: Meta,
+    pub events: Vec<Event>,
+    pub binaries: Vec<Binary>,
+    /// Samples read -> memory accesses -> user -> this binary -> map code or map memory -> part -> slot -> map.
+    pub funnel: Vec<Step>,
+    /// Samples without a part, by reason: `(reason, meaning, samples)`.
+    pub reasons: Vec<(String, String, u64)>,
+    /// Samples with a part, by evidence.
+    pub evidence: Vec<(String, u64)>,
+    pub contradictions: Vec<crate::attribute::Contradiction>,
+    pub gaps: Vec<Gap>,
+    pub damage: Vec<crate::recording::Damage>,
+    /// First and last sample, nanoseconds on the recording's clock.
+    pub time_ns: Option<(u64, u64)>,
+    /// Sentences that bend how the numbers are to be read, most severe first.
+    pub caveats: Vec<Caveat>,
+    /// At most seven, the most at stake first; empty when nothing stands out.
+    pub findings: Vec<Finding>,
+    /// All memory accesses of the recording.
+    pub overall: Overall,
+    /// Width of a bin of the frame `latency`, in nanoseconds; 0 when no event sampled the time.
+    pub time_bin_ns: u64,
+    pub order: OrderLimits,
+}
+
+/// The counts of all memory accesses; `None` is "not applicable or unknown", as in the frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overall {
+    pub samples: u64,
+    pub loads: u64,
+    pub stores: u64,
+    pub l1_hit: Option<u64>,
+    pub lfb: Option<u64>,
+    pub l1_miss: Option<u64>,
+    pub llc_miss: Option<u64>,
+    pub hitm: Option<u64>,
+    pub level_unknown: u64,
+    /// Cycles.
+    pub latency_sum: Option<u64>,
+    pub latency_n: u64,
+    /// Cycles, as the column `latency_p50`.
+    pub latency_p50: Option<u32>,
+    pub latency_p95: Option<u32>,
+}
+
+/// How many raw samples the frame `order` holds, and of how many it could.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLimits {
+    /// Rows of the frame.
+    pub rows: u64,
+    /// Most rows of the frame.
+    pub limit: u64,
+    /// Most rows of one structure instance: of a hotter one the first in time.
+    pub each: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Step {
+    pub name: String,
+    pub samples: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Binary {
+    /// As recorded.
+    pub path: String,
+    /// Where it was found, or why not.
+    pub found: Result<String, String>,
+    pub build_id: Option<String>,
+    /// Accepted by `--force` although its build id differs or is missing.
+    pub forced: bool,
+    pub stripped: bool,
+    pub go: Option<Go>,
+    pub samples: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caveat {
+    pub severity: Severity,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Shown in red on the first screen: the numbers do not mean what they seem to.
+    Alarm,
+    /// Shown beside the charts that it bends.
+    Note,
+}
+
+/// One sentence worth reading first, with its numbers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Finding {
+    pub text: String,
+    /// Sampled latency at stake, in cycles, where the recording has latencies; else samples.
+    pub at_stake: u64,
+    pub samples: u64,
+    pub of: u64,
+    /// 95 % interval of `samples / of` (Wilson).
+    pub interval: (f64, f64),
+    pub evidence: String,
+    /// The chart that shows it.
+    pub chart: String,
+}
+
+/// The summary of one recording.
+pub(super) fn of(
+    recording: &Recording,
+    attribution: &Attribution,
+    binaries: Vec<Binary>,
+    totals: &Totals,
+    time: &TimeAxis,
+    order_rows: usize,
+) -> Summary {
+    let overall = Overall::of(totals);
+    Summary {
+        schema: SCHEMA,
+        mempath: env!("CARGO_PKG_VERSION").to_owned(),
+        recording: recording.path.display().to_string(),
+        meta: recording.meta.clone(),
+        events: recording.events.clone(),
+        funnel: funnel::funnel(totals),
+        reasons: funnel::reasons(totals),
+        evidence: funnel::evidence(totals),
+        contradictions: attribution.contradictions.clone(),
+        gaps: recording.gaps.clone(),
+        damage: recording.damage.clone(),
+        time_ns: (time.bin_ns > 0).then_some((time.first, time.last)),
+        caveats: caveats::caveats(recording, &binaries, &overall),
+        findings: findings::findings(totals, attribution, &overall),
+        overall,
+        time_bin_ns: time.bin_ns,
+        order: OrderLimits {
+            rows: order_rows as u64,
+            limit: order::LIMIT as u64,
+            each: order::EACH as u64,
+        },
+        binaries,
+    }
+}
+
+impl Overall {
+    fn of(totals: &Totals) -> Overall {
+        let all = frames::sums(totals, |_| Some(()))
+            .remove(&())
+            .unwrap_or_default();
+        let counts = all.counts;
+        Overall {
+            samples: counts.samples.into(),
+            loads: counts.loads.into(),
+            stores: counts.stores.into(),
+            l1_hit: counts.of_levels(counts.l1_hit),
+            lfb: counts.of_levels(counts.lfb),
+            l1_miss: counts.of_levels(counts.l1_miss),
+            llc_miss: counts.llc_miss(),
+            hitm: counts.hitm(),
+            level_unknown: counts.level_unknown.into(),
+            latency_sum: counts.latency_sum(),
+            latency_n: counts.latency_n.into(),
+            latency_p50: all.latencies.quantile(0.5),
+            latency_p95: all.latencies.quantile(0.95),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The page in a real browser: Debian's Chromium, headless, from `file://`.
+
+#[path = "browser/chromium.rs"]
+mod chromium;
+#[path = "browser/synthetic.rs"]
+mod synthetic;
+
+use chromium::Browser;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A page in a folder that goes when the value does.
+fn page(samples: usize) -> (TempDir, PathBuf, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    let tables = synthetic::tables(samples);
+    mempath::report::write(&tables, &file).unwrap();
+    (folder, file, serde_json::to_value(&tables.summary).unwrap())
+}
+
+#[test]
+fn the_page_opens_without_a_word_and_without_a_request() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(
+        browser.requests(),
+        vec![format!("file://{}", file.display())]
+    );
+    let canvases = browser
+        .eval("[...document.querySelectorAll('canvas')].map(c => c.width > 600 && c.height > 100)");
+    assert_eq!(canvases, json!([true, true, true]));
+}
+
+#[test]
+fn a_large_page_stays_below_five_megabytes_and_its_data_is_decompressed() {
+    let (_folder, file, _) = page(300_000);
+    let size = std::fs::metadata(&file).unwrap().len();
+    assert!(size < 5_000_000, "{size} bytes");
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(
+        browser.eval("document.getElementById('data').type"),
+        "application/gzip"
+    );
+    let said = browser.eval("document.querySelector('#latency .says').textContent");
+    let tables = synthetic::tables(300_000);
+    let samples: u64 = tables
+        .latency
+        .column("samples")
+        .unwrap()
+        .u64()
+        .unwrap()
+        .iter()
+        .flatten()
+        .sum();
+    let samples: Vec<char> = samples.to_string().chars().collect();
+    // Six digits: one separator.
+    let (a, b): (String, String) = (samples[..3].iter().collect(), samples[3..].iter().collect());
+    assert_eq!(said, format!("{a},{b} samples with a latency."));
+}
+
+#[test]
+fn numbers_shown_are_those_of_the_summary() {
+    let (_folder, file, summary) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    let steps: Vec<Value> = summary["funnel"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| json!([step["name"], step["samples"]]))
+        .collect();
+    let shown = browser.eval(
+        "[...document.querySelectorAll('#funnel-table tbody tr')].map(row => [row.cells[0].textContent, Number(row.cells[1].textContent.replaceAll(',', ''))])",
+    );
+    assert_eq!(shown, json!(steps));
+    let mut reasons: Vec<Value> = summary["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| json!([r[0], r[2]]))
+        .collect();
+    reasons.sort_by_key(|r| std::cmp::Reverse(r[1].as_u64()));
+    let shown = browser.eval(
+        "[...document.querySelectorAll('#reasons-table tbody tr')].map(row => [row.cells[0].textContent, Number(row.cells[2].dataset.sort)])",
+    );
+    assert_eq!(shown, json!(reasons));
+}
+
+#[test]
+fn a_selection_reaches_the_views_and_the_fragment() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    browser.eval("{ const s = document.getElementById('filter-map'); s.value = '1'; s.dispatchEvent(new Event('change')); }");
+    assert_eq!(browser.eval("location.hash"), "#map=1");
+    let shown = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
+    assert_eq!(browser.eval(shown), json!(["1"]));
+    assert_eq!(
+        browser.eval(
+            "document.querySelector('[data-plot=heatmap] .says').textContent.includes('32 buckets')"
+        ),
+        true
+    );
+    browser.press("Escape");
+    assert_eq!(browser.eval("location.hash"), "");
+    assert_eq!(browser.eval(shown), json!(["0", "1", "2"]));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "#order&cpu=3&level=RAM&lane=tid");
+    browser.ready();
+    assert_eq!(
+        browser.eval("document.getElementById('filter-cpu').value"),
+        "3"
+    );
+    let order = browser.eval(
+        "{ const o = JSON.parse(JSON.stringify(document.querySelector('#order .says').textContent)); o }",
+    );
+    let rows = synthetic::tables(20_000).order;
+    let number = |name: &str| {
+        rows.column(name)
+            .unwrap()
+            .cast(&polars::prelude::DataType::Int64)
+            .unwrap()
+    };
+    let (cpus, maps) = (number("cpu"), number("map"));
+    let levels = rows.column("level").unwrap().str().unwrap().clone();
+    let (cpus, maps) = (cpus.i64().unwrap(), maps.i64().unwrap());
+    let of = (0..rows.height())
+        .filter(|&i| maps.get(i) == Some(0))
+        .count();
+    let chosen = (0..rows.height())
+        .filter(|&i| {
+            maps.get(i) == Some(0) && cpus.get(i) == Some(3) && levels.get(i) == Some("RAM")
+        })
+        .count();
+    let thousands = |n: usize| {
+        if n < 1_000 {
+            n.to_string()
+        } else {
+            format!("{},{:03}", n / 1_000, n % 1_000)
+        }
+    };
+    assert!(
+        order.as_str().unwrap().starts_with(&format!(
+            "Sampled order: {} of {} accesses to this instance drawn",
+            thousands(chosen),
+            thousands(of)
+        )),
+        "{order}"
+    );
+    assert_eq!(
+        browser.eval("document.querySelector('#maps .unreached').textContent"),
+        "Not filtered by level, cpu: these counts are sums that do not keep it."
+    );
+    assert_eq!(
+        browser.eval("document.querySelector('#order .unreached').hidden"),
+        true
+    );
+}
+
+#[test]
+fn a_column_sorts_and_a_pattern_searches() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    let names = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
+    // Column 2 is samples: 2 has the fewest.
+    browser.eval("{ const h = document.querySelectorAll('#maps-table thead th')[2]; h.querySelector('button').click(); h.querySelector('button').click(); }");
+    assert_eq!(browser.eval(names), json!(["2", "1", "0"]));
+    browser.eval("{ const q = document.getElementById('filter-q'); q.value = 'quota|cache'; q.dispatchEvent(new Event('input')); }");
+    assert_eq!(browser.eval(names), json!(["2", "0"]));
+    browser.eval("{ const q = document.getElementById('filter-q'); q.value = '('; q.dispatchEvent(new Event('input')); }");
+    assert_eq!(
+        browser.eval("document.getElementById('filter-q').classList.contains('bad')"),
+        true
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn keys_are_listed_and_move_between_findings_and_marks() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    browser.press("?");
+    assert_eq!(
+        browser.eval("document.getElementById('keys').hidden"),
+        false
+    );
+    browser.press("Escape");
+    assert_eq!(browser.eval("document.getElementById('keys').hidden"), true);
+    browser.press("n");
+    assert_eq!(
+        browser.eval("document.activeElement === document.querySelectorAll('.findings > li')[0]"),
+        true
+    );
+    browser.press("/");
+    assert_eq!(browser.eval("document.activeElement.id"), "filter-q");
+    browser.eval("document.querySelector('#heatmap canvas').focus()");
+    browser.press("ArrowRight");
+    let said = browser.eval("document.querySelector('#heatmap .says').textContent");
+    assert!(
+        said.as_str().unwrap().starts_with("buckets 0-15, byte "),
+        "{said}"
+    );
+}
+
+#[test]
+fn dark_mode_reaches_the_page_and_the_canvas() {
+    let (_folder, file, _) = page(5_000);
+    let mut browser = Browser::start();
+    let scheme =
+        |value: &str| json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
+    browser.call("Emulation.setEmulatedMedia", scheme("dark"));
+    browser.open(&file, "");
+    browser.ready();
+    let corner = "[...document.querySelector('#latency canvas').getContext('2d').getImageData(1, 359, 1, 1).data]";
+    assert_eq!(
+        browser.eval("getComputedStyle(document.body).backgroundColor"),
+        "rgb(21, 24, 28)"
+    );
+    assert_eq!(browser.eval(corner), json!([21, 24, 28, 255]));
+    browser.call("Emulation.setEmulatedMedia", scheme("light"));
+    browser.eval("new Promise(requestAnimationFrame)");
+    assert_eq!(browser.eval(corner), json!([255, 255, 255, 255]));
+}
+
+#[test]
+fn without_script_the_drawings_and_all_rows_are_there() {
+    let (_folder, file, _) = page(5_000);
+    let mut browser = Browser::start();
+    browser.call(
+        "Emulation.setScriptExecutionDisabled",
+        json!({"value": true}),
+    );
+    browser.open(&file, "");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let seen = "(selector => [...document.querySelectorAll(selector)].filter(e => e.getBoundingClientRect().height > 0).length)";
+    assert_eq!(
+        browser.eval(&format!("{seen}('.drawings.replaced svg')")),
+        6
+    );
+    assert_eq!(
+        browser.eval(&format!("{seen}('canvas, #filter, .plot')")),
+        0
+    );
+    // Three maps: five parts of each classic map, six of the swiss one.
+    assert_eq!(
+        browser.eval(&format!("{seen}('#maps-table tr')")),
+        1 + 3 + 5 + 5 + 6
+    );
+}
+
+#[test]
+fn nothing_runs_past_the_edge_of_the_window() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    for width in [1280, 1920] {
+        let metrics =
+            json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        browser.call("Emulation.setDeviceMetricsOverride", metrics);
+        browser.open(&file, "");
+        browser.ready();
+        let past = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.eval(past), 0, "at {width} pixels");
+        let cut = browser.eval(
+            "[...document.querySelectorAll('.scroll')].filter(e => e.offsetParent && e.scrollWidth > e.clientWidth).map(e => e.getAttribute('aria-label'))",
+        );
+        assert_eq!(cut, json!([]), "at {width} pixels");
+    }
+}
+
+#[test]
+fn hostile_names_run_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    mempath::report::write(&synthetic::hostile(), &file).unwrap();
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.requests().len(), 1);
+    assert_eq!(browser.eval("typeof window.hacked"), "undefined");
+    assert_eq!(
+        browser.eval("document.querySelectorAll('img, script').length"),
+        2
+    );
+}

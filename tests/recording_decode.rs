@@ -1,0 +1,521 @@
+//! The sample decoder and the container against an encoder that knows only the kernel's header:
+//! every `sample_type` bit alone and in any combination, in both byte orders.
+
+mod common;
+
+use common::builder::*;
+use common::{corpus, shared};
+use mempath::data_src::{Level, Op};
+use mempath::recording::{
+    Attr, ByteOrder, GapKind, Memory, Recording, RecordingError, SampleBody, Words, read_bytes,
+};
+use proptest::prelude::*;
+use std::path::Path;
+
+fn open(bytes: &[u8]) -> Recording {
+    read_bytes(Path::new("test"), bytes).unwrap()
+}
+
+fn attr_of(event: &EventSpec, big: bool) -> Attr {
+    let mut recording = RecordingBuilder::of_order(big);
+    recording.event(event.clone());
+    let file = recording.file();
+    let order = if big {
+        ByteOrder::Big
+    } else {
+        ByteOrder::Little
+    };
+    // One id of 8 bytes stands between the header and the attrs.
+    Attr::parse(&file[112..112 + 128], order).unwrap()
+}
+
+fn list(words: Words) -> Vec<u64> {
+    words.iter().collect()
+}
+
+fn check(event: &EventSpec, sample: &Sample, big: bool) {
+    let body = sample_body(event, 77, sample, big);
+    let attr = attr_of(event, big);
+    let order = if big {
+        ByteOrder::Big
+    } else {
+        ByteOrder::Little
+    };
+    let got = SampleBody::decode(&body, &attr, order).expect("the body is whole");
+    let has = |bit| event.sample_type & bit != 0;
+    let if_has = |bit, value: u64| has(bit).then_some(value);
+    assert_eq!(got.identifier, if_has(IDENTIFIER, 77));
+    assert_eq!(got.ip, if_has(IP, sample.ip));
+    assert_eq!(got.thread, has(TID).then_some((sample.pid, sample.tid)));
+    assert_eq!(got.time, if_has(TIME, sample.time));
+    assert_eq!(got.addr, if_has(ADDR, sample.addr));
+    assert_eq!(got.id, if_has(ID, 77));
+    assert_eq!(got.stream_id, if_has(STREAM_ID, sample.stream_id));
+    assert_eq!(got.cpu, has(CPU).then_some(sample.cpu));
+    assert_eq!(got.period, if_has(PERIOD, sample.period));
+    assert_eq!(
+        got.callchain.map(list),
+        has(CALLCHAIN).then(|| sample.callchain.clone())
+    );
+    assert_eq!(
+        got.raw.map(|raw| raw[..sample.raw.len()].to_vec()),
+        has(RAW).then(|| sample.raw.clone())
+    );
+    assert_eq!(got.branches.is_some(), has(BRANCH_STACK));
+    if let Some(branches) = got.branches {
+        let asked = |bit: u32| event.branch_sample_type & 1 << bit != 0;
+        assert_eq!(branches.hw_index, asked(17).then_some(sample.hw_index));
+        assert_eq!(list(branches.entries), sample.branches.concat());
+        assert_eq!(
+            branches.counters.map(list),
+            asked(19).then(|| sample.branch_counters.clone())
+        );
+    }
+    let regs_user = got.regs_user.map(|regs| list(regs.values));
+    assert_eq!(regs_user, has(REGS_USER).then(|| sample.regs_user.clone()));
+    let stack = got.stack_user.map(|stack| stack.data.to_vec());
+    assert_eq!(stack, has(STACK_USER).then(|| sample.stack_user.clone()));
+    assert_eq!(got.weight, if_has(WEIGHT | WEIGHT_STRUCT, sample.weight));
+    assert_eq!(got.data_src, if_has(DATA_SRC, sample.data_src));
+    assert_eq!(got.transaction, if_has(TRANSACTION, sample.transaction));
+    let regs_intr = got.regs_intr.map(|regs| list(regs.values));
+    assert_eq!(regs_intr, has(REGS_INTR).then(|| sample.regs_intr.clone()));
+    assert_eq!(got.phys_addr, if_has(PHYS_ADDR, sample.phys_addr));
+    assert_eq!(got.cgroup, if_has(CGROUP, sample.cgroup));
+    assert_eq!(
+        got.data_page_size,
+        if_has(DATA_PAGE_SIZE, sample.data_page_size)
+    );
+    assert_eq!(
+        got.code_page_size,
+        if_has(CODE_PAGE_SIZE, sample.code_page_size)
+    );
+    assert_eq!(
+        got.aux.map(<[u8]>::to_vec),
+        has(AUX).then(|| sample.aux.clone())
+    );
+    assert_eq!(got.read.is_some(), has(READ));
+    if let Some(read) = got.read {
+        let asked = |bit: u32| event.read_format & 1 << bit != 0;
+        assert_eq!(read.time_enabled, asked(0).then_some(sample.time_enabled));
+        assert_eq!(read.time_running, asked(1).then_some(sample.time_running));
+        let counters = match asked(3) {
+            true => read.group().collect(),
+            false => vec![read.single.unwrap()],
+        };
+        let written = if asked(3) { sample.counters.len() } else { 1 };
+        assert_eq!(counters.len(), written);
+        for (counter, &(value, id, lost)) in counters.iter().zip(&sample.counters) {
+            assert_eq!(counter.value, value);
+            assert_eq!(counter.id, asked(2).then_some(id));
+            assert_eq!(counter.lost, asked(4).then_some(lost));
+        }
+    }
+    // A body one byte short is no sample, unless it samples nothing.
+    if let Some(short) = body.len().checked_sub(1) {
+        assert!(SampleBody::decode(&body[..short], &attr, order).is_none());
+    }
+    columns(event, sample, big);
+}
+
+/// The same through a whole file: the fast path and the general one, into columns.
+fn columns(event: &EventSpec, sample: &Sample, big: bool) {
+    let mut recording = RecordingBuilder::of_order(big);
+    let number = recording.event(event.clone());
+    recording.sample(number, sample.clone());
+    let got = open(&recording.file());
+    assert_eq!(got.damage, []);
+    let samples = &got.samples;
+    let has = |bit| event.sample_type & bit != 0;
+    let column = |bit, value: u64| if has(bit) { vec![value] } else { vec![] };
+    assert_eq!(samples.len(), 1);
+    assert_eq!(samples.ip.get(0), has(IP).then_some(sample.ip));
+    assert_eq!(
+        samples.thread.get(0),
+        has(TID).then_some((sample.pid, sample.tid))
+    );
+    assert_eq!(samples.addr, column(ADDR, sample.addr));
+    assert_eq!(samples.time, column(TIME, sample.time));
+    assert_eq!(samples.period, column(PERIOD, sample.period));
+    assert_eq!(
+        samples.weight,
+        column(WEIGHT | WEIGHT_STRUCT, sample.weight)
+    );
+    assert_eq!(samples.phys_addr, column(PHYS_ADDR, sample.phys_addr));
+    assert_eq!(
+        samples.data_src.get(0),
+        has(DATA_SRC).then_some(sample.data_src)
+    );
+    if has(CALLCHAIN) {
+        assert_eq!(samples.chains.get(samples.chain[0]), sample.callchain);
+    }
+    if has(REGS_INTR) && event.sample_regs_intr & 1 << 3 != 0 && !sample.regs_intr.is_empty() {
+        let before = (event.sample_regs_intr & 0b111).count_ones() as usize;
+        let reg = samples.reg(0, event.sample_regs_intr, 3);
+        assert_eq!(reg, Some(sample.regs_intr[before]));
+    }
+}
+
+/// A sample whose every field is different.
+fn full(event: &EventSpec) -> Sample {
+    Sample {
+        cpumode: 2,
+        ip: 0x0102_0304_0506_0708,
+        pid: 0x1112_1314,
+        tid: -2,
+        time: 0x2122_2324_2526_2728,
+        addr: 0x3132_3334_3536_3738,
+        stream_id: 0x4142,
+        cpu: 3,
+        period: 0x5152_5354,
+        counters: vec![(11, 12, 13), (21, 22, 23), (31, 32, 33)],
+        time_enabled: 0x6162,
+        time_running: 0x6364,
+        callchain: vec![0xffff_ffff_ffff_fe00, 0x7172, 0x7374],
+        raw: vec![1, 2, 3, 4, 5],
+        hw_index: 0x8182,
+        branches: vec![[1, 2, 3], [4, 5, 6]],
+        branch_counters: vec![7, 8],
+        regs_user: (1..=u64::from(event.sample_regs_user.count_ones())).collect(),
+        stack_user: vec![9; 16],
+        stack_dyn_size: 8,
+        weight: 0x9192_9394_9596_9798,
+        data_src: 0xa1a2_a3a4_a5a6_a7a8,
+        transaction: 0xb1b2,
+        regs_intr: (101..101 + u64::from(event.sample_regs_intr.count_ones())).collect(),
+        phys_addr: 0xc1c2,
+        cgroup: 0xd1d2,
+        data_page_size: 4096,
+        code_page_size: 2 << 20,
+        aux: vec![7; 24],
+    }
+}
+
+fn event(sample_type: u64) -> EventSpec {
+    EventSpec {
+        sample_type,
+        sample_regs_user: 0x0f,
+        sample_regs_intr: 0xff_0fff,
+        kind: 4,
+        name: "e".into(),
+        ..EventSpec::default()
+    }
+}
+
+#[test]
+fn every_sample_type_bit_alone() {
+    for bit in 0..25 {
+        for big in [false, true] {
+            let event = event(1 << bit);
+            check(&event, &full(&event), big);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_combination_of_bits(
+        bits in 0u64..1 << 25,
+        read_format in 0u64..32,
+        branch_bits in 0u64..4,
+        regs in any::<(u16, u16)>(),
+        with_regs in any::<bool>(),
+        big in any::<bool>(),
+    ) {
+        // The kernel refuses both kinds of weight at once.
+        let bits = if bits & WEIGHT != 0 { bits & !WEIGHT_STRUCT } else { bits };
+        let event = EventSpec {
+            read_format,
+            branch_sample_type: (branch_bits & 1) << 17 | (branch_bits & 2) << 18,
+            sample_regs_user: u64::from(regs.0),
+            sample_regs_intr: u64::from(regs.1),
+            ..event(bits)
+        };
+        let mut sample = full(&event);
+        if !with_regs {
+            sample.regs_user.clear();
+            sample.regs_intr.clear();
+        }
+        check(&event, &sample, big);
+    }
+
+    /// Any bytes at all after a good header.
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000), pipe in any::<bool>()) {
+        let mut recording = RecordingBuilder::new();
+        recording.event(EventSpec::loads());
+        let mut file = if pipe { recording.pipe() } else { recording.file() };
+        file.truncate(if pipe { 16 } else { 104 });
+        file.extend(&bytes);
+        let _ = read_bytes(Path::new("test"), &file);
+    }
+
+    /// One byte changed anywhere.
+    #[test]
+    fn no_changed_byte_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), pipe in any::<bool>()) {
+        let mut file = if pipe { two_events(false).pipe() } else { two_events(false).file() };
+        let at = at.index(file.len());
+        file[at] = byte;
+        let _ = read_bytes(Path::new("test"), &file);
+    }
+}
+
+fn two_events(big: bool) -> RecordingBuilder {
+    let mut recording = RecordingBuilder::of_order(big)
+        .cpuid("GenuineIntel,6,106,6")
+        .hostname("host")
+        .cmdline(&["perf", "mem", "record"]);
+    let loads = recording.event(EventSpec::loads());
+    let stores = recording.event(EventSpec::stores());
+    recording.mmap(1, 0x40_0000, 0x1000, "/bin/a", 0);
+    recording.comm(1, 1, "a", true, 1);
+    let at = |time, sample| Sample {
+        time,
+        ip: 0x40_0010,
+        addr: 0xc0_0000,
+        ..sample
+    };
+    recording.sample(loads, at(10, Sample::load(230)));
+    recording.sample(stores, at(11, Sample::store()));
+    recording.lost(5, 12);
+    recording.sample(
+        loads,
+        at(
+            13,
+            Sample {
+                data_src: LOAD_FROM_L1,
+                ..Sample::load(7)
+            },
+        ),
+    );
+    recording
+}
+
+#[test]
+fn a_recording_of_two_events_reads_alike_in_every_form() {
+    for big in [false, true] {
+        for bytes in [two_events(big).file(), two_events(big).pipe()] {
+            let recording = open(&bytes);
+            assert_eq!(recording.damage, []);
+            assert_eq!(recording.meta.hostname.as_deref(), Some("host"));
+            assert_eq!(
+                recording.meta.cpuid.as_deref(),
+                Some("GenuineIntel,6,106,6")
+            );
+            assert_eq!(recording.meta.cmdline, ["perf", "mem", "record"]);
+            assert_eq!(recording.meta.big_endian, big);
+            assert_eq!(recording.samples.event, [0, 1, 0]);
+            assert_eq!(recording.samples.time, [10, 11, 13]);
+            let events: Vec<_> = recording
+                .events
+                .iter()
+                .map(|event| {
+                    (
+                        event.name.as_str(),
+                        event.samples,
+                        event.memory,
+                        event.ldlat,
+                    )
+                })
+                .collect();
+            assert_eq!(
+                events,
+                [
+                    ("cpu/mem-loads,ldlat=30/P", 2, Memory::Sampled, Some(30)),
+                    ("cpu/mem-stores/P", 1, Memory::Sampled, None),
+                ]
+            );
+            assert_eq!(recording.events[0].precise_ip, 3);
+            let access = recording.access(0);
+            assert_eq!(
+                (access.op, access.level, access.latency_cycles),
+                (Some(Op::Load), Some(Level::Ram), Some(230))
+            );
+            let access = recording.access(1);
+            assert_eq!(
+                (access.op, access.level, access.latency_cycles),
+                (Some(Op::Store), Some(Level::L1), None)
+            );
+            assert_eq!(recording.gaps.len(), 1);
+            let gap = &recording.gaps[0];
+            assert_eq!(
+                (gap.kind, gap.lost, gap.time_ns),
+                (GapKind::Lost, 5, Some(12))
+            );
+            // The exec at time 1 ended what was mapped before it.
+            assert_eq!(recording.space.find(1, 0x40_0010, 10), None);
+            assert_eq!(recording.space.comm(1, 10), Some("a"));
+            assert_eq!(recording.refusal(), None);
+        }
+    }
+}
+
+#[test]
+fn attrs_of_every_size_are_read_as_far_as_they_are_known() {
+    for attr_size in [64, 72, 80, 96, 104, 112, 120, 128, 136, 144, 200] {
+        let mut recording = RecordingBuilder::new();
+        let loads = recording.event(EventSpec {
+            attr_size,
+            ..EventSpec::loads()
+        });
+        recording.sample(
+            loads,
+            Sample {
+                addr: 7,
+                ..Sample::load(1)
+            },
+        );
+        for bytes in [recording.file(), recording.pipe()] {
+            let got = open(&bytes);
+            assert_eq!(got.samples.addr, [7], "{attr_size}");
+            assert_eq!(got.events[0].config1, 30);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_says_so_is_modelled() {
+    let mut recording = RecordingBuilder::new().cpu_desc("Modelled: a small cache");
+    recording.event(EventSpec::loads());
+    let meta = open(&recording.file()).meta;
+    assert_eq!(meta.modelled.as_deref(), Some("Modelled: a small cache"));
+}
+
+#[test]
+fn what_is_no_perf_data_is_refused() {
+    let error = |bytes: &[u8]| read_bytes(Path::new("test"), bytes).unwrap_err();
+    assert!(matches!(error(b""), RecordingError::Empty));
+    assert!(matches!(
+        error(b"\x7fELF\x02\x01\x01\0\0"),
+        RecordingError::NotPerfData(_)
+    ));
+    assert!(matches!(error(b"PERFFILE"), RecordingError::Version1));
+    assert!(matches!(
+        error(b"PERFILE2"),
+        RecordingError::CutHeader { len: 8, .. }
+    ));
+}
+
+#[test]
+fn a_breakpoint_has_no_level_and_its_ip_is_the_next_instruction() {
+    let mut recording = RecordingBuilder::new().cpuid("GenuineIntel,6,106,6");
+    let watch = recording.event(EventSpec::breakpoint(0xc0_0000));
+    recording.sample(
+        watch,
+        Sample {
+            data_src: 0x0508_0021,
+            ..Sample::load(0)
+        },
+    );
+    let got = open(&recording.file());
+    assert_eq!(got.events[0].memory, Memory::Breakpoint);
+    assert_eq!(got.access(0), Default::default());
+    let pmu = got.pmu(0).unwrap();
+    assert_eq!(pmu.ip, mempath::pmu::Ip::Next);
+    assert!(pmu.regs_sound);
+}
+
+#[test]
+fn a_refusal_names_the_flags_that_are_missing() {
+    let mut recording = RecordingBuilder::new();
+    let event = recording.event(EventSpec {
+        name: "mem_inst_retired.all_loads:upp".into(),
+        sample_type: IP | TID | TIME,
+        ..EventSpec::loads()
+    });
+    recording.sample(event, Sample::load(0));
+    let refusal = open(&recording.file()).refusal().unwrap();
+    assert_eq!(
+        refusal.reason,
+        "`mem_inst_retired.all_loads:upp` was recorded without ADDR (-d), WEIGHT (-W), DATA_SRC (-d): its samples have no data address"
+    );
+    assert_eq!(
+        refusal.command,
+        "perf record -d -W -e mem_inst_retired.all_loads:upp"
+    );
+}
+
+#[test]
+fn a_file_cut_anywhere_keeps_what_came_before() {
+    for whole in [two_events(false).file(), two_events(true).pipe()] {
+        let all = open(&whole).samples.time;
+        let mut seen = 0;
+        for cut in 0..=whole.len() {
+            if let Ok(recording) = read_bytes(Path::new("test"), &whole[..cut]) {
+                let times = &recording.samples.time;
+                assert_eq!(times, &all[..times.len()], "cut at {cut}");
+                assert!(times.len() >= seen, "cut at {cut} loses samples");
+                seen = times.len();
+            }
+        }
+        assert_eq!(seen, all.len());
+    }
+}
+
+#[test]
+fn corpus_files_cut_anywhere_keep_what_came_before() {
+    let Some(shared) = shared() else {
+        return;
+    };
+    for entry in std::fs::read_dir(shared.join("corpus/files")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let whole = std::fs::read(corpus(&name).unwrap()).unwrap();
+        let all = open(&whole).samples.addr;
+        let stride = match whole.len() {
+            0..16_000 => 1,
+            len => len / 997,
+        };
+        for cut in (0..whole.len()).step_by(stride) {
+            if let Ok(recording) = read_bytes(Path::new(&name), &whole[..cut]) {
+                let addr = &recording.samples.addr;
+                assert_eq!(addr, &all[..addr.len()], "{name} cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_told_with_its_offset() {
+    let whole = two_events(false).pipe();
+    let mut file = whole.clone();
+    file.push(0);
+    let recording = open(&file);
+    assert_eq!(recording.samples.len(), 3);
+    assert_eq!(recording.damage.len(), 1);
+    assert_eq!(recording.damage[0].offset, whole.len() as u64);
+
+    // A record of size 0: everything before it is kept, nothing after it.
+    let mut file = whole.clone();
+    file.extend([9, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend(&whole[16..]);
+    let recording = open(&file);
+    assert_eq!(recording.samples.len(), 3);
+    assert_eq!(recording.damage[0].offset, whole.len() as u64);
+
+    // Data size 0 in the header: the records are read to the end, the features after them are not.
+    let mut file = two_events(false).file();
+    file[48..56].fill(0);
+    let recording = open(&file);
+    assert_eq!(recording.samples.time, [10, 11, 13]);
+    assert_eq!(recording.damage[0].offset, 40);
+}
+
+#[test]
+fn ids_that_overlap_do_not_multiply() {
+    let mut recording = RecordingBuilder::new();
+    for _ in 0..40 {
+        recording.event(EventSpec::loads());
+    }
+    let mut file = recording.file();
+    let len = file.len();
+    // 104 bytes of header, 40 ids, then attrs of 128 bytes, each with the offset and size of its ids.
+    for event in 0..40 {
+        let at = 104 + 40 * 8 + event * 144 + 128;
+        file[at..at + 8].copy_from_slice(&0u64.to_le_bytes());
+        file[at + 8..at + 16].copy_from_slice(&(len as u64).to_le_bytes());
+    }
+    let recording = open(&file);
+    let ids: usize = recording.events.iter().map(|event| event.ids.len()).sum();
+    assert_eq!(ids, len / 8);
+    assert_eq!(recording.events.len(), 1);
+}
