@@ -1,4 +1,5 @@
-//! The summary on a terminal: at most 40 lines of at most 100 columns.
+//! The summary on a terminal: at most 40 lines of at most 100 columns. What has no room is in the
+//! report.
 
 use crate::export::digest::{Digest, Map, Measures};
 use crate::recording::Memory;
@@ -22,9 +23,10 @@ pub enum Colour {
 }
 
 const COLUMNS: usize = 100;
-const CAVEATS: usize = 4;
-const MAPS: usize = 5;
-const FINDINGS: usize = 3;
+const LINES: usize = 40;
+/// Lines of caveats.
+const CAVEATS: usize = 6;
+const MAPS: usize = 4;
 const NAME: usize = 36;
 
 /// Prints the summary on stdout.
@@ -95,6 +97,10 @@ impl Page {
         }
     }
 
+    fn lines(&self) -> usize {
+        self.text.lines().count()
+    }
+
     /// A sentence over at most `most` lines.
     fn sentence(&mut self, style: &str, first: &str, sentence: &str, most: usize) {
         let width = COLUMNS - first.len();
@@ -159,31 +165,38 @@ fn recorded(page: &mut Page, summary: &Summary) {
 }
 
 fn caveats(page: &mut Page, summary: &Summary) {
-    for caveat in summary.caveats.iter().take(CAVEATS) {
+    let end = page.lines() + CAVEATS;
+    for (i, caveat) in summary.caveats.iter().enumerate() {
+        if page.lines() + 2 > end {
+            let more = summary.caveats.len() - i;
+            page.line(DIM, &format!("(the report has {more} more)"));
+            return;
+        }
         let (style, mark) = match caveat.severity {
             Severity::Alarm => (RED, "!! "),
             Severity::Note => ("", "note: "),
         };
         page.sentence(style, mark, &printable(&caveat.text), 2);
     }
-    if let Some(more @ 1..) = summary.caveats.len().checked_sub(CAVEATS) {
-        page.line(DIM, &format!("(the report has {more} more)"));
-    }
 }
 
+/// In two columns, read downwards.
 fn funnel(page: &mut Page, summary: &Summary) {
     let read = summary.funnel.first().map_or(0, |step| step.samples);
+    let steps: Vec<String> = summary
+        .funnel
+        .iter()
+        .map(|step| {
+            let (name, samples) = (fit(&step.name, 25), step.samples);
+            let share = percent(samples, read);
+            format!("{name:<25} {:>12} {share:>8}", thousands(samples))
+        })
+        .collect();
     page.line("", "");
-    for step in &summary.funnel {
-        let (name, samples) = (&step.name, step.samples);
-        page.line(
-            "",
-            &format!(
-                "{name:<36} {:>13} {:>8}",
-                thousands(samples),
-                percent(samples, read)
-            ),
-        );
+    let (left, right) = steps.split_at(steps.len().div_ceil(2));
+    for (i, step) in left.iter().enumerate() {
+        let beside = right.get(i).map_or("", String::as_str);
+        page.line("", &format!("{step}    {beside}"));
     }
 }
 
@@ -274,12 +287,16 @@ fn stages(page: &mut Page, digest: &Digest) {
     }
 }
 
+/// As many as there is room for above the last line.
 fn findings(page: &mut Page, summary: &Summary) {
     page.line("", "");
     if summary.findings.is_empty() {
         page.line("", "nothing stands out");
     }
-    for (i, finding) in summary.findings.iter().take(FINDINGS).enumerate() {
+    for (i, finding) in summary.findings.iter().enumerate() {
+        if page.lines() + 2 >= LINES {
+            break;
+        }
         page.sentence("", &format!("{}. ", i + 1), &printable(&finding.text), 2);
     }
 }

@@ -222,7 +222,7 @@ fn standard_input_and_json_give_the_same_numbers() {
     let json: serde_json::Value = serde_json::from_slice(&out.get_output().stdout).unwrap();
     assert_eq!(json["schema"], 1);
     assert_eq!(json["report"], serde_json::Value::Null);
-    assert_eq!(json["summary"]["funnel"][0]["samples"], 106_347);
+    assert_eq!(json["summary"]["funnel"][0]["samples"], 106_341);
     assert_eq!(files(dir.path()), ["mapload", "perf.data.plain"]);
 }
 

@@ -1,8 +1,11 @@
 //! One binary: ELF, Go's build information, pclntab, DWARF, type descriptors. Knows nothing of perf.
 
 mod buildinfo;
+mod dwarf;
 mod elf;
 mod error;
+pub mod find;
+pub mod kernel;
 mod moduledata;
 mod pclntab;
 mod symbols;
@@ -12,10 +15,13 @@ pub use error::ProgramError;
 pub use moduledata::Module;
 
 use crate::gomap::MapType;
+use dwarf::Dwarf;
 use elf::Elf;
 use pclntab::Pclntab;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use symbols::Symbols;
 use types::{MapLayout, Types};
 
@@ -37,6 +43,9 @@ pub struct Program {
     functions: Vec<Function>,
     symbols: Symbols,
     pclntab: Option<Pclntab>,
+    dwarf: OnceLock<Option<Dwarf>>,
+    /// Separate debug information.
+    debug: Option<Elf>,
     elf: Elf,
 }
 
@@ -117,11 +126,56 @@ impl Program {
             functions: Vec::new(),
             symbols,
             pclntab,
+            dwarf: OnceLock::new(),
+            debug: None,
             elf,
         };
+        if !program.symbols.symtab {
+            program.symbols.globals = dwarf::globals(&program.elf).unwrap_or_default();
+        }
         program.functions = program.all_functions()?;
         program.map_types = program.types().map_or_else(Vec::new, |types| types.maps());
         Ok(program)
+    }
+
+    /// Takes symbols and DWARF from a separate file; [`find::Search::debug_info`] finds it.
+    pub fn add_debug_info(&mut self, path: &Path) -> Result<(), ProgramError> {
+        let debug = Elf::open(path)?;
+        let symbols = symbols::read(&debug);
+        if symbols.symtab {
+            self.symbols = symbols;
+            self.functions = self.all_functions()?;
+        }
+        self.debug = Some(debug);
+        self.dwarf = OnceLock::new();
+        Ok(())
+    }
+
+    /// Has `.debug_info`, its own or that of [`Program::add_debug_info`].
+    pub fn has_dwarf(&self) -> bool {
+        self.debug.iter().chain([&self.elf]).any(dwarf::present)
+    }
+
+    /// Has neither a symbol table nor DWARF (`-ldflags='-s -w'`, `strip`).
+    pub fn stripped(&self) -> bool {
+        !self.symbols.symtab && !self.has_dwarf()
+    }
+
+    /// Link-time ranges of executable code, by address.
+    pub fn text_ranges(&self) -> Vec<Range<u64>> {
+        self.ranges(true)
+    }
+
+    /// Link-time ranges of everything else that is loaded, `.bss` included, by address.
+    pub fn data_ranges(&self) -> Vec<Range<u64>> {
+        self.ranges(false)
+    }
+
+    fn ranges(&self, executable: bool) -> Vec<Range<u64>> {
+        (self.elf.segments.iter())
+            .filter(|segment| segment.executable == executable)
+            .map(|segment| segment.vaddr..segment.vaddr.saturating_add(segment.memsz))
+            .collect()
     }
 
     /// Go's functions from pclntab, named as it names them; C's and everyone else's from the
@@ -174,12 +228,17 @@ impl Program {
     }
 
     /// The inline chain of the instruction at `vaddr`, innermost first, the function that owns the
-    /// bytes last. From pclntab for Go, else the symbol alone. Empty where nothing is known.
+    /// bytes last. From pclntab for Go, else from DWARF, else the symbol alone. Empty where nothing
+    /// is known.
     ///
     /// For a return address pass the address before it: the call, not what follows it.
     pub fn frames_at(&self, vaddr: u64) -> Vec<Frame> {
         let go = self.pclntab.as_ref();
         if let Some(frames) = go.and_then(|pclntab| pclntab.frames(&self.elf, vaddr)) {
+            return frames;
+        }
+        let frames = self.dwarf_frames_at(vaddr);
+        if !frames.is_empty() {
             return frames;
         }
         let symbol = self.function_at(vaddr).map(|function| Frame {
@@ -188,6 +247,17 @@ impl Program {
             line: None,
         });
         symbol.into_iter().collect()
+    }
+
+    /// The same from DWARF alone; empty without it.
+    pub fn dwarf_frames_at(&self, vaddr: u64) -> Vec<Frame> {
+        let dwarf = self.dwarf.get_or_init(|| {
+            let own = || Dwarf::load(&self.elf);
+            self.debug.as_ref().and_then(Dwarf::load).or_else(own)
+        });
+        dwarf
+            .as_ref()
+            .map_or_else(Vec::new, |dwarf| dwarf.frames(vaddr))
     }
 
     /// The map type whose descriptor is at `vaddr`, in `map_types` or not. `None` unless the bytes
@@ -206,7 +276,7 @@ impl Program {
         self.types()?.size(vaddr)
     }
 
-    /// Global variables of the symbol tables, by address.
+    /// Global variables by address, from the symbol tables, else from DWARF.
     pub fn globals(&self) -> &[Global] {
         &self.symbols.globals
     }

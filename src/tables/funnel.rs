@@ -16,7 +16,7 @@ const STEPS: [&str; 9] = [
     "in a known Go binary",
     "map code or map memory",
     "part known",
-    "slot known, where the part has slots",
+    "slot known, if it has one",
     "map known",
 ];
 
