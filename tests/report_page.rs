@@ -97,7 +97,7 @@ fn no_sample_at_all_is_a_page_that_says_so() {
         "No function was sampled, or no symbols were found.",
         "No source line was sampled, or no line table was found.",
         "No sample has a part.",
-        "Nothing stands out",
+        "None: no map was found in this recording, so nothing can stand out.",
     ] {
         assert!(page.contains(sentence), "{sentence}");
     }
