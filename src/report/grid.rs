@@ -77,7 +77,7 @@ impl Grid<'_> {
 
     /// Whether the borders lie at the same offsets in every bucket or group.
     pub fn one_phase(&self) -> bool {
-        self.stride % 64 == 0
+        self.stride.is_multiple_of(64)
     }
 
     /// How the cache-line borders of this grid are to be read.
