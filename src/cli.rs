@@ -1,11 +1,11 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
-use crate::commands::binaries::Search;
 use crate::commands::{Command, analyze, export, report};
 use crate::export::FORMATS;
+use crate::program::find::Search;
 use crate::terminal::{Colour, Style};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 input that cannot be read or analysed, or output \
                           that cannot be written; 2 a command line that makes no sense.";
@@ -160,13 +160,16 @@ pub fn parse() -> Command {
 
 impl From<Input> for crate::commands::input::Options {
     fn from(input: Input) -> Self {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
         Self {
-            perf_data: input.perf_data,
             search: Search {
-                files: input.binary,
+                binaries: input.binary,
+                beside: input.perf_data.parent().map(Path::to_owned),
                 dirs: input.binary_dir,
+                cache: home.map(|home| home.join(".debug")),
                 force: input.force,
             },
+            perf_data: input.perf_data,
         }
     }
 }

@@ -237,8 +237,9 @@ fn a_missing_binary_is_an_alarm_and_the_rest_is_told() {
         .assert()
         .code(0)
         .stdout(contains(
-            "/srv/truth/sets/go1.22.10-twins/mapload was not read (no such file here): pass the file with \
-             build id fe739759ffdd2519a52fb48815c80369e88d1158 as --binary; 105703 samples are in it",
+            "105703 samples are without their code: no binary for /srv/truth/sets/go1.22.10-twins/mapload \
+             (build id fe739759ffdd2519a52fb48815c80369e88d1158): pass --binary PATH/TO/mapload or \
+             --binary-dir DIR; tried /srv/truth/sets/go1.22.10-twins/mapload",
         ));
 }
 
@@ -257,9 +258,9 @@ fn a_wrong_binary_is_refused_unless_forced() {
         "--no-report",
     ];
     mempath(dir.path()).args(args).assert().code(1).stdout("").stderr(
-        "mempath: 'mapload.s-w' has build id 561f2b3c4ce0fcb92f559b25812b00a792fc6703, the recording has \
-         build id fe739759ffdd2519a52fb48815c80369e88d1158 for /srv/truth/sets/go1.22.10-twins/mapload; \
-         pass the binary that was recorded, or --force to use this one\n",
+        "mempath: mapload.s-w has build id 561f2b3c4ce0fcb92f559b25812b00a792fc6703, the recording has \
+         fe739759ffdd2519a52fb48815c80369e88d1158: pass the binary that was recorded, or --force to use \
+         this one\n",
     );
     let forced = mempath(dir.path())
         .args(args)

@@ -1,6 +1,6 @@
 //! The recording that a command works on, refused when there is nothing in it to work on.
 
-use super::binaries::Search;
+use crate::program::find::Search;
 use crate::recording::{self, Recording};
 use anyhow::{Context, bail};
 use std::path::PathBuf;

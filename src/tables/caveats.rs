@@ -56,14 +56,26 @@ fn binary(binary: &Binary) -> Option<Caveat> {
              functions, lines and parts of its {samples} samples may be wrong"
         )));
     }
-    match &binary.found {
-        Err(why) if *samples > 0 => Some(alarm(format!(
-            "{path} was not read ({why}): pass the file with {build_id} as --binary; {samples} samples are in it"
-        ))),
-        Ok(_) if binary.go.is_none() && *samples > 0 => Some(note(format!(
+    let Err(why) = &binary.found else {
+        return found_binary(binary).map(note);
+    };
+    (*samples > 0).then(|| alarm(format!("{samples} samples are without their code: {why}")))
+}
+
+fn found_binary(binary: &Binary) -> Option<String> {
+    let Binary { path, samples, .. } = binary;
+    if *samples == 0 {
+        None
+    } else if binary.go.is_none() {
+        Some(format!(
             "{path} is not a Go binary: its {samples} samples have functions, but no maps"
-        ))),
-        _ => None,
+        ))
+    } else if binary.build_id.is_none() {
+        Some(format!(
+            "the recording has no build id for {path}: its binary was taken by name"
+        ))
+    } else {
+        None
     }
 }
 
