@@ -41,8 +41,8 @@ const SOURCES: [u64; 6] = [
     STORE_L1,
 ];
 
-const HEADER: u64 = 0xc000_0100_00;
-const BUCKETS: u64 = 0xc000_1000_00;
+const HEADER: u64 = 0x00c0_0001_0000;
+const BUCKETS: u64 = 0x00c0_0010_0000;
 /// 8 tophash + 8 keys of 16 + 8 elems of 8 + overflow.
 const STRIDE: u64 = 8 + 128 + 64 + 8;
 

@@ -151,7 +151,7 @@ impl Learned {
                 && base < region.end
                 && region.header == header
                 && region.stride != 0
-                && (base - region.start) % region.stride == 0
+                && (base - region.start).is_multiple_of(region.stride)
                 && (region.first..=region.last).contains(&time);
             if fits {
                 return Some(region);
@@ -339,7 +339,7 @@ impl Learned {
             }
             let joined = |a: &(u64, Seen), b: &(u64, Seen)| {
                 let distance = b.0 - a.0;
-                distance % stride == 0 && distance / stride <= MAX_UNSEEN
+                distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
             };
             for run in of_map.chunk_by(joined) {
                 let (Some((start, _)), Some((last, _))) = (run.first(), run.last()) else {
@@ -434,7 +434,7 @@ fn widen(
         if index >= known.unwrap_or(len + MAX_UNSEEN) {
             break;
         }
-        let ours = s.header == array.header && distance % array.stride == 0;
+        let ours = s.header == array.header && distance.is_multiple_of(array.stride);
         if ours && possible.contains(&s.time) {
             len = len.max(index + 1);
             array.first = array.first.min(s.time);

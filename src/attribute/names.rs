@@ -15,12 +15,21 @@ enum Key {
     Type(TypeId),
 }
 
+/// Image and link-time return address of a call site.
+type Site = (u32, u64);
+
+#[derive(Debug, Default)]
+struct SiteCount {
+    samples: u64,
+    /// Image and address of the variable that the map comes from.
+    variable: Option<(u32, u64)>,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     map_type: Option<TypeId>,
     header: u64,
-    /// Samples by call site: (image, return address) and the variable there.
-    sites: FxHashMap<(u32, u64), (u64, Option<(u32, u64)>)>,
+    sites: FxHashMap<Site, SiteCount>,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +65,11 @@ impl Names {
             let count = seen
                 .sites
                 .entry((site.image, site.ret))
-                .or_insert((0, variable));
-            count.0 += 1;
+                .or_insert(SiteCount {
+                    samples: 0,
+                    variable,
+                });
+            count.samples += 1;
         }
         id
     }
@@ -73,9 +85,9 @@ impl Names {
 fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
     let program = |image: u32| programs.get(image as usize).and_then(Option::as_ref);
     let mut sites: Vec<_> = seen.sites.iter().collect();
-    sites.sort_unstable_by_key(|(site, (samples, _))| (std::cmp::Reverse(*samples), **site));
-    let variable = sites.iter().find_map(|(_, (_, variable))| {
-        let (image, address) = (*variable)?;
+    sites.sort_unstable_by_key(|(site, count)| (std::cmp::Reverse(count.samples), **site));
+    let variable = sites.iter().find_map(|(_, count)| {
+        let (image, address) = count.variable?;
         let (name, _) = program(image)?.variable_at(address)?;
         Some(name.to_owned())
     });

@@ -89,30 +89,32 @@ impl Starts {
         let above = self.sorted[at..]
             .iter()
             .take_while(|s| s.base - address <= reach);
-        let mut residue = None;
-        let mut agreeing = 0;
-        let mut disagreeing = 0;
-        let mut last = None;
-        for start in below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS)) {
-            if last.replace(start.base) == Some(start.base) {
-                continue;
-            }
-            let r = start.base.checked_rem(stride)?;
-            match residue {
-                None => {
-                    residue = Some(r);
-                    agreeing = 1;
-                }
-                Some(known) if known == r => agreeing += 1,
-                Some(_) => disagreeing += 1,
-            }
-        }
-        if agreeing < proof || disagreeing != 0 {
+        let below = agreeing(below.take(NEIGHBOURS), stride);
+        let above = agreeing(above.take(NEIGHBOURS), stride);
+        let (residue, agreed) = match (below, above) {
+            (Some((a, n)), Some((b, m))) if a == b => (a, n + m),
+            // The address lies between two arrays, or in memory that changed hands.
+            (Some(_), Some(_)) => return None,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return None,
+        };
+        if agreed < proof {
             return None;
         }
         let phase = address.checked_rem(stride)?;
-        let off = (phase + stride - residue?) % stride;
+        let off = (phase + stride - residue) % stride;
         let spot = map_type.spot_at(off)?;
         (spot.part == part).then_some((address - off, spot))
     }
+}
+
+/// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.
+fn agreeing<'a>(starts: impl Iterator<Item = &'a Start>, stride: u64) -> Option<(u64, usize)> {
+    let mut bases: Vec<u64> = starts.map(|s| s.base).collect();
+    bases.dedup();
+    let residue = bases.first()?.checked_rem(stride)?;
+    Some((
+        residue,
+        bases.iter().take_while(|b| **b % stride == residue).count(),
+    ))
 }

@@ -290,7 +290,8 @@ fn in_bucket_or_group(
     let map_type = row.map_type.and_then(|t| types.get(t));
     let stride = map_type.map_or(MAX_STRIDE, |t| t.shape.stride());
     let address = row.address;
-    let covers = |start: u64| start % 8 == 0 && start <= address && address - start < stride;
+    let covers =
+        |start: u64| start.is_multiple_of(8) && start <= address && address - start < stride;
     let buckets = |n: &&Named| {
         matches!(n.structure, Bucket | Buckets | OldBuckets | Group | Groups) && covers(n.start)
     };

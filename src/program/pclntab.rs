@@ -69,10 +69,11 @@ impl Pclntab {
             let data = elf.tail(segment.vaddr).unwrap_or_default();
             for (words, i) in data.chunks_exact(8).zip(0u64..) {
                 let magic = le_u32(words, 0).is_some_and(|magic| MAGICS.contains(&magic));
-                if magic && matches!(words.get(4..), Some([0, 0, 1 | 4, 8])) {
-                    if let Ok(table) = Pclntab::at(elf, segment.vaddr + i * 8) {
-                        return Ok(Some(table));
-                    }
+                if magic
+                    && matches!(words.get(4..), Some([0, 0, 1 | 4, 8]))
+                    && let Ok(table) = Pclntab::at(elf, segment.vaddr + i * 8)
+                {
+                    return Ok(Some(table));
                 }
             }
         }

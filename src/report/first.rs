@@ -137,7 +137,13 @@ fn recorded(html: &mut Html, data: &Data) {
     pair("Lost and gaps", Some(gaps));
     pair("Time span", span);
     pair("Command", command);
-    pair("Go", (!go.is_empty()).then(|| go.join(", ")));
+    let none = || "no Go binary was read".to_owned();
+    pair(
+        "Go",
+        Some(go.join(", "))
+            .filter(|go| !go.is_empty())
+            .or_else(|| Some(none())),
+    );
     pair("Host", meta.hostname.clone());
     pair("CPU", cpu);
     pair("CPUs", cpus);
@@ -230,7 +236,13 @@ fn findings(html: &mut Html, data: &Data) {
     html.leaf("h2", &[("id", "findings-title")], "Findings");
     let findings = &data.summary.findings;
     if findings.is_empty() {
-        html.leaf("p", &[], "Nothing stands out: no map, part or line has a share of the samples that its interval sets apart.");
+        let why = match data.maps.is_empty() {
+            true => "None: no map was found in this recording, so nothing can stand out.",
+            false => {
+                "Nothing stands out: no map or part has a share of the samples that its interval sets apart."
+            }
+        };
+        html.leaf("p", &[], why);
         html.close("section");
         return;
     }

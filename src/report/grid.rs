@@ -77,7 +77,7 @@ impl Grid<'_> {
 
     /// Whether the borders lie at the same offsets in every bucket or group.
     pub fn one_phase(&self) -> bool {
-        self.stride % 64 == 0
+        self.stride.is_multiple_of(64)
     }
 
     /// How the cache-line borders of this grid are to be read.
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn cache_line_borders_follow_the_base_and_the_index() {
-        let mut array = ArrayRow {
+        let array = ArrayRow {
             array: 0,
             map: None,
             base: Some(0xc000_0010),
@@ -325,7 +325,10 @@ mod tests {
                 .border_note()
                 .contains("move by 16 bytes from one to the next and repeat every 4")
         );
-        array.base = None;
-        assert_eq!(grid(&array).borders(0), None);
+        let unknown = ArrayRow {
+            base: None,
+            ..array.clone()
+        };
+        assert_eq!(grid(&unknown).borders(0), None);
     }
 }

@@ -102,7 +102,11 @@ fn title(data: &Data) -> String {
             let name = binary.path.rsplit('/').next().unwrap_or(&binary.path);
             format!("Map memory accesses of {name}")
         }
-        None => format!("Map memory accesses in {}", data.summary.recording),
+        None => {
+            let recording = &data.summary.recording;
+            let name = recording.rsplit('/').next().unwrap_or(recording);
+            format!("Map memory accesses in {name}")
+        }
     }
 }
 

@@ -444,7 +444,7 @@ impl Areas {
             };
         }
         let keys_end = elems.unwrap_or(i64::MAX);
-        if e.stride != 0 && e.stride % 4 == 0 && (8..keys_end).contains(&e.c) {
+        if e.stride != 0 && e.stride.is_multiple_of(4) && (8..keys_end).contains(&e.c) {
             return Area::Key;
         }
         // Only tophash is read byte by byte: keys are compared by word or by call.

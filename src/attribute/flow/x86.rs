@@ -520,7 +520,7 @@ impl<'a> Machine<'a> {
 /// type descriptor.
 pub fn is_directory_entry(expr: &Expr) -> bool {
     expr.stride != 0
-        && expr.stride % 8 == 0
+        && expr.stride.is_multiple_of(8)
         && expr.indexed == 0
         && expr.c % 8 == 0
         && expr.sizes == [0; 10]

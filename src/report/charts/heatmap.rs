@@ -24,8 +24,11 @@ const LEFT: i32 = 96;
 const TOP: i32 = 64;
 const PLOT: i32 = WIDTH - LEFT - 24;
 
+/// What a cell counts; `None` where the recording does not tell.
+type Value = fn(&Measures) -> Option<u64>;
+
 /// What a heatmap can show: name, unit and the value of a cell.
-pub const MEASURES: &[(&str, &str, fn(&Measures) -> Option<u64>)] = &[
+pub const MEASURES: &[(&str, &str, Value)] = &[
     ("L1 miss", "loads", |m| m.l1_miss),
     ("LLC miss", "loads", |m| m.llc_miss),
     ("loads", "loads", |m| Some(m.loads)),
@@ -51,7 +54,7 @@ impl Chart for Heatmap {
         "Across: the byte offset in a bucket (Go <= 1.23) or group (Go >= 1.24), its parts drawn on the axis. \
          Down: the bucket or group index, binned where an array has more than fits (the axis says how many are \
          in a row). An access is placed by its first byte; an overflow bucket is drawn at the index of its \
-         chain's head. Colour is cividis over the counts, darker is more; an empty cell has no sample. \
+         chain's head. Colour is cividis over the counts, further from the background is more; an empty cell has no sample. \
          Accesses whose index or offset is not known are not here; the tables count them."
     }
 
@@ -92,12 +95,7 @@ impl Chart for Heatmap {
 }
 
 /// One measure of one array.
-fn draw(
-    grid: &Grid,
-    name: &str,
-    unit: &str,
-    value: fn(&Measures) -> Option<u64>,
-) -> Result<Markup, ReportError> {
+fn draw(grid: &Grid, name: &str, unit: &str, value: Value) -> Result<Markup, ReportError> {
     let rows_per_band = grid.rows.div_ceil(ROWS).max(1);
     let bytes_per_column = grid.stride.div_ceil(COLUMNS).max(1);
     let bands = grid.rows.div_ceil(rows_per_band).max(1);
