@@ -225,11 +225,11 @@ fn maps(page: &mut Page, digest: &Digest) {
                 "{:<NAME$} {:>9} {share:>8} {:>6} {:>6} {:>8} {:>8} {:>7}",
                 fit(&printable(&map.name), NAME),
                 thousands(m.samples),
-                count(m.latency_p50),
-                count(m.latency_p95),
-                count(m.l1_miss),
-                count(m.llc_miss),
-                count(m.hitm),
+                count(m, m.latency_p50),
+                count(m, m.latency_p95),
+                count(m, m.l1_miss),
+                count(m, m.llc_miss),
+                count(m, m.hitm),
             ),
         );
         page.line(DIM, &format!("  {}", parts(map)));
@@ -263,7 +263,7 @@ fn stages(page: &mut Page, digest: &Digest) {
         &format!(
             "{:<46} {:>9} {:>8} {:>8} {:>6} {:>6}",
             fit(&title, 46),
-            "loads",
+            "samples",
             "L1 miss",
             "LLC miss",
             "p50",
@@ -277,11 +277,11 @@ fn stages(page: &mut Page, digest: &Digest) {
             &format!(
                 "  {:<44} {:>9} {:>8} {:>8} {:>6} {:>6}",
                 stage.name,
-                thousands(m.loads),
-                count(m.l1_miss),
-                count(m.llc_miss),
-                count(m.latency_p50),
-                count(m.latency_p95),
+                thousands(m.samples),
+                count(m, m.l1_miss),
+                count(m, m.llc_miss),
+                count(m, m.latency_p50),
+                count(m, m.latency_p95),
             ),
         );
     }
@@ -301,9 +301,13 @@ fn findings(page: &mut Page, summary: &Summary) {
     }
 }
 
-/// A number, or `?` where it is not known.
-fn count(number: Option<u64>) -> String {
-    number.map_or_else(|| "?".to_owned(), thousands)
+/// A count of loads: `-` where there is none to count, `?` where the recording does not tell.
+fn count(m: &Measures, number: Option<u64>) -> String {
+    match number {
+        Some(number) => thousands(number),
+        None if m.loads == 0 => "-".to_owned(),
+        None => "?".to_owned(),
+    }
 }
 
 /// Names come from files: control characters and marks that reorder text are not sent to a terminal.

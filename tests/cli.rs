@@ -314,3 +314,58 @@ fn colour_is_for_terminals_unless_asked_for() {
         .stdout("")
         .stderr("");
 }
+
+#[test]
+fn a_recording_without_memory_events_is_refused_with_the_command_to_run() {
+    let dir = TempDir::new().unwrap();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/files");
+    if !corpus.exists() && std::env::var_os("CI").is_none() {
+        eprintln!("no corpus here: not tested");
+        return;
+    }
+    let refused = |file: &str, why: &str| {
+        fs::copy(corpus.join(file), dir.path().join("perf.data")).unwrap();
+        let start =
+            format!("mempath: no memory accesses in 'perf.data': {why}; record them with: ");
+        mempath(dir.path())
+            .args(["analyze", "perf.data"])
+            .assert()
+            .code(1)
+            .stdout("")
+            .stderr(starts_with(start).and(contains("perf mem record")));
+        assert_eq!(files(dir.path()), ["perf.data"]);
+    };
+    refused(
+        "perfparser__fork_static_gcc_perf.data.zstd.zlib",
+        "`cycles` samples ADDR and DATA_SRC, but every data_src is N/A: `--call-graph dwarf` and `-d` set \
+         both on events that have no data address",
+    );
+    refused(
+        "perf_data_converter__perf.data.armv7-3.4",
+        "`cycles` was recorded without ADDR (-d), WEIGHT (-W), DATA_SRC (-d): its samples have no data address",
+    );
+}
+
+#[test]
+fn a_program_that_is_not_go_is_analysed_without_maps() {
+    let dir = TempDir::new().unwrap();
+    let Some(_) = truth(dir.path(), "go1.22.10-twins", "perf.data.plain.zst") else {
+        return;
+    };
+    // Any other ELF file of 64 bits: this test itself.
+    fs::copy(std::env::current_exe().unwrap(), dir.path().join("mapload")).unwrap();
+    mempath(dir.path())
+        .args([
+            "analyze",
+            "perf.data.plain",
+            "--binary",
+            "mapload",
+            "--force",
+            "--no-report",
+        ])
+        .args(["--format", "json"])
+        .assert()
+        .code(0)
+        .stdout(contains("\"maps\": []"))
+        .stdout(contains("not a Go binary"));
+}

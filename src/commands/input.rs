@@ -19,7 +19,7 @@ pub fn read(options: &Options) -> anyhow::Result<Recording> {
     let recording = recording::read(path).with_context(could_not)?;
     if let Some(refusal) = recording.refusal() {
         bail!(
-            "no memory accesses in '{}': {}; record them with `{}`",
+            "no memory accesses in '{}': {}; record them with: {}",
             path.display(),
             refusal.reason,
             refusal.command
