@@ -17,13 +17,13 @@ struct Floors {
 const REGS: Floors = Floors {
     part: 0.998,
     slot: 0.998,
-    map: 0.95,
+    map: 0.998,
 };
 /// Addresses alone.
 const PLAIN: Floors = Floors {
     part: 0.998,
     slot: 0.998,
-    map: 0.75,
+    map: 0.998,
 };
 
 fn truth(set: &str) -> Option<PathBuf> {

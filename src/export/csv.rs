@@ -69,7 +69,7 @@ fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
     let mut row = Row(Vec::with_capacity(256 * (end - start)));
     for n in start..end {
         let access = accesses.get(n);
-        row.sample(&access);
+        row.sample(&access, access.map_id.filter(|&id| ends.told_apart(id)));
         row.0.extend_from_slice(ends.place(access.place_id));
         row.0.extend_from_slice(ends.map(access.map_id));
     }
@@ -80,6 +80,8 @@ fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
 struct Ends {
     places: Vec<Vec<u8>>,
     maps: Vec<Vec<u8>>,
+    /// By map: its header is known.
+    headers: Vec<bool>,
 }
 
 const NO_PLACE: &[u8] = b",,,,";
@@ -107,7 +109,16 @@ impl Ends {
         Ends {
             places: places.collect(),
             maps: maps.collect(),
+            headers: attribution
+                .maps
+                .iter()
+                .map(|m| m.header.is_some())
+                .collect(),
         }
+    }
+
+    fn told_apart(&self, map: u32) -> bool {
+        self.headers.get(map as usize).is_some_and(|known| *known)
     }
 
     fn place(&self, id: Option<u32>) -> &[u8] {
@@ -132,7 +143,8 @@ fn has_slots(part: Result<Part, Reason>) -> bool {
 struct Row(Vec<u8>);
 
 impl Row {
-    fn sample(&mut self, access: &Access) {
+    /// `map` is the map where it is told from others of its type: where its header is known.
+    fn sample(&mut self, access: &Access, map: Option<u32>) {
         self.number(Some(access.n as u64));
         self.text(access.part.ok().map(Part::name));
         self.hex(
@@ -141,7 +153,7 @@ impl Row {
                 .filter(|_| access.slot.is_some() || !has_slots(access.part)),
         );
         self.number(access.slot.and_then(|s| u64::try_from(s).ok()));
-        self.number(access.map_id.map(u64::from));
+        self.number(map.map(u64::from));
         self.text(access.evidence);
         self.number(access.time);
         self.signed(access.thread.map(|(_, tid)| tid));

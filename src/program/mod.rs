@@ -307,8 +307,10 @@ impl Program {
             (Some(first), Some(last)) => first.start..last.end,
             _ => 0..0,
         };
+        // `runtime.etext` is a symbol of the linker at the end of Go's text, no function.
         let others = self.symbols.functions.iter();
-        functions.extend(others.filter(|f| !go.contains(&f.start)).cloned());
+        let apart = |f: &&Function| !go.contains(&f.start) && f.name != "runtime.etext";
+        functions.extend(others.filter(apart).cloned());
         functions.sort_by_key(|function| function.start);
         Ok(functions)
     }
