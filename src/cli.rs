@@ -42,6 +42,9 @@ struct Input {
     /// A folder in which to look for the binaries
     #[arg(long, value_name = "DIR")]
     binary_dir: Vec<PathBuf>,
+    /// A copy of /proc/kallsyms of the recorded kernel, to name its functions
+    #[arg(long, value_name = "FILE")]
+    kallsyms: Option<PathBuf>,
     /// Use a binary although its build id differs from the recorded one
     #[arg(long)]
     force: bool,
@@ -170,6 +173,7 @@ impl From<Input> for crate::commands::input::Options {
                 force: input.force,
             },
             perf_data: input.perf_data,
+            kallsyms: input.kallsyms,
         }
     }
 }

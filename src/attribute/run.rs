@@ -12,7 +12,8 @@ use super::types::{TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
 use crate::pmu::Ip;
-use crate::program::Program;
+use crate::program::kernel::{KERNEL, Kernel};
+use crate::program::{Frame, Program};
 use crate::recording::{ImageId, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -26,7 +27,11 @@ const CHUNK: usize = 1 << 16;
 
 /// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
 /// space, where it was found.
-pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> Attribution {
+pub fn attribute(
+    recording: &Recording,
+    programs: &[Option<Arc<Program>>],
+    kernel: &Kernel,
+) -> Attribution {
     let mut types = Types::default();
     let mut binaries: Vec<Option<Binary>> = programs
         .iter()
@@ -36,7 +41,7 @@ pub fn attribute(recording: &Recording, programs: &[Option<Arc<Program>>]) -> At
                 .map(|p| Binary::new(Arc::clone(p), &mut types))
         })
         .collect();
-    let places = Places::of(recording, &mut binaries);
+    let places = Places::of(recording, &mut binaries, kernel);
     for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
         for (target, _) in &code.operands {
             add_site_of(target, code.binary, &mut binaries, &mut types);
@@ -89,7 +94,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(recording: &Recording, binaries: &mut [Option<Binary>]) -> Places {
+    fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
         let samples = &recording.samples;
         let mut all = Places {
             place: Vec::with_capacity(samples.len()),
@@ -113,7 +118,11 @@ impl Places {
             });
             let ip_id = samples.ip.ids.get(i).copied().unwrap_or(0);
             let id = *known.entry((ip_id, image, load, after)).or_insert_with(|| {
-                let (place, code) = all.look_at(recording, binaries, ip, image, load, after, user);
+                let (place, code) = if user {
+                    look_at(recording, binaries, ip, image, load, after)
+                } else {
+                    (in_kernel(kernel, ip), Err(Reason::Kernel))
+                };
                 all.places.push(place);
                 all.codes.push(code);
                 all.places.len() as u32 - 1
@@ -122,46 +131,55 @@ impl Places {
         }
         all
     }
+}
 
-    #[allow(clippy::too_many_arguments)]
-    fn look_at(
-        &self,
-        recording: &Recording,
-        binaries: &mut [Option<Binary>],
-        ip: u64,
-        image: ImageId,
-        load: u64,
-        after: bool,
-        user: bool,
-    ) -> (Place, Result<Code, Reason>) {
-        let path = recording
-            .space
-            .images
-            .get(image as usize)
-            .map_or("", |i| i.path.as_str());
-        let nowhere = |path: &str, reason| {
-            (
-                Place {
-                    ip,
-                    image: path.to_owned(),
-                    ..Place::default()
-                },
-                Err(reason),
-            )
-        };
-        if !user {
-            return nowhere("[kernel]", Reason::Kernel);
-        }
-        if image == NONE {
-            return nowhere("[unknown]", Reason::NoMapping);
-        }
-        let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
-            return nowhere(path, Reason::NoBinary);
-        };
-        match binary.program.vaddr_of_offset(ip.wrapping_sub(load)) {
-            Some(vaddr) => binary.place(path, ip, vaddr, after),
-            None => nowhere(path, Reason::NoSymbol),
-        }
+fn look_at(
+    recording: &Recording,
+    binaries: &mut [Option<Binary>],
+    ip: u64,
+    image: ImageId,
+    load: u64,
+    after: bool,
+) -> (Place, Result<Code, Reason>) {
+    let path = recording
+        .space
+        .images
+        .get(image as usize)
+        .map_or("", |i| i.path.as_str());
+    let nowhere = |path: &str, reason| {
+        (
+            Place {
+                ip,
+                image: path.to_owned(),
+                ..Place::default()
+            },
+            Err(reason),
+        )
+    };
+    if image == NONE {
+        return nowhere("[unknown]", Reason::NoMapping);
+    }
+    let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
+        return nowhere(path, Reason::NoBinary);
+    };
+    match binary.program.vaddr_of_offset(ip.wrapping_sub(load)) {
+        Some(vaddr) => binary.place(path, ip, vaddr, after),
+        None => nowhere(path, Reason::NoSymbol),
+    }
+}
+
+fn in_kernel(kernel: &Kernel, ip: u64) -> Place {
+    let function = kernel.function_at(ip).to_owned();
+    let frame = Frame {
+        function: function.clone(),
+        ..Frame::default()
+    };
+    Place {
+        ip,
+        image: KERNEL.to_owned(),
+        function: Some(function),
+        frames: vec![frame],
+        ..Place::default()
     }
 }
 

@@ -33,10 +33,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
     let recording = progress.stage("reading the recording", || input::read(&options.input))?;
     let binaries = progress.stage("reading the binaries", || {
-        binaries::open(&recording, &options.input.search)
+        binaries::open(&recording, &options.input)
     })?;
     let attribution = progress.stage("attributing samples", || {
-        attribute(&recording, &binaries.programs)
+        attribute(&recording, &binaries.programs, &binaries.kernel)
     });
     let facts = binaries.facts(&recording, &attribution);
     let tables = progress.stage("adding up", || {

@@ -1,14 +1,16 @@
 //! The binaries of a recording: which file each image was found in, or why not.
 
+use super::input::Options;
 use crate::attribute::Attribution;
 use crate::program::find::{FindError, Search, Wanted};
+use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
 use crate::recording::{Image, ImageId, Recording};
 use crate::tables;
 use anyhow::bail;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The binaries of a recording, by image.
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub struct Binaries {
     /// Index: as of `AddressSpace::images`.
     pub programs: Vec<Option<Arc<Program>>>,
+    pub kernel: Kernel,
     /// What became of the search for each image that samples are in.
     found: Vec<Found>,
 }
@@ -28,6 +31,9 @@ struct Found {
     forced: bool,
 }
 
+/// Where distributions put separate debug information.
+const DEBUG_ROOT: &str = "/usr/lib/debug";
+
 /// `PERF_RECORD_MISC_USER`.
 const USER: u8 = 2;
 
@@ -37,10 +43,12 @@ const USER: u8 = 2;
 ///
 /// When a file of `search.binaries` cannot be read, is none of the recording's binaries, or has
 /// another build id and `search.force` is not set.
-pub fn open(recording: &Recording, search: &Search) -> anyhow::Result<Binaries> {
+pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> {
+    let search = &input.search;
     let images = images_with_samples(recording);
     let mut binaries = Binaries {
         programs: vec![None; recording.space.images.len()],
+        kernel: kernel(recording, input.kallsyms.as_deref())?,
         found: Vec::new(),
     };
     for (i, (id, image)) in images.iter().enumerate() {
@@ -87,7 +95,34 @@ fn open_one(image: &Image, main: bool, search: &Search) -> Result<(Program, bool
         build_id: image.build_id.as_deref(),
         main,
     })?;
-    Ok((Program::open(&found.path)?, found.forced))
+    let mut program = Program::open(&found.path)?;
+    if program.stripped()
+        && let Some(path) = Search::debug_info(&program, &[PathBuf::from(DEBUG_ROOT)])
+    {
+        program.add_debug_info(&path)?;
+    }
+    Ok((program, found.forced))
+}
+
+/// The kernel's symbols: those named on the command line, else this machine's where its kernel and
+/// host name are the recorded ones.
+fn kernel(recording: &Recording, kallsyms: Option<&Path>) -> anyhow::Result<Kernel> {
+    if let Some(path) = kallsyms {
+        return Ok(Kernel::read(path)?);
+    }
+    let is = |file: &str, recorded: &Option<String>| {
+        let own = std::fs::read_to_string(file).unwrap_or_default();
+        recorded
+            .as_deref()
+            .is_some_and(|recorded| recorded == own.trim())
+    };
+    let meta = &recording.meta;
+    let here = is("/proc/sys/kernel/osrelease", &meta.os_release)
+        && is("/proc/sys/kernel/hostname", &meta.hostname);
+    if !here {
+        return Ok(Kernel::default());
+    }
+    Ok(Kernel::read(Path::new("/proc/kallsyms")).unwrap_or_default())
 }
 
 /// Whether a file that was named on the command line is what is wrong.

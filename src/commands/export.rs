@@ -22,7 +22,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let format = format.with_context(|| format!("there is no format '{}'", options.format))?;
     let output = Output::create(&options.output)?;
     let recording = input::read(&options.input)?;
-    let binaries = binaries::open(&recording, &options.input.search)?;
-    let attribution = attribute(&recording, &binaries.programs);
+    let binaries = binaries::open(&recording, &options.input)?;
+    let attribution = attribute(&recording, &binaries.programs, &binaries.kernel);
     output.write(|out| (format.write)(&Accesses::new(&recording, &attribution), out))
 }

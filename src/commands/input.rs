@@ -10,6 +10,8 @@ pub struct Options {
     /// `-` is standard input.
     pub perf_data: PathBuf,
     pub search: Search,
+    /// A copy of `/proc/kallsyms` of the recorded kernel.
+    pub kallsyms: Option<PathBuf>,
 }
 
 /// Reads a recording that holds memory accesses.

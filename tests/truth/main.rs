@@ -7,6 +7,7 @@ mod score;
 use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::gomap::{Part, Stage};
 use mempath::program::Program;
+use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
 use score::{Claim, Score, Truth, score, truths};
 use std::collections::HashMap;
@@ -76,7 +77,7 @@ fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
                 .then(|| Arc::clone(&program))
         })
         .collect();
-    let attribution = attribute(&recording, &programs);
+    let attribution = attribute(&recording, &programs, &Kernel::default());
     (recording, attribution)
 }
 
