@@ -44,6 +44,8 @@ pub struct Hit {
 #[derive(Debug, Default)]
 pub struct Learned {
     seen: FxHashMap<(About, u64), Vec<Seen>>,
+    /// By header: when it was seen to be of which type.
+    types: FxHashMap<u64, Vec<(u64, TypeId)>>,
     /// Sorted by start.
     regions: Vec<Region>,
     /// `max_end[i]`: the largest end of `regions[..=i]`, to know where a search may stop.
@@ -92,6 +94,10 @@ impl Learned {
     }
 
     fn see(&mut self, fact: &Fact, header: u64) {
+        if let (About::Header, Some(map_type)) = (fact.about, fact.map_type) {
+            let seen = self.types.entry(fact.address).or_default();
+            seen.push((fact.time, map_type));
+        }
         self.seen
             .entry((fact.about, fact.address))
             .or_default()
@@ -108,6 +114,9 @@ impl Learned {
         for list in self.seen.values_mut() {
             list.sort_unstable_by_key(|s| (s.time, s.header));
         }
+        for list in self.types.values_mut() {
+            list.sort_unstable();
+        }
     }
 
     /// The header that owned this object at `time`: what the samples before and after it agree on.
@@ -115,22 +124,18 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
-    /// The type of the map with this header at `time`.
+    /// The type of the map with this header at `time`: the one that was seen nearest.
     pub fn type_of(&self, header: u64, time: u64) -> Option<TypeId> {
-        let seen = self.seen.get(&(About::Header, header))?;
-        let known = |s: &&Seen| s.map_type.is_some();
-        let after = seen.partition_point(|s| s.time < time).min(seen.len());
-        let before = seen[..after].iter().rev().find(known);
-        let next = seen[after..].iter().find(known);
-        match (before, next) {
-            (Some(a), Some(b)) if a.map_type != b.map_type => {
-                if time - a.time <= b.time - time {
-                    a.map_type
-                } else {
-                    b.map_type
-                }
-            }
-            (Some(one), _) | (None, Some(one)) => one.map_type,
+        let seen = self.types.get(&header)?;
+        let after = seen.partition_point(|(t, _)| *t < time);
+        let before = after.checked_sub(1).and_then(|i| seen.get(i));
+        match (before, seen.get(after)) {
+            (Some((a, first)), Some((b, second))) => Some(if time - a <= b - time {
+                *first
+            } else {
+                *second
+            }),
+            (Some((_, one)), None) | (None, Some((_, one))) => Some(*one),
             (None, None) => None,
         }
     }
