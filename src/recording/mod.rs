@@ -145,6 +145,9 @@ pub struct Event {
     pub memory: Memory,
     /// Whose rules say what `weight` and `data_src` mean.
     pub pmu: crate::pmu::Kind,
+    /// Which fields its samples have, by those rules.
+    #[serde(default)]
+    pub fields: crate::pmu::FieldTable,
 }
 
 /// Whether an event is a memory event, and of what kind.
