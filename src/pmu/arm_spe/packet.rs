@@ -70,8 +70,10 @@ pub mod class {
 pub enum BadPacket {
     /// No packet has this header.
     Header(u8),
-    /// Its payload goes past the end of the data.
+    /// Its payload, or the record that it is of, goes past the end of the data.
     Cut,
+    /// It is of a record longer than any can be.
+    TooLong,
 }
 
 impl Packet {

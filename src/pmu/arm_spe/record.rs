@@ -145,6 +145,9 @@ pub struct Records<'a> {
     position: u64,
 }
 
+/// Bytes of the longest record that a core may write, `PMSIDR_EL1.MaxSize`.
+const MOST: usize = 2048;
+
 impl<'a> Records<'a> {
     /// `position` is the offset of `data` in the AUX buffer.
     pub fn new(data: &'a [u8], position: u64) -> Records<'a> {
@@ -155,22 +158,29 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// The record at byte `at` and where it ends; `None` when only padding is left.
-    fn record(&self, mut at: usize) -> Result<Option<(Record, usize)>, (usize, BadPacket)> {
+    /// The record at byte `at` and where it ends; `None` when only padding is left. One that has not
+    /// ended after `most` bytes is none.
+    fn record(
+        &self,
+        mut at: usize,
+        most: usize,
+    ) -> Result<Option<(Record, usize)>, (usize, BadPacket)> {
         let mut record = Record::default();
-        let mut begun = false;
+        let mut begun = None;
         while at < self.data.len() {
             let (packet, len) =
                 Packet::at(self.data, at, self.position).map_err(|why| (at, why))?;
+            if packet != Packet::Padding && at - *begun.get_or_insert(at) > most {
+                return Err((at, BadPacket::TooLong));
+            }
             at += len;
             if record.take(packet) {
                 return Ok(Some((record, at)));
             }
-            begun |= packet != Packet::Padding;
         }
         match begun {
-            true => Err((at, BadPacket::Cut)),
-            false => Ok(None),
+            Some(_) => Err((at, BadPacket::Cut)),
+            None => Ok(None),
         }
     }
 
@@ -178,10 +188,12 @@ impl<'a> Records<'a> {
     /// and says what the operation was. A payload that happens to look like a packet seldom does.
     fn resynchronise(&self, from: usize) -> usize {
         const INSTRUCTION: u8 = 0xb0;
+        // One packet of each kind takes less than a hundred.
+        const LIKELY: usize = 256;
         let begins = |at: &usize| {
             self.data.get(*at) == Some(&INSTRUCTION)
                 && matches!(
-                    self.record(*at),
+                    self.record(*at, LIKELY),
                     Ok(Some((record, _))) if record.operation.is_some()
                 )
         };
@@ -195,7 +207,7 @@ impl Iterator for Records<'_> {
     type Item = Result<Record, BadStretch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.record(self.at) {
+        match self.record(self.at, MOST) {
             Ok(Some((record, end))) => {
                 self.at = end;
                 Some(Ok(record))
