@@ -5,8 +5,10 @@
 pub mod amd_ibs;
 pub mod arm_spe;
 mod breakpoint;
+pub mod decode;
 mod generic;
 mod intel_pebs;
+mod rows;
 
 use crate::data_src::{DataSrc, Level, Op};
 use crate::recording::{Access, Event, Meta};

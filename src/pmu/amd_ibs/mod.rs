@@ -5,6 +5,7 @@
 //! level. Stores tell of L1 and L2 only, `DataSrc` is of loads. The latency (`IbsDcMissLat`, in `WEIGHT` or
 //! `var1_dw`; `var2_w` counts from tag to retirement) is of loads that missed L1 and were cacheable.
 
+pub mod decode;
 pub mod registers;
 
 use super::{FieldTable, Fields, Ip, Kind, Pmu, Validity::*, family_and_model, term, vendor};

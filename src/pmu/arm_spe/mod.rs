@@ -5,8 +5,8 @@
 //! not, and becomes one sample. `weight` is the total latency, from the start of sampling to completion.
 //! Data sources are each core's own, and of loads only.
 
-pub mod clock;
 pub mod data_source;
+pub mod decode;
 pub mod packet;
 pub mod record;
 
