@@ -390,6 +390,8 @@ impl DataSrc {
             (true, Level::L1) => Level::L1Miss,
             (true, Level::L2) => Level::L2Miss,
             (true, Level::L3) => Level::L3Miss,
+            // It missed this node's caches and went on to another socket.
+            (true, Level::RemoteCache) => Level::Remote,
             (_, level) => level,
         })
     }

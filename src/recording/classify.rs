@@ -156,7 +156,7 @@ fn reason(event: &Event) -> Option<String> {
     let name = &event.name;
     if name.contains("arm_spe") && event.samples == 0 {
         return Some(format!(
-            "the accesses of `{name}` are raw Arm SPE packets, which become samples only by decoding them"
+            "`{name}` writes Arm SPE packets, but the file holds no AUX data with records of it"
         ));
     }
     Some(match event.memory {
@@ -192,7 +192,7 @@ fn reason(event: &Event) -> Option<String> {
 fn command(event: &Event) -> String {
     let name = &event.name;
     if name.contains("arm_spe") {
-        "perf inject --itrace=M -i perf.data -o decoded.data".to_owned()
+        "perf record -e arm_spe_0/ts_enable=1,load_filter=1,store_filter=1/".to_owned()
     } else if event.kind == sys::PERF_TYPE_BREAKPOINT {
         BREAKPOINT.to_owned()
     } else if event.memory == Memory::No && names_memory(name) {

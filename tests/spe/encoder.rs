@@ -1,5 +1,7 @@
 //! Writes SPE packets by the architecture's encoding, and says in perf's words what one is.
 
+#![allow(dead_code)]
+
 use mempath::pmu::arm_spe::packet::Packet;
 
 /// A stream in the making.

@@ -32,7 +32,9 @@ pub fn decode(recording: &mut Recording) -> bool {
         if !wanted.get(event).copied().unwrap_or(false) || DataSrc(source).says_something() {
             continue;
         }
-        let registers = recording.raw(i).and_then(|raw| OpRegisters::parse(raw, order));
+        let registers = recording
+            .raw(i)
+            .and_then(|raw| OpRegisters::parse(raw, order));
         if let Some(registers) = registers {
             found.push((i, event, registers.sample(cpu)));
         }
@@ -55,7 +57,12 @@ pub fn decode(recording: &mut Recording) -> bool {
         columns.set(i, sample.addr, sample.phys_addr, weight, sample.data_src);
     }
     let fields = sys::PERF_SAMPLE_ADDR | sys::PERF_SAMPLE_PHYS_ADDR | sys::PERF_SAMPLE_DATA_SRC;
-    for (event, _) in recording.events.iter_mut().zip(&wanted).filter(|(_, wanted)| **wanted) {
+    for (event, _) in recording
+        .events
+        .iter_mut()
+        .zip(&wanted)
+        .filter(|(_, wanted)| **wanted)
+    {
         event.sample_type |= u64::from(fields);
         if !has(event, sys::PERF_SAMPLE_WEIGHT) {
             event.sample_type |= u64::from(sys::PERF_SAMPLE_WEIGHT_STRUCT);
@@ -77,6 +84,9 @@ fn is_ibs_op(event: &Event, meta: &Meta) -> bool {
         _ => false,
     };
     event.name.contains("ibs_op")
-        || meta.pmus.iter().any(|(kind, name)| *kind == event.kind && name == "ibs_op")
+        || meta
+            .pmus
+            .iter()
+            .any(|(kind, name)| *kind == event.kind && name == "ibs_op")
         || (forwarded && event.precise_ip != 0)
 }

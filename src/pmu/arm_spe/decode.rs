@@ -16,7 +16,11 @@ const TOLD: usize = 20;
 
 /// Decodes the SPE data of a recording, if there is any; `true` when samples were added.
 pub fn decode(recording: &mut Recording) -> bool {
-    let info = recording.aux.infos.iter().find(|info| info.kind == AUXTRACE_TYPE);
+    let info = recording
+        .aux
+        .infos
+        .iter()
+        .find(|info| info.kind == AUXTRACE_TYPE);
     let Some(words) = info.map(|info| info.words.clone()) else {
         return false;
     };
@@ -30,10 +34,13 @@ pub fn decode(recording: &mut Recording) -> bool {
         found.chunk(recording, chunk, &cores);
     }
     recording.aux.chunks = chunks;
-    let period = recording.events.get(event).map_or(0, |event| match event.freq {
-        true => 0,
-        false => event.sample_period,
-    });
+    let period = recording
+        .events
+        .get(event)
+        .map_or(0, |event| match event.freq {
+            true => 0,
+            false => event.sample_period,
+        });
     let Found {
         mut rows,
         damage,
@@ -110,10 +117,11 @@ fn spe_event(events: &[Event], words: &[u64]) -> Option<usize> {
         [] => None,
     };
     let of_pmu = |event: &Event| pmu == Some(u64::from(event.kind));
-    events
-        .iter()
-        .position(of_pmu)
-        .or_else(|| events.iter().position(|event| event.name.contains("arm_spe")))
+    events.iter().position(of_pmu).or_else(|| {
+        events
+            .iter()
+            .position(|event| event.name.contains("arm_spe"))
+    })
 }
 
 /// What was found in the AUX data.
@@ -136,7 +144,11 @@ struct Found {
 
 impl Found {
     fn new(recording: &Recording) -> Found {
-        let written = recording.aux.records.iter().filter_map(|aux| aux.stamp.time);
+        let written = recording
+            .aux
+            .records
+            .iter()
+            .filter_map(|aux| aux.stamp.time);
         Found {
             rows: Vec::new(),
             damage: Vec::new(),
@@ -214,9 +226,9 @@ impl Found {
                 "no Arm SPE packet begins with {header:#04x}; reading went on {skipped} bytes later"
             ),
             BadPacket::Cut => "an Arm SPE record is cut by the end of its AUX data".to_owned(),
-            BadPacket::TooLong => format!(
-                "an Arm SPE record has no end; reading went on {skipped} bytes later"
-            ),
+            BadPacket::TooLong => {
+                format!("an Arm SPE record has no end; reading went on {skipped} bytes later")
+            }
         };
         self.damage.push(Damage { offset, rule });
     }
