@@ -406,6 +406,36 @@ fn a_record_without_a_context_is_of_the_thread_that_ran_on_its_cpu() {
     assert!(recording.damage[0].rule.starts_with("2 Arm SPE records"));
 }
 
+/// `perf inject --itrace` puts one record into several events.
+#[test]
+fn what_perf_made_of_one_record_is_counted_once() {
+    // HEADER_ARCH
+    let mut arch = Writer::new(false);
+    arch.string("aarch64");
+    let mut file = RecordingBuilder::new().cpuid("0x00000000413fd0c1");
+    file.features.push((6, arch.bytes));
+    for name in ["l1d-access", "memory", "instructions"] {
+        file.event(EventSpec {
+            name: name.into(),
+            sample_type: IP | TID_BIT | TIME | ADDR | ID | WEIGHT | DATA_SRC,
+            ..EventSpec::default()
+        });
+    }
+    for event in 0..3 {
+        file.sample(event, Sample::load(330));
+    }
+    let recording = open(&file);
+    let memory: Vec<_> = recording.events.iter().map(|event| event.memory).collect();
+    assert_eq!(
+        memory,
+        [Memory::Auxiliary, Memory::Sampled, Memory::Auxiliary]
+    );
+    assert_eq!(recording.events[1].pmu, Kind::ArmSpe);
+    assert_eq!(recording.access(1).latency_cycles, Some(330));
+    let accesses: Vec<_> = (0..3).map(|i| recording.is_access(i)).collect();
+    assert_eq!(accesses, [false, true, false]);
+}
+
 /// Later versions of perf set it beside PEER.
 const SNOOP_NA: u64 = 1 << 19;
 
