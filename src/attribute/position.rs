@@ -5,7 +5,7 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
-use super::types::{TypeId, Types};
+use super::types::{ShapeId, Types};
 use crate::gomap::{MapType, Part, Spot};
 
 /// A bucket or group whose start is known.
@@ -30,12 +30,21 @@ const REACH: u64 = 512;
 /// Fewer agreeing neighbours than this prove a stride only when the type is known.
 const PROOF: usize = 3;
 
-/// Which types an access may be of.
+/// Which shapes an access may be of.
 #[derive(Debug, Clone, Copy)]
 pub enum Candidates<'a> {
-    Known(TypeId),
+    Known(ShapeId),
     /// Any of these (the key size of a fast variant settles some).
-    Any(&'a [TypeId]),
+    Any(&'a [ShapeId]),
+}
+
+/// Where an access lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Located {
+    pub base: u64,
+    pub spot: Spot,
+    /// `None`: more than one shape has this part there.
+    pub shape: Option<ShapeId>,
 }
 
 impl Starts {
@@ -45,25 +54,34 @@ impl Starts {
         Starts { sorted: starts }
     }
 
-    /// The start of the bucket or group and the spot in it that `part` at `address` is, where the
-    /// starts around it admit only one.
+    /// The bucket or group and the spot in it that `part` at `address` is, where the starts around
+    /// it admit only one.
     pub fn locate(
         &self,
         address: u64,
-        time: u64,
         part: Part,
         candidates: Candidates,
         types: &Types,
-    ) -> Option<(u64, Spot)> {
+    ) -> Option<Located> {
+        let fit = |shape: ShapeId, proof| {
+            let (base, spot) = self.fit(address, part, types.of_shape(shape)?, proof)?;
+            Some(Located {
+                base,
+                spot,
+                shape: Some(shape),
+            })
+        };
         match candidates {
-            Candidates::Known(id) => self.fit(address, time, part, types.get(id)?, 1),
-            Candidates::Any(ids) => {
-                let mut found: Option<(u64, Spot)> = None;
-                for map_type in ids.iter().filter_map(|&id| types.get(id)) {
-                    match (found, self.fit(address, time, part, map_type, PROOF)) {
-                        (Some(one), Some(other)) if one != other => return None,
-                        (None, fit) => found = fit,
-                        _ => {}
+            Candidates::Known(shape) => fit(shape, 1),
+            Candidates::Any(shapes) => {
+                let mut found: Option<Located> = None;
+                for located in shapes.iter().filter_map(|&shape| fit(shape, PROOF)) {
+                    match found {
+                        Some(one) if (one.base, one.spot) != (located.base, located.spot) => {
+                            return None;
+                        }
+                        Some(one) => found = Some(Located { shape: None, ..one }),
+                        None => found = Some(located),
                     }
                 }
                 found
@@ -74,7 +92,6 @@ impl Starts {
     fn fit(
         &self,
         address: u64,
-        _time: u64,
         part: Part,
         map_type: &MapType,
         proof: usize,

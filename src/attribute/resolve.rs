@@ -6,7 +6,7 @@
 use super::flow::Target;
 use super::operand::evaluate;
 use super::places::Code;
-use super::types::{TypeId, Types};
+use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Family, Part, Structure};
 use crate::recording::{Event, Memory, Samples};
@@ -23,6 +23,8 @@ pub struct Row {
     /// The Swiss table that the access belongs to.
     pub table: u64,
     pub map_type: Option<TypeId>,
+    /// Where the type is not known: how its buckets are laid out.
+    pub shape: Option<ShapeId>,
     pub evidence: Evidence,
     /// Return address of the map call that handed out the pointer, in callers.
     pub call: u64,
@@ -38,6 +40,7 @@ impl Row {
             header: 0,
             table: 0,
             map_type: None,
+            shape: None,
             evidence: Evidence::None,
             call: 0,
         }
