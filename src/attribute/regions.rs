@@ -172,7 +172,11 @@ fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
         .filter(|s| *s != 0)
 }
 
-/// Gives the starts of unknown shape that of the starts on both sides, where they are congruent.
+/// Typed buckets looked at on each side of one of unknown shape.
+const NEIGHBOURS: usize = 32;
+
+/// Gives the starts of unknown shape the shape of the buckets around them that they are congruent
+/// with; where several shapes are, that of the one nearest in time.
 fn adopt(seen: &mut [Seen], types: &Types) {
     seen.par_sort_unstable();
     let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
@@ -188,15 +192,14 @@ fn adopt(seen: &mut [Seen], types: &Types) {
                         distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
                     })
             };
-            let below = at.checked_sub(1).and_then(|i| typed.get(i)).filter(fits);
-            let above = typed.get(at).filter(fits);
-            if let (Some(a), Some(b)) = (below, above)
-                && a.shape == b.shape
-            {
-                s.shape = a.shape;
-                if s.header == 0 && a.header == b.header {
-                    s.header = a.header;
-                }
+            let below = typed[..at].iter().rev().take(NEIGHBOURS);
+            let above = typed[at..].iter().take(NEIGHBOURS);
+            let nearest = below
+                .chain(above)
+                .filter(fits)
+                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
+            if let Some(nearest) = nearest {
+                s.shape = nearest.shape;
             }
         });
 }
@@ -350,4 +353,21 @@ fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
             .push((address, time));
     }
     pieces
+}
+impl Regions {
+    pub fn debug(&self, address: u64, time: u64, types: &Types) -> String {
+        let mut near = Vec::new();
+        for r in &self.regions {
+            let w = 64 * r.stride;
+            if r.start <= address + w && address < r.end + w {
+                let inside = (r.start..r.end).contains(&address);
+                let dt = if time < r.first { r.first as i64 - time as i64 } else if time > r.last { r.last as i64 - time as i64 } else { 0 };
+                let spot = types.of_shape(r.shape).and_then(|t| t.spot_at((address.wrapping_sub(r.start)) % r.stride)).map(|s| s.part.name());
+                near.push((dt.unsigned_abs(), format!("[{} n{} shape{} h{:x} dt{}us lo{} hi{} dur{}us {:?}]", if inside {"IN"} else {"out"}, r.samples, r.shape, r.header, dt / 1000, (address as i64 - r.start as i64) / r.stride as i64, (r.end as i64 - address as i64) / r.stride as i64, (r.last - r.first) / 1000, spot)));
+            }
+        }
+        near.sort();
+        near.truncate(5);
+        near.into_iter().map(|n| n.1).collect::<Vec<_>>().join(" ")
+    }
 }

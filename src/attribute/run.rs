@@ -6,7 +6,7 @@ use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
 use super::names::Names;
 use super::places::{Binary, Code, is_proxy};
-use super::position::{Candidates, Located, Start, Starts};
+use super::position::{Admitted, Located, Start, Starts};
 use super::regions::{Content, Regions, Seen, Witness};
 use super::resolve::{About, Context, Fact, Row, resolve};
 use super::types::{ShapeId, TypeId, TypedSite, Types};
@@ -434,35 +434,50 @@ fn leaf_of(
 fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [Row]) {
     let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let in_bucket = |row: &Row| about_bucket(row.part);
+    let start_of = |i: usize, row: &Row| Start {
+        base: row.base,
+        time: time_of(i),
+        shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
+            Some(shape) => Admitted::Known(shape),
+            None => Admitted::Variant(places.code_of(i).and_then(|c| c.areas.key_size)),
+        },
+    };
     let starts = rows
         .iter()
         .enumerate()
         .filter(|(_, row)| in_bucket(row) && row.base != 0)
-        .map(|(i, row)| Start {
-            base: row.base,
-            time: time_of(i),
-        })
+        .map(|(i, row)| start_of(i, row))
         .collect();
     let starts = Starts::new(starts);
     let found: Vec<Option<Located>> = rows
         .par_iter()
         .enumerate()
         .map(|(i, row)| {
-            let part = row.part.ok().filter(|_| in_bucket(row) && row.base == 0)?;
-            let code = places.code_of(i)?;
-            let candidates = match row.map_type.and_then(|t| types.shape_of(t)) {
-                Some(shape) => Candidates::Known(shape),
-                None => Candidates::Any(types.of_variant(code.areas.key_size)),
-            };
-            starts.locate(row.address, part, candidates, types)
+            let part = row.part.ok().filter(|_| in_bucket(row))?;
+            let start = start_of(i, row);
+            if row.base == 0 {
+                return starts.locate(row.address, start.time, part, start.shapes, types);
+            }
+            let shape = match start.shapes {
+                Admitted::Known(_) => None,
+                Admitted::Variant(_) => starts.shape_at(&start, types),
+            }?;
+            let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
+            Some(Located {
+                base: row.base,
+                spot,
+                shape: Some(shape),
+            })
         })
         .collect();
     for (row, found) in rows.iter_mut().zip(found) {
         let Some(found) = found else { continue };
-        row.base = found.base;
-        row.slot = found.spot.slot.map_or(-1, |s| s as i8);
         row.shape = found.shape;
-        row.evidence = row.evidence.max(Evidence::Position);
+        if row.base == 0 {
+            row.base = found.base;
+            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+            row.evidence = row.evidence.max(Evidence::Position);
+        }
     }
 }
 
@@ -585,6 +600,9 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
         Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
         Err(_) => proxy,
     };
+    if std::env::var_os("MEMPATH_DBG").is_some() && (row.part.is_err() && proxy || about_bucket(row.part) && row.base == 0) && known.regions.at(row.address, time, row.part.ok(), known.types).is_none() {
+        eprintln!("dbg {:x} {} {:?} {}", row.address, time, row.part, known.regions.debug(row.address, time, known.types));
+    }
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();
         if let Some(hit) = known.regions.at(row.address, time, part, known.types) {
