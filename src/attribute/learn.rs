@@ -59,7 +59,7 @@ fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
     let after = seen.partition_point(|s| s.time < time);
     let before = after.checked_sub(1).and_then(|i| seen.get(i));
     match (before, seen.get(after)) {
-        (Some(a), Some(b)) if a.header == b.header => Some(*a),
+        (Some(a), Some(b)) => (a.header == b.header).then_some(*a),
         _ => None,
     }
 }

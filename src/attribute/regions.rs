@@ -110,6 +110,19 @@ impl Regions {
             })
             .collect();
         regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header));
+        let mut all = Regions::indexed(regions);
+        let owned: Vec<Region> = all
+            .regions
+            .par_iter()
+            .filter(|r| r.header == 0)
+            .flat_map_iter(|r| all.owned(r))
+            .collect();
+        all.regions.extend(owned);
+        Regions::indexed(all.regions)
+    }
+
+    fn indexed(mut regions: Vec<Region>) -> Regions {
+        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header, r.end, r.last));
         let mut pages: Vec<(u64, u32)> = Vec::new();
         for (i, region) in regions.iter().enumerate() {
             let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
@@ -117,6 +130,37 @@ impl Regions {
         }
         pages.sort_unstable();
         Regions { regions, pages }
+    }
+
+    /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
+    fn owned(&self, region: &Region) -> Vec<Region> {
+        let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| p < pages.start());
+        let mut inside: Vec<&Region> = self.pages[from..]
+            .iter()
+            .take_while(|(p, _)| pages.contains(p))
+            .filter_map(|(_, i)| self.regions.get(*i as usize))
+            .filter(|r| r.header != 0 && r.shape == region.shape)
+            .filter(|r| r.start < region.end && region.start < r.end)
+            .filter(|r| r.first <= region.last && region.first <= r.last)
+            .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
+            .collect();
+        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        let one = inside.iter().all(|r| r.header == inside[0].header);
+        inside
+            .chunk_by(|a, b| a.header == b.header)
+            .map(|run| Region {
+                header: run[0].header,
+                start: if one { region.start } else { run[0].start },
+                end: match one {
+                    true => region.end,
+                    false => run.iter().map(|r| r.end).max().unwrap_or(region.end),
+                },
+                first: run.iter().map(|r| r.first).min().unwrap_or(region.first),
+                last: run.iter().map(|r| r.last).max().unwrap_or(region.last),
+                ..*region
+            })
+            .collect()
     }
 
     /// The regions over an address at a time.
