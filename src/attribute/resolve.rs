@@ -271,8 +271,19 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             row.part = Err(Reason::PartUnknown);
             in_bucket_or_group(row, None, origin, named, types);
         }
-        Target::Elem { call, off } => handed_out(row, call, off, types, code, Handed::Elem),
+        Target::Elem { call, off } => {
+            handed_out(row, call, off, types, code, Handed::Elem);
+            if row.part.is_ok_and(in_bucket) {
+                in_bucket_or_group(row, None, origin, named, types);
+            }
+        }
         Target::Key { call, off } => handed_out(row, call, off, types, code, Handed::Key),
+    }
+    if row.table == 0
+        && row.part.is_ok()
+        && let Some(table) = named.iter().find(|n| n.structure == Structure::Table)
+    {
+        row.table = table.start;
     }
 }
 

@@ -64,6 +64,8 @@ pub struct FunctionFlow {
     pub headers: Vec<Value>,
     /// Start address of the instruction that ends at the key.
     pub before: FxHashMap<u64, u64>,
+    /// What registers still name a structure where the function returns an elem.
+    pub left: Option<[Value; 16]>,
 }
 
 impl FunctionFlow {
@@ -130,6 +132,7 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
         machine: Machine::new(layout, areas, signature.is_some()),
         code: Rc::new(code),
         starts: Vec::new(),
+        left: FxHashMap::default(),
     };
     flow.solve(signature);
     flow.collect(signature)
@@ -188,6 +191,8 @@ struct Flow<'a> {
     code: Rc<Code>,
     /// State at the start of each block; `None` where the flow has not come.
     starts: Vec<Option<State>>,
+    /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
+    left: FxHashMap<u64, Option<[Value; 16]>>,
 }
 
 impl Flow<'_> {
@@ -354,13 +359,24 @@ impl Flow<'_> {
         });
         self.machine.after_call(state, &returned, origin_of(i));
         if !self.machine.map_code {
-            self.user_call(state, &name, ins.next_ip(), &args);
+            self.user_call(state, &name, ins, &args);
         }
         true
     }
 
+    /// What the registers still name after a call of the map function at `entry`.
+    fn left_by(&mut self, entry: u64) -> Option<[Value; 16]> {
+        if let Some(left) = self.left.get(&entry) {
+            return *left;
+        }
+        let left = analyse(self.program, self.layout, entry).left;
+        self.left.insert(entry, left);
+        left
+    }
+
     /// A call of a map function from other code: what it hands to its caller.
-    fn user_call(&self, state: &mut State, name: &str, ret: u64, args: &[Value; 9]) {
+    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value; 9]) {
+        let ret = ins.next_ip();
         let handed = |what| Value {
             what,
             expr: Expr::constant(0),
@@ -393,6 +409,12 @@ impl Flow<'_> {
         let returns_elem =
             name.starts_with("runtime.mapaccess") || name.starts_with("runtime.mapassign");
         if returns_elem && signature(name, self.layout.family).is_some() {
+            if let Some(left) = self.left_by(ins.near_branch_target()) {
+                state.regs = std::array::from_fn(|r| match left[r].what {
+                    What::At(_) => left[r],
+                    _ => state.regs[r],
+                });
+            }
             state.regs[0] = handed(What::Elem(ret));
         }
     }
@@ -406,6 +428,7 @@ impl Flow<'_> {
         for ins in &code.instructions {
             flow.before.insert(ins.next_ip(), ins.ip());
         }
+        let mut returned: Option<State> = None;
         for block in 0..code.starts.len() {
             let Some(state) = self.starts[block].clone() else {
                 continue;
@@ -418,6 +441,16 @@ impl Flow<'_> {
                     FlowControl::Call | FlowControl::IndirectCall
                 ) {
                     calls.push((ins, before.regs));
+                }
+                // A miss returns the address of a static zero value.
+                let found = before.regs[0].what != What::Number;
+                if ins.flow_control() == FlowControl::Return && found {
+                    match &mut returned {
+                        Some(known) => {
+                            known.join(before, 0, &machine.areas);
+                        }
+                        none => *none = Some(before.clone()),
+                    }
                 }
                 let mut operands = machine.operands(before, ins);
                 if operands.iter().any(|o| o.value.what == What::Stack) {
@@ -459,7 +492,19 @@ impl Flow<'_> {
                 );
             }
         }
+        flow.left = returned.map(|state| state.regs.map(left));
         flow
+    }
+}
+
+/// A value as it is left to a caller: what it names there, and nothing of where it came from.
+fn left(value: Value) -> Value {
+    match value.what {
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
+            origin: 0,
+            ..value
+        },
+        _ => Value::UNKNOWN,
     }
 }
 
