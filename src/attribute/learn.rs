@@ -126,6 +126,14 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
+    /// The directory of a map at `time`: what the samples before and after it agree on.
+    pub fn directory_of(&self, header: u64, time: u64) -> Option<u64> {
+        let seen = self.seen.get(&(About::Directory, header))?;
+        let after = seen.partition_point(|s| s.time < time);
+        let before = after.checked_sub(1).and_then(|i| seen.get(i))?;
+        (before.value == seen.get(after)?.value).then_some(before.value)
+    }
+
     /// The type of the map with this header at `time`: the one that was seen nearest.
     pub fn type_of(&self, header: u64, time: u64) -> Option<TypeId> {
         let seen = self.types.get(&header)?;

@@ -497,6 +497,12 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
             row.header = header;
         }
     }
+    if part == Part::DirectoryTable
+        && row.base == 0
+        && let Some(directory) = learned.directory_of(row.header, time)
+    {
+        row.base = directory;
+    }
 }
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
