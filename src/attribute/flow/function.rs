@@ -41,6 +41,8 @@ pub struct Call {
     pub target: Option<u64>,
     /// By hardware number.
     pub regs: [Value; 16],
+    /// Where the next step of a loop over a map is called: the call that began the loop.
+    pub began: Option<u64>,
 }
 
 impl Call {
@@ -386,15 +388,7 @@ impl Flow<'_> {
         let iterator = match name {
             "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
             "runtime.mapiternext" | "runtime.mapIterNext" => {
-                // `t` in the iterator was marked with the call that began the loop.
-                let begun = args[0]
-                    .expr
-                    .as_constant()
-                    .and_then(|off| state.stack.get(&(off + 16)));
-                match begun.map(|v| v.what) {
-                    Some(What::Key(site)) => Some((&args[0], site)),
-                    _ => None,
-                }
+                began(state).map(|site| (&args[0], site))
             }
             _ => None,
         };
@@ -440,7 +434,7 @@ impl Flow<'_> {
                     ins.flow_control(),
                     FlowControl::Call | FlowControl::IndirectCall
                 ) {
-                    calls.push((ins, before.regs));
+                    calls.push((ins, before.regs, began(before)));
                 }
                 // A miss returns the address of a static zero value.
                 let found = before.regs[0].what != What::Number;
@@ -469,7 +463,7 @@ impl Flow<'_> {
                     );
                 }
             });
-            for (ins, regs) in calls {
+            for (ins, regs, began) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
                 let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
                 let target = near.then(|| ins.near_branch_target());
@@ -488,12 +482,24 @@ impl Flow<'_> {
                         callee,
                         target,
                         regs,
+                        began,
                     },
                 );
             }
         }
         flow.left = returned.map(|state| state.regs.map(left));
         flow
+    }
+}
+
+/// The call that began the loop over a map whose iterator the first argument points to: `t` in the
+/// iterator is marked with it.
+fn began(state: &State) -> Option<u64> {
+    let it = &state.regs[ARGS[0]];
+    let off = it.expr.as_constant().filter(|_| it.what == What::Stack)?;
+    match state.stack.get(&off.checked_add(16)?)?.what {
+        What::Key(site) => Some(site),
+        _ => None,
     }
 }
 
