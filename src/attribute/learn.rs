@@ -126,6 +126,34 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
+    /// As [`Learned::header_of`] for an object of a known type: before the first and after the last
+    /// sample that knew the owner, it is what all of them agree on, as long as that is alive.
+    pub fn header_of_typed(
+        &self,
+        about: About,
+        address: u64,
+        time: u64,
+        map_type: TypeId,
+    ) -> Option<u64> {
+        let seen = self.seen.get(&(about, address))?;
+        let (first, last) = (seen.first()?, seen.last()?);
+        let outside = time < first.time || time > last.time;
+        let same = outside && seen.iter().all(|s| s.header == first.header);
+        (same && self.lives(first.header, time, map_type)).then_some(first.header)
+    }
+
+    /// Whether samples before and after `time` saw this map as one of this type.
+    fn lives(&self, header: u64, time: u64, map_type: TypeId) -> bool {
+        let Some(seen) = self.types.get(&header) else {
+            return false;
+        };
+        let after = seen.partition_point(|(t, _)| *t < time);
+        let before = after.checked_sub(1).and_then(|i| seen.get(i));
+        [before, seen.get(after)]
+            .iter()
+            .all(|s| s.is_some_and(|(_, t)| *t == map_type))
+    }
+
     /// The directory of a map at `time`: what the samples before and after it agree on.
     pub fn directory_of(&self, header: u64, time: u64) -> Option<u64> {
         let seen = self.seen.get(&(About::Directory, header))?;
