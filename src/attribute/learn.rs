@@ -139,19 +139,16 @@ impl Learned {
         let (first, last) = (seen.first()?, seen.last()?);
         let outside = time < first.time || time > last.time;
         let same = outside && seen.iter().all(|s| s.header == first.header);
-        (same && self.lives(first.header, time, map_type)).then_some(first.header)
+        (same && self.lives_as(first.header, time) == Some(map_type)).then_some(first.header)
     }
 
-    /// Whether samples before and after `time` saw this map as one of this type.
-    fn lives(&self, header: u64, time: u64, map_type: TypeId) -> bool {
-        let Some(seen) = self.types.get(&header) else {
-            return false;
-        };
+    /// The type as which samples both before and after `time` saw this map.
+    pub fn lives_as(&self, header: u64, time: u64) -> Option<TypeId> {
+        let seen = self.types.get(&header)?;
         let after = seen.partition_point(|(t, _)| *t < time);
-        let before = after.checked_sub(1).and_then(|i| seen.get(i));
-        [before, seen.get(after)]
-            .iter()
-            .all(|s| s.is_some_and(|(_, t)| *t == map_type))
+        let (_, before) = seen.get(after.checked_sub(1)?)?;
+        let (_, after) = seen.get(after)?;
+        (before == after).then_some(*before)
     }
 
     /// The directory of a map at `time`: what the samples before and after it agree on.

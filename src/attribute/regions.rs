@@ -51,8 +51,8 @@ pub struct Region {
     pub shape: ShapeId,
     pub stride: u64,
     pub header: u64,
-    /// Samples that it rests on.
-    pub samples: u32,
+    /// The header was seen in this memory, but neither before nor after: it must be alive.
+    presumed: bool,
 }
 
 /// Where an address lies in a region.
@@ -63,6 +63,8 @@ pub struct Hit {
     pub shape: ShapeId,
     /// 0: not known.
     pub header: u64,
+    /// The owner, if it is alive at the time; 0: not known.
+    pub presumed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -156,9 +158,20 @@ impl Regions {
                     true => region.end,
                     false => run.iter().map(|r| r.end).max().unwrap_or(region.end),
                 },
-                first: run.iter().map(|r| r.first).min().unwrap_or(region.first),
-                last: run.iter().map(|r| r.last).max().unwrap_or(region.last),
                 ..*region
+            })
+            .flat_map(|whole| {
+                let of = inside.iter().filter(move |r| r.header == whole.header);
+                let sure = Region {
+                    first: of.clone().map(|r| r.first).min().unwrap_or(whole.first),
+                    last: of.map(|r| r.last).max().unwrap_or(whole.last),
+                    ..whole
+                };
+                let presumed = Region {
+                    presumed: true,
+                    ..whole
+                };
+                [sure, presumed]
             })
             .collect()
     }
@@ -179,33 +192,44 @@ impl Regions {
     /// What lies at an address at a time, where all that is known agrees.
     pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
         let mut found: Option<Hit> = None;
+        let mut doubted = false;
         for region in self.covering(address, time) {
             let base = address - (address - region.start) % region.stride;
             let spot = types.of_shape(region.shape)?.spot_at(address - base);
             let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
             // One of the regions is mistaken about this bucket.
             let spot = spot?;
+            let (header, presumed) = match region.presumed {
+                true => (0, region.header),
+                false => (region.header, 0),
+            };
             found = match found {
                 None => Some(Hit {
                     base,
                     spot,
                     shape: region.shape,
-                    header: region.header,
+                    header,
+                    presumed,
                 }),
-                Some(hit) if hit.base != base || hit.spot != spot => return None,
-                Some(hit) if hit.header != 0 && region.header != 0 => {
-                    if hit.header != region.header {
+                Some(hit) => {
+                    let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+                    let differs = hit.base != base || hit.spot != spot;
+                    if differs || clash(hit.header, header) {
                         return None;
                     }
-                    Some(hit)
+                    doubted |= clash(hit.presumed, presumed);
+                    Some(Hit {
+                        header: hit.header.max(header),
+                        presumed: hit.presumed.max(presumed),
+                        ..hit
+                    })
                 }
-                Some(hit) => Some(Hit {
-                    header: hit.header.max(region.header),
-                    ..hit
-                }),
             };
         }
-        found
+        found.map(|hit| Hit {
+            presumed: if doubted { 0 } else { hit.presumed },
+            ..hit
+        })
     }
 }
 
@@ -296,7 +320,7 @@ fn carve(
                 shape,
                 stride,
                 header,
-                samples: piece.seen.len() as u32,
+                presumed: false,
             });
             continue;
         }
@@ -397,21 +421,4 @@ fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
             .push((address, time));
     }
     pieces
-}
-impl Regions {
-    pub fn debug(&self, address: u64, time: u64, types: &Types) -> String {
-        let mut near = Vec::new();
-        for r in &self.regions {
-            let w = 64 * r.stride;
-            if r.start <= address + w && address < r.end + w {
-                let inside = (r.start..r.end).contains(&address);
-                let dt = if time < r.first { r.first as i64 - time as i64 } else if time > r.last { r.last as i64 - time as i64 } else { 0 };
-                let spot = types.of_shape(r.shape).and_then(|t| t.spot_at((address.wrapping_sub(r.start)) % r.stride)).map(|s| s.part.name());
-                near.push((dt.unsigned_abs(), format!("[{} n{} shape{} h{:x} dt{}us lo{} hi{} dur{}us {:?}]", if inside {"IN"} else {"out"}, r.samples, r.shape, r.header, dt / 1000, (address as i64 - r.start as i64) / r.stride as i64, (r.end as i64 - address as i64) / r.stride as i64, (r.last - r.first) / 1000, spot)));
-            }
-        }
-        near.sort();
-        near.truncate(5);
-        near.into_iter().map(|n| n.1).collect::<Vec<_>>().join(" ")
-    }
 }

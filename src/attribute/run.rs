@@ -608,9 +608,6 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
         Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
         Err(_) => proxy,
     };
-    if std::env::var_os("MEMPATH_DBG").is_some() && (row.part.is_err() && proxy || about_bucket(row.part) && row.base == 0) && known.regions.at(row.address, time, row.part.ok(), known.types).is_none() {
-        eprintln!("dbg {:x} {} {:?} {}", row.address, time, row.part, known.regions.debug(row.address, time, known.types));
-    }
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();
         if let Some(hit) = known.regions.at(row.address, time, part, known.types) {
@@ -629,6 +626,13 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
             row.shape = row.shape.or(Some(hit.shape));
             if row.header == 0 {
                 row.header = hit.header;
+            }
+            if row.header == 0
+                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
+                && row.map_type.is_none_or(|t| t == map_type)
+                && known.types.shape_of(map_type) == Some(hit.shape)
+            {
+                row.header = hit.presumed;
             }
         }
     }
