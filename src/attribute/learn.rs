@@ -2,7 +2,7 @@
 //! bucket belongs to, and which memory is a map's, each for the time that the evidence spans.
 
 use super::resolve::{About, Fact};
-use super::types::{ShapeId, TypeId, Types};
+use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};
 use rustc_hash::FxHashMap;
 
@@ -35,7 +35,7 @@ pub struct KnownArray {
     pub start: u64,
     /// Buckets or groups, where it was seen.
     pub len: Option<u64>,
-    pub shape: ShapeId,
+    pub map_type: TypeId,
     pub header: u64,
     /// The Swiss table that it belongs to.
     table: u64,
@@ -240,7 +240,7 @@ impl Learned {
 
     /// The arrays that each header or table used one after the other, each from the first to the
     /// last sample that saw it between those that saw its neighbours.
-    pub fn arrays(&self, types: &Types) -> Vec<KnownArray> {
+    pub fn arrays(&self) -> Vec<KnownArray> {
         let mut uses: FxHashMap<(About, u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
         for (&(about, start), seen) in &self.seen {
             if matches!(about, About::Array | About::OldArray) {
@@ -266,13 +266,13 @@ impl Learned {
                     .iter()
                     .find_map(|(_, s)| s.map_type)
                     .or_else(|| self.type_of(header, first.time));
-                let Some(shape) = map_type.and_then(|t| types.shape_of(t)) else {
+                let Some(map_type) = map_type else {
                     continue;
                 };
                 let mut array = KnownArray {
                     start: *start,
                     len: None,
-                    shape,
+                    map_type,
                     header,
                     table,
                     first: first.time,

@@ -53,7 +53,7 @@ pub fn attribute(
     let (mut rows, facts) = resolve_all(recording, &places, &chains, &leaves, &types);
     position(recording, &places, &types, &mut rows);
     let learned = Learned::from_facts(&facts, &types);
-    let arrays = learned.arrays(&types);
+    let arrays = learned.arrays();
     let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let global_of = |i: usize| {
         chains
@@ -528,6 +528,7 @@ fn seen(
             base: row.base,
             time: time_of(i),
             shape: shape_of(row, types),
+            map_type: row.map_type,
             header: row.header,
         });
     let of_facts = facts
@@ -537,17 +538,19 @@ fn seen(
             base: fact.address,
             time: fact.time,
             shape: fact.map_type.and_then(|t| types.shape_of(t)),
+            map_type: fact.map_type,
             header: fact.header,
         });
     let of_arrays = arrays.iter().flat_map(|array| {
-        let stride = types.of_shape(array.shape).map_or(0, |t| t.shape.stride());
+        let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
         let last = array.len.unwrap_or(1).saturating_sub(1);
         let end = array.start.saturating_add(last.saturating_mul(stride));
         [array.first, array.last].into_iter().flat_map(move |time| {
             [array.start, end].into_iter().map(move |base| Seen {
                 base,
                 time,
-                shape: Some(array.shape),
+                shape: types.shape_of(array.map_type),
+                map_type: Some(array.map_type),
                 header: array.header,
             })
         })
@@ -564,6 +567,7 @@ fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types
             let content = match row.part {
                 Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
                     shape: shape_of(row, types),
+                    map_type: row.map_type,
                     header: row.header,
                 },
                 Ok(part) if about_bucket(row.part) => Content::Within(part),
@@ -624,6 +628,7 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
                 row.evidence = row.evidence.max(Evidence::LearnedRegion);
             }
             row.shape = row.shape.or(Some(hit.shape));
+            row.map_type = row.map_type.or(hit.map_type);
             if row.header == 0 {
                 row.header = hit.header;
             }
