@@ -1,7 +1,7 @@
 //! CSV (RFC 4180), one row a sample; an empty field is not known or does not apply.
 
 use super::Format;
-use crate::attribute::Reason;
+use crate::attribute::{Map, Reason};
 use crate::data_src::Op;
 use crate::gomap::{Part, Stage};
 use crate::tables::columns::{self as c, Column};
@@ -80,8 +80,8 @@ fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
 struct Ends {
     places: Vec<Vec<u8>>,
     maps: Vec<Vec<u8>>,
-    /// By map: its header is known.
-    headers: Vec<bool>,
+    /// By map.
+    told_apart: Vec<bool>,
 }
 
 const NO_PLACE: &[u8] = b",,,,";
@@ -109,16 +109,14 @@ impl Ends {
         Ends {
             places: places.collect(),
             maps: maps.collect(),
-            headers: attribution
-                .maps
-                .iter()
-                .map(|m| m.header.is_some())
-                .collect(),
+            told_apart: attribution.maps.iter().map(Map::is_told_apart).collect(),
         }
     }
 
     fn told_apart(&self, map: u32) -> bool {
-        self.headers.get(map as usize).is_some_and(|known| *known)
+        self.told_apart
+            .get(map as usize)
+            .is_some_and(|known| *known)
     }
 
     fn place(&self, id: Option<u32>) -> &[u8] {
@@ -143,7 +141,7 @@ fn has_slots(part: Result<Part, Reason>) -> bool {
 struct Row(Vec<u8>);
 
 impl Row {
-    /// `map` is the map where it is told from others of its type: where its header is known.
+    /// `map` is the map where it is told from others of its type: by its header or its memory.
     fn sample(&mut self, access: &Access, map: Option<u32>) {
         self.number(Some(access.n as u64));
         self.text(access.part.ok().map(Part::name));

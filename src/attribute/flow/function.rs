@@ -506,10 +506,9 @@ fn began(state: &State) -> Option<u64> {
 /// A value as it is left to a caller: what it names there, and nothing of where it came from.
 fn left(value: Value) -> Value {
     match value.what {
-        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
-            origin: 0,
-            ..value
-        },
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => {
+            Value { origin: 0, ..value }
+        }
         _ => Value::UNKNOWN,
     }
 }
