@@ -23,8 +23,9 @@ impl Record<'_> {
 }
 
 /// What the `sample_id` at the end of a record says of when and where it was written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
+    pub tid: Option<i32>,
     pub time: Option<u64>,
     pub cpu: Option<u32>,
 }
@@ -49,7 +50,9 @@ impl Stamp {
         field(sys::PERF_SAMPLE_STREAM_ID);
         field(sys::PERF_SAMPLE_ID);
         let time = field(sys::PERF_SAMPLE_TIME);
+        let thread = field(sys::PERF_SAMPLE_TID);
         Stamp {
+            tid: thread.and_then(|at| order.u32_at(body, at + 4).map(|tid| tid as i32)),
             time: time.and_then(|at| order.u64_at(body, at)),
             cpu: cpu.and_then(|at| order.u32_at(body, at)),
         }
