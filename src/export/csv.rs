@@ -4,6 +4,7 @@ use super::Format;
 use crate::attribute::{Map, Reason};
 use crate::data_src::Op;
 use crate::gomap::{Part, Stage};
+use crate::pmu::Validity;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Access, Accesses, file_line, inner, operation_name, phase_name};
 use rayon::prelude::*;
@@ -33,7 +34,9 @@ const HEADER: &[Column] = &[
     c::ADDR,
     c::OP,
     c::LEVEL,
+    c::LEVEL_STATE,
     c::LATENCY,
+    c::LATENCY_STATE,
     c::INDEX,
     c::OFF,
     c::REASON,
@@ -161,7 +164,9 @@ impl Row {
         self.hex(access.addr);
         self.text(access.kind.and_then(|k| k.op).map(Op::name));
         self.text(access.kind.and_then(|k| k.level_name.as_deref()));
+        self.text(access.kind.map(|k| k.states.level.name()));
         self.number(access.latency.map(u64::from));
+        self.text(access.latency_state().map(Validity::name));
         self.number(access.index.map(u64::from));
         self.number(access.off.map(u64::from));
         self.text(access.part.err().map(Reason::name));

@@ -3,7 +3,7 @@
 
 use super::Recording;
 use super::cursor::{ByteOrder, Cursor};
-use super::records::Stamp;
+use super::records::{Record, Stamp};
 use perf_event_open_sys::bindings as sys;
 
 /// All that a recording tells of AUX areas.
@@ -17,8 +17,22 @@ pub struct Aux {
     pub records: Vec<AuxRecord>,
     /// `PERF_RECORD_ITRACE_START`.
     pub starts: Vec<ItraceStart>,
+    /// `PERF_RECORD_SWITCH` and `PERF_RECORD_SWITCH_CPU_WIDE`: `(cpu, time, tid)`, the thread that runs
+    /// from then on.
+    pub switches: Vec<(u32, u64, i32)>,
     /// `PERF_RECORD_TIME_CONV`.
     pub time_conv: Option<TimeConv>,
+}
+
+impl Aux {
+    /// The thread that runs on `cpu` at `time`, as far as switches tell.
+    pub fn running(&self, cpu: u32, time: u64) -> Option<i32> {
+        let after = self
+            .switches
+            .partition_point(|&(other, since, _)| (other, since) <= (cpu, time));
+        let &(other, _, tid) = self.switches.get(after.checked_sub(1)?)?;
+        (other == cpu).then_some(tid)
+    }
 }
 
 /// `PERF_RECORD_AUXTRACE_INFO`: which decoder the AUX data wants, and what it needs to know.
@@ -215,9 +229,16 @@ impl TimeConv {
 
 impl Aux {
     /// Takes a record of the kernel that tells of AUX areas; `None` when it is too short.
-    pub fn take(&mut self, kind: u32, body: &[u8], stamp: Stamp, order: ByteOrder) -> Option<()> {
-        let mut at = Cursor::new(body, order);
-        match kind {
+    pub fn take(&mut self, record: Record, stamp: Stamp, order: ByteOrder) -> Option<()> {
+        let mut at = Cursor::new(record.body, order);
+        let out = u32::from(record.misc) & sys::PERF_RECORD_MISC_SWITCH_OUT != 0;
+        match record.kind {
+            sys::PERF_RECORD_SWITCH if !out => self.switch(stamp, stamp.tid),
+            sys::PERF_RECORD_SWITCH_CPU_WIDE if out => {
+                at.u32()?;
+                self.switch(stamp, Some(at.i32()?));
+            }
+            sys::PERF_RECORD_SWITCH_CPU_WIDE => self.switch(stamp, stamp.tid),
             sys::PERF_RECORD_AUX => self.records.push(AuxRecord {
                 aux_offset: at.u64()?,
                 aux_size: at.u64()?,
@@ -232,5 +253,17 @@ impl Aux {
             _ => {}
         }
         Some(())
+    }
+
+    fn switch(&mut self, stamp: Stamp, tid: Option<i32>) {
+        if let (Some(cpu), Some(time), Some(tid)) = (stamp.cpu, stamp.time, tid) {
+            self.switches.push((cpu, time, tid));
+        }
+    }
+
+    /// Sorts what records of several CPUs told.
+    pub fn finish(mut self) -> Aux {
+        self.switches.sort_unstable();
+        self
     }
 }

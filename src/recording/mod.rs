@@ -70,6 +70,7 @@ fn read_held(path: &Path, file: Held) -> Result<Recording, RecordingError> {
     recording.path = path.to_owned();
     if recording.needs_bytes() {
         recording.bytes.file = file;
+        recording.decode();
     }
     Ok(recording)
 }
@@ -84,11 +85,19 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError
     recording.path = path.to_owned();
     if recording.needs_bytes() {
         recording.bytes.file = Held::Owned(bytes.to_vec());
+        recording.decode();
     }
     Ok(recording)
 }
 
 impl Recording {
+    /// Makes samples of what PMUs wrote in languages of their own.
+    fn decode(&mut self) {
+        if crate::pmu::decode::decode(self) {
+            classify::classify(self);
+        }
+    }
+
     /// Whether something in it points to bytes of the file.
     fn needs_bytes(&self) -> bool {
         !self.aux.chunks.is_empty() || !self.samples.raw.start.is_empty()
@@ -179,6 +188,9 @@ pub struct Event {
     pub memory: Memory,
     /// Whose rules say what `weight` and `data_src` mean.
     pub pmu: crate::pmu::Kind,
+    /// Which fields its samples have, by those rules.
+    #[serde(default)]
+    pub fields: crate::pmu::FieldTable,
 }
 
 /// Whether an event is a memory event, and of what kind.

@@ -435,7 +435,9 @@ impl Reader {
             | sys::PERF_RECORD_THROTTLE
             | sys::PERF_RECORD_UNTHROTTLE
             | sys::PERF_RECORD_AUX
-            | sys::PERF_RECORD_ITRACE_START => self.kernel_record(record, offset),
+            | sys::PERF_RECORD_ITRACE_START
+            | sys::PERF_RECORD_SWITCH
+            | sys::PERF_RECORD_SWITCH_CPU_WIDE => self.kernel_record(record, offset),
             user::HEADER_ATTR if self.meta.pipe => match Attr::with_ids(body, order) {
                 Some(attr) => self.add_attr(attr),
                 None => self.tell(offset, "an attr record is too short; its event is left out"),
@@ -511,7 +513,7 @@ impl Reader {
         let stamp = Stamp::parse(record.body, attr, self.order);
         self.gaps.extend(records::gap(record, stamp, self.order));
         let taken = records::place(&mut self.space, record, stamp, attr, self.order)
-            .and_then(|()| self.aux.take(record.kind, record.body, stamp, self.order));
+            .and_then(|()| self.aux.take(record, stamp, self.order));
         if taken.is_none() {
             self.tell(
                 offset,
@@ -619,7 +621,7 @@ impl Reader {
             samples,
             gaps: self.gaps,
             damage: self.damage,
-            aux: self.aux,
+            aux: self.aux.finish(),
             bytes: Bytes {
                 inflated,
                 ..Bytes::default()

@@ -123,6 +123,7 @@ pub fn place(
             let rest = at.rest();
             let name = rest.len().saturating_sub(trailer_len(attr));
             space.comm(tid, time, text(rest.get(..name)?));
+            space.belongs(tid, pid, time);
             if record.misc_has(sys::PERF_RECORD_MISC_COMM_EXEC) {
                 space.exec(pid, time);
             }
@@ -133,6 +134,7 @@ pub fn place(
             // The record has a time of its own.
             let time = at.u64()?;
             space.thread(tid, parent_tid, time);
+            space.belongs(tid, pid, time);
             if pid != parent {
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);
