@@ -10,6 +10,7 @@ mod operand;
 mod phase;
 mod places;
 mod position;
+mod regions;
 mod resolve;
 mod run;
 mod types;

@@ -34,6 +34,22 @@ pub struct Code {
     pub binary: u32,
 }
 
+/// Whether a function touches memory that others point it to: the runtime (copying, comparing,
+/// hashing, clearing, the collector), what the compiler generates to compare and hash a type, and
+/// reflection. All other Go code reaches the slots of a map through what a map call returned to it.
+pub fn is_proxy(function: &str) -> bool {
+    const PACKAGES: &[&str] = &[
+        "runtime.",
+        "internal/",
+        "type:.",
+        "type..",
+        "reflect.",
+        "memeqbody",
+        "aeshash",
+    ];
+    PACKAGES.iter().any(|package| function.starts_with(package))
+}
+
 /// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
 pub struct Binary {
     pub program: Arc<Program>,

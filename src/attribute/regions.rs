@@ -1,0 +1,417 @@
+//! Which memory was an array of buckets or groups, and when: boxes in address and time that every
+//! sample in them agrees with.
+//!
+//! A sample that knows its bucket says that, at its time, memory was laid out in buckets of one shape
+//! from there. Buckets of one shape, congruent modulo their size, close together, are taken for one
+//! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
+//! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
+
+use super::types::{ShapeId, Types};
+use crate::gomap::{MapType, Part, Spot};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+/// A bucket or group that one sample knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    pub base: u64,
+    pub time: u64,
+    /// `None`: of whatever shape.
+    pub shape: Option<ShapeId>,
+    /// The map's header; 0: not known.
+    pub header: u64,
+}
+
+/// What a sample says of the memory at its address.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Content {
+    /// A bucket or group starts here.
+    Start { shape: Option<ShapeId>, header: u64 },
+    /// A part of a bucket or group.
+    Within(Part),
+    /// No bucket and no group.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Witness {
+    pub address: u64,
+    pub time: u64,
+    pub content: Content,
+}
+
+/// Memory that held buckets or groups of one shape from `first` to `last`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Region {
+    pub start: u64,
+    /// Exclusive.
+    pub end: u64,
+    pub first: u64,
+    pub last: u64,
+    pub shape: ShapeId,
+    pub stride: u64,
+    pub header: u64,
+    /// Samples that it rests on.
+    pub samples: u32,
+}
+
+/// Where an address lies in a region.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    pub base: u64,
+    pub spot: Spot,
+    pub shape: ShapeId,
+    /// 0: not known.
+    pub header: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Regions {
+    regions: Vec<Region>,
+    /// Pages and the regions that reach into them, sorted.
+    pages: Vec<(u64, u32)>,
+}
+
+/// Buckets that may lie unseen between two that were seen.
+const MAX_UNSEEN: u64 = 256;
+
+/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
+const PAGE_SHIFT: u32 = 13;
+
+impl Regions {
+    pub fn build(mut seen: Vec<Seen>, mut witnesses: Vec<Witness>, types: &Types) -> Regions {
+        witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
+        adopt(&mut seen, types);
+        let mut runs: FxHashMap<(u64, ShapeId, u64), Vec<Seen>> = FxHashMap::default();
+        for s in &seen {
+            let Some(shape) = s.shape else { continue };
+            let Some(stride) = stride_of(shape, types) else {
+                continue;
+            };
+            runs.entry((s.header, shape, s.base % stride))
+                .or_default()
+                .push(*s);
+        }
+        let mut runs: Vec<_> = runs.into_iter().collect();
+        runs.sort_unstable_by_key(|(key, _)| *key);
+        let mut regions: Vec<Region> = runs
+            .into_par_iter()
+            .flat_map_iter(|((header, shape, _), mut seen)| {
+                seen.sort_unstable();
+                seen.dedup_by_key(|s| (s.base, s.time));
+                let mut regions = Vec::new();
+                if let Some(map_type) = types.of_shape(shape) {
+                    let stride = map_type.shape.stride();
+                    for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
+                        carve(run, &witnesses, header, shape, map_type, &mut regions);
+                    }
+                }
+                regions
+            })
+            .collect();
+        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header));
+        let mut all = Regions::indexed(regions);
+        let owned: Vec<Region> = all
+            .regions
+            .par_iter()
+            .filter(|r| r.header == 0)
+            .flat_map_iter(|r| all.owned(r))
+            .collect();
+        all.regions.extend(owned);
+        Regions::indexed(all.regions)
+    }
+
+    fn indexed(mut regions: Vec<Region>) -> Regions {
+        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header, r.end, r.last));
+        let mut pages: Vec<(u64, u32)> = Vec::new();
+        for (i, region) in regions.iter().enumerate() {
+            let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
+            pages.extend((region.start >> PAGE_SHIFT..=last).map(|page| (page, i as u32)));
+        }
+        pages.sort_unstable();
+        Regions { regions, pages }
+    }
+
+    /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
+    fn owned(&self, region: &Region) -> Vec<Region> {
+        let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| p < pages.start());
+        let mut inside: Vec<&Region> = self.pages[from..]
+            .iter()
+            .take_while(|(p, _)| pages.contains(p))
+            .filter_map(|(_, i)| self.regions.get(*i as usize))
+            .filter(|r| r.header != 0 && r.shape == region.shape)
+            .filter(|r| r.start < region.end && region.start < r.end)
+            .filter(|r| r.first <= region.last && region.first <= r.last)
+            .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
+            .collect();
+        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        let one = inside.iter().all(|r| r.header == inside[0].header);
+        inside
+            .chunk_by(|a, b| a.header == b.header)
+            .map(|run| Region {
+                header: run[0].header,
+                start: if one { region.start } else { run[0].start },
+                end: match one {
+                    true => region.end,
+                    false => run.iter().map(|r| r.end).max().unwrap_or(region.end),
+                },
+                first: run.iter().map(|r| r.first).min().unwrap_or(region.first),
+                last: run.iter().map(|r| r.last).max().unwrap_or(region.last),
+                ..*region
+            })
+            .collect()
+    }
+
+    /// The regions over an address at a time.
+    pub fn covering(&self, address: u64, time: u64) -> impl Iterator<Item = &Region> {
+        let page = address >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| *p < page);
+        self.pages[from..]
+            .iter()
+            .take_while(move |(p, _)| *p == page)
+            .filter_map(|(_, i)| self.regions.get(*i as usize))
+            .filter(move |r| {
+                (r.start..r.end).contains(&address) && (r.first..=r.last).contains(&time)
+            })
+    }
+
+    /// What lies at an address at a time, where all that is known agrees.
+    pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
+        let mut found: Option<Hit> = None;
+        for region in self.covering(address, time) {
+            let base = address - (address - region.start) % region.stride;
+            let spot = types.of_shape(region.shape)?.spot_at(address - base);
+            let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
+            // One of the regions is mistaken about this bucket.
+            let spot = spot?;
+            found = match found {
+                None => Some(Hit {
+                    base,
+                    spot,
+                    shape: region.shape,
+                    header: region.header,
+                }),
+                Some(hit) if hit.base != base || hit.spot != spot => return None,
+                Some(hit) if hit.header != 0 && region.header != 0 => {
+                    if hit.header != region.header {
+                        return None;
+                    }
+                    Some(hit)
+                }
+                Some(hit) => Some(Hit {
+                    header: hit.header.max(region.header),
+                    ..hit
+                }),
+            };
+        }
+        found
+    }
+}
+
+fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
+    types
+        .of_shape(shape)
+        .map(|t| t.shape.stride())
+        .filter(|s| *s != 0)
+}
+
+/// Typed buckets looked at on each side of one of unknown shape.
+const NEIGHBOURS: usize = 32;
+
+/// Gives the starts of unknown shape the shape of the buckets around them that they are congruent
+/// with; where several shapes are, that of the one nearest in time.
+fn adopt(seen: &mut [Seen], types: &Types) {
+    seen.par_sort_unstable();
+    let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
+    seen.par_iter_mut()
+        .filter(|s| s.shape.is_none())
+        .for_each(|s| {
+            let at = typed.partition_point(|t| t.base < s.base);
+            let fits = |t: &&Seen| {
+                t.shape
+                    .and_then(|shape| stride_of(shape, types))
+                    .is_some_and(|stride| {
+                        let distance = t.base.abs_diff(s.base);
+                        distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
+                    })
+            };
+            let below = typed[..at].iter().rev().take(NEIGHBOURS);
+            let above = typed[at..].iter().take(NEIGHBOURS);
+            let nearest = below
+                .chain(above)
+                .filter(fits)
+                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
+            if let Some(nearest) = nearest {
+                s.shape = nearest.shape;
+            }
+        });
+}
+
+/// A box: what was seen in it, and the witnesses against it.
+struct Piece {
+    seen: Vec<Seen>,
+    against: Vec<(u64, u64)>,
+}
+
+/// Cuts a run of congruent buckets into boxes that no witness contradicts.
+fn carve(
+    run: &[Seen],
+    witnesses: &[Witness],
+    header: u64,
+    shape: ShapeId,
+    map_type: &MapType,
+    regions: &mut Vec<Region>,
+) {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return;
+    };
+    let stride = map_type.shape.stride();
+    let (lo, hi) = (first.base, last.base.saturating_add(stride));
+    let from = witnesses.partition_point(|w| w.address < lo);
+    let against = witnesses[from..]
+        .iter()
+        .take_while(|w| w.address < hi)
+        .filter(|w| !agrees(w, lo, header, shape, map_type))
+        .map(|w| (w.address, w.time))
+        .collect();
+    let mut work = vec![Piece {
+        seen: run.to_vec(),
+        against,
+    }];
+    while let Some(mut piece) = work.pop() {
+        let Some(bounds) = bounds(&piece.seen, stride) else {
+            continue;
+        };
+        let ((lo, hi), (first, last)) = bounds;
+        piece.against.retain(|&(address, time)| {
+            (lo..hi).contains(&address) && (first..=last).contains(&time)
+        });
+        if piece.against.is_empty() {
+            regions.push(Region {
+                start: lo,
+                end: hi,
+                first,
+                last,
+                shape,
+                stride,
+                header,
+                samples: piece.seen.len() as u32,
+            });
+            continue;
+        }
+        work.extend(cut(piece, stride));
+    }
+}
+
+type Bounds = ((u64, u64), (u64, u64));
+
+fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
+    let bases = seen.iter().map(|s| s.base);
+    let times = seen.iter().map(|s| s.time);
+    Some((
+        (bases.clone().min()?, bases.max()?.saturating_add(stride)),
+        (times.clone().min()?, times.max()?),
+    ))
+}
+
+fn agrees(w: &Witness, lo: u64, header: u64, shape: ShapeId, map_type: &MapType) -> bool {
+    let off = (w.address - lo) % map_type.shape.stride();
+    match w.content {
+        Content::Start {
+            shape: other,
+            header: owner,
+        } => {
+            off == 0
+                && other.is_none_or(|other| other == shape)
+                && (owner == 0 || header == 0 || owner == header)
+        }
+        Content::Within(part) => map_type.spot_at(off).is_some_and(|s| s.part == part),
+        Content::Other => false,
+    }
+}
+
+/// Cuts a piece at all gaps, between times or between buckets, that witnesses against it lie in:
+/// whichever way takes more of them out with fewer cuts. Nothing is left of a piece that cannot be cut.
+fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
+    let mut times: Vec<u64> = piece.seen.iter().map(|s| s.time).collect();
+    let mut bases: Vec<u64> = piece.seen.iter().map(|s| s.base).collect();
+    times.sort_unstable();
+    bases.sort_unstable();
+    bases.dedup();
+    let time_gap = |&(_, time): &(u64, u64)| {
+        let after = times.partition_point(|t| *t < time);
+        // The gap that ends at `times[after]`, unless something was seen at this very time.
+        (times.get(after) != Some(&time)).then_some(time)
+    };
+    let base_gap = |&(address, _): &(u64, u64)| {
+        let above = bases.partition_point(|b| *b <= address);
+        let below = above.checked_sub(1).and_then(|i| bases.get(i))?;
+        (address - below >= stride).then_some(address)
+    };
+    let distinct = |cuts: &[u64], sorted: &[u64]| {
+        let mut gaps: Vec<usize> = cuts
+            .iter()
+            .map(|c| sorted.partition_point(|s| s < c))
+            .collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        gaps
+    };
+    let time_cuts: Vec<u64> = piece.against.iter().filter_map(time_gap).collect();
+    let base_cuts: Vec<u64> = piece.against.iter().filter_map(base_gap).collect();
+    let time_gaps = distinct(&time_cuts, &times);
+    let base_gaps = distinct(&base_cuts, &bases);
+    let by_time = match (time_gaps.len(), base_gaps.len()) {
+        (0, 0) => return Vec::new(),
+        (_, 0) => true,
+        (0, _) => false,
+        // removed / cuts, cross-multiplied
+        (t, b) => time_cuts.len() * b >= base_cuts.len() * t,
+    };
+    let (gaps, sorted) = if by_time {
+        (time_gaps, times)
+    } else {
+        (base_gaps, bases)
+    };
+    let bounds: Vec<u64> = gaps
+        .iter()
+        .filter_map(|&g| sorted.get(g))
+        .copied()
+        .collect();
+    let mut pieces: Vec<Piece> = (0..=bounds.len())
+        .map(|_| Piece {
+            seen: Vec::new(),
+            against: Vec::new(),
+        })
+        .collect();
+    let index = |at: u64| bounds.partition_point(|b| *b <= at);
+    for s in piece.seen {
+        pieces[index(if by_time { s.time } else { s.base })]
+            .seen
+            .push(s);
+    }
+    for (address, time) in piece.against {
+        pieces[index(if by_time { time } else { address })]
+            .against
+            .push((address, time));
+    }
+    pieces
+}
+impl Regions {
+    pub fn debug(&self, address: u64, time: u64, types: &Types) -> String {
+        let mut near = Vec::new();
+        for r in &self.regions {
+            let w = 64 * r.stride;
+            if r.start <= address + w && address < r.end + w {
+                let inside = (r.start..r.end).contains(&address);
+                let dt = if time < r.first { r.first as i64 - time as i64 } else if time > r.last { r.last as i64 - time as i64 } else { 0 };
+                let spot = types.of_shape(r.shape).and_then(|t| t.spot_at((address.wrapping_sub(r.start)) % r.stride)).map(|s| s.part.name());
+                near.push((dt.unsigned_abs(), format!("[{} n{} shape{} h{:x} dt{}us lo{} hi{} dur{}us {:?}]", if inside {"IN"} else {"out"}, r.samples, r.shape, r.header, dt / 1000, (address as i64 - r.start as i64) / r.stride as i64, (r.end as i64 - address as i64) / r.stride as i64, (r.last - r.first) / 1000, spot)));
+            }
+        }
+        near.sort();
+        near.truncate(5);
+        near.into_iter().map(|n| n.1).collect::<Vec<_>>().join(" ")
+    }
+}
