@@ -405,9 +405,32 @@ impl Regions {
             let w = 64 * r.stride;
             if r.start <= address + w && address < r.end + w {
                 let inside = (r.start..r.end).contains(&address);
-                let dt = if time < r.first { r.first as i64 - time as i64 } else if time > r.last { r.last as i64 - time as i64 } else { 0 };
-                let spot = types.of_shape(r.shape).and_then(|t| t.spot_at((address.wrapping_sub(r.start)) % r.stride)).map(|s| s.part.name());
-                near.push((dt.unsigned_abs(), format!("[{} n{} shape{} h{:x} dt{}us lo{} hi{} dur{}us {:?}]", if inside {"IN"} else {"out"}, r.samples, r.shape, r.header, dt / 1000, (address as i64 - r.start as i64) / r.stride as i64, (r.end as i64 - address as i64) / r.stride as i64, (r.last - r.first) / 1000, spot)));
+                let dt = if time < r.first {
+                    r.first as i64 - time as i64
+                } else if time > r.last {
+                    r.last as i64 - time as i64
+                } else {
+                    0
+                };
+                let spot = types
+                    .of_shape(r.shape)
+                    .and_then(|t| t.spot_at((address.wrapping_sub(r.start)) % r.stride))
+                    .map(|s| s.part.name());
+                near.push((
+                    dt.unsigned_abs(),
+                    format!(
+                        "[{} n{} shape{} h{:x} dt{}us lo{} hi{} dur{}us {:?}]",
+                        if inside { "IN" } else { "out" },
+                        r.samples,
+                        r.shape,
+                        r.header,
+                        dt / 1000,
+                        (address as i64 - r.start as i64) / r.stride as i64,
+                        (r.end as i64 - address as i64) / r.stride as i64,
+                        (r.last - r.first) / 1000,
+                        spot
+                    ),
+                ));
             }
         }
         near.sort();

@@ -492,9 +492,9 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
     for (about, address) in owners {
         if row.header == 0
             && address != 0
-            && let Some(header) = learned.header_of(about, address, time).or_else(|| {
-                learned.header_of_typed(about, address, time, row.map_type?)
-            })
+            && let Some(header) = learned
+                .header_of(about, address, time)
+                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
         {
             row.header = header;
         }
@@ -608,8 +608,20 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
         Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
         Err(_) => proxy,
     };
-    if std::env::var_os("MEMPATH_DBG").is_some() && (row.part.is_err() && proxy || about_bucket(row.part) && row.base == 0) && known.regions.at(row.address, time, row.part.ok(), known.types).is_none() {
-        eprintln!("dbg {:x} {} {:?} {}", row.address, time, row.part, known.regions.debug(row.address, time, known.types));
+    if std::env::var_os("MEMPATH_DBG").is_some()
+        && (row.part.is_err() && proxy || about_bucket(row.part) && row.base == 0)
+        && known
+            .regions
+            .at(row.address, time, row.part.ok(), known.types)
+            .is_none()
+    {
+        eprintln!(
+            "dbg {:x} {} {:?} {}",
+            row.address,
+            time,
+            row.part,
+            known.regions.debug(row.address, time, known.types)
+        );
     }
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();

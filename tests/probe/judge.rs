@@ -95,7 +95,12 @@ fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
         .space
         .images
         .iter()
-        .map(|image| image.path.contains("/probe-go").then(|| Arc::clone(&program)))
+        .map(|image| {
+            image
+                .path
+                .contains("/probe-go")
+                .then(|| Arc::clone(&program))
+        })
         .collect();
     let attribution = attribute(&recording, &programs, &Kernel::default());
     (recording, attribution)
@@ -148,11 +153,21 @@ fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
     if slot >= 0 && !whole_word && same.iter().all(|p| p.slot != slot) {
         return Verdict::WrongSlot;
     }
-    if slot < 0 && same.iter().any(|p| p.slot >= 0) && part.name() != "indirect_elem.elem" && part.name() != "indirect_key.key" {
-        return map(word, attribution, i).filter(|v| *v == Verdict::WrongMap).unwrap_or(Verdict::NoBase);
+    if slot < 0
+        && same.iter().any(|p| p.slot >= 0)
+        && part.name() != "indirect_elem.elem"
+        && part.name() != "indirect_key.key"
+    {
+        return map(word, attribution, i)
+            .filter(|v| *v == Verdict::WrongMap)
+            .unwrap_or(Verdict::NoBase);
     }
     match attribution.base[i] {
-        0 => return map(word, attribution, i).filter(|v| *v == Verdict::WrongMap).unwrap_or(Verdict::NoBase),
+        0 => {
+            return map(word, attribution, i)
+                .filter(|v| *v == Verdict::WrongMap)
+                .unwrap_or(Verdict::NoBase);
+        }
         base if base != word.base => return Verdict::WrongBase,
         _ => {}
     }

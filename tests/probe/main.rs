@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 fn cached() -> PathBuf {
     let home = std::env::var_os("HOME").expect("HOME");
-    PathBuf::from(home).join(".cache/mempath/probe")
+    PathBuf::from(home).join(".cache/mempath/probe2/probe")
 }
 
 #[test]
@@ -34,8 +34,21 @@ fn confusion() {
             *sums.entry(a.verdict).or_default() += n;
             *all.entry(a.verdict).or_default() += n;
         }
-        println!("## {} {sums:?}", folder.strip_prefix(cached()).unwrap().display());
-        for (Answer { word, verdict, said, function, instruction }, n) in &counts {
+        println!(
+            "## {} {sums:?}",
+            folder.strip_prefix(cached()).unwrap().display()
+        );
+        for (
+            Answer {
+                word,
+                verdict,
+                said,
+                function,
+                instruction,
+            },
+            n,
+        ) in &counts
+        {
             if *verdict != Verdict::Right {
                 println!("{n:5} {verdict:?} {word} -> {said} in {function} `{instruction}`");
             }
@@ -45,8 +58,12 @@ fn confusion() {
 }
 
 fn binary_in(folder: &Path) -> PathBuf {
-    std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).find(|p| {
-        let name = p.file_name().unwrap().to_str().unwrap();
-        name.starts_with("probe-go") && !name.ends_with(".gz")
-    }).unwrap()
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| {
+            let name = p.file_name().unwrap().to_str().unwrap();
+            name.starts_with("probe-go") && !name.ends_with(".gz")
+        })
+        .unwrap()
 }
