@@ -53,7 +53,7 @@ pub fn attribute(
     let (mut rows, facts) = resolve_all(recording, &places, &chains, &leaves, &types);
     position(recording, &places, &types, &mut rows);
     let learned = Learned::from_facts(&facts, &types);
-    let arrays = learned.arrays(&types);
+    let arrays = learned.arrays();
     let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let global_of = |i: usize| {
         chains
@@ -492,9 +492,9 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
     for (about, address) in owners {
         if row.header == 0
             && address != 0
-            && let Some(header) = learned
-                .header_of(about, address, time)
-                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
+            && let Some(header) = learned.header_of(about, address, time).or_else(|| {
+                learned.header_of_typed(about, address, time, row.map_type?)
+            })
         {
             row.header = header;
         }
@@ -528,6 +528,7 @@ fn seen(
             base: row.base,
             time: time_of(i),
             shape: shape_of(row, types),
+            map_type: row.map_type,
             header: row.header,
         });
     let of_facts = facts
@@ -537,17 +538,19 @@ fn seen(
             base: fact.address,
             time: fact.time,
             shape: fact.map_type.and_then(|t| types.shape_of(t)),
+            map_type: fact.map_type,
             header: fact.header,
         });
     let of_arrays = arrays.iter().flat_map(|array| {
-        let stride = types.of_shape(array.shape).map_or(0, |t| t.shape.stride());
+        let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
         let last = array.len.unwrap_or(1).saturating_sub(1);
         let end = array.start.saturating_add(last.saturating_mul(stride));
         [array.first, array.last].into_iter().flat_map(move |time| {
             [array.start, end].into_iter().map(move |base| Seen {
                 base,
                 time,
-                shape: Some(array.shape),
+                shape: types.shape_of(array.map_type),
+                map_type: Some(array.map_type),
                 header: array.header,
             })
         })
@@ -564,6 +567,7 @@ fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types
             let content = match row.part {
                 Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
                     shape: shape_of(row, types),
+                    map_type: row.map_type,
                     header: row.header,
                 },
                 Ok(part) if about_bucket(row.part) => Content::Within(part),
@@ -608,21 +612,6 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
         Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
         Err(_) => proxy,
     };
-    if std::env::var_os("MEMPATH_DBG").is_some()
-        && (row.part.is_err() && proxy || about_bucket(row.part) && row.base == 0)
-        && known
-            .regions
-            .at(row.address, time, row.part.ok(), known.types)
-            .is_none()
-    {
-        eprintln!(
-            "dbg {:x} {} {:?} {}",
-            row.address,
-            time,
-            row.part,
-            known.regions.debug(row.address, time, known.types)
-        );
-    }
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();
         if let Some(hit) = known.regions.at(row.address, time, part, known.types) {
@@ -639,8 +628,16 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
                 row.evidence = row.evidence.max(Evidence::LearnedRegion);
             }
             row.shape = row.shape.or(Some(hit.shape));
+            row.map_type = row.map_type.or(hit.map_type);
             if row.header == 0 {
                 row.header = hit.header;
+            }
+            if row.header == 0
+                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
+                && row.map_type.is_none_or(|t| t == map_type)
+                && known.types.shape_of(map_type) == Some(hit.shape)
+            {
+                row.header = hit.presumed;
             }
         }
     }
