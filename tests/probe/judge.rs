@@ -1,6 +1,7 @@
 //! What an attribution says of samples whose word is known: the program printed where it lies.
 
 use mempath::attribute::{Attribution, NONE, attribute};
+use mempath::gomap::Structure;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
@@ -36,6 +37,8 @@ pub struct Answer {
     pub said: String,
     pub function: String,
     pub instruction: String,
+    /// The function is part of the map implementation.
+    pub map_code: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +49,10 @@ pub enum Verdict {
     WrongMap,
     /// No part.
     NoPart,
-    /// The part, but neither its bucket nor its slot.
+    /// The part, but not the structure that it is in.
     NoBase,
+    /// The bucket or group, but not the slot.
+    NoSlot,
     NoMap,
     Right,
 }
@@ -125,20 +130,18 @@ pub fn answers(folder: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
             },
             function: place.function.clone().unwrap_or_default(),
             instruction: place.instruction.clone().unwrap_or_default(),
+            map_code: place.operation.is_some(),
         };
         *counts.entry(answer).or_insert(0) += 1;
     }
     counts
 }
 
-/// Claims are judged as `score.py` beside the truth sets does: a base without a slot claims nothing
-/// where the part has slots.
 fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
     let Ok(part) = attribution.part[i] else {
         return Verdict::NoPart;
     };
     let slot = attribution.slot[i];
-    // An access may begin before the watched bytes and reach into them.
     let watched = |p: &&WordPart| p.start < word.end && word.start < p.end;
     let same: Vec<&WordPart> = word
         .parts
@@ -149,39 +152,26 @@ fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
     if same.is_empty() {
         return Verdict::WrongPart;
     }
-    let whole_word = matches!(part.name(), "group.ctrl" | "bmap.tophash");
-    if slot >= 0 && !whole_word && same.iter().all(|p| p.slot != slot) {
+    // A load of all eight begins at the first.
+    let all_eight = matches!(part.name(), "group.ctrl" | "bmap.tophash");
+    if slot >= 0 && !all_eight && same.iter().all(|p| p.slot != slot) {
         return Verdict::WrongSlot;
     }
-    if slot < 0
-        && same.iter().any(|p| p.slot >= 0)
-        && part.name() != "indirect_elem.elem"
-        && part.name() != "indirect_key.key"
-    {
-        return map(word, attribution, i)
-            .filter(|v| *v == Verdict::WrongMap)
-            .unwrap_or(Verdict::NoBase);
+    let base = attribution.base[i];
+    if base != 0 && base != word.base {
+        return Verdict::WrongBase;
     }
-    match attribution.base[i] {
-        0 => {
-            return map(word, attribution, i)
-                .filter(|v| *v == Verdict::WrongMap)
-                .unwrap_or(Verdict::NoBase);
-        }
-        base if base != word.base => return Verdict::WrongBase,
-        _ => {}
-    }
-    map(word, attribution, i).unwrap_or(Verdict::Right)
-}
-
-fn map(word: &Word, attribution: &Attribution, i: usize) -> Option<Verdict> {
     let header = match attribution.map[i] {
         NONE => None,
         map => attribution.maps[map as usize].header,
     };
+    let outside = part.structure() == Structure::Other;
+    let has_slot = !outside && same.iter().any(|p| p.slot >= 0);
     match header {
-        None => Some(Verdict::NoMap),
-        Some(header) if header != word.header => Some(Verdict::WrongMap),
-        Some(_) => None,
+        Some(header) if header != word.header => Verdict::WrongMap,
+        _ if base == 0 => Verdict::NoBase,
+        _ if has_slot && slot < 0 => Verdict::NoSlot,
+        None => Verdict::NoMap,
+        Some(_) => Verdict::Right,
     }
 }
