@@ -13,10 +13,11 @@ mod position;
 mod regions;
 mod resolve;
 mod run;
+pub mod trace;
 mod types;
 mod unattributed;
 
-pub use run::attribute;
+pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};

@@ -84,10 +84,10 @@ pub enum About {
 }
 
 /// A register that names the start of a structure.
-struct Named {
-    structure: Structure,
-    start: u64,
-    origin: u32,
+pub(super) struct Named {
+    pub structure: Structure,
+    pub start: u64,
+    pub origin: u32,
 }
 
 /// What resolving a sample needs besides its row.
@@ -184,7 +184,7 @@ fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64>
 }
 
 /// The operand that the event sampled: the one that is written for a store, read for a load.
-fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
+pub(super) fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
     let matching = code
         .operands
         .iter()
@@ -194,7 +194,7 @@ fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
 
 /// The address that a breakpoint's instruction touched, and whether it is more than the watched
 /// word: its operand, if that overlaps the watched bytes.
-fn touched(
+pub(super) fn touched(
     samples: &Samples,
     i: usize,
     event: &Event,
@@ -212,7 +212,7 @@ fn touched(
     }
 }
 
-fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
+pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
     code.live
         .iter()
         .filter_map(|live| {
