@@ -2,7 +2,7 @@
 //! bucket belongs to, and which memory is a map's, each for the time that the evidence spans.
 
 use super::resolve::{About, Fact};
-use super::types::{ShapeId, TypeId, Types};
+use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};
 use rustc_hash::FxHashMap;
 
@@ -35,7 +35,7 @@ pub struct KnownArray {
     pub start: u64,
     /// Buckets or groups, where it was seen.
     pub len: Option<u64>,
-    pub shape: ShapeId,
+    pub map_type: TypeId,
     pub header: u64,
     /// The Swiss table that it belongs to.
     table: u64,
@@ -59,7 +59,7 @@ fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
     let after = seen.partition_point(|s| s.time < time);
     let before = after.checked_sub(1).and_then(|i| seen.get(i));
     match (before, seen.get(after)) {
-        (Some(a), Some(b)) if a.header == b.header => Some(*a),
+        (Some(a), Some(b)) => (a.header == b.header).then_some(*a),
         _ => None,
     }
 }
@@ -124,6 +124,39 @@ impl Learned {
     /// The header that owned this object at `time`: what the samples before and after it agree on.
     pub fn header_of(&self, about: About, address: u64, time: u64) -> Option<u64> {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
+    }
+
+    /// As [`Learned::header_of`] for an object of a known type: before the first and after the last
+    /// sample that knew the owner, it is what all of them agree on, as long as that is alive.
+    pub fn header_of_typed(
+        &self,
+        about: About,
+        address: u64,
+        time: u64,
+        map_type: TypeId,
+    ) -> Option<u64> {
+        let seen = self.seen.get(&(about, address))?;
+        let (first, last) = (seen.first()?, seen.last()?);
+        let outside = time < first.time || time > last.time;
+        let same = outside && seen.iter().all(|s| s.header == first.header);
+        (same && self.lives_as(first.header, time) == Some(map_type)).then_some(first.header)
+    }
+
+    /// The type as which samples both before and after `time` saw this map.
+    pub fn lives_as(&self, header: u64, time: u64) -> Option<TypeId> {
+        let seen = self.types.get(&header)?;
+        let after = seen.partition_point(|(t, _)| *t < time);
+        let (_, before) = seen.get(after.checked_sub(1)?)?;
+        let (_, after) = seen.get(after)?;
+        (before == after).then_some(*before)
+    }
+
+    /// The directory of a map at `time`: what the samples before and after it agree on.
+    pub fn directory_of(&self, header: u64, time: u64) -> Option<u64> {
+        let seen = self.seen.get(&(About::Directory, header))?;
+        let after = seen.partition_point(|s| s.time < time);
+        let before = after.checked_sub(1).and_then(|i| seen.get(i))?;
+        (before.value == seen.get(after)?.value).then_some(before.value)
     }
 
     /// The type of the map with this header at `time`: the one that was seen nearest.
@@ -207,7 +240,7 @@ impl Learned {
 
     /// The arrays that each header or table used one after the other, each from the first to the
     /// last sample that saw it between those that saw its neighbours.
-    pub fn arrays(&self, types: &Types) -> Vec<KnownArray> {
+    pub fn arrays(&self) -> Vec<KnownArray> {
         let mut uses: FxHashMap<(About, u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
         for (&(about, start), seen) in &self.seen {
             if matches!(about, About::Array | About::OldArray) {
@@ -233,13 +266,13 @@ impl Learned {
                     .iter()
                     .find_map(|(_, s)| s.map_type)
                     .or_else(|| self.type_of(header, first.time));
-                let Some(shape) = map_type.and_then(|t| types.shape_of(t)) else {
+                let Some(map_type) = map_type else {
                     continue;
                 };
                 let mut array = KnownArray {
                     start: *start,
                     len: None,
-                    shape,
+                    map_type,
                     header,
                     table,
                     first: first.time,

@@ -6,7 +6,7 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
-use super::types::{ShapeId, Types};
+use super::types::{ShapeId, TypeId, Types};
 use crate::gomap::{MapType, Part, Spot};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -18,6 +18,7 @@ pub struct Seen {
     pub time: u64,
     /// `None`: of whatever shape.
     pub shape: Option<ShapeId>,
+    pub map_type: Option<TypeId>,
     /// The map's header; 0: not known.
     pub header: u64,
 }
@@ -26,7 +27,11 @@ pub struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Content {
     /// A bucket or group starts here.
-    Start { shape: Option<ShapeId>, header: u64 },
+    Start {
+        shape: Option<ShapeId>,
+        map_type: Option<TypeId>,
+        header: u64,
+    },
     /// A part of a bucket or group.
     Within(Part),
     /// No bucket and no group.
@@ -49,10 +54,11 @@ pub struct Region {
     pub first: u64,
     pub last: u64,
     pub shape: ShapeId,
+    pub map_type: Option<TypeId>,
     pub stride: u64,
     pub header: u64,
-    /// Samples that it rests on.
-    pub samples: u32,
+    /// The header was seen in this memory, but neither before nor after: it must be alive.
+    presumed: bool,
 }
 
 /// Where an address lies in a region.
@@ -61,8 +67,11 @@ pub struct Hit {
     pub base: u64,
     pub spot: Spot,
     pub shape: ShapeId,
+    pub map_type: Option<TypeId>,
     /// 0: not known.
     pub header: u64,
+    /// The owner, if it is alive at the time; 0: not known.
+    pub presumed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -82,34 +91,50 @@ impl Regions {
     pub fn build(mut seen: Vec<Seen>, mut witnesses: Vec<Witness>, types: &Types) -> Regions {
         witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
         adopt(&mut seen, types);
-        let mut runs: FxHashMap<(u64, ShapeId, u64), Vec<Seen>> = FxHashMap::default();
+        let mut runs: FxHashMap<(Run, u64), Vec<Seen>> = FxHashMap::default();
         for s in &seen {
             let Some(shape) = s.shape else { continue };
             let Some(stride) = stride_of(shape, types) else {
                 continue;
             };
-            runs.entry((s.header, shape, s.base % stride))
-                .or_default()
-                .push(*s);
+            let run = Run {
+                header: s.header,
+                shape,
+                map_type: s.map_type,
+            };
+            runs.entry((run, s.base % stride)).or_default().push(*s);
         }
         let mut runs: Vec<_> = runs.into_iter().collect();
         runs.sort_unstable_by_key(|(key, _)| *key);
         let mut regions: Vec<Region> = runs
             .into_par_iter()
-            .flat_map_iter(|((header, shape, _), mut seen)| {
+            .flat_map_iter(|((of, _), mut seen)| {
                 seen.sort_unstable();
                 seen.dedup_by_key(|s| (s.base, s.time));
                 let mut regions = Vec::new();
-                if let Some(map_type) = types.of_shape(shape) {
+                if let Some(map_type) = types.of_shape(of.shape) {
                     let stride = map_type.shape.stride();
                     for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
-                        carve(run, &witnesses, header, shape, map_type, &mut regions);
+                        carve(run, &witnesses, of, map_type, &mut regions);
                     }
                 }
                 regions
             })
             .collect();
         regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header));
+        let mut all = Regions::indexed(regions);
+        let owned: Vec<Region> = all
+            .regions
+            .par_iter()
+            .filter(|r| r.header == 0)
+            .flat_map_iter(|r| all.owned(r))
+            .collect();
+        all.regions.extend(owned);
+        Regions::indexed(all.regions)
+    }
+
+    fn indexed(mut regions: Vec<Region>) -> Regions {
+        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last));
         let mut pages: Vec<(u64, u32)> = Vec::new();
         for (i, region) in regions.iter().enumerate() {
             let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
@@ -117,6 +142,49 @@ impl Regions {
         }
         pages.sort_unstable();
         Regions { regions, pages }
+    }
+
+    /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
+    fn owned(&self, region: &Region) -> Vec<Region> {
+        let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| p < pages.start());
+        let mut inside: Vec<&Region> = self.pages[from..]
+            .iter()
+            .take_while(|(p, _)| pages.contains(p))
+            .filter_map(|(_, i)| self.regions.get(*i as usize))
+            .filter(|r| r.header != 0 && r.shape == region.shape)
+            .filter(|r| same(r.map_type, region.map_type))
+            .filter(|r| r.start < region.end && region.start < r.end)
+            .filter(|r| r.first <= region.last && region.first <= r.last)
+            .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
+            .collect();
+        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        let one = inside.iter().all(|r| r.header == inside[0].header);
+        inside
+            .chunk_by(|a, b| a.header == b.header)
+            .map(|run| Region {
+                header: run[0].header,
+                start: if one { region.start } else { run[0].start },
+                end: match one {
+                    true => region.end,
+                    false => run.iter().map(|r| r.end).max().unwrap_or(region.end),
+                },
+                ..*region
+            })
+            .flat_map(|whole| {
+                let of = inside.iter().filter(move |r| r.header == whole.header);
+                let sure = Region {
+                    first: of.clone().map(|r| r.first).min().unwrap_or(whole.first),
+                    last: of.map(|r| r.last).max().unwrap_or(whole.last),
+                    ..whole
+                };
+                let presumed = Region {
+                    presumed: true,
+                    ..whole
+                };
+                [sure, presumed]
+            })
+            .collect()
     }
 
     /// The regions over an address at a time.
@@ -135,33 +203,49 @@ impl Regions {
     /// What lies at an address at a time, where all that is known agrees.
     pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
         let mut found: Option<Hit> = None;
+        let mut doubted = false;
         for region in self.covering(address, time) {
             let base = address - (address - region.start) % region.stride;
             let spot = types.of_shape(region.shape)?.spot_at(address - base);
             let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
             // One of the regions is mistaken about this bucket.
             let spot = spot?;
+            let (header, presumed) = match region.presumed {
+                true => (0, region.header),
+                false => (region.header, 0),
+            };
             found = match found {
                 None => Some(Hit {
                     base,
                     spot,
                     shape: region.shape,
-                    header: region.header,
+                    map_type: region.map_type,
+                    header,
+                    presumed,
                 }),
-                Some(hit) if hit.base != base || hit.spot != spot => return None,
-                Some(hit) if hit.header != 0 && region.header != 0 => {
-                    if hit.header != region.header {
+                Some(hit) => {
+                    let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+                    let differs = hit.base != base || hit.spot != spot;
+                    if differs || clash(hit.header, header) {
                         return None;
                     }
-                    Some(hit)
+                    doubted |= clash(hit.presumed, presumed);
+                    if !same(hit.map_type, region.map_type) {
+                        return None;
+                    }
+                    Some(Hit {
+                        map_type: hit.map_type.or(region.map_type),
+                        header: hit.header.max(header),
+                        presumed: hit.presumed.max(presumed),
+                        ..hit
+                    })
                 }
-                Some(hit) => Some(Hit {
-                    header: hit.header.max(region.header),
-                    ..hit
-                }),
             };
         }
-        found
+        found.map(|hit| Hit {
+            presumed: if doubted { 0 } else { hit.presumed },
+            ..hit
+        })
     }
 }
 
@@ -172,7 +256,11 @@ fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
         .filter(|s| *s != 0)
 }
 
-/// Gives the starts of unknown shape that of the starts on both sides, where they are congruent.
+/// Typed buckets looked at on each side of one of unknown shape.
+const NEIGHBOURS: usize = 32;
+
+/// Gives the starts of unknown shape the shape of the buckets around them that they are congruent
+/// with; where several shapes are, that of the one nearest in time.
 fn adopt(seen: &mut [Seen], types: &Types) {
     seen.par_sort_unstable();
     let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
@@ -188,17 +276,25 @@ fn adopt(seen: &mut [Seen], types: &Types) {
                         distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
                     })
             };
-            let below = at.checked_sub(1).and_then(|i| typed.get(i)).filter(fits);
-            let above = typed.get(at).filter(fits);
-            if let (Some(a), Some(b)) = (below, above)
-                && a.shape == b.shape
-            {
-                s.shape = a.shape;
-                if s.header == 0 && a.header == b.header {
-                    s.header = a.header;
-                }
+            let below = typed[..at].iter().rev().take(NEIGHBOURS);
+            let above = typed[at..].iter().take(NEIGHBOURS);
+            let nearest = below
+                .chain(above)
+                .filter(fits)
+                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
+            if let Some(nearest) = nearest {
+                s.shape = nearest.shape;
             }
         });
+}
+
+/// What the buckets of one array have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Run {
+    /// 0: not known.
+    header: u64,
+    shape: ShapeId,
+    map_type: Option<TypeId>,
 }
 
 /// A box: what was seen in it, and the witnesses against it.
@@ -211,8 +307,7 @@ struct Piece {
 fn carve(
     run: &[Seen],
     witnesses: &[Witness],
-    header: u64,
-    shape: ShapeId,
+    of: Run,
     map_type: &MapType,
     regions: &mut Vec<Region>,
 ) {
@@ -225,7 +320,7 @@ fn carve(
     let against = witnesses[from..]
         .iter()
         .take_while(|w| w.address < hi)
-        .filter(|w| !agrees(w, lo, header, shape, map_type))
+        .filter(|w| !agrees(w, lo, of, map_type))
         .map(|w| (w.address, w.time))
         .collect();
     let mut work = vec![Piece {
@@ -246,10 +341,11 @@ fn carve(
                 end: hi,
                 first,
                 last,
-                shape,
+                shape: of.shape,
+                map_type: of.map_type,
                 stride,
-                header,
-                samples: piece.seen.len() as u32,
+                header: of.header,
+                presumed: false,
             });
             continue;
         }
@@ -268,20 +364,27 @@ fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
     ))
 }
 
-fn agrees(w: &Witness, lo: u64, header: u64, shape: ShapeId, map_type: &MapType) -> bool {
+fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {
     let off = (w.address - lo) % map_type.shape.stride();
     match w.content {
         Content::Start {
-            shape: other,
-            header: owner,
+            shape,
+            map_type,
+            header,
         } => {
             off == 0
-                && other.is_none_or(|other| other == shape)
-                && (owner == 0 || header == 0 || owner == header)
+                && shape.is_none_or(|shape| shape == of.shape)
+                && same(map_type, of.map_type)
+                && (header == 0 || of.header == 0 || header == of.header)
         }
         Content::Within(part) => map_type.spot_at(off).is_some_and(|s| s.part == part),
         Content::Other => false,
     }
+}
+
+/// Whether two types may be one.
+fn same(a: Option<TypeId>, b: Option<TypeId>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 /// Cuts a piece at all gaps, between times or between buckets, that witnesses against it lie in:

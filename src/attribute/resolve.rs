@@ -57,7 +57,7 @@ pub struct Fact {
     pub header: u64,
     /// Address of the Swiss table that owns it; 0 when not known.
     pub table: u64,
-    /// [`About::Len`]: buckets or groups; else 0.
+    /// [`About::Len`]: buckets or groups; [`About::Directory`]: its address; else 0.
     pub value: u64,
     pub map_type: Option<TypeId>,
     pub time: u64,
@@ -68,6 +68,7 @@ pub enum About {
     Header,
     Extra,
     Table,
+    /// Where the directory of this header is (or a small map's group).
     Directory,
     /// The start of a bucket array, or of a table's groups.
     Array,
@@ -271,8 +272,19 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             row.part = Err(Reason::PartUnknown);
             in_bucket_or_group(row, None, origin, named, types);
         }
-        Target::Elem { call, off } => handed_out(row, call, off, types, code, Handed::Elem),
+        Target::Elem { call, off } => {
+            handed_out(row, call, off, types, code, Handed::Elem);
+            if row.part.is_ok_and(in_bucket) {
+                in_bucket_or_group(row, None, origin, named, types);
+            }
+        }
         Target::Key { call, off } => handed_out(row, call, off, types, code, Handed::Key),
+    }
+    if row.table == 0
+        && row.part.is_ok()
+        && let Some(table) = named.iter().find(|n| n.structure == Structure::Table)
+    {
+        row.table = table.start;
     }
 }
 
@@ -432,7 +444,7 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
             Structure::Header => note(About::Header, n.start, 0),
             Structure::Extra => note(About::Extra, n.start, 0),
             Structure::Table if n.start == table => note(About::Table, n.start, 0),
-            Structure::Directory => note(About::Directory, n.start, 0),
+            Structure::Directory => note(About::Directory, header, n.start),
             Structure::Buckets => note(About::Array, n.start, 0),
             Structure::OldBuckets => note(About::OldArray, n.start, 0),
             Structure::Groups if table != 0 => note(About::Array, n.start, 0),
@@ -441,6 +453,13 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
         }
     }
     let Ok(part) = row.part else { return };
+    match (part, value) {
+        (Part::DirectoryTable, Some(value)) => note(About::Table, value, 0),
+        (Part::MapDirPtr, Some(value)) => note(About::Directory, header, value),
+        (Part::HmapExtra, Some(value)) => note(About::Extra, value, 0),
+        (Part::BmapOverflow, Some(value)) => note(About::Bucket, value, 0),
+        _ => {}
+    }
     if row.base == 0 {
         return;
     }

@@ -6,7 +6,7 @@ use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
 use super::names::Names;
 use super::places::{Binary, Code, is_proxy};
-use super::position::{Candidates, Located, Start, Starts};
+use super::position::{Admitted, Located, Start, Starts};
 use super::regions::{Content, Regions, Seen, Witness};
 use super::resolve::{About, Context, Fact, Row, resolve};
 use super::trace::{Given, Trace, Tracer};
@@ -83,7 +83,7 @@ pub fn attribute_watching(
     position(recording, &places, &types, &mut rows);
     tracer.step("position", &rows, &types);
     let learned = Learned::from_facts(&facts, &types);
-    let arrays = learned.arrays(&types);
+    let arrays = learned.arrays();
     let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let global_of = |i: usize| {
         chains
@@ -473,35 +473,50 @@ fn leaf_of(
 fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [Row]) {
     let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let in_bucket = |row: &Row| about_bucket(row.part);
+    let start_of = |i: usize, row: &Row| Start {
+        base: row.base,
+        time: time_of(i),
+        shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
+            Some(shape) => Admitted::Known(shape),
+            None => Admitted::Variant(places.code_of(i).and_then(|c| c.areas.key_size)),
+        },
+    };
     let starts = rows
         .iter()
         .enumerate()
         .filter(|(_, row)| in_bucket(row) && row.base != 0)
-        .map(|(i, row)| Start {
-            base: row.base,
-            time: time_of(i),
-        })
+        .map(|(i, row)| start_of(i, row))
         .collect();
     let starts = Starts::new(starts);
     let found: Vec<Option<Located>> = rows
         .par_iter()
         .enumerate()
         .map(|(i, row)| {
-            let part = row.part.ok().filter(|_| in_bucket(row) && row.base == 0)?;
-            let code = places.code_of(i)?;
-            let candidates = match row.map_type.and_then(|t| types.shape_of(t)) {
-                Some(shape) => Candidates::Known(shape),
-                None => Candidates::Any(types.of_variant(code.areas.key_size)),
-            };
-            starts.locate(row.address, part, candidates, types)
+            let part = row.part.ok().filter(|_| in_bucket(row))?;
+            let start = start_of(i, row);
+            if row.base == 0 {
+                return starts.locate(row.address, start.time, part, start.shapes, types);
+            }
+            let shape = match start.shapes {
+                Admitted::Known(_) => None,
+                Admitted::Variant(_) => starts.shape_at(&start, types),
+            }?;
+            let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
+            Some(Located {
+                base: row.base,
+                spot,
+                shape: Some(shape),
+            })
         })
         .collect();
     for (row, found) in rows.iter_mut().zip(found) {
         let Some(found) = found else { continue };
-        row.base = found.base;
-        row.slot = found.spot.slot.map_or(-1, |s| s as i8);
         row.shape = found.shape;
-        row.evidence = row.evidence.max(Evidence::Position);
+        if row.base == 0 {
+            row.base = found.base;
+            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+            row.evidence = row.evidence.max(Evidence::Position);
+        }
     }
 }
 
@@ -516,10 +531,18 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
     for (about, address) in owners {
         if row.header == 0
             && address != 0
-            && let Some(header) = learned.header_of(about, address, time)
+            && let Some(header) = learned.header_of(about, address, time).or_else(|| {
+                learned.header_of_typed(about, address, time, row.map_type?)
+            })
         {
             row.header = header;
         }
+    }
+    if part == Part::DirectoryTable
+        && row.base == 0
+        && let Some(directory) = learned.directory_of(row.header, time)
+    {
+        row.base = directory;
     }
 }
 
@@ -544,6 +567,7 @@ fn seen(
             base: row.base,
             time: time_of(i),
             shape: shape_of(row, types),
+            map_type: row.map_type,
             header: row.header,
         });
     let of_facts = facts
@@ -553,17 +577,19 @@ fn seen(
             base: fact.address,
             time: fact.time,
             shape: fact.map_type.and_then(|t| types.shape_of(t)),
+            map_type: fact.map_type,
             header: fact.header,
         });
     let of_arrays = arrays.iter().flat_map(|array| {
-        let stride = types.of_shape(array.shape).map_or(0, |t| t.shape.stride());
+        let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
         let last = array.len.unwrap_or(1).saturating_sub(1);
         let end = array.start.saturating_add(last.saturating_mul(stride));
         [array.first, array.last].into_iter().flat_map(move |time| {
             [array.start, end].into_iter().map(move |base| Seen {
                 base,
                 time,
-                shape: Some(array.shape),
+                shape: types.shape_of(array.map_type),
+                map_type: Some(array.map_type),
                 header: array.header,
             })
         })
@@ -580,6 +606,7 @@ fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types
             let content = match row.part {
                 Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
                     shape: shape_of(row, types),
+                    map_type: row.map_type,
                     header: row.header,
                 },
                 Ok(part) if about_bucket(row.part) => Content::Within(part),
@@ -640,8 +667,16 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
                 row.evidence = row.evidence.max(Evidence::LearnedRegion);
             }
             row.shape = row.shape.or(Some(hit.shape));
+            row.map_type = row.map_type.or(hit.map_type);
             if row.header == 0 {
                 row.header = hit.header;
+            }
+            if row.header == 0
+                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
+                && row.map_type.is_none_or(|t| t == map_type)
+                && known.types.shape_of(map_type) == Some(hit.shape)
+            {
+                row.header = hit.presumed;
             }
         }
     }

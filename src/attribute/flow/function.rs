@@ -41,6 +41,8 @@ pub struct Call {
     pub target: Option<u64>,
     /// By hardware number.
     pub regs: [Value; 16],
+    /// Where the next step of a loop over a map is called: the call that began the loop.
+    pub began: Option<u64>,
 }
 
 impl Call {
@@ -64,6 +66,8 @@ pub struct FunctionFlow {
     pub headers: Vec<Value>,
     /// Start address of the instruction that ends at the key.
     pub before: FxHashMap<u64, u64>,
+    /// What registers still name a structure where the function returns an elem.
+    pub left: Option<[Value; 16]>,
 }
 
 impl FunctionFlow {
@@ -130,6 +134,7 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
         machine: Machine::new(layout, areas, signature.is_some()),
         code: Rc::new(code),
         starts: Vec::new(),
+        left: FxHashMap::default(),
     };
     flow.solve(signature);
     flow.collect(signature)
@@ -188,6 +193,8 @@ struct Flow<'a> {
     code: Rc<Code>,
     /// State at the start of each block; `None` where the flow has not come.
     starts: Vec<Option<State>>,
+    /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
+    left: FxHashMap<u64, Option<[Value; 16]>>,
 }
 
 impl Flow<'_> {
@@ -354,13 +361,24 @@ impl Flow<'_> {
         });
         self.machine.after_call(state, &returned, origin_of(i));
         if !self.machine.map_code {
-            self.user_call(state, &name, ins.next_ip(), &args);
+            self.user_call(state, &name, ins, &args);
         }
         true
     }
 
+    /// What the registers still name after a call of the map function at `entry`.
+    fn left_by(&mut self, entry: u64) -> Option<[Value; 16]> {
+        if let Some(left) = self.left.get(&entry) {
+            return *left;
+        }
+        let left = analyse(self.program, self.layout, entry).left;
+        self.left.insert(entry, left);
+        left
+    }
+
     /// A call of a map function from other code: what it hands to its caller.
-    fn user_call(&self, state: &mut State, name: &str, ret: u64, args: &[Value; 9]) {
+    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value; 9]) {
+        let ret = ins.next_ip();
         let handed = |what| Value {
             what,
             expr: Expr::constant(0),
@@ -370,15 +388,7 @@ impl Flow<'_> {
         let iterator = match name {
             "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
             "runtime.mapiternext" | "runtime.mapIterNext" => {
-                // `t` in the iterator was marked with the call that began the loop.
-                let begun = args[0]
-                    .expr
-                    .as_constant()
-                    .and_then(|off| state.stack.get(&(off + 16)));
-                match begun.map(|v| v.what) {
-                    Some(What::Key(site)) => Some((&args[0], site)),
-                    _ => None,
-                }
+                began(state).map(|site| (&args[0], site))
             }
             _ => None,
         };
@@ -393,6 +403,12 @@ impl Flow<'_> {
         let returns_elem =
             name.starts_with("runtime.mapaccess") || name.starts_with("runtime.mapassign");
         if returns_elem && signature(name, self.layout.family).is_some() {
+            if let Some(left) = self.left_by(ins.near_branch_target()) {
+                state.regs = std::array::from_fn(|r| match left[r].what {
+                    What::At(_) => left[r],
+                    _ => state.regs[r],
+                });
+            }
             state.regs[0] = handed(What::Elem(ret));
         }
     }
@@ -406,6 +422,7 @@ impl Flow<'_> {
         for ins in &code.instructions {
             flow.before.insert(ins.next_ip(), ins.ip());
         }
+        let mut returned: Option<State> = None;
         for block in 0..code.starts.len() {
             let Some(state) = self.starts[block].clone() else {
                 continue;
@@ -417,7 +434,17 @@ impl Flow<'_> {
                     ins.flow_control(),
                     FlowControl::Call | FlowControl::IndirectCall
                 ) {
-                    calls.push((ins, before.regs));
+                    calls.push((ins, before.regs, began(before)));
+                }
+                // A miss returns the address of a static zero value.
+                let found = before.regs[0].what != What::Number;
+                if ins.flow_control() == FlowControl::Return && found {
+                    match &mut returned {
+                        Some(known) => {
+                            known.join(before, 0, &machine.areas);
+                        }
+                        none => *none = Some(before.clone()),
+                    }
                 }
                 let mut operands = machine.operands(before, ins);
                 if operands.iter().any(|o| o.value.what == What::Stack) {
@@ -436,7 +463,7 @@ impl Flow<'_> {
                     );
                 }
             });
-            for (ins, regs) in calls {
+            for (ins, regs, began) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
                 let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
                 let target = near.then(|| ins.near_branch_target());
@@ -455,11 +482,35 @@ impl Flow<'_> {
                         callee,
                         target,
                         regs,
+                        began,
                     },
                 );
             }
         }
+        flow.left = returned.map(|state| state.regs.map(left));
         flow
+    }
+}
+
+/// The call that began the loop over a map whose iterator the first argument points to: `t` in the
+/// iterator is marked with it.
+fn began(state: &State) -> Option<u64> {
+    let it = &state.regs[ARGS[0]];
+    let off = it.expr.as_constant().filter(|_| it.what == What::Stack)?;
+    match state.stack.get(&off.checked_add(16)?)?.what {
+        What::Key(site) => Some(site),
+        _ => None,
+    }
+}
+
+/// A value as it is left to a caller: what it names there, and nothing of where it came from.
+fn left(value: Value) -> Value {
+    match value.what {
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
+            origin: 0,
+            ..value
+        },
+        _ => Value::UNKNOWN,
     }
 }
 
