@@ -252,7 +252,13 @@ impl Starts {
 
 /// The remainder modulo the shape's stride that most of these starts share, and how many do, if
 /// there are enough of them to believe it.
-fn supported(near: &[Start], address: u64, shape: ShapeId, known: bool, types: &Types) -> Option<(u64, usize)> {
+fn supported(
+    near: &[Start],
+    address: u64,
+    shape: ShapeId,
+    known: bool,
+    types: &Types,
+) -> Option<(u64, usize)> {
     let stride = types.of_shape(shape)?.shape.stride();
     let mut residues: Vec<u64> = near
         .iter()

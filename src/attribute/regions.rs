@@ -134,7 +134,11 @@ impl Regions {
     }
 
     fn indexed(mut regions: Vec<Region>) -> Regions {
-        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last));
+        regions.sort_unstable_by_key(|r| {
+            (
+                r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last,
+            )
+        });
         let mut pages: Vec<(u64, u32)> = Vec::new();
         for (i, region) in regions.iter().enumerate() {
             let last = region.end.saturating_sub(1) >> PAGE_SHIFT;

@@ -531,9 +531,9 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
     for (about, address) in owners {
         if row.header == 0
             && address != 0
-            && let Some(header) = learned.header_of(about, address, time).or_else(|| {
-                learned.header_of_typed(about, address, time, row.map_type?)
-            })
+            && let Some(header) = learned
+                .header_of(about, address, time)
+                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
         {
             row.header = header;
         }

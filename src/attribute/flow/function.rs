@@ -97,6 +97,7 @@ const MAX_VISITS: u32 = 64;
 /// Functions that do not return to the instruction after their call. After `morestack` the function
 /// begins anew, with the state that it began with.
 const NO_RETURN: &[&str] = &[
+    "internal/runtime/maps.fatal",
     "runtime.gopanic",
     "runtime.goPanic",
     "runtime.panic",
@@ -104,6 +105,11 @@ const NO_RETURN: &[&str] = &[
     "runtime.fatal",
     "runtime.morestack",
 ];
+
+/// Whether a call of this function returns to the instruction after it.
+pub fn returns(callee: &str) -> bool {
+    !NO_RETURN.iter().any(|prefix| callee.starts_with(prefix))
+}
 
 struct Code {
     instructions: Vec<Instruction>,
@@ -339,7 +345,7 @@ impl Flow<'_> {
             self.machine.after_write_barrier(state);
             return true;
         }
-        if NO_RETURN.iter().any(|prefix| name.starts_with(prefix)) {
+        if !returns(&name) {
             return false;
         }
         if name == "runtime.duffcopy" || name == "runtime.duffzero" {
@@ -506,10 +512,9 @@ fn began(state: &State) -> Option<u64> {
 /// A value as it is left to a caller: what it names there, and nothing of where it came from.
 fn left(value: Value) -> Value {
     match value.what {
-        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
-            origin: 0,
-            ..value
-        },
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => {
+            Value { origin: 0, ..value }
+        }
         _ => Value::UNKNOWN,
     }
 }
