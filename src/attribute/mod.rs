@@ -13,10 +13,11 @@ mod position;
 mod regions;
 mod resolve;
 mod run;
+pub mod trace;
 mod types;
 mod unattributed;
 
-pub use run::attribute;
+pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};
@@ -69,6 +70,10 @@ pub struct Place {
     pub instruction: Option<String>,
     pub operation: Option<Operation>,
     pub phase: Option<Phase>,
+    /// Where the instruction stands in its operation: one run through it comes by in this order, loops
+    /// apart. The high half is the function's turn, the low half the rank in the function.
+    #[serde(default)]
+    pub step: Option<u32>,
 }
 
 /// What a piece of map code does for its caller.

@@ -85,10 +85,10 @@ pub enum About {
 }
 
 /// A register that names the start of a structure.
-struct Named {
-    structure: Structure,
-    start: u64,
-    origin: u32,
+pub(super) struct Named {
+    pub structure: Structure,
+    pub start: u64,
+    pub origin: u32,
 }
 
 /// What resolving a sample needs besides its row.
@@ -197,7 +197,7 @@ fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64>
 }
 
 /// The operand that the event sampled: the one that is written for a store, read for a load.
-fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
+pub(super) fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
     let matching = code
         .operands
         .iter()
@@ -207,7 +207,7 @@ fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
 
 /// The address that a breakpoint's instruction touched, and whether it is more than the watched
 /// word: its operand, if that overlaps the watched bytes.
-fn touched(
+pub(super) fn touched(
     samples: &Samples,
     i: usize,
     event: &Event,
@@ -239,7 +239,7 @@ fn at_offset(target: &Target, event: &Event, watched: u64) -> Option<u64> {
         .then_some(address)
 }
 
-fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
+pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
     code.live
         .iter()
         .filter_map(|live| {

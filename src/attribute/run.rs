@@ -9,6 +9,7 @@ use super::places::{Binary, Code, is_proxy};
 use super::position::{Admitted, Located, Start, Starts};
 use super::regions::{Content, Regions, Seen, Witness};
 use super::resolve::{About, Context, Fact, Row, resolve};
+use super::trace::{Given, Trace, Tracer};
 use super::types::{ShapeId, TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Structure, layout_for};
@@ -37,6 +38,17 @@ pub fn attribute(
     programs: &[Option<Arc<Program>>],
     kernel: &Kernel,
 ) -> Attribution {
+    attribute_watching(recording, programs, kernel, None).0
+}
+
+/// As [`attribute`], and how sample `watch` came to its row.
+pub fn attribute_watching(
+    recording: &Recording,
+    programs: &[Option<Arc<Program>>],
+    kernel: &Kernel,
+    watch: Option<usize>,
+) -> (Attribution, Option<Trace>) {
+    let mut tracer = Tracer::new(watch);
     let mut types = Types::default();
     let mut binaries: Vec<Option<Binary>> = programs
         .iter()
@@ -55,7 +67,25 @@ pub fn attribute(
     let chains = chain_sites(recording, &mut binaries, &mut types);
     let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
     let (mut rows, facts) = resolve_all(recording, &places, &chains, &leaves, &types);
+    tracer.begin(|i| {
+        let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
+        let stored = is_store(recording, i);
+        Given {
+            recording,
+            code: match code {
+                Some(Ok(code)) => Ok(code),
+                Some(Err(reason)) => Err(*reason),
+                None => Err(Reason::NoMapping),
+            },
+            site: chains.of_sample(recording, i),
+            leaf: leaf_of(&places, recording.samples.chain.get(i), &leaves, i, stored),
+            stored,
+            types: &types,
+        }
+    });
+    tracer.step("the sample by itself", &rows, &types);
     position(recording, &places, &types, &mut rows);
+    tracer.step("position", &rows, &types);
     let learned = Learned::from_facts(&facts, &types);
     let arrays = learned.arrays();
     let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
@@ -69,6 +99,7 @@ pub fn attribute(
         };
         own(row, timed(i), site.and_then(|s| s.global), &learned);
     });
+    tracer.step("the object's owner", &rows, &types);
     let regions = Regions::build(
         seen(&rows, &facts, &arrays, recording, &types),
         witnesses(&rows, &places, recording, &types),
@@ -79,18 +110,24 @@ pub fn attribute(
         .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
+    let known = Known {
+        learned: &learned,
+        regions: &regions,
+        types: &types,
+        layout,
+    };
+    tracer.conflict(|i| {
+        complete(
+            &mut rows.get(i)?.clone(),
+            timed(i),
+            places.is_proxy(i),
+            &known,
+        )
+    });
     let conflicts: Vec<(Evidence, u64)> = rows
         .par_iter_mut()
         .enumerate()
-        .filter_map(|(i, row)| {
-            let known = Known {
-                learned: &learned,
-                regions: &regions,
-                types: &types,
-                layout,
-            };
-            complete(row, timed(i), places.is_proxy(i), &known)
-        })
+        .filter_map(|(i, row)| complete(row, timed(i), places.is_proxy(i), &known))
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,
@@ -99,9 +136,11 @@ pub fn attribute(
             all
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
-    assemble(
+    tracer.step("learned region", &rows, &types);
+    let attribution = assemble(
         recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,
-    )
+    );
+    (attribution, tracer.finish())
 }
 
 /// The places of all samples.

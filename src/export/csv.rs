@@ -49,9 +49,20 @@ const HEADER: &[Column] = &[
     c::HEADER,
 ];
 
-fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
+fn header() -> String {
     let names: Vec<&str> = HEADER.iter().map(|column| column.name).collect();
-    writeln!(out, "{}", names.join(","))?;
+    names.join(",")
+}
+
+/// The header and the row of sample `n`, without their line ends.
+pub fn one_row(accesses: &Accesses, n: usize) -> [String; 2] {
+    let row = block(accesses, &Ends::of(accesses), n, n.saturating_add(1));
+    let row = String::from_utf8_lossy(&row);
+    [header(), row.trim_end_matches('\n').to_owned()]
+}
+
+fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", header())?;
     let ends = Ends::of(accesses);
     let mut starts: Vec<usize> = (0..accesses.len()).step_by(BLOCK).collect();
     starts.reverse();
@@ -60,16 +71,17 @@ fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
         let blocks: Vec<Vec<u8>> = some
             .into_par_iter()
             .rev()
-            .map(|start| block(accesses, &ends, start))
+            .map(|start| block(accesses, &ends, start, start.saturating_add(BLOCK)))
             .collect();
         blocks.iter().try_for_each(|block| out.write_all(block))?;
     }
     Ok(())
 }
 
-fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
-    let end = accesses.len().min(start.saturating_add(BLOCK));
-    let mut row = Row(Vec::with_capacity(256 * (end - start)));
+/// The rows of the samples from `start` to before `end`.
+fn block(accesses: &Accesses, ends: &Ends, start: usize, end: usize) -> Vec<u8> {
+    let end = accesses.len().min(end);
+    let mut row = Row(Vec::with_capacity(256 * end.saturating_sub(start)));
     for n in start..end {
         let access = accesses.get(n);
         row.sample(&access, access.map_id.filter(|&id| ends.told_apart(id)));

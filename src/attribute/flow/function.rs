@@ -98,6 +98,7 @@ const MAX_VISITS: u32 = 64;
 /// Functions that do not return to the instruction after their call. After `morestack` the function
 /// begins anew, with the state that it began with.
 const NO_RETURN: &[&str] = &[
+    "internal/runtime/maps.fatal",
     "runtime.gopanic",
     "runtime.goPanic",
     "runtime.panic",
@@ -105,6 +106,11 @@ const NO_RETURN: &[&str] = &[
     "runtime.fatal",
     "runtime.morestack",
 ];
+
+/// Whether a call of this function returns to the instruction after it.
+pub fn returns(callee: &str) -> bool {
+    !NO_RETURN.iter().any(|prefix| callee.starts_with(prefix))
+}
 
 pub(super) struct Code {
     pub(super) instructions: Vec<Instruction>,
@@ -349,7 +355,7 @@ impl Flow<'_> {
             self.machine.after_write_barrier(state);
             return true;
         }
-        if NO_RETURN.iter().any(|prefix| name.starts_with(prefix)) {
+        if !returns(&name) {
             return false;
         }
         if name == "runtime.duffcopy" || name == "runtime.duffzero" {
