@@ -322,7 +322,7 @@ fn count(m: &Measures, number: Option<u64>) -> String {
 }
 
 /// Names come from files: control characters and marks that reorder text are not sent to a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let reorders = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| {

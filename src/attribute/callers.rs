@@ -25,9 +25,12 @@ pub struct CallSite {
 pub fn call_site(binary: &mut Binary, ret: u64) -> Option<CallSite> {
     let family = binary.layout?.family;
     let flow = binary.flow(ret.checked_sub(1)?)?;
-    let call = flow.calls.get(&ret)?;
+    let mut call = flow.calls.get(&ret)?;
     let callee = call.callee.as_deref()?;
     signature(callee, family)?;
+    if let Some(began) = call.began {
+        call = flow.calls.get(&began)?;
+    }
     let map_type = match (call.arg(0).what, call.arg(0).expr.as_constant()) {
         (What::Number, Some(descriptor)) => binary.program.map_type_at(descriptor as u64),
         _ => None,

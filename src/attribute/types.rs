@@ -1,13 +1,19 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
 use super::callers::CallSite;
-use crate::gomap::{Family, MapType};
+use crate::gomap::{Family, MapType, Shape};
 use crate::program::Program;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Index into [`Types`].
 pub type TypeId = u32;
+
+/// Types whose buckets (groups) have every part at the same place share one shape.
+pub type ShapeId = u32;
+
+/// Geometry of the bucket, and the bytes of a key and an elem in their slots.
+type ShapeKey = (Shape, u64, u64);
 
 /// A call site with its type by id.
 #[derive(Debug, Clone, Default)]
@@ -19,13 +25,18 @@ pub struct TypedSite {
 #[derive(Debug, Default)]
 pub struct Types {
     types: Vec<MapType>,
+    /// By type.
+    shapes: Vec<ShapeId>,
+    /// By shape: the types that have it.
+    of_shape: Vec<Vec<TypeId>>,
+    shape_ids: FxHashMap<ShapeKey, ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
     programs: Vec<Arc<Program>>,
     families: Vec<Option<Family>>,
     sites: FxHashMap<(u32, u64), TypedSite>,
-    /// All types, and those with keys of 4 and 8 bytes and with string keys.
-    variants: [Vec<TypeId>; 4],
+    /// The shapes of all types, and of those with keys of 4 and 8 bytes and with string keys.
+    variants: [Vec<ShapeId>; 4],
 }
 
 impl Types {
@@ -41,21 +52,35 @@ impl Types {
     }
 
     pub fn intern(&mut self, binary: u32, map_type: &MapType) -> TypeId {
-        *self
-            .by_descriptor
-            .entry((binary, map_type.addr))
-            .or_insert_with(|| {
-                let id = self.types.len() as TypeId;
-                self.types.push(map_type.clone());
-                self.variants[0].push(id);
-                match map_type.key_size {
-                    4 => self.variants[1].push(id),
-                    8 => self.variants[2].push(id),
-                    16 if map_type.key == "string" => self.variants[3].push(id),
-                    _ => {}
-                }
-                id
-            })
+        if let Some(&id) = self.by_descriptor.get(&(binary, map_type.addr)) {
+            return id;
+        }
+        let id = self.types.len() as TypeId;
+        let key = (
+            map_type.shape,
+            map_type.key_slot_size(),
+            map_type.elem_slot_size(),
+        );
+        let shape = *self.shape_ids.entry(key).or_insert_with(|| {
+            self.of_shape.push(Vec::new());
+            self.of_shape.len() as ShapeId - 1
+        });
+        self.of_shape[shape as usize].push(id);
+        let variant = match map_type.key_size {
+            4 => Some(1),
+            8 => Some(2),
+            16 if map_type.key == "string" => Some(3),
+            _ => None,
+        };
+        for variant in [Some(0), variant].into_iter().flatten() {
+            if !self.variants[variant].contains(&shape) {
+                self.variants[variant].push(shape);
+            }
+        }
+        self.types.push(map_type.clone());
+        self.shapes.push(shape);
+        self.by_descriptor.insert((binary, map_type.addr), id);
+        id
     }
 
     pub fn add_site(&mut self, binary: u32, site: &CallSite) {
@@ -71,9 +96,26 @@ impl Types {
         self.types.get(id as usize)
     }
 
-    /// The types whose maps a function variant for keys of `key_size` bytes handles; all of them for
-    /// the generic functions, which `reflect` calls for any type.
-    pub fn of_variant(&self, key_size: Option<i64>) -> &[TypeId] {
+    pub fn shape_of(&self, id: TypeId) -> Option<ShapeId> {
+        self.shapes.get(id as usize).copied()
+    }
+
+    /// A type of this shape: the places of all parts are the same in each.
+    pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
+        self.get(*self.of_shape.get(shape as usize)?.first()?)
+    }
+
+    /// The type of this shape, where the program has but one.
+    pub fn only_of_shape(&self, shape: ShapeId) -> Option<TypeId> {
+        match self.of_shape.get(shape as usize)?.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// The shapes of the types whose maps a function variant for keys of `key_size` bytes handles; of
+    /// all types for the generic functions, which `reflect` calls for any type.
+    pub fn of_variant(&self, key_size: Option<i64>) -> &[ShapeId] {
         let class = match key_size {
             Some(4) => 1,
             Some(8) => 2,
