@@ -95,8 +95,8 @@ impl Event {
     /// Cycles below which this event leaves loads out: its rates are of the slower ones. `None` where
     /// its threshold keeps all, as 3 cycles do: L1 takes four.
     pub fn leaves_out_below(&self) -> Option<u64> {
-        let sampled = self.memory == Memory::Sampled && self.samples != 0;
-        self.ldlat.filter(|&cycles| sampled && cycles > 3)
+        self.ldlat
+            .filter(|&cycles| self.memory == Memory::Sampled && cycles > 3)
     }
 
     /// Whether an access of this op and level has a latency, by the PMU's rules.
