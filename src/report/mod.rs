@@ -10,6 +10,7 @@
 pub mod charts;
 mod colour;
 mod data;
+mod fields;
 mod first;
 mod grid;
 mod html;
