@@ -268,3 +268,42 @@ fn skid_and_thresholds_are_told() {
     assert!(!caveats.contains("faster than"), "{caveats}");
     assert!(!caveats.contains("precise_ip"), "{caveats}");
 }
+
+/// The samples of a modelled recording with `precise_ip` 1 written into its attrs: whatever rests on
+/// the instruction is no longer claimed.
+#[test]
+fn with_skid_nothing_rests_on_the_instruction() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/modelled-go1.27-twins");
+    let dir = tempfile::tempdir().unwrap();
+    let mut binary = Vec::new();
+    let packed = std::fs::read(sample.join("mapload.gz")).unwrap();
+    std::io::copy(&mut flate2::read::GzDecoder::new(&*packed), &mut binary).unwrap();
+    std::fs::write(dir.path().join("mapload"), binary).unwrap();
+    let mut bytes = std::fs::read(sample.join("perf.data")).unwrap();
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (entry, attrs, size) = (word(&bytes, 16), word(&bytes, 24), word(&bytes, 32));
+    for attr in (attrs..attrs + size).step_by(entry as usize) {
+        // Bits 15 and 16 of the flags at byte 40.
+        let at = attr as usize + 40;
+        let flags = word(&bytes, at) & !(3 << 15) | 1 << 15;
+        bytes[at..at + 8].copy_from_slice(&flags.to_le_bytes());
+    }
+    std::fs::write(dir.path().join("perf.data"), bytes).unwrap();
+    let output = Command::cargo_bin("mempath")
+        .unwrap()
+        .current_dir(dir.path())
+        .env("HOME", dir.path())
+        .args(["analyze", "perf.data", "--binary", "mapload"])
+        .args(["--no-report", "--format", "json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let digest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let summary = &digest["summary"];
+    assert_eq!(summary["funnel"][6]["name"], "part known");
+    assert_eq!(summary["funnel"][6]["samples"], 0);
+    assert_eq!(summary["evidence"], serde_json::json!([]));
+    assert_eq!(summary["reasons"][0][0], "skid");
+    let told = summary["caveats"].to_string();
+    assert_eq!(told.matches("was recorded with precise_ip 1").count(), 2);
+}

@@ -14,6 +14,7 @@ use mempath::pmu::Kind;
 use mempath::pmu::arm_spe::packet::Packet;
 use mempath::pmu::arm_spe::record::event::{self, *};
 use mempath::recording::{GapKind, Memory, Recording, read, read_bytes};
+use proptest::prelude::*;
 use std::path::Path;
 
 const AUX: u32 = 11;
@@ -495,4 +496,37 @@ fn perf_reads_the_same_packets_and_samples() {
         })
         .collect();
     assert_eq!(ours, theirs);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever stands in the AUX data and in the words about it, the file is read.
+    #[test]
+    fn no_aux_data_breaks_the_reader(
+        words in proptest::collection::vec(any::<u64>(), 0..24),
+        data in proptest::collection::vec(any::<u8>(), 0..800),
+        offset: u64,
+    ) {
+        let mut file = spe();
+        info(&mut file, &words);
+        aux(&mut file, &data, offset, 0);
+        let recording = open(&file);
+        let rows = recording.samples.len();
+        // An instruction's address, an operation and an end take 12 bytes.
+        prop_assert!(rows * 12 <= data.len());
+        prop_assert_eq!(recording.samples.addr.len(), rows);
+        prop_assert_eq!(recording.samples.data_src.ids.len(), rows);
+    }
+
+    /// A record of which a few bytes are wrong costs itself alone, or its neighbour at most.
+    #[test]
+    fn a_wrong_byte_costs_a_record_or_two(at in 0usize..7 * 64, byte: u8) {
+        let mut data = stream().0;
+        data[at] = byte;
+        let mut file = begun();
+        aux(&mut file, &data, 0, 0);
+        let rows = open(&file).samples.len();
+        prop_assert!((5..=8).contains(&rows), "{} rows", rows);
+    }
 }
