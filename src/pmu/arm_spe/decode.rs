@@ -78,6 +78,8 @@ struct Found {
     untold: (u64, u64),
     empty: (u64, u64),
     threadless: (u64, u64),
+    /// Of timestamps that no `PERF_RECORD_TIME_CONV` converts.
+    timeless: (u64, u64),
     phys_addr: bool,
     /// Whether every record's CPU is known.
     cpus: bool,
@@ -108,6 +110,7 @@ impl Found {
             untold: (0, 0),
             empty: (0, 0),
             threadless: (0, 0),
+            timeless: (0, 0),
             phys_addr: false,
             cpus: true,
             timed: false,
@@ -172,6 +175,11 @@ impl Found {
                 "Arm SPE records, from this AUX data on, do not tell their thread: record with \
                  --per-thread, or on a kernel with CONFIG_PID_IN_CONTEXTIDR",
             ),
+            (
+                self.timeless,
+                "Arm SPE timestamps, from this AUX data on, cannot be converted: the file has no \
+                 TIME_CONV record",
+            ),
         ];
         let told = several.into_iter().filter(|((_, number), _)| *number != 0);
         let told = told.map(|((offset, number), what)| Damage {
@@ -218,9 +226,13 @@ impl Decoder<'_> {
     fn sample(&mut self, chunk: &AuxChunk, sample: &Sample) {
         let Recording { aux, space, .. } = self.recording;
         let found = &mut self.found;
-        if let Some((count, conversion)) = sample.timestamp.zip(aux.time_conv.as_ref()) {
-            found.time = conversion.time_ns(count);
-            found.timed = true;
+        match (sample.timestamp, &aux.time_conv) {
+            (Some(count), Some(conversion)) => {
+                found.time = conversion.time_ns(count);
+                found.timed = true;
+            }
+            (Some(_), None) => count(&mut found.timeless, chunk.file_offset),
+            (None, _) => {}
         }
         let time = found.time;
         let area = (chunk.tid >= 0).then_some(chunk.tid);
