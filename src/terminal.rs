@@ -205,9 +205,9 @@ fn maps(page: &mut Page, digest: &Digest) {
         return;
     }
     page.line("", "");
-    let name = match digest.summary.loads().strip_prefix("loads ") {
-        Some(least) => format!("map ({least})"),
-        None => "map".to_owned(),
+    let name = match digest.summary.loads().as_str() {
+        "loads" => "map".to_owned(),
+        of_least => format!("map ({of_least})"),
     };
     page.line(
         BOLD,
