@@ -22,6 +22,7 @@ pub mod commands;
 pub mod data_src;
 pub mod export;
 pub mod gomap;
+pub mod heap;
 pub mod pmu;
 pub mod program;
 pub mod recording;
