@@ -284,6 +284,60 @@ fn the_commands_read_spe_like_any_recording() {
     );
     let notes = summary["summary"]["caveats"].to_string();
     assert!(notes.contains("erratum 1694299"), "{notes}");
+    mempath(&["analyze", "perf.data", "-o", "report.html", "-q"]);
+    let report = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    let fields = report
+        .split("What the events tell of an access")
+        .nth(2)
+        .unwrap();
+    let (fields, _) = fields.split_once("</table>").unwrap();
+    // Loads: level to TLB, but neither lock nor block; stores: latency and TLB alone.
+    let told: Vec<&str> = fields.split("<td").skip(1).map(text).collect();
+    assert_eq!(
+        told,
+        [
+            "loads", "Arm SPE", "valid", "valid", "valid", "valid", "absent", "absent", //
+            "stores", "Arm SPE", "absent", "valid", "absent", "valid", "absent", "n/a",
+        ]
+    );
+}
+
+/// The text of a cell: what stands before the first end tag.
+fn text(cell: &str) -> &str {
+    let (start, _) = cell.split_once("</").unwrap();
+    start.rsplit('>').next().unwrap()
+}
+
+/// `perf record --per-thread`: the AUX area is a thread's, and no CPU is told.
+#[test]
+fn the_area_of_a_thread_names_it() {
+    let mut file = begun();
+    let data = Stream::default()
+        .pc(0x40_0000, 0)
+        .load()
+        .events(RETIRED)
+        .va(0x1000)
+        .timestamp(25_000);
+    let mut body = Writer::new(false);
+    body.words(&[data.0.len() as u64, 0, 5]);
+    body.u32(0).u32(TID as u32).u32(u32::MAX).u32(0);
+    file.record(AUXTRACE, 0, &body.bytes);
+    file.records.raw(&data.0);
+    let recording = open(&file);
+    assert_eq!(recording.samples.thread.get(0), Some((PID, TID)));
+    assert_eq!(recording.events[0].sample_type & CPU, 0);
+    assert_eq!(recording.damage, []);
+}
+
+/// `min_latency` is in `config2`.
+#[test]
+fn the_least_latency_is_a_threshold() {
+    let mut file = begun();
+    file.events[0].config2 = 30;
+    aux(&mut file, &stream().0, 0, 0);
+    let recording = open(&file);
+    assert_eq!(recording.events[0].ldlat, Some(30));
+    assert_eq!(recording.events[0].leaves_out_below(), Some(30));
 }
 
 #[test]
