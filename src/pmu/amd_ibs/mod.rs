@@ -43,17 +43,29 @@ fn l3_miss_only(event: &Event) -> bool {
     event.config >> 16 & 1 != 0 || event.name.contains("l3missonly=1")
 }
 
-fn notes(event: &Event, _: &Meta) -> Vec<String> {
+fn notes(event: &Event, meta: &Meta) -> Vec<String> {
     let name = &event.name;
     let mut notes = Vec::new();
-    if event.memory == Memory::Sampled && l3_miss_only(event) {
+    if event.memory != Memory::Sampled {
+        return notes;
+    }
+    if let Some(cpu) = Cpu::of(meta).filter(|cpu| !cpu.tells_modified()) {
+        let dropped = match cpu.drops_data_src() {
+            true => ", and drops the level of some loads (erratum 1293)",
+            false => "",
+        };
+        notes.push(format!(
+            "{name}: Zen 3 does not tell whether another core had modified the line (HITM){dropped}"
+        ));
+    }
+    if l3_miss_only(event) {
         notes.push(format!(
             "{name} was recorded with l3missonly: only accesses that missed L3 are in it, and how many \
              there were of all cannot be known"
         ));
     }
     // Erratum 1606 of Zen 5; the first kernels with ldlat (6.15) do so on every core.
-    if event.memory == Memory::Sampled && event.config1 & 0xfff != 0 {
+    if event.config1 & 0xfff != 0 {
         notes.push(format!(
             "{name}: with ldlat the kernel sets l3missonly, on Zen 5 always: there may be no access in it \
              that a cache served"
@@ -139,6 +151,30 @@ mod tests {
         assert_eq!(snoop("AuthenticAMD,25,17,1"), Valid); // Genoa
         assert_eq!(snoop("AuthenticAMD,26,2,1"), Valid); // Turin
         assert_eq!(snoop("GenuineIntel,6,106,6"), Unknown);
+    }
+
+    #[test]
+    fn what_a_core_or_a_filter_leaves_out_is_told() {
+        let event = Event {
+            name: "ibs_op//".to_owned(),
+            config: 1 << 16,
+            config1: 256,
+            memory: Memory::Sampled,
+            ..Event::default()
+        };
+        let told = |cpuid: &str| {
+            let meta = Meta {
+                cpuid: Some(cpuid.to_owned()),
+                ..Meta::default()
+            };
+            let notes = notes(&event, &meta).join("\n");
+            ["HITM", "erratum 1293", "missed L3 are in it", "with ldlat"]
+                .map(|told| notes.contains(told))
+        };
+        assert_eq!(told("AuthenticAMD,25,1,1"), [true, true, true, true]);
+        assert_eq!(told("AuthenticAMD,25,80,0"), [true, false, true, true]);
+        assert_eq!(told("AuthenticAMD,25,17,1"), [false, false, true, true]);
+        assert_eq!((PMU.threshold)(&event), Some(256));
     }
 
     #[test]
