@@ -329,6 +329,16 @@ fn the_area_of_a_thread_names_it() {
     assert_eq!(recording.damage, []);
 }
 
+#[test]
+fn an_event_without_its_pmus_name_is_still_of_spe() {
+    let mut file = begun();
+    file.events[0].name = "mine".into();
+    aux(&mut file, &stream().0, 0, 0);
+    let recording = open(&file);
+    assert_eq!(recording.events[0].pmu, Kind::ArmSpe);
+    assert_eq!(recording.access(0).latency_cycles, Some(12));
+}
+
 /// `min_latency` is in `config2`.
 #[test]
 fn the_least_latency_is_a_threshold() {

@@ -235,6 +235,13 @@ fn vendor(meta: &Meta, vendor: &str) -> bool {
         .is_some_and(|cpuid| cpuid.starts_with(vendor))
 }
 
+/// Whether the event is of a PMU whose name begins so: by its own name, or by the number that the file
+/// gives the PMU.
+fn of_pmu(event: &Event, meta: &Meta, name: &str) -> bool {
+    let numbered = |(kind, pmu): &(u32, String)| *kind == event.kind && pmu.starts_with(name);
+    event.name.contains(name) || meta.pmus.iter().any(numbered)
+}
+
 /// Family and model of an x86 cpuid as perf writes it: `GenuineIntel,6,106,6`.
 fn family_and_model(meta: &Meta) -> Option<(u32, u32)> {
     let mut numbers = meta.cpuid.as_deref()?.split([',', '-']).skip(1);

@@ -4,6 +4,7 @@
 use super::Cpu;
 use super::registers::OpRegisters;
 use crate::data_src::DataSrc;
+use crate::pmu::of_pmu;
 use crate::pmu::rows::Rows;
 use crate::recording::{ByteOrder, Event, Meta, Recording};
 use perf_event_open_sys::bindings as sys;
@@ -83,10 +84,5 @@ fn is_ibs_op(event: &Event, meta: &Meta) -> bool {
         sys::PERF_TYPE_RAW => matches!(event.config, 0x76 | 0xc1),
         _ => false,
     };
-    event.name.contains("ibs_op")
-        || meta
-            .pmus
-            .iter()
-            .any(|(kind, name)| *kind == event.kind && name == "ibs_op")
-        || (forwarded && event.precise_ip != 0)
+    of_pmu(event, meta, "ibs_op") || (forwarded && event.precise_ip != 0)
 }

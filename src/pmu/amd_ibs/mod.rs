@@ -8,7 +8,9 @@
 pub mod decode;
 pub mod registers;
 
-use super::{FieldTable, Fields, Ip, Kind, Pmu, Validity::*, family_and_model, term, vendor};
+use super::{
+    FieldTable, Fields, Ip, Kind, Pmu, Validity::*, family_and_model, of_pmu, term, vendor,
+};
 use crate::data_src::{Level, Op};
 use crate::recording::{Event, Memory, Meta};
 
@@ -78,7 +80,7 @@ pub(super) const PMU: Pmu = Pmu {
     kind: Kind::AmdIbs,
     name: "AMD IBS",
     owns: |event, meta| {
-        event.name.contains("ibs_op")
+        of_pmu(event, meta, "ibs_op")
             || (vendor(meta, "AuthenticAMD") && event.kind > 5 && event.memory == Memory::Sampled)
     },
     fields: |_, meta| {

@@ -48,6 +48,11 @@ pub fn decode(recording: &mut Recording) -> bool {
     recording.damage.sort_by_key(|damage| damage.offset);
     if let Some(event) = recording.events.get_mut(event).filter(|_| found.rows != 0) {
         event.sample_type = found.sample_type(event.sample_type, period != 0);
+        // A file need not name its PMUs; the AUX data says whose this is.
+        let kind = event.kind;
+        if !recording.meta.pmus.iter().any(|(own, _)| *own == kind) {
+            recording.meta.pmus.push((kind, "arm_spe".to_owned()));
+        }
     }
     found.rows != 0
 }

@@ -10,7 +10,7 @@ pub mod decode;
 pub mod packet;
 pub mod record;
 
-use super::{FieldTable, Fields, Ip, Kind, Pmu, Validity::*, no_notes};
+use super::{FieldTable, Fields, Ip, Kind, Pmu, Validity::*, no_notes, of_pmu};
 use crate::data_src::Tlb;
 use crate::recording::{Event, Memory, Meta};
 use data_source::{Midr, data_src};
@@ -167,7 +167,7 @@ impl Cores {
 pub(super) const PMU: Pmu = Pmu {
     kind: Kind::ArmSpe,
     name: "Arm SPE",
-    owns: |event, meta| event.name.contains("arm_spe") || is_derived(event, meta),
+    owns: |event, meta| of_pmu(event, meta, "arm_spe") || is_derived(event, meta),
     fields: |_, meta| {
         let known = |encoded, by_events| match Cores::new(&[], meta).other.midr {
             Midr(0) => Unknown,
