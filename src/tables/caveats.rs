@@ -188,8 +188,11 @@ fn breakpoints(recording: &Recording) -> Option<Caveat> {
 }
 
 fn registers(recording: &Recording) -> Option<Caveat> {
-    let memory = |e: &&Event| matches!(e.memory, Memory::Sampled | Memory::Breakpoint);
-    let mut events = recording.events.iter().filter(memory).peekable();
+    // Of the others registers would be those of an interrupt, some instructions later.
+    let sound = |e: &&Event| {
+        matches!(e.memory, Memory::Sampled | Memory::Breakpoint) && e.pmu.pmu().regs_sound
+    };
+    let mut events = recording.events.iter().filter(sound).peekable();
     let without = events.peek().is_some() && events.all(|e| e.sample_regs_intr == 0);
     without.then(|| {
         note(
