@@ -17,6 +17,7 @@ pub mod trace;
 mod types;
 mod unattributed;
 
+pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 
