@@ -4,10 +4,12 @@
 mod common;
 
 use mempath::attribute::{Attribution, Operation, Phase, attribute, steps_of};
+use mempath::export::digest::Digest;
 use mempath::gomap::Part;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
+use mempath::tables::Tables;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -313,4 +315,55 @@ fn recorded_deletes_go_through_their_steps_in_order() {
         }
         assert_eq!(begun, deletes, "{name}");
     }
+}
+
+/// The report's chart and the digest have one delete in the order of `mapdelete_fast64`.
+#[test]
+fn a_delete_is_drawn_and_exported_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((recording, attribution)) = recorded("rec1", dir.path()) else {
+        return;
+    };
+    let tables = Tables::build(&recording, &attribution, Vec::new()).unwrap();
+    let digest = Digest::of(&tables, None).unwrap();
+    let delete = digest
+        .operations
+        .iter()
+        .find(|o| o.operation == "delete")
+        .unwrap();
+    let steps: Vec<(&str, u64, u64)> = delete
+        .steps
+        .iter()
+        .map(|s| {
+            (
+                s.phase.as_deref().unwrap(),
+                s.line.unwrap(),
+                s.measures.samples,
+            )
+        })
+        .collect();
+    let expected = [
+        ("count", 278, 80),
+        ("check_flags", 281, 80),
+        ("hash", 285, 80),
+        ("check_flags", 288, 80),
+        ("check_flags", 288, 80),
+        ("locate", 290, 80),
+        ("compare_control", 299, 80),
+        ("mark_empty", 318, 49),
+        ("back_propagate", 326, 49),
+        ("nil_check", 331, 49),
+        ("back_propagate", 331, 49),
+        ("nil_check", 344, 37),
+        ("back_propagate", 344, 37),
+        ("count", 349, 49),
+        ("count", 349, 49),
+        ("check_flags", 359, 80),
+        ("check_flags", 362, 80),
+        ("check_flags", 362, 80),
+    ];
+    assert_eq!(steps, expected);
+    let page = mempath::report::render(&tables).unwrap();
+    let title = "<title>One delete (runtime.mapdelete_fast64), from top to bottom</title>";
+    assert_eq!(page.matches(title).count(), 1);
 }
