@@ -68,8 +68,12 @@ pub enum Level {
     AnyCache,
     /// A cache of another core of this node.
     PeerCache,
+    /// L3 or a cache of another core of this node (AMD before Zen 4 does not tell which).
+    L3OrPeerCache,
     /// A cache of another node or socket.
     RemoteCache,
+    /// Another socket; whether its cache or its memory is not told (Arm).
+    Remote,
     Ram,
     RemoteRam,
     Pmem,
@@ -82,7 +86,7 @@ pub enum Level {
     L2Miss,
     /// Not in L3; the PMU does not tell where instead.
     L3Miss,
-    /// One of several: bits of the old `mem_lvl` (AMD before Zen 4: L3 or a peer's cache).
+    /// One of several: bits of the old `mem_lvl`.
     Several(u16),
     /// A `mem_lvl_num` that no kernel up to 7.1 writes.
     Unknown(u8),
@@ -101,7 +105,9 @@ impl Level {
             Level::Msc => "MSC",
             Level::AnyCache => "any cache",
             Level::PeerCache => "peer cache",
+            Level::L3OrPeerCache => "L3 or peer cache",
             Level::RemoteCache => "Remote cache",
+            Level::Remote => "Remote",
             Level::Ram => "RAM",
             Level::RemoteRam => "Remote RAM",
             Level::Pmem => "PMEM",
@@ -142,8 +148,10 @@ impl Level {
             | Level::L2Mhb
             | Level::L3
             | Level::L4
-            | Level::PeerCache => Some(false),
+            | Level::PeerCache
+            | Level::L3OrPeerCache => Some(false),
             Level::Ram
+            | Level::Remote
             | Level::RemoteRam
             | Level::RemoteCache
             | Level::Pmem
@@ -245,7 +253,28 @@ pub struct Blocked {
     pub addr: bool,
 }
 
+impl Blocked {
+    pub fn name(self) -> &'static str {
+        match (self.data, self.addr) {
+            (false, false) => "no",
+            (true, false) => "data",
+            (false, true) => "addr",
+            (true, true) => "data+addr",
+        }
+    }
+}
+
 impl DataSrc {
+    /// `PERF_MEM_NA`: what kernels write where a PMU told nothing.
+    pub const NA: DataSrc = DataSrc(
+        (sys::PERF_MEM_OP_NA as u64) << sys::PERF_MEM_OP_SHIFT
+            | (sys::PERF_MEM_LVL_NA as u64) << sys::PERF_MEM_LVL_SHIFT
+            | (sys::PERF_MEM_SNOOP_NA as u64) << sys::PERF_MEM_SNOOP_SHIFT
+            | (sys::PERF_MEM_LOCK_NA as u64) << sys::PERF_MEM_LOCK_SHIFT
+            | (sys::PERF_MEM_TLB_NA as u64) << sys::PERF_MEM_TLB_SHIFT
+            | (sys::PERF_MEM_LVLNUM_NA as u64) << sys::PERF_MEM_LVLNUM_SHIFT,
+    );
+
     fn field(self, shift: u32, bits: u32) -> u32 {
         (self.0 >> shift & ((1 << bits) - 1)) as u32
     }
@@ -301,11 +330,23 @@ impl DataSrc {
         }
     }
 
+    /// The old mask of levels without hit, miss and N/A.
+    fn level_mask(self) -> u32 {
+        let not_levels = sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
+        self.raw_lvl() & !not_levels
+    }
+
+    /// Whether the old mask alone tells the level, and says one remote hop: of AMD's kernels another
+    /// CCX of this node.
+    pub fn is_near_ccx(self) -> bool {
+        matches!(self.raw_lvl_num(), 0 | sys::PERF_MEM_LVLNUM_NA)
+            && self.level_mask() == sys::PERF_MEM_LVL_REM_CCE1
+    }
+
     /// Whether there is an op or a level other than N/A: without either no PMU filled it in.
     pub fn says_something(self) -> bool {
-        let nothing = sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
         self.raw_op() & !sys::PERF_MEM_OP_NA != 0
-            || self.raw_lvl() & !nothing != 0
+            || self.level_mask() != 0
             || !matches!(self.raw_lvl_num(), 0 | sys::PERF_MEM_LVLNUM_NA)
     }
 
@@ -332,16 +373,25 @@ impl DataSrc {
     pub fn level(self) -> Option<Level> {
         let lvl = self.raw_lvl();
         let missed = lvl & sys::PERF_MEM_LVL_MISS != 0 && lvl & sys::PERF_MEM_LVL_HIT == 0;
+        let mask = self.level_mask();
         let level = match self.raw_lvl_num() {
-            0 | sys::PERF_MEM_LVLNUM_NA => old_level(
-                lvl & !(sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS),
-            )?,
+            // The one number that tells less than the mask can.
+            sys::PERF_MEM_LVLNUM_ANY_CACHE if !self.remote() && mask == L3_OR_PEER => {
+                Level::L3OrPeerCache
+            }
+            0 | sys::PERF_MEM_LVLNUM_NA => match (old_level(mask), self.remote()) {
+                (None, false) => return None,
+                (None, true) => Level::Remote,
+                (Some(level), _) => level,
+            },
             number => self.numbered_level(number),
         };
         Some(match (missed, level) {
             (true, Level::L1) => Level::L1Miss,
             (true, Level::L2) => Level::L2Miss,
             (true, Level::L3) => Level::L3Miss,
+            // It missed this node's caches and went on to another socket.
+            (true, Level::RemoteCache) => Level::Remote,
             (_, level) => level,
         })
     }
@@ -397,7 +447,10 @@ impl DataSrc {
     /// A line that another cache held modified, and whether that cache is remote. `None` otherwise.
     pub fn hitm(self) -> Option<Hitm> {
         let far = sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2;
-        let remote = (self.remote() && self.hops() != 1) || self.raw_lvl() & far != 0;
+        let remote = match (self.remote(), self.hops()) {
+            (true, hops) => hops != 1,
+            (false, _) => self.level_mask() != L3_OR_PEER && self.raw_lvl() & far != 0,
+        };
         (self.snoop() == Some(Snoop::HitM)).then_some(match remote {
             true => Hitm::Remote,
             false => Hitm::Local,
@@ -426,6 +479,11 @@ impl DataSrc {
         }
     }
 
+    /// Whether a TLB had the translation, whichever else the field says.
+    pub fn has_tlb_hit(self) -> bool {
+        self.raw_tlb() & sys::PERF_MEM_TLB_HIT != 0
+    }
+
     /// Whether the access was a locked one; `None` when N/A. (perf prints "No" for 0, and so does
     /// this: kernels write N/A when they cannot tell.)
     pub fn locked(self) -> Option<bool> {
@@ -449,6 +507,10 @@ impl DataSrc {
     }
 }
 
+/// `IBS_DATA_SRC_LOC_CACHE`, `arch/x86/events/amd/ibs.c`: L3, another L2 of the CCX, or a core of
+/// another CCX of the node.
+const L3_OR_PEER: u32 = sys::PERF_MEM_LVL_L3 | sys::PERF_MEM_LVL_REM_CCE1;
+
 fn old_level(lvl: u32) -> Option<Level> {
     Some(match lvl {
         0 => return None,
@@ -461,6 +523,7 @@ fn old_level(lvl: u32) -> Option<Level> {
         sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2 => Level::RemoteCache,
         sys::PERF_MEM_LVL_IO => Level::Io,
         sys::PERF_MEM_LVL_UNC => Level::Uncached,
+        L3_OR_PEER => Level::L3OrPeerCache,
         several => Level::Several(several as u16),
     })
 }

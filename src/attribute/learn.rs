@@ -126,6 +126,11 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
+    /// Whether any sample knew the owner of this object.
+    pub fn knows(&self, about: About, address: u64) -> bool {
+        self.seen.contains_key(&(about, address))
+    }
+
     /// As [`Learned::header_of`] for an object of a known type: before the first and after the last
     /// sample that knew the owner, it is what all of them agree on, as long as that is alive.
     pub fn header_of_typed(

@@ -128,6 +128,17 @@ pub struct Map {
     pub map_type: Option<MapType>,
     /// Address of the hmap or Map, where known.
     pub header: Option<u64>,
+    /// Where the header is not known: the lowest bucket or group seen of the one array that this is.
+    pub memory: Option<u64>,
+    /// Where the header is not known: the address of the variable that the map was taken from.
+    pub held_by: Option<u64>,
+}
+
+impl Map {
+    /// Whether it is told from other maps of its type. A variable may hold one after the other.
+    pub fn is_told_apart(&self) -> bool {
+        self.header.or(self.memory).is_some()
+    }
 }
 
 /// A bucket array, or the groups of one table.

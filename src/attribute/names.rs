@@ -1,16 +1,19 @@
 //! Which maps there are, and what a person would call them.
 
-use super::run::ChainSite;
+use super::run::{ChainSite, VARIABLE};
 use super::types::{TypeId, Types};
 use super::{Map, NONE};
 use crate::program::Program;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// What one map was seen to be: its header and type, or, without a header, its type and call site.
+/// What one map was seen to be: its header and type; without a header, the memory of its buckets;
+/// without that, its type and call site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Header(u64, Option<TypeId>),
+    /// Which of the regions.
+    Region(u32),
     Site(TypeId, u32, u64),
     Type(TypeId),
 }
@@ -29,6 +32,7 @@ struct SiteCount {
 struct Seen {
     map_type: Option<TypeId>,
     header: u64,
+    memory: Option<u64>,
     sites: FxHashMap<Site, SiteCount>,
 }
 
@@ -39,23 +43,29 @@ pub struct Names {
 }
 
 impl Names {
-    /// The id of the map that a sample hit; [`NONE`] where neither header nor type is known.
+    /// The id of the map that a sample hit; [`NONE`] where neither header nor region nor type is
+    /// known. `region` is the number and the start of a region of one map.
     pub fn map_of(
         &mut self,
         header: u64,
         map_type: Option<TypeId>,
+        region: Option<(u32, u64)>,
         site: Option<&ChainSite>,
     ) -> u32 {
-        let key = match (header, map_type, site) {
-            (0, None, _) => return NONE,
-            (0, Some(t), Some(site)) => Key::Site(t, site.image, site.ret),
-            (0, Some(t), None) => Key::Type(t),
-            (header, t, _) => Key::Header(header, t),
+        let unknown = header == 0 || header & VARIABLE != 0;
+        let region = region.filter(|_| unknown);
+        let key = match (header, region, map_type, site) {
+            (_, Some((region, _)), _, _) => Key::Region(region),
+            (0, _, None, _) => return NONE,
+            (0, _, Some(t), Some(site)) => Key::Site(t, site.image, site.ret),
+            (0, _, Some(t), None) => Key::Type(t),
+            (header, _, t, _) => Key::Header(header, t),
         };
         let id = *self.ids.entry(key).or_insert_with(|| {
             self.seen.push(Seen {
                 map_type,
                 header,
+                memory: region.map(|(_, start)| start),
                 ..Seen::default()
             });
             self.seen.len() as u32 - 1
@@ -107,12 +117,17 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
         (None, None) if seen.header != 0 => name = format!("{name} {:#x}", seen.header),
         (None, None) => {}
     }
-    let header = (seen.header != 0).then_some(seen.header);
+    if let Some(memory) = seen.memory {
+        name = format!("{name} in {memory:#x}");
+    }
+    let header = (seen.header != 0 && seen.header & VARIABLE == 0).then_some(seen.header);
     Map {
         name,
         variable,
         site,
         map_type,
         header,
+        memory: seen.memory,
+        held_by: (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE),
     }
 }

@@ -7,7 +7,7 @@
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
 use super::types::{ShapeId, TypeId, Types};
-use crate::gomap::{MapType, Part, Spot};
+use crate::gomap::{MapType, Part, Shape, Spot};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -57,6 +57,8 @@ pub struct Region {
     pub map_type: Option<TypeId>,
     pub stride: u64,
     pub header: u64,
+    /// All of it surely belongs to one map.
+    pub one_map: bool,
     /// The header was seen in this memory, but neither before nor after: it must be alive.
     presumed: bool,
 }
@@ -83,6 +85,10 @@ pub struct Regions {
 
 /// Buckets that may lie unseen between two that were seen.
 const MAX_UNSEEN: u64 = 256;
+
+/// Gaps between the samples of one array are that of a random sample: one of so many times the mean
+/// has a chance of e^-16.
+const GAPS: u64 = 16;
 
 /// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
 const PAGE_SHIFT: u32 = 13;
@@ -115,7 +121,10 @@ impl Regions {
                 if let Some(map_type) = types.of_shape(of.shape) {
                     let stride = map_type.shape.stride();
                     for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
-                        carve(run, &witnesses, of, map_type, &mut regions);
+                        let gap = usual_gap(run, stride);
+                        for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
+                            carve(run, &witnesses, of, map_type, &mut regions);
+                        }
                     }
                 }
                 regions
@@ -193,13 +202,18 @@ impl Regions {
 
     /// The regions over an address at a time.
     pub fn covering(&self, address: u64, time: u64) -> impl Iterator<Item = &Region> {
+        self.numbered(address, time).map(|(_, region)| region)
+    }
+
+    /// The same with their numbers.
+    pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
         let page = address >> PAGE_SHIFT;
         let from = self.pages.partition_point(|(p, _)| *p < page);
         self.pages[from..]
             .iter()
             .take_while(move |(p, _)| *p == page)
-            .filter_map(|(_, i)| self.regions.get(*i as usize))
-            .filter(move |r| {
+            .filter_map(|(_, i)| Some((*i, self.regions.get(*i as usize)?)))
+            .filter(move |(_, r)| {
                 (r.start..r.end).contains(&address) && (r.first..=r.last).contains(&time)
             })
     }
@@ -251,6 +265,19 @@ impl Regions {
             ..hit
         })
     }
+}
+
+/// The largest gap, in buckets, that samples of one array leave.
+fn usual_gap(run: &[Seen], stride: u64) -> u64 {
+    let distinct = run.chunk_by(|a, b| a.base == b.base).count() as u64;
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return 0;
+    };
+    let buckets = (last.base - first.base) / stride;
+    (GAPS * buckets)
+        .checked_div(distinct - 1)
+        .unwrap_or(0)
+        .max(GAPS)
 }
 
 fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
@@ -349,12 +376,102 @@ fn carve(
                 map_type: of.map_type,
                 stride,
                 header: of.header,
+                one_map: of.header != 0 || is_one_array(&piece.seen, lo, hi, map_type),
                 presumed: false,
             });
             continue;
         }
         work.extend(cut(piece, stride));
     }
+}
+
+/// Sizes of Go's heap objects (`internal/runtime/gc`, `SizeClassToSize`; `runtime/sizeclasses.go`), the
+/// same from 1.18 to 1.27; larger ones have pages of their own.
+const SIZE_CLASSES: &[u64] = &[
+    8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
+    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
+    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5120, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
+    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
+    32768,
+];
+
+/// Bytes that an object of this size occupies.
+fn occupied(size: u64) -> u64 {
+    let class = SIZE_CLASSES.iter().find(|class| **class >= size);
+    class.map_or_else(|| size.next_multiple_of(1 << PAGE_SHIFT), |class| *class)
+}
+
+/// The pointer to the type in front of objects with pointers beyond 512 bytes (Go 1.22 and later).
+const MALLOC_HEADER: u64 = 8;
+
+/// Groups of the largest table: `maxTableCapacity` / 8.
+const MAX_GROUPS: u64 = 128;
+
+/// A run of congruent buckets is not made of arrays so many times smaller.
+const SMALLER: u64 = 16;
+
+/// The largest object of a size class; larger ones have pages of their own.
+const MAX_SMALL: u64 = 32 << 10;
+
+/// Samples that must be missing before their absence says something.
+const MISSING: u64 = 8;
+
+/// Whether congruent buckets can only be one array. Objects of one size lie side by side, so where
+/// the size of an array is a multiple of a bucket's, the next array has the same phase. Large classic
+/// arrays are still told apart by the preallocated overflow buckets at their end, a sixteenth of the
+/// others (`makeBucketArray`) and rarely used.
+fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
+    let stride = map_type.shape.stride();
+    let buckets = (hi - lo) / stride;
+    let classic = matches!(map_type.shape, Shape::Classic { .. });
+    // One bucket may be one small map's after the other.
+    if buckets < 2 || !classic && buckets > MAX_GROUPS {
+        return false;
+    }
+    if classic && hi - lo <= MAX_SMALL {
+        return false;
+    }
+    let mut bases: Vec<u64> = seen.iter().map(|s| s.base).collect();
+    bases.sort_unstable();
+    bases.dedup();
+    let mut log = 0;
+    while let Some(main) = 1u64.checked_shl(log).filter(|main| *main < buckets) {
+        log += 1;
+        // Many small arrays in a row, all of them in use, and nothing else in their spans.
+        if main.saturating_mul(SMALLER) < buckets {
+            continue;
+        }
+        let overflow = if classic && main >= 16 { main / 16 } else { 0 };
+        let size = (main + overflow).saturating_mul(stride);
+        let congruent = [size, size.saturating_add(MALLOC_HEADER)]
+            .map(occupied)
+            .into_iter()
+            .find(|bytes| bytes.is_multiple_of(stride));
+        let Some(bytes) = congruent else { continue };
+        if overflow == 0 || !spans_seam(&bases, lo, hi, bytes, overflow, stride) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether samples are as dense in the buckets before every place where an array of this many bytes
+/// could end as elsewhere.
+fn spans_seam(bases: &[u64], lo: u64, hi: u64, bytes: u64, overflow: u64, stride: u64) -> bool {
+    // The start of the array: the last page before its first bucket that is congruent with it.
+    let start = (0..stride)
+        .map(|page| (lo >> PAGE_SHIFT).saturating_sub(page) << PAGE_SHIFT)
+        .find(|start| (lo - start).is_multiple_of(stride));
+    let Some(end) = start.and_then(|start| start.checked_add(bytes)) else {
+        return false;
+    };
+    if end <= lo || end >= hi {
+        return true;
+    }
+    let zone = end.saturating_sub(overflow.saturating_mul(stride));
+    let found = bases.partition_point(|b| *b < end) - bases.partition_point(|b| *b < zone);
+    let expected = overflow * bases.len() as u64 / ((hi - lo) / stride).max(1);
+    expected >= MISSING && found as u64 >= expected / 2
 }
 
 type Bounds = ((u64, u64), (u64, u64));

@@ -4,7 +4,7 @@
 //! which the samples without registers, or in other code, are placed afterwards.
 
 use super::flow::Target;
-use super::operand::evaluate;
+use super::operand::{evaluate, index as evaluate_index};
 use super::places::Code;
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
@@ -124,7 +124,12 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     };
     let target = context.leaf.unwrap_or(target);
     let (address, exact) = match event.memory {
-        Memory::Breakpoint => touched(samples, i, event, code, operand.size, recorded),
+        Memory::Breakpoint => match touched(samples, i, event, code, operand.size, recorded) {
+            (_, false) => {
+                at_offset(&target, event, recorded).map_or((recorded, false), |a| (a, true))
+            }
+            exact => exact,
+        },
         _ => (recorded, true),
     };
     let named = if context.registers_sound {
@@ -151,6 +156,13 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     place(&mut row, &target, operand.value.origin, &named, code, types);
     if !exact {
         row.slot = -1;
+    } else if row.part == Ok(Part::DirectoryTable)
+        && row.base == 0
+        && context.registers_sound
+        && let Some(off) = operand.unindexed
+        && let Some(index) = evaluate_index(&code.instruction, samples, i, event)
+    {
+        row.base = address.wrapping_sub(index).wrapping_sub(off as u64);
     }
     let time = samples.time.get(i).copied().unwrap_or(0);
     let value = if context.registers_sound {
@@ -211,6 +223,20 @@ pub(super) fn touched(
         Some(address) => (address, true),
         None => (watched, u64::from(size) >= len),
     }
+}
+
+/// The byte that an access at a fixed offset of its structure touched: structures begin at multiples
+/// of 8, and no more than 8 bytes are watched.
+fn at_offset(target: &Target, event: &Event, watched: u64) -> Option<u64> {
+    let Target::Part { off: Some(off), .. } = *target else {
+        return None;
+    };
+    let off = off as u64;
+    let start = watched.wrapping_sub(off).checked_next_multiple_of(8)?;
+    let address = start.wrapping_add(off);
+    (watched..watched.saturating_add(event.config2.clamp(1, 8)))
+        .contains(&address)
+        .then_some(address)
 }
 
 pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {

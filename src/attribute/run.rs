@@ -24,6 +24,10 @@ use std::sync::Arc;
 /// `PERF_RECORD_MISC_USER` and `PERF_RECORD_MISC_GUEST_USER`.
 const USER: [u8; 2] = [2, 5];
 
+/// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
+/// User addresses never have this bit.
+pub(super) const VARIABLE: u64 = 1 << 63;
+
 /// Samples that one thread resolves at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -85,15 +89,16 @@ pub fn attribute_watching(
     let learned = Learned::from_facts(&facts, &types);
     let arrays = learned.arrays();
     let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
-    let global_of = |i: usize| {
-        chains
-            .of_sample(recording, i)
-            .filter(|_| places.code_of(i).is_some_and(|c| c.map_code))
-            .and_then(|s| s.typed.global)
-    };
-    rows.par_iter_mut()
-        .enumerate()
-        .for_each(|(i, row)| own(row, timed(i), global_of(i), &learned));
+    rows.par_iter_mut().enumerate().for_each(|(i, row)| {
+        let Some(code) = places.code_of(i) else {
+            return;
+        };
+        let site = match code.map_code {
+            true => chains.of_sample(recording, i).map(|s| &s.typed),
+            false => types.call_site(code.binary, row.call),
+        };
+        own(row, timed(i), site.and_then(|s| s.global), &learned);
+    });
     tracer.step("the object's owner", &rows, &types);
     let regions = Regions::build(
         seen(&rows, &facts, &arrays, recording, &types),
@@ -544,6 +549,12 @@ fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
     {
         row.base = directory;
     }
+    if let Some(global) = global
+        && row.header == 0
+        && !learned.knows(About::Global, global)
+    {
+        row.header = VARIABLE | global;
+    }
 }
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
@@ -737,8 +748,12 @@ fn assemble(
             header => row.map_type.or_else(|| learned.type_of(header, time)),
         };
         let in_map = row.part.is_ok();
+        let region = regions
+            .numbered(row.base, time)
+            .find(|(_, r)| about_bucket(row.part) && r.header == row.header);
         let map = if in_map {
-            names.map_of(row.header, map_type, chains.of_sample(recording, i))
+            let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
+            names.map_of(row.header, map_type, memory, chains.of_sample(recording, i))
         } else {
             NONE
         };
@@ -746,11 +761,8 @@ fn assemble(
             0 => NONE,
             base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
         };
-        let region = regions
-            .covering(row.base, time)
-            .find(|r| about_bucket(row.part) && r.header == row.header);
         let (array, index) = match region {
-            Some(region) => {
+            Some((_, region)) => {
                 let at = starts.partition_point(|s| *s <= (row.header, row.base));
                 let start = at
                     .checked_sub(1)

@@ -245,7 +245,7 @@ fn sample(recording: &Recording, accesses: &Accesses, code: Option<&CodeSeen>, n
         snoop: access.snoop.map(|snoop| snoop.name()),
         tlb: access.tlb.map(|tlb| tlb.name()),
         latency_cycles: access.latency_cycles,
-        latency_rule: pmu.map_or("", |p| match p.fields(access.op).latency {
+        latency_rule: event.map_or("", |e| match e.fields.of(access.op).latency {
             Validity::Valid => "weight is a latency here",
             Validity::Unknown => "weight may be a latency here",
             Validity::Absent => "this PMU records no latency for such an access",

@@ -1,9 +1,10 @@
 //! CSV (RFC 4180), one row a sample; an empty field is not known or does not apply.
 
 use super::Format;
-use crate::attribute::Reason;
+use crate::attribute::{Map, Reason};
 use crate::data_src::Op;
 use crate::gomap::{Part, Stage};
+use crate::pmu::Validity;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Access, Accesses, file_line, inner, operation_name, phase_name};
 use rayon::prelude::*;
@@ -33,7 +34,9 @@ const HEADER: &[Column] = &[
     c::ADDR,
     c::OP,
     c::LEVEL,
+    c::LEVEL_STATE,
     c::LATENCY,
+    c::LATENCY_STATE,
     c::INDEX,
     c::OFF,
     c::REASON,
@@ -92,8 +95,8 @@ fn block(accesses: &Accesses, ends: &Ends, start: usize, end: usize) -> Vec<u8> 
 struct Ends {
     places: Vec<Vec<u8>>,
     maps: Vec<Vec<u8>>,
-    /// By map: its header is known.
-    headers: Vec<bool>,
+    /// By map.
+    told_apart: Vec<bool>,
 }
 
 const NO_PLACE: &[u8] = b",,,,";
@@ -121,16 +124,14 @@ impl Ends {
         Ends {
             places: places.collect(),
             maps: maps.collect(),
-            headers: attribution
-                .maps
-                .iter()
-                .map(|m| m.header.is_some())
-                .collect(),
+            told_apart: attribution.maps.iter().map(Map::is_told_apart).collect(),
         }
     }
 
     fn told_apart(&self, map: u32) -> bool {
-        self.headers.get(map as usize).is_some_and(|known| *known)
+        self.told_apart
+            .get(map as usize)
+            .is_some_and(|known| *known)
     }
 
     fn place(&self, id: Option<u32>) -> &[u8] {
@@ -155,7 +156,7 @@ fn has_slots(part: Result<Part, Reason>) -> bool {
 struct Row(Vec<u8>);
 
 impl Row {
-    /// `map` is the map where it is told from others of its type: where its header is known.
+    /// `map` is the map where it is told from others of its type: by its header or its memory.
     fn sample(&mut self, access: &Access, map: Option<u32>) {
         self.number(Some(access.n as u64));
         self.text(access.part.ok().map(Part::name));
@@ -175,7 +176,9 @@ impl Row {
         self.hex(access.addr);
         self.text(access.kind.and_then(|k| k.op).map(Op::name));
         self.text(access.kind.and_then(|k| k.level_name.as_deref()));
+        self.text(access.kind.map(|k| k.states.level.name()));
         self.number(access.latency.map(u64::from));
+        self.text(access.latency_state().map(Validity::name));
         self.number(access.index.map(u64::from));
         self.number(access.off.map(u64::from));
         self.text(access.part.err().map(Reason::name));

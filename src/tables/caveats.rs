@@ -15,6 +15,7 @@ pub fn caveats(recording: &Recording, binaries: &[Binary], overall: &Overall) ->
     all.extend(recording.events.iter().filter_map(skid));
     all.extend(throttled(recording));
     all.extend(recording.events.iter().filter_map(ldlat));
+    all.extend(pmu(recording));
     all.extend(frequency(recording));
     all.extend(breakpoints(recording));
     all.extend(registers(recording));
@@ -141,6 +142,17 @@ fn ldlat(event: &Event) -> Option<Caveat> {
             event.name
         ))
     })
+}
+
+/// What the PMUs' own rules say of the events.
+fn pmu(recording: &Recording) -> Vec<Caveat> {
+    let of_event = |event: &Event| (event.pmu.pmu().notes)(event, &recording.meta);
+    recording
+        .events
+        .iter()
+        .flat_map(of_event)
+        .map(note)
+        .collect()
 }
 
 fn frequency(recording: &Recording) -> Option<Caveat> {

@@ -35,9 +35,15 @@ columns! {
     DATA_SRC "data_src" "u64" "" "data_src as written; null where the event did not sample it.";
     OP "op" "str" "" "load, store, load+store, prefetch, exec; null where unknown.";
     LEVEL "level" "str" "" "Where the data came from: L1, LFB, L2, L3, RAM, ...; null where unknown.";
+    LEVEL_STATE "level_state" "str" "" "Whether the PMU tells the level of such an access: valid, absent (it does not record it), not_applicable, unknown; null where the sample is no memory access.";
     SNOOP "snoop" "str" "" "Snoop result; null where not applicable or unknown.";
+    SNOOP_STATE "snoop_state" "str" "" "As level_state.";
     TLB "tlb" "str" "" "TLB result; null where unknown.";
+    TLB_STATE "tlb_state" "str" "" "As level_state.";
+    BLOCKED "blocked" "str" "" "Why the load waited for an earlier store: no, data, addr, data+addr; null where unknown.";
+    BLOCKED_STATE "blocked_state" "str" "" "As level_state.";
     LATENCY "latency_cycles" "u32" "cycles" "Latency where the PMU's rules say that weight is one; else null.";
+    LATENCY_STATE "latency_state" "str" "" "As level_state; not_applicable also where the PMU measures no latency of an access that came from such a level.";
     IMAGE "image" "str" "" "The file that holds the instruction.";
     FUNCTION "function" "str" "" "Innermost inlined function at ip; null without symbols.";
     OUTER "outer_function" "str" "" "The function whose code ip is in; null without symbols.";

@@ -49,9 +49,10 @@ fn claims(attribution: &Attribution) -> Vec<Claim> {
                 slot: Some(attribution.slot[i]).filter(|s| *s >= 0),
                 map: match attribution.map[i] {
                     NONE => None,
-                    map => attribution.maps[map as usize]
-                        .header
-                        .map(|h| format!("{h:#x}")),
+                    map => {
+                        let of = &attribution.maps[map as usize];
+                        of.is_told_apart().then(|| map.to_string())
+                    }
                 },
             }
         })
@@ -88,43 +89,7 @@ fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
         truths(std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"));
     let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
-    let (recording, attribution) = attributed(&perf_data, &binary_path);
-    if let Some(dir) = std::env::var_os("MEMPATH_DUMP") {
-        use std::io::Write;
-        let mut f = std::io::BufWriter::new(
-            std::fs::File::create(Path::new(&dir).join(format!("{set}.{perf}.csv"))).unwrap(),
-        );
-        writeln!(
-            f,
-            "n\ttime\ttid\tip\taddr\tfunc\tins\tpart\tbase\tslot\theader\ttype\tev\tstore"
-        )
-        .unwrap();
-        for i in 0..attribution.part.len() {
-            let p = &attribution.places[attribution.place[i] as usize];
-            let m = attribution.maps.get(attribution.map[i] as usize);
-            writeln!(
-                f,
-                "{i}\t{}\t{}\t{:#x}\t{:#x}\t{}\t{}\t{}\t{:#x}\t{}\t{:#x}\t{}\t{:?}\t{}",
-                recording.samples.time[i],
-                recording.samples.thread.get(i).unwrap().1,
-                p.ip,
-                recording.samples.addr[i],
-                p.function.as_deref().unwrap_or(""),
-                p.instruction.as_deref().unwrap_or(""),
-                match attribution.part[i] {
-                    Ok(p) => p.name().to_owned(),
-                    Err(r) => format!("!{}", r.name()),
-                },
-                attribution.base[i],
-                attribution.slot[i],
-                m.and_then(|m| m.header).unwrap_or(0),
-                m.and_then(|m| m.map_type.as_ref()).map_or("", |t| &t.name),
-                attribution.evidence[i],
-                recording.access(i).op.is_some_and(|o| o.is_store())
-            )
-            .unwrap();
-        }
-    }
+    let (_, attribution) = attributed(&perf_data, &binary_path);
     let mut wrong: HashMap<(String, String), u64> = HashMap::new();
     let claims = claims(&attribution);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();

@@ -1,6 +1,7 @@
 //! One function: its basic blocks, the fixed point of the states at their starts, and from these
 //! what each instruction touches.
 
+use super::helper::INNER;
 use super::signature::{Signature, results, signature};
 use super::state::{ARGS, RSP, State};
 use super::value::{Area, Areas, Expr, Value, What};
@@ -111,11 +112,11 @@ pub fn returns(callee: &str) -> bool {
     !NO_RETURN.iter().any(|prefix| callee.starts_with(prefix))
 }
 
-struct Code {
-    instructions: Vec<Instruction>,
+pub(super) struct Code {
+    pub(super) instructions: Vec<Instruction>,
     at: FxHashMap<u64, usize>,
     /// First instruction of each block.
-    starts: Vec<usize>,
+    pub(super) starts: Vec<usize>,
     block_of: FxHashMap<usize, usize>,
 }
 
@@ -141,12 +142,18 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
         code: Rc::new(code),
         starts: Vec::new(),
         left: FxHashMap::default(),
+        depth: 0,
+        helpers: FxHashMap::default(),
     };
-    flow.solve(signature);
+    let entry = match &signature {
+        Some(signature) => State::of_map_function(signature),
+        None => State::at_entry(),
+    };
+    flow.solve(entry);
     flow.collect(signature)
 }
 
-fn decode(bytes: &[u8], start: u64) -> Code {
+pub(super) fn decode(bytes: &[u8], start: u64) -> Code {
     let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
     let mut instructions = Vec::new();
     while decoder.can_decode() {
@@ -192,26 +199,29 @@ fn jump_target(ins: &Instruction) -> Option<u64> {
     (jumps && near).then(|| ins.near_branch_target())
 }
 
-struct Flow<'a> {
-    program: &'a Program,
-    layout: &'a Layout,
-    machine: Machine<'a>,
-    code: Rc<Code>,
+pub(super) struct Flow<'a> {
+    pub(super) program: &'a Program,
+    pub(super) layout: &'a Layout,
+    pub(super) machine: Machine<'a>,
+    pub(super) code: Rc<Code>,
     /// State at the start of each block; `None` where the flow has not come.
-    starts: Vec<Option<State>>,
+    pub(super) starts: Vec<Option<State>>,
     /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
-    left: FxHashMap<u64, Option<[Value; 16]>>,
+    pub(super) left: FxHashMap<u64, Option<[Value; 16]>>,
+    /// Calls between the function asked for and this one.
+    pub(super) depth: u32,
+    /// Decoded helpers by their address; `None` for functions that are not followed.
+    pub(super) helpers: FxHashMap<u64, Option<Rc<Code>>>,
 }
 
 impl Flow<'_> {
-    fn solve(&mut self, signature: Option<Signature>) {
+    pub(super) fn solve(&mut self, entry: State) {
         let blocks = self.code.starts.len();
         self.starts = vec![None; blocks];
         if blocks == 0 {
             return;
         }
-        let (args, small) = signature.map_or((&[][..], false), |s| (s.args, s.small));
-        self.starts[0] = Some(State::at_entry(args, small));
+        self.starts[0] = Some(entry);
         self.run(0, &vec![false; blocks]);
         // Blocks behind a jump table: nothing is known there but what calls in them return. Many
         // cannot be reached at all (behind a call that panics), so they teach the others nothing.
@@ -242,7 +252,7 @@ impl Flow<'_> {
                 }
                 let areas = self.machine.areas;
                 let changed = match &mut self.starts[next] {
-                    Some(known) => known.join(&state, next as u32, &areas),
+                    Some(known) => known.join(&state, self.depth * INNER + next as u32, &areas),
                     none => {
                         *none = Some(state);
                         true
@@ -257,7 +267,7 @@ impl Flow<'_> {
 
     /// Runs `state` through a block; `see` gets the machine, the state before and after, and the
     /// index of each instruction. Returns the successors with the state that each receives.
-    fn through(
+    pub(super) fn through(
         &mut self,
         block: usize,
         mut state: State,
@@ -280,7 +290,7 @@ impl Flow<'_> {
                     }
                 }
                 FlowControl::Next => {
-                    self.machine.step(&mut state, &ins, origin_of(i));
+                    self.machine.step(&mut state, &ins, self.origin_of(i));
                     see(&mut self.machine, &before, &state, i);
                 }
                 FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
@@ -365,7 +375,10 @@ impl Flow<'_> {
             "runtime.mapextra" => Some(Structure::Extra),
             _ => None,
         });
-        self.machine.after_call(state, &returned, origin_of(i));
+        if returned.is_empty() && self.through_helper(state, ins, i) {
+            return true;
+        }
+        self.machine.after_call(state, &returned, self.origin_of(i));
         if !self.machine.map_code {
             self.user_call(state, &name, ins, &args);
         }
@@ -417,6 +430,12 @@ impl Flow<'_> {
             }
             state.regs[0] = handed(What::Elem(ret));
         }
+    }
+
+    /// The identity of what instruction `i` defines; the arguments have 1 to 9. What a helper
+    /// defines is told apart by its caller.
+    pub(super) fn origin_of(&self, i: usize) -> u32 {
+        if self.depth == 0 { 16 + i as u32 } else { 0 }
     }
 
     fn collect(mut self, signature: Option<Signature>) -> FunctionFlow {
@@ -517,11 +536,6 @@ fn left(value: Value) -> Value {
         }
         _ => Value::UNKNOWN,
     }
-}
-
-/// The identity of what instruction `i` defines; the arguments have 1 to 9.
-fn origin_of(i: usize) -> u32 {
-    16 + i as u32
 }
 
 /// The registers that hold the address of a structure, at a known offset.

@@ -7,6 +7,7 @@
 
 mod classify;
 mod function;
+mod helper;
 mod signature;
 mod state;
 mod value;
