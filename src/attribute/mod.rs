@@ -13,10 +13,12 @@ mod position;
 mod regions;
 mod resolve;
 mod run;
+mod source;
 pub mod trace;
 mod types;
 mod unattributed;
 
+pub use names::{Named, sites_of};
 pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
