@@ -7,6 +7,7 @@ use gimli::{
     AttributeValue, DebugInfoOffset, DebuggingInformationEntry, DwTag, Reader as _, Unit,
     UnitOffset,
 };
+use rustc_hash::FxHashMap;
 
 /// Where code takes a value from: a variable, and the offsets of the loads that lead on from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +29,10 @@ pub enum Root {
 pub(super) struct Variables {
     dwarf: gimli::Dwarf<Reader>,
     units: Vec<(u64, Unit<Reader>)>,
+    /// By start.
+    functions: FxHashMap<u64, At>,
+    /// Variables at fixed addresses, by address.
+    globals: Vec<(u64, At)>,
 }
 
 impl std::fmt::Debug for Variables {
@@ -64,7 +69,44 @@ impl Variables {
                 units.push((start, unit));
             }
         }
-        Some(Variables { dwarf, units })
+        let mut variables = Variables {
+            dwarf,
+            units,
+            functions: FxHashMap::default(),
+            globals: Vec::new(),
+        };
+        for unit in 0..variables.units.len() {
+            variables.index(unit);
+        }
+        variables.globals.sort_unstable_by_key(|(place, _)| *place);
+        Some(variables)
+    }
+
+    /// Notes the functions and globals of a unit's top level.
+    fn index(&mut self, unit: usize) {
+        let Some((_, of)) = self.units.get(unit) else {
+            return;
+        };
+        let offset = of.header.root_offset();
+        for at in self.children(At { unit, offset }) {
+            match self.tag(at) {
+                Some(gimli::DW_TAG_subprogram) => {
+                    if let Some(start) = self.start(at) {
+                        self.functions.insert(start, at);
+                    }
+                }
+                Some(gimli::DW_TAG_variable) => {
+                    self.globals.extend(self.place(at).map(|place| (place, at)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn start(&self, at: At) -> Option<u64> {
+        let (_, low) = self.attribute(at, gimli::DW_AT_low_pc)?;
+        let unit = self.units.get(at.unit)?.1.unit_ref(&self.dwarf);
+        unit.attr_address(low).ok()?
     }
 
     /// `s.sessions`, `main.config.hosts`; `None` where a step of it has no name.
@@ -215,25 +257,8 @@ impl Variables {
     }
 
     fn global(&self, address: u64) -> Option<(String, At)> {
-        let mut best: Option<(u64, At)> = None;
-        for unit in 0..self.units.len() {
-            let root = At {
-                unit,
-                offset: self.units[unit].1.header.root_offset(),
-            };
-            for child in self.children(root) {
-                if self.tag(child) != Some(gimli::DW_TAG_variable) {
-                    continue;
-                }
-                let place = self.place(child).filter(|place| *place <= address);
-                if let Some(place) = place
-                    && best.is_none_or(|(known, _)| known < place)
-                {
-                    best = Some((place, child));
-                }
-            }
-        }
-        let (place, variable) = best?;
+        let after = self.globals.partition_point(|(place, _)| *place <= address);
+        let &(place, variable) = self.globals.get(after.checked_sub(1)?)?;
         let at = self.type_of(variable)?;
         let off = address - place;
         if off >= self.size(at, 0).unwrap_or(8) {
@@ -258,7 +283,7 @@ impl Variables {
 
     /// The argument that is passed in the `register`-th integer register: its name and type.
     fn argument(&self, function: u64, register: usize) -> Option<(String, At)> {
-        let function = self.function(function)?;
+        let function = *self.functions.get(&function)?;
         let (mut integers, mut floats) = (0, 0);
         for child in self.children(function) {
             if self.tag(child) != Some(gimli::DW_TAG_formal_parameter) {
@@ -282,24 +307,6 @@ impl Variables {
         None
     }
 
-    /// The entry of the function that starts at `pc`.
-    fn function(&self, pc: u64) -> Option<At> {
-        (0..self.units.len()).find_map(|unit| {
-            let root = At {
-                unit,
-                offset: self.units[unit].1.header.root_offset(),
-            };
-            self.children(root).into_iter().find(|&child| {
-                let starts = || {
-                    let (_, low) = self.attribute(child, gimli::DW_AT_low_pc)?;
-                    let unit = self.units[unit].1.unit_ref(&self.dwarf);
-                    unit.attr_address(low).ok()?
-                };
-                self.tag(child) == Some(gimli::DW_TAG_subprogram) && starts() == Some(pc)
-            })
-        })
-    }
-
     /// Integer and floating-point registers that a value of this type takes; `None` where it goes
     /// onto the stack (`abi-internal.md`: arrays of more than one element).
     fn registers(&self, at: At, depth: usize) -> Option<(usize, usize)> {
@@ -315,14 +322,11 @@ impl Variables {
                 }
                 Some(sum)
             }
-            gimli::DW_TAG_base_type => {
-                // DW_ATE_float; complex numbers are two.
-                match self.number(at, gimli::DW_AT_encoding) {
-                    Some(4) => Some((0, 1)),
-                    Some(3) => Some((0, 2)),
-                    _ => Some((1, 0)),
-                }
-            }
+            gimli::DW_TAG_base_type => match self.attribute(at, gimli::DW_AT_encoding) {
+                Some((_, AttributeValue::Encoding(gimli::DW_ATE_float))) => Some((0, 1)),
+                Some((_, AttributeValue::Encoding(gimli::DW_ATE_complex_float))) => Some((0, 2)),
+                _ => Some((1, 0)),
+            },
             gimli::DW_TAG_array_type => match self.size(at, 0)? {
                 0 => Some((0, 0)),
                 size if Some(size) == self.size(self.type_of(at)?, 0) => {
