@@ -1,8 +1,13 @@
 //! What maps are called: in globals, struct fields, locals, closures and slices of structs; with the
 //! source at hand, with DWARF alone, and with neither.
 
-use mempath::attribute::{Named, sites_of};
+use mempath::attribute::{Named, attribute, sites_of};
+use mempath::program::kernel::Kernel;
 use mempath::program::{Program, Sources};
+use mempath::recording;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -254,4 +259,60 @@ fn a_source_line_of_another_field_than_the_code_loads_is_not_believed() {
     program.look_for_sources(Sources::new(vec![dir.path().to_owned()]));
     let named = named(&Arc::new(program), "(*server).inField");
     assert_eq!(named.expression.as_deref(), Some("s.sessions"));
+}
+
+/// `opCounters(m)` of the truth's program is handed `counters` by one caller and `counters2` by another.
+#[test]
+fn a_map_that_is_passed_as_an_argument_is_named_by_the_global_of_its_caller() {
+    for (set, least) in [("modelled-go1.22-twins", 7), ("modelled-go1.27-twins", 7)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("samples")
+            .join(set);
+        let recording = recording::read(&folder.join("perf.data")).unwrap();
+        let program = Arc::new(Program::open(&folder.join("mapload.gz")).unwrap());
+        let images = recording.space.images.iter();
+        let programs: Vec<_> = images
+            .map(|image| {
+                image
+                    .path
+                    .ends_with("/mapload")
+                    .then(|| Arc::clone(&program))
+            })
+            .collect();
+        let attribution = attribute(&recording, &programs, &Kernel::default());
+        let mut text = String::new();
+        let file = File::open(folder.join("truth.csv.gz")).unwrap();
+        flate2::read::GzDecoder::new(file)
+            .read_to_string(&mut text)
+            .unwrap();
+        let mut lines = text.lines();
+        let columns: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let column = |name| columns.iter().position(|c| *c == name).unwrap();
+        let (owner, map_name) = (column("owner"), column("map_name"));
+        let mut found = BTreeSet::new();
+        for (i, row) in lines.enumerate() {
+            let row: Vec<&str> = row.split(',').collect();
+            let map = attribution.maps.get(attribution.map[i] as usize);
+            let Some(variable) = map.and_then(|map| map.variable.as_deref()) else {
+                continue;
+            };
+            assert_eq!(
+                (row[owner], row[map_name]),
+                ("map", variable),
+                "{set} sample {i}"
+            );
+            found.insert(variable.to_owned());
+        }
+        let all = [
+            "blobs",
+            "counters",
+            "counters2",
+            "points",
+            "sessions",
+            "small",
+            "uuids",
+        ];
+        let all: BTreeSet<String> = all.iter().map(|name| format!("main.{name}")).collect();
+        assert_eq!(found.intersection(&all).count(), least, "{set}: {found:?}");
+    }
 }

@@ -81,6 +81,10 @@ impl Names {
                     samples: 0,
                     typed: site.typed.clone(),
                 });
+            // Callers hand different maps to the function that the call is in.
+            if count.typed.kept.is_some() && count.typed.kept != site.typed.kept {
+                count.typed.kept = None;
+            }
             count.samples += 1;
         }
         id
@@ -115,7 +119,18 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
         })
         .collect();
     let site = named.iter().find_map(|n| n.site.clone());
-    let variable = named.iter().find_map(|n| n.global.clone());
+    let held_by = (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE);
+    let held = held_by.and_then(|address| {
+        let (name, 0) = programs
+            .iter()
+            .flatten()
+            .find_map(|p| p.variable_at(address))?
+        else {
+            return None;
+        };
+        Some(name.to_owned())
+    });
+    let variable = held.or_else(|| named.iter().find_map(|n| n.global.clone()));
     // A global is the map's own name; a field says more than a local variable of the busiest site.
     let field = named.iter().filter_map(|n| n.expression.as_ref());
     let field = field
@@ -127,8 +142,13 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
     }
     match variable.as_ref().or(field) {
         Some(expression) => name = format!("{name} ({expression})"),
-        None if site.is_none() && seen.header != 0 => name = format!("{name} {:#x}", seen.header),
+        None if site.is_none() && seen.header != 0 && held_by.is_none() => {
+            name = format!("{name} {:#x}", seen.header)
+        }
         None => {}
+    }
+    if let (Some(address), None) = (held_by, &variable) {
+        name = format!("{name} held by {address:#x}");
     }
     if let Some(memory) = seen.memory {
         name = format!("{name} in {memory:#x}");
@@ -141,7 +161,7 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
         map_type,
         header,
         memory: seen.memory,
-        held_by: (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE),
+        held_by,
     }
 }
 
@@ -246,6 +266,34 @@ pub fn kept(program: &Program, flow: &FunctionFlow, ret: u64, value: &Value) -> 
         value = base;
     }
     None
+}
+
+/// Callers that an argument is followed back through.
+const MOST_CALLERS: usize = 4;
+
+/// The global that an argument comes from, through the callers that the call chain names: `returns` are
+/// their return addresses, outward. `None` where it comes from elsewhere.
+pub fn through_callers(
+    binary: &mut Binary,
+    from: Option<&Kept>,
+    returns: impl Iterator<Item = u64>,
+) -> Option<Kept> {
+    let mut at = from?.clone();
+    for ret in returns.take(MOST_CALLERS) {
+        let Root::Argument { function, register } = at.root else {
+            break;
+        };
+        let flow = binary.flow(ret.checked_sub(1)?)?;
+        // A frame may be missing from the chain: then this is not the call of the function.
+        let call = flow
+            .calls
+            .get(&ret)
+            .filter(|call| call.target == Some(function))?;
+        let mut outer = kept(&binary.program, &flow, ret, &call.arg(register))?;
+        outer.steps.append(&mut at.steps);
+        at = outer;
+    }
+    matches!(at.root, Root::Global(_)).then_some(at)
 }
 
 /// The map call sites of the function `name`, by address: what each calls, and what it says of its map.
