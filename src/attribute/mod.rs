@@ -3,6 +3,7 @@
 
 mod callers;
 pub mod flow;
+mod instant;
 mod leaf;
 mod learn;
 mod names;
@@ -13,10 +14,13 @@ mod position;
 mod regions;
 mod resolve;
 mod run;
+mod source;
 pub mod trace;
 mod types;
 mod unattributed;
 
+pub use names::{Named, sites_of};
+pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 

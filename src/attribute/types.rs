@@ -2,7 +2,7 @@
 
 use super::callers::CallSite;
 use crate::gomap::{Family, MapType, Shape};
-use crate::program::Program;
+use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ type ShapeKey = (Shape, u64, u64);
 pub struct TypedSite {
     pub map_type: Option<TypeId>,
     pub global: Option<u64>,
+    /// Where the caller takes the map from.
+    pub kept: Option<Kept>,
+    /// `runtime.mapassign_fast64`, ...
+    pub callee: String,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +105,8 @@ impl Types {
         let typed = TypedSite {
             map_type,
             global: site.global,
+            kept: site.kept.clone(),
+            callee: site.callee.clone(),
         };
         self.sites.insert((binary, site.ret), typed);
     }
@@ -141,6 +147,13 @@ impl Types {
     /// The type whose descriptor is at this link-time address.
     pub fn at(&self, binary: u32, descriptor: u64) -> Option<TypeId> {
         self.by_descriptor.get(&(binary, descriptor)).copied()
+    }
+
+    /// The type that a descriptor of one of the binaries describes.
+    pub fn named(&self, map_type: &MapType) -> Option<TypeId> {
+        (0..self.programs.len() as u32)
+            .filter_map(|binary| self.at(binary, map_type.addr))
+            .find(|&id| self.get(id).is_some_and(|t| t.name == map_type.name))
     }
 
     pub fn call_site(&self, binary: u32, ret: u64) -> Option<&TypedSite> {

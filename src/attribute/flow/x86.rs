@@ -16,6 +16,8 @@ pub struct Operand {
     pub size: u32,
     pub read: bool,
     pub write: bool,
+    /// What the base register holds, and the displacement, where no index is added.
+    pub base: Option<(Value, i64)>,
     /// `test al, [reg]`: Go's nil check, a one-byte read at the address.
     pub nil_check: bool,
     /// With an index register: how far the base register and the displacement alone point into the
@@ -131,7 +133,9 @@ impl<'a> Machine<'a> {
                     .as_constant()
                     .filter(|_| indexed)
                     .map(|off| off.wrapping_add(memory.displacement() as i64));
+                let plain = memory.index() == Register::None;
                 Some(Operand {
+                    base: plain.then_some((start, memory.displacement() as i64)),
                     unindexed,
                     value,
                     size,
