@@ -1,7 +1,8 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
-use crate::commands::{Command, analyze, export, report};
+use crate::commands::{Command, analyze, explain, export, report};
 use crate::export::FORMATS;
+use crate::program::Sources;
 use crate::program::find::Search;
 use crate::terminal::{Colour, Style};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,6 +25,8 @@ enum Sub {
     Analyze(Analyze),
     /// Write the report of saved tables, without the perf.data
     Report(Report),
+    /// Print how one sample was attributed, step by step
+    Explain(Explain),
     /// Print what was made of the samples, for other programs
     Export {
         #[command(subcommand)]
@@ -42,9 +45,16 @@ struct Input {
     /// A folder in which to look for the binaries
     #[arg(long, value_name = "DIR")]
     binary_dir: Vec<PathBuf>,
+    /// A folder in which to look for source files, to name maps as the source does
+    #[arg(long, value_name = "DIR")]
+    source_dir: Vec<PathBuf>,
     /// A copy of /proc/kallsyms of the recorded kernel, to name its functions
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
+    /// A core file of the recorded process (gcore, GOTRACEBACK=crash) or a snapshot, taken after the
+    /// recording
+    #[arg(long, value_name = "FILE")]
+    core: Option<PathBuf>,
     /// Use a binary although its build id differs from the recorded one
     #[arg(long)]
     force: bool,
@@ -96,6 +106,19 @@ struct Report {
     output: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Explain {
+    #[command(flatten)]
+    input: Input,
+    /// Which sample, counted from 0 in file order: column n of mempath export accesses
+    #[arg(long, value_name = "N")]
+    sample: usize,
+    /// How the explanation is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
 #[derive(Debug, Subcommand)]
 enum What {
     /// One row a sample, those without a part included
@@ -137,10 +160,7 @@ pub fn parse() -> Command {
             input: a.input.into(),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
-            summary: (!a.quiet).then_some(match a.format {
-                Format::Text => Style::Text,
-                Format::Json => Style::Json,
-            }),
+            summary: (!a.quiet).then_some(a.format.into()),
             colour: match a.color {
                 Color::Auto => Colour::Auto,
                 Color::Always => Colour::Always,
@@ -150,6 +170,11 @@ pub fn parse() -> Command {
         Sub::Report(r) => Command::Report(report::Options {
             tables: r.tables,
             output: r.output,
+        }),
+        Sub::Explain(e) => Command::Explain(explain::Options {
+            input: e.input.into(),
+            sample: e.sample,
+            style: e.format.into(),
         }),
         Sub::Export {
             what: What::Accesses(e),
@@ -174,6 +199,17 @@ impl From<Input> for crate::commands::input::Options {
             },
             perf_data: input.perf_data,
             kallsyms: input.kallsyms,
+            core: input.core,
+            sources: Sources::new(input.source_dir),
+        }
+    }
+}
+
+impl From<Format> for Style {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Style::Text,
+            Format::Json => Style::Json,
         }
     }
 }

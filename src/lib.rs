@@ -20,6 +20,7 @@ pub mod attribute;
 pub mod cli;
 pub mod commands;
 pub mod data_src;
+pub mod explain;
 pub mod export;
 pub mod gomap;
 pub mod heap;

@@ -205,11 +205,22 @@ fn maps(page: &mut Page, digest: &Digest) {
         return;
     }
     page.line("", "");
+    let name = match digest.summary.loads().as_str() {
+        "loads" => "map".to_owned(),
+        of_least => format!("map ({of_least})"),
+    };
     page.line(
         BOLD,
         &format!(
             "{:<NAME$} {:>9} {:>8} {:>6} {:>6} {:>8} {:>8} {:>7}",
-            "map", "samples", "latency", "p50", "p95", "L1 miss", "LLC miss", "HITM"
+            fit(&name, NAME),
+            "samples",
+            "latency",
+            "p50",
+            "p95",
+            "L1 miss",
+            "LLC miss",
+            "HITM"
         ),
     );
     let all = digest.summary.overall.latency_sum;
@@ -311,7 +322,7 @@ fn count(m: &Measures, number: Option<u64>) -> String {
 }
 
 /// Names come from files: control characters and marks that reorder text are not sent to a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let reorders = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| {

@@ -117,6 +117,8 @@ fn a_load_from_ram() {
 
 #[test]
 fn n_a_says_nothing() {
+    // As the corpus has it.
+    assert_eq!(DataSrc::NA, DataSrc(0x1e_0508_0021));
     for decoy in [0, 0x0508_0021, 0x1e_0508_0021] {
         let data_src = DataSrc(decoy);
         assert!(!data_src.says_something(), "{decoy:#x}");
@@ -173,10 +175,33 @@ fn a_number_is_preferred_to_the_mask() {
 #[test]
 fn a_mask_of_several_levels_stays_open() {
     // AMD before Zen 4: L3 or a peer's cache.
-    let level = DataSrc((1 << 6 | 1 << 10 | 1 << 1) << 5).level().unwrap();
-    assert_eq!(level.name(), "L3 or Remote Cache (1 hop)");
+    let level = DataSrc((1 << 6 | 1 << 7 | 1 << 1) << 5).level().unwrap();
+    assert_eq!(level.name(), "L3 or Local RAM");
     assert_eq!(level.is_l1_miss(), Some(true));
     assert_eq!(level.is_llc_miss(), None);
+}
+
+/// `g_data_src[IBS_DATA_SRC_LOC_CACHE]`: before Linux 6.5 the mask alone, then with ANY_CACHE and HOPS_0.
+#[test]
+fn amd_before_zen_4_does_not_tell_l3_from_a_peers_cache() {
+    let mask = (1 << 6 | 1 << 10 | 1 << 1) << 5;
+    for data_src in [mask, mask | 11 << 33 | 1 << 43] {
+        let level = DataSrc(data_src).level().unwrap();
+        assert_eq!(level.name(), "L3 or peer cache");
+        assert_eq!(level.is_l1_miss(), Some(true));
+        assert_eq!(level.is_llc_miss(), Some(false));
+        let hitm = DataSrc(data_src | 1 << 4 << 19).hitm();
+        assert_eq!(hitm, Some(Hitm::Local), "{data_src:#x}");
+    }
+}
+
+/// `ARM_SPE_COMMON_DS_REMOTE`: level N/A, the remote bit, snoopx PEER.
+#[test]
+fn a_remote_access_without_a_level_left_the_socket() {
+    let data_src = DataSrc(2 | 1 << 5 | 15 << 33 | 1 << 37 | 2 << 38);
+    assert_eq!(data_src.level(), Some(Level::Remote));
+    assert_eq!(data_src.snoop(), Some(Snoop::Peer));
+    assert_eq!(Level::Remote.is_llc_miss(), Some(true));
 }
 
 #[test]

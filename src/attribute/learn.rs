@@ -3,7 +3,7 @@
 
 use super::resolve::{About, Fact};
 use super::types::{TypeId, Types};
-use crate::gomap::{Layout, Part, Spot, Structure};
+use crate::gomap::{Layout, Part, Structure};
 use rustc_hash::FxHashMap;
 
 /// An object's owner as one sample saw it.
@@ -16,29 +16,31 @@ struct Seen {
     map_type: Option<TypeId>,
 }
 
-/// A stretch of memory that held one structure from `first` to `last`.
+/// Memory that held one structure, no bucket and no group, from `first` to `last`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Region {
+pub struct Object {
     pub start: u64,
     /// Exclusive.
     pub end: u64,
-    /// Bytes of one bucket or group; of the whole for other structures.
-    pub stride: u64,
     pub about: About,
     pub header: u64,
     pub map_type: Option<TypeId>,
-    /// The Swiss table that an array belongs to.
-    table: u64,
     pub first: u64,
     pub last: u64,
 }
 
-/// Where an address lies in a learned region.
-#[derive(Debug, Clone, Copy)]
-pub struct Hit {
-    pub region: Region,
-    pub base: u64,
-    pub spot: Option<Spot>,
+/// A bucket array or the groups of a table, whose start a sample saw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KnownArray {
+    pub start: u64,
+    /// Buckets or groups, where it was seen.
+    pub len: Option<u64>,
+    pub map_type: TypeId,
+    pub header: u64,
+    /// The Swiss table that it belongs to.
+    table: u64,
+    pub first: u64,
+    pub last: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +49,8 @@ pub struct Learned {
     /// By header: when it was seen to be of which type.
     types: FxHashMap<u64, Vec<(u64, TypeId)>>,
     /// Sorted by start.
-    regions: Vec<Region>,
-    /// `max_end[i]`: the largest end of `regions[..=i]`, to know where a search may stop.
+    objects: Vec<Object>,
+    /// `max_end[i]`: the largest end of `objects[..=i]`, to know where a search may stop.
     max_end: Vec<u64>,
 }
 
@@ -57,13 +59,13 @@ fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
     let after = seen.partition_point(|s| s.time < time);
     let before = after.checked_sub(1).and_then(|i| seen.get(i));
     match (before, seen.get(after)) {
-        (Some(a), Some(b)) if a.header == b.header => Some(*a),
+        (Some(a), Some(b)) => (a.header == b.header).then_some(*a),
         _ => None,
     }
 }
 
 impl Learned {
-    /// Builds the regions from all facts.
+    /// Builds the objects from all facts.
     pub fn from_facts(facts: &[Fact], types: &Types) -> Learned {
         let mut learned = Learned::default();
         for fact in facts.iter().filter(|f| f.header != 0) {
@@ -80,10 +82,10 @@ impl Learned {
             learned.see(fact, header);
         }
         learned.sort();
-        learned.regions = learned.build_regions(types);
+        learned.objects = learned.build_objects(types);
         let mut end = 0;
         learned.max_end = learned
-            .regions
+            .objects
             .iter()
             .map(|r| {
                 end = end.max(r.end);
@@ -124,6 +126,44 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
+    /// Whether any sample knew the owner of this object.
+    pub fn knows(&self, about: About, address: u64) -> bool {
+        self.seen.contains_key(&(about, address))
+    }
+
+    /// As [`Learned::header_of`] for an object of a known type: before the first and after the last
+    /// sample that knew the owner, it is what all of them agree on, as long as that is alive.
+    pub fn header_of_typed(
+        &self,
+        about: About,
+        address: u64,
+        time: u64,
+        map_type: TypeId,
+    ) -> Option<u64> {
+        let seen = self.seen.get(&(about, address))?;
+        let (first, last) = (seen.first()?, seen.last()?);
+        let outside = time < first.time || time > last.time;
+        let same = outside && seen.iter().all(|s| s.header == first.header);
+        (same && self.lives_as(first.header, time) == Some(map_type)).then_some(first.header)
+    }
+
+    /// The type as which samples both before and after `time` saw this map.
+    pub fn lives_as(&self, header: u64, time: u64) -> Option<TypeId> {
+        let seen = self.types.get(&header)?;
+        let after = seen.partition_point(|(t, _)| *t < time);
+        let (_, before) = seen.get(after.checked_sub(1)?)?;
+        let (_, after) = seen.get(after)?;
+        (before == after).then_some(*before)
+    }
+
+    /// The directory of a map at `time`: what the samples before and after it agree on.
+    pub fn directory_of(&self, header: u64, time: u64) -> Option<u64> {
+        let seen = self.seen.get(&(About::Directory, header))?;
+        let after = seen.partition_point(|s| s.time < time);
+        let before = after.checked_sub(1).and_then(|i| seen.get(i))?;
+        (before.value == seen.get(after)?.value).then_some(before.value)
+    }
+
     /// The type of the map with this header at `time`: the one that was seen nearest.
     pub fn type_of(&self, header: u64, time: u64) -> Option<TypeId> {
         let seen = self.types.get(&header)?;
@@ -140,71 +180,30 @@ impl Learned {
         }
     }
 
-    /// The array that a bucket or group of this map lies in at `time`.
-    pub fn array_of(&self, base: u64, header: u64, time: u64) -> Option<&Region> {
-        if base == 0 {
-            return None;
-        }
-        let mut i = self.regions.partition_point(|r| r.start <= base);
-        while let Some(before) = i.checked_sub(1) {
-            i = before;
-            if self.max_end[i] <= base {
-                return None;
-            }
-            let region = &self.regions[i];
-            let fits = region.about == About::Array
-                && base < region.end
-                && region.header == header
-                && region.stride != 0
-                && (base - region.start).is_multiple_of(region.stride)
-                && (region.first..=region.last).contains(&time);
-            if fits {
-                return Some(region);
-            }
-        }
-        None
-    }
-
-    /// The region that covers `address` at `time`; the narrowest when several do. `None` also when
-    /// two maps claim it.
-    pub fn at(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
-        let mut best: Option<Region> = None;
-        let mut i = self.regions.partition_point(|r| r.start <= address);
+    /// The object that covers `address` at `time`; `None` also when two maps claim it.
+    pub fn at(&self, address: u64, time: u64) -> Option<Object> {
+        let mut best: Option<Object> = None;
+        let mut i = self.objects.partition_point(|r| r.start <= address);
         while let Some(before) = i.checked_sub(1) {
             i = before;
             if self.max_end[i] <= address {
                 break;
             }
-            let region = self.regions[i];
-            let covers = address < region.end && (region.first..=region.last).contains(&time);
+            let object = self.objects[i];
+            let covers = address < object.end && (object.first..=object.last).contains(&time);
             if !covers {
                 continue;
             }
-            best = match best {
-                None => Some(region),
-                Some(known) if known.header != region.header => return None,
-                Some(known) => {
-                    let narrower = region.end - region.start < known.end - known.start;
-                    Some(if narrower { region } else { known })
-                }
-            };
-        }
-        let region = best?;
-        let base = match region.stride {
-            0 => region.start,
-            stride => region.start + (address - region.start) / stride * stride,
-        };
-        let spot = match region.about {
-            About::Array | About::Bucket => {
-                Some(types.get(region.map_type?)?.spot_at(address - base)?)
+            match best {
+                Some(known) if known.header != object.header => return None,
+                _ => best = Some(object),
             }
-            _ => None,
-        };
-        Some(Hit { region, base, spot })
+        }
+        best
     }
 
-    fn build_regions(&self, types: &Types) -> Vec<Region> {
-        let mut regions = self.arrays(types);
+    fn build_objects(&self, types: &Types) -> Vec<Object> {
+        let mut objects = Vec::new();
         for (&(about, start), seen) in &self.seen {
             for run in seen.chunk_by(|a, b| a.header == b.header) {
                 let (Some(first), Some(last)) = (run.first(), run.last()) else {
@@ -216,29 +215,25 @@ impl Learned {
                     About::Header => HEADER_SIZE,
                     About::Table => TABLE_SIZE,
                     About::Extra => EXTRA_SIZE,
-                    About::Bucket => shape.map_or(0, |t| t.shape.stride()),
                     About::Indirect => shape.map_or(0, |t| t.elem_size),
-                    About::Array | About::OldArray | About::Directory | About::Len => 0,
-                    About::Global => 0,
+                    _ => 0,
                 };
                 if size == 0 {
                     continue;
                 }
-                regions.push(Region {
+                objects.push(Object {
                     start,
                     end: start.saturating_add(size),
-                    stride: size,
                     about,
                     header: first.header,
                     map_type,
-                    table: 0,
                     first: first.time,
                     last: last.time,
                 });
             }
         }
-        regions.sort_unstable_by_key(|r| (r.start, r.first, r.about));
-        regions
+        objects.sort_unstable_by_key(|r| (r.start, r.first, r.about));
+        objects
     }
 
     fn type_in(&self, run: &[Seen]) -> Option<TypeId> {
@@ -248,9 +243,9 @@ impl Learned {
             .or_else(|| self.type_of(first.header, first.time))
     }
 
-    /// The arrays that each header or table used one after the other. An array was surely in use
-    /// from the first to the last sample that saw it between those that saw its neighbours.
-    fn arrays(&self, types: &Types) -> Vec<Region> {
+    /// The arrays that each header or table used one after the other, each from the first to the
+    /// last sample that saw it between those that saw its neighbours.
+    pub fn arrays(&self) -> Vec<KnownArray> {
         let mut uses: FxHashMap<(About, u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
         for (&(about, start), seen) in &self.seen {
             if matches!(about, About::Array | About::OldArray) {
@@ -261,131 +256,48 @@ impl Learned {
                 }
             }
         }
-        let mut buckets: Vec<(u64, Seen)> = Vec::new();
-        for (&(about, start), seen) in &self.seen {
-            if about == About::Bucket {
-                buckets.extend(seen.iter().map(|s| (start, *s)));
-            }
-        }
-        buckets.sort_unstable_by_key(|(start, s)| (*start, s.time));
-        let mut regions = self.stretches(&buckets, types);
-        // What the length of an array was while it was current holds for it when it is old.
-        let mut lens: FxHashMap<(u64, u64, u64), u64> = FxHashMap::default();
         let mut uses: Vec<_> = uses.into_iter().collect();
         uses.sort_unstable_by_key(|(key, _)| *key);
+        let mut arrays = Vec::new();
+        // What the length of an array was while it was current holds for it when it is old.
+        let mut lens: FxHashMap<(u64, u64, u64), u64> = FxHashMap::default();
         for ((about, header, table), mut timeline) in uses {
             timeline.sort_unstable_by_key(|(start, s)| (s.time, *start));
-            let runs: Vec<&[(u64, Seen)]> = timeline.chunk_by(|a, b| a.0 == b.0).collect();
-            for (i, run) in runs.iter().enumerate() {
+            for run in timeline.chunk_by(|a, b| a.0 == b.0) {
                 let (Some((start, first)), Some((_, last))) = (run.first(), run.last()) else {
                     continue;
                 };
-                let seen: Vec<Seen> = run.iter().map(|(_, s)| *s).collect();
-                let Some(map_type) = self.type_in(&seen) else {
+                let map_type = run
+                    .iter()
+                    .find_map(|(_, s)| s.map_type)
+                    .or_else(|| self.type_of(header, first.time));
+                let Some(map_type) = map_type else {
                     continue;
                 };
-                let Some(stride) = types.get(map_type).map(|t| t.shape.stride()) else {
-                    continue;
-                };
-                let before = i.checked_sub(1).and_then(|i| runs[i].last());
-                let after = runs.get(i + 1).and_then(|r| r.first());
-                let possible =
-                    before.map_or(0, |(_, s)| s.time)..=after.map_or(u64::MAX, |(_, s)| s.time);
-                let mut array = Region {
+                let mut array = KnownArray {
                     start: *start,
-                    end: start.saturating_add(stride),
-                    stride,
-                    about: About::Array,
+                    len: None,
+                    map_type,
                     header,
-                    map_type: Some(map_type),
                     table,
                     first: first.time,
                     last: last.time,
                 };
-                let len = match about {
+                array.len = match about {
                     About::Array => self.len_of(&array),
                     _ => lens.get(&(header, table, *start)).copied(),
                 };
-                if let Some(len) = len {
+                if let Some(len) = array.len {
                     lens.insert((header, table, *start), len);
                 }
-                widen(&mut array, len, &buckets, possible);
-                regions.push(array);
+                arrays.push(array);
             }
         }
-        regions
-    }
-
-    /// Stretches of arrays of which the start was not seen: buckets of one map, congruent modulo
-    /// their size across the 8 KiB pages of Go's heap. Single buckets (overflow buckets) begin anew
-    /// in each page, so they are not congruent across one. Where another map's bucket was seen in the
-    /// stretch, the memory changed hands, and a new stretch begins.
-    fn stretches(&self, buckets: &[(u64, Seen)], types: &Types) -> Vec<Region> {
-        let mut by_map: FxHashMap<(u64, u64), Vec<(u64, Seen)>> = FxHashMap::default();
-        for bucket in buckets {
-            by_map
-                .entry((bucket.1.header, bucket.1.table))
-                .or_default()
-                .push(*bucket);
-        }
-        let mut by_map: Vec<_> = by_map.into_iter().collect();
-        by_map.sort_unstable_by_key(|(key, _)| *key);
-        let mut regions = Vec::new();
-        for ((header, table), of_map) in by_map {
-            let seen: Vec<Seen> = of_map.iter().map(|(_, s)| *s).collect();
-            let Some(map_type) = self.type_in(&seen) else {
-                continue;
-            };
-            let Some(stride) = types.get(map_type).map(|t| t.shape.stride()) else {
-                continue;
-            };
-            if stride == 0 {
-                continue;
-            }
-            let joined = |a: &(u64, Seen), b: &(u64, Seen)| {
-                let distance = b.0 - a.0;
-                distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
-            };
-            for run in of_map.chunk_by(joined) {
-                let (Some((start, _)), Some((last, _))) = (run.first(), run.last()) else {
-                    continue;
-                };
-                if start / PAGE == last / PAGE {
-                    continue;
-                }
-                let from = buckets.partition_point(|(base, _)| base < start);
-                let mut strangers: Vec<u64> = buckets[from..]
-                    .iter()
-                    .take_while(|(base, _)| base <= last)
-                    .filter(|(_, s)| s.header != header)
-                    .map(|(_, s)| s.time)
-                    .collect();
-                strangers.sort_unstable();
-                let mut run = run.to_vec();
-                run.sort_unstable_by_key(|(_, s)| s.time);
-                let era = |s: &Seen| strangers.partition_point(|t| *t < s.time);
-                for run in run.chunk_by(|a, b| era(&a.1) == era(&b.1)) {
-                    let bases = run.iter().map(|(base, _)| *base);
-                    let times = run.iter().map(|(_, s)| s.time);
-                    regions.push(Region {
-                        start: bases.clone().min().unwrap_or(0),
-                        end: bases.max().unwrap_or(0).saturating_add(stride),
-                        stride,
-                        about: About::Bucket,
-                        header,
-                        map_type: Some(map_type),
-                        table,
-                        first: times.clone().min().unwrap_or(0),
-                        last: times.max().unwrap_or(0),
-                    });
-                }
-            }
-        }
-        regions
+        arrays
     }
 
     /// The length that most samples saw while this was the current array.
-    fn len_of(&self, array: &Region) -> Option<u64> {
+    fn len_of(&self, array: &KnownArray) -> Option<u64> {
         let (owner, classic) = match array.table {
             0 => (array.header, true),
             table => (table, false),
@@ -413,41 +325,6 @@ impl Learned {
 const HEADER_SIZE: u64 = 48;
 const TABLE_SIZE: u64 = 32;
 const EXTRA_SIZE: u64 = 24;
-
-/// Buckets that may lie unseen between two that were seen, where the length is not known.
-const MAX_UNSEEN: u64 = 64;
-
-/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`): spans of small objects begin at one.
-const PAGE: u64 = 8192;
-
-/// Extends an array over its buckets: to the length that its owner was seen to have while it was
-/// in use, else as far as its buckets were seen; and its time by theirs.
-fn widen(
-    array: &mut Region,
-    known: Option<u64>,
-    buckets: &[(u64, Seen)],
-    possible: std::ops::RangeInclusive<u64>,
-) {
-    if array.stride == 0 {
-        return;
-    }
-    let from = buckets.partition_point(|(start, _)| *start < array.start);
-    let mut len = known.unwrap_or(1);
-    for (start, s) in &buckets[from..] {
-        let distance = start - array.start;
-        let index = distance / array.stride;
-        if index >= known.unwrap_or(len + MAX_UNSEEN) {
-            break;
-        }
-        let ours = s.header == array.header && distance.is_multiple_of(array.stride);
-        if ours && possible.contains(&s.time) {
-            len = len.max(index + 1);
-            array.first = array.first.min(s.time);
-            array.last = array.last.max(s.time);
-        }
-    }
-    array.end = array.start.saturating_add(len.saturating_mul(array.stride));
-}
 
 /// The part at an offset of a structure that is no bucket or group.
 pub fn part_at(about: About, off: u64, layout: &Layout) -> Option<Part> {

@@ -3,6 +3,7 @@
 
 mod callers;
 pub mod flow;
+mod instant;
 mod leaf;
 mod learn;
 mod names;
@@ -10,12 +11,17 @@ mod operand;
 mod phase;
 mod places;
 mod position;
+mod regions;
 mod resolve;
 mod run;
+mod source;
+pub mod trace;
 mod types;
 mod unattributed;
 
-pub use run::attribute;
+pub use names::{Named, sites_of};
+pub use phase::steps_of;
+pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};
@@ -68,6 +74,10 @@ pub struct Place {
     pub instruction: Option<String>,
     pub operation: Option<Operation>,
     pub phase: Option<Phase>,
+    /// Where the instruction stands in its operation: one run through it comes by in this order, loops
+    /// apart. The high half is the function's turn, the low half the rank in the function.
+    #[serde(default)]
+    pub step: Option<u32>,
 }
 
 /// What a piece of map code does for its caller.
@@ -121,6 +131,17 @@ pub struct Map {
     pub map_type: Option<MapType>,
     /// Address of the hmap or Map, where known.
     pub header: Option<u64>,
+    /// Where the header is not known: the lowest bucket or group seen of the one array that this is.
+    pub memory: Option<u64>,
+    /// Where the header is not known: the address of the variable that the map was taken from.
+    pub held_by: Option<u64>,
+}
+
+impl Map {
+    /// Whether it is told from other maps of its type. A variable may hold one after the other.
+    pub fn is_told_apart(&self) -> bool {
+        self.header.or(self.memory).is_some()
+    }
 }
 
 /// A bucket array, or the groups of one table.

@@ -39,6 +39,16 @@ pub fn evaluate(
     )
 }
 
+/// What the index register adds to the address; `None` where the instruction overwrote it or has none.
+pub fn index(instruction: &Instruction, samples: &Samples, i: usize, event: &Event) -> Option<u64> {
+    let number = number_of(instruction.memory_index())?;
+    if written(instruction) & 1 << number != 0 {
+        return None;
+    }
+    let value = samples.reg(i, event.sample_regs_intr, PERF_REGS[number])?;
+    Some(value.wrapping_mul(u64::from(instruction.memory_index_scale())))
+}
+
 /// Bit per general register (hardware number) that the instruction writes.
 fn written(instruction: &Instruction) -> u16 {
     let mut factory = InstructionInfoFactory::new();

@@ -1,26 +1,233 @@
-//! The step of a map operation that an access belongs to.
+//! The step of a map operation that an access belongs to, and the order of the steps.
+//!
+//! No line numbers of any Go release: the part that is touched, how, the inlined function it is in,
+//! and, in a delete, whether the code comes after the store that removes the entry. The order is that
+//! of the source lines, from the outermost frame inward, of the binary itself.
 
-use super::flow::{Operand, Target};
-use super::{Operation, Phase};
-use crate::gomap::{Part, Stage};
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use super::flow::{FunctionFlow, Operand, Target, classify, returns};
+use super::places::Binary;
+use super::types::Types;
+use super::{Operation, Phase, Place};
+use crate::gomap::{Family, Layout, Part, Stage};
+use crate::program::{Frame, Program};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
 
-/// `emptyRest` of `runtime/map.go`: a delete writes it going back through the slots before its own,
-/// which gets `emptyOne`.
-const EMPTY_REST: u64 = 0;
+/// `emptyOne` of `runtime/map.go`: what a delete writes to its own slot.
+const EMPTY_ONE: u64 = 1;
+
+/// Functions of one operation that call each other: at most this deep, in all versions.
+const DEEPEST: u32 = 8;
+
+/// The order of a map function's accesses, and which of them come after the entry is gone.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// By instruction.
+    rank: FxHashMap<u64, u32>,
+    /// How many functions of the same operation this one calls through.
+    height: u32,
+    /// The rank of the last call of one of them.
+    last_call: Option<u32>,
+    /// Instructions that a delete reaches only after the store that removes the entry.
+    removed: FxHashSet<u64>,
+    /// Function and line of the innermost frame of each store to a key.
+    key_stores: FxHashSet<(String, u32)>,
+}
+
+impl Steps {
+    /// The steps of the map function that covers `vaddr`; `None` for other code.
+    pub fn of(binary: &mut Binary, vaddr: u64) -> Option<Steps> {
+        Self::within(binary, vaddr, DEEPEST)
+    }
+
+    fn within(binary: &mut Binary, vaddr: u64, budget: u32) -> Option<Steps> {
+        let layout = binary.layout?;
+        let flow = binary.flow(vaddr)?;
+        let operation = flow.signature?.operation;
+        let mut steps = Steps::default();
+        let mut callees = Vec::new();
+        for (&ret, call) in &flow.calls {
+            let callee = call.callee.as_deref();
+            let same = callee
+                .and_then(|name| super::flow::signature(name, layout.family))
+                .is_some_and(|s| s.operation == operation);
+            if let (true, Some(target)) = (same, call.target) {
+                callees.push((ret.saturating_sub(1), target));
+            }
+        }
+        callees.sort_unstable();
+        for &(_, target) in &callees {
+            let own = binary.program.function_at(vaddr)?.start;
+            if target == own || budget == 0 {
+                continue;
+            }
+            // Its height is all that is wanted of the callee.
+            let height = Self::within(binary, target, budget - 1).map_or(0, |s| s.height);
+            steps.height = steps.height.max((height + 1).min(DEEPEST));
+        }
+        let calls: Vec<u64> = callees.iter().map(|(call, _)| *call).collect();
+        steps.order(binary, &flow, &calls);
+        steps.key_stores = key_stores(binary, &flow, layout);
+        if operation == Operation::Delete {
+            steps.removed = removed(binary, &flow, layout, vaddr).unwrap_or_default();
+        }
+        Some(steps)
+    }
+
+    /// Ranks the instructions that touch memory by their lines, outermost frame first.
+    fn order(&mut self, binary: &Binary, flow: &FunctionFlow, calls: &[u64]) {
+        let lines = |vaddr: u64| -> Vec<u32> {
+            let frames = binary.program.frames_at(vaddr);
+            frames.iter().rev().map(|f| f.line.unwrap_or(0)).collect()
+        };
+        let mut all: Vec<(Vec<u32>, u64)> = (flow.sites.keys().copied())
+            .map(|vaddr| (lines(vaddr), vaddr))
+            .collect();
+        // What a line inlines are the arguments of its call.
+        all.extend(calls.iter().map(|&call| {
+            let mut lines = lines(call);
+            lines.push(u32::MAX);
+            (lines, call)
+        }));
+        all.sort_unstable();
+        for (rank, (_, vaddr)) in all.iter().enumerate() {
+            let rank = u32::try_from(rank).map_or(0xffff, |r| r.min(0xffff));
+            self.rank.insert(*vaddr, rank);
+        }
+        self.last_call = calls.iter().filter_map(|c| self.rank.get(c)).max().copied();
+    }
+
+    /// Where in its operation the instruction stands: one run through the operation touches its parts
+    /// in this order, loops apart. What a function does before it calls the next one of the operation
+    /// comes before all that one does, what it does afterwards behind it.
+    pub fn step(&self, vaddr: u64) -> Option<u32> {
+        let rank = *self.rank.get(&vaddr)?;
+        let stage = match self.last_call {
+            Some(call) if rank > call => DEEPEST + self.height,
+            _ => DEEPEST - self.height,
+        };
+        Some(stage << 16 | rank)
+    }
+}
+
+impl Steps {
+    /// A store to a key, or the load of the old one that the write barrier asks for.
+    fn writes_key(&self, access: &Step) -> bool {
+        let line = access.frames.first().and_then(at);
+        access.operand.write || line.is_some_and(|line| self.key_stores.contains(&line))
+    }
+}
+
+/// The step of what a caller does with the elem that an operation handed to it.
+pub const LAST: u32 = (2 * DEEPEST + 1) << 16;
+
+/// The operation that handed out the pointer that a caller uses.
+pub fn of_caller(target: &Target, flow: &FunctionFlow, family: Family) -> Option<Operation> {
+    let (Target::Elem { call, .. } | Target::Key { call, .. }) = target else {
+        return None;
+    };
+    let callee = flow.calls.get(call)?.callee.as_deref()?;
+    Some(super::flow::signature(callee, family)?.operation)
+}
+
+/// The operands of a site with what they touch.
+fn touched<'a>(
+    flow: &'a FunctionFlow,
+    layout: &'a Layout,
+) -> impl Iterator<Item = (&'a Instruction, &'a Operand, Part)> {
+    let areas = flow.signature.map(|s| s.areas).unwrap_or_default();
+    flow.sites.values().flat_map(move |site| {
+        site.operands.iter().filter_map(move |operand| {
+            match classify(operand, layout, &areas, true) {
+                Target::Part { part, .. } => Some((&site.instruction, operand, part)),
+                _ => None,
+            }
+        })
+    })
+}
+
+fn key_stores(binary: &Binary, flow: &FunctionFlow, layout: &Layout) -> FxHashSet<(String, u32)> {
+    touched(flow, layout)
+        .filter(|(_, operand, part)| operand.write && part.stage() == Stage::Key)
+        .filter_map(|(ins, ..)| at(binary.program.frames_at(ins.ip()).first()?))
+        .collect()
+}
+
+fn at(frame: &Frame) -> Option<(String, u32)> {
+    Some((frame.function.clone(), frame.line?))
+}
+
+/// What a delete reaches from the store that removes the entry: the emptyOne of a classic map, the
+/// first count that a Swiss map lowers. The search for the key does not come back from there.
+fn removed(
+    binary: &Binary,
+    flow: &FunctionFlow,
+    layout: &Layout,
+    vaddr: u64,
+) -> Option<FxHashSet<u64>> {
+    let removing = |(ins, operand, part): &(&Instruction, &Operand, Part)| match part {
+        Part::BmapTophash => operand.write && stored_immediate(ins) == Some(EMPTY_ONE),
+        Part::MapUsed | Part::TableUsed => operand.write,
+        _ => false,
+    };
+    let mut work: Vec<u64> = touched(flow, layout)
+        .filter(removing)
+        .map(|(ins, ..)| ins.ip())
+        .collect();
+    let function = binary.program.function_at(vaddr)?;
+    let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
+    let bytes = binary.program.bytes(function.start, len)?;
+    let decoder = Decoder::with_ip(64, bytes, function.start, DecoderOptions::NONE);
+    let code: FxHashMap<u64, Instruction> = decoder.into_iter().map(|i| (i.ip(), i)).collect();
+    let mut reached = FxHashSet::default();
+    while let Some(ip) = work.pop() {
+        let Some(ins) = code.get(&ip) else { continue };
+        let jump = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+        let (next, target) = match ins.flow_control() {
+            FlowControl::Next => (true, false),
+            FlowControl::Call | FlowControl::IndirectCall => {
+                let callee = flow.calls.get(&ins.next_ip());
+                let callee = callee.and_then(|call| call.callee.as_deref());
+                (callee.is_none_or(returns), false)
+            }
+            FlowControl::ConditionalBranch => (true, jump),
+            FlowControl::UnconditionalBranch => (false, jump),
+            _ => (false, false),
+        };
+        let next = next.then(|| ins.next_ip());
+        for ip in next
+            .into_iter()
+            .chain(target.then(|| ins.near_branch_target()))
+        {
+            if reached.insert(ip) {
+                work.push(ip);
+            }
+        }
+    }
+    Some(reached)
+}
+
+/// One access of a map function.
+pub struct Step<'a> {
+    pub target: &'a Target,
+    pub operand: &'a Operand,
+    pub instruction: &'a Instruction,
+    /// The inline chain, innermost first.
+    pub frames: &'a [Frame],
+}
 
 /// The phase, from the part that is touched, how, and in which operation. `None` where the code is
 /// no map code or the part is not known.
 pub fn phase_of(
-    target: &Target,
-    operand: &Operand,
-    instruction: &Instruction,
+    access: &Step,
     operation: Option<Operation>,
+    steps: Option<&Steps>,
 ) -> Option<Phase> {
-    let part = match target {
+    let part = match access.target {
         Target::Part { part, .. } => *part,
         Target::Elem { .. } => {
-            return Some(if operand.write {
+            return Some(if access.operand.write {
                 Phase::WriteElem
             } else {
                 Phase::ReadElem
@@ -29,7 +236,7 @@ pub fn phase_of(
         Target::Key { .. } => return Some(Phase::Iterate),
         _ => return None,
     };
-    if operand.nil_check {
+    if access.operand.nil_check {
         return Some(Phase::NilCheck);
     }
     Some(match operation? {
@@ -37,37 +244,91 @@ pub fn phase_of(
         Operation::Make => Phase::Allocate,
         Operation::Clear => Phase::Clear,
         Operation::Iterate => Phase::Iterate,
-        operation => of_key_operation(part, operand, instruction, operation),
+        Operation::Delete => of_delete(part, access, steps?),
+        Operation::Access | Operation::Assign => of_search(part, access, steps?),
     })
 }
 
-fn of_key_operation(
-    part: Part,
-    operand: &Operand,
-    instruction: &Instruction,
-    operation: Operation,
-) -> Phase {
-    let delete = operation == Operation::Delete;
+/// What a delete does, which is a search until the entry is found.
+fn of_delete(part: Part, access: &Step, steps: &Steps) -> Phase {
+    let ip = access.instruction.ip();
+    let write = access.operand.write;
+    let removed = steps.removed.contains(&ip);
+    match (part, part.stage()) {
+        // A map that became empty gets another seed.
+        (Part::HmapHash0 | Part::MapSeed, _) if write => Phase::Count,
+        (Part::BmapTophash | Part::BmapOverflow, _) if removed => Phase::BackPropagate,
+        (Part::BmapTophash, _) if write => Phase::MarkEmpty,
+        // Whether the group has an empty slot decides between empty and deleted.
+        (Part::GroupCtrl, _) if removed || write => Phase::MarkEmpty,
+        (Part::MapTombstonePossible, _) if write => Phase::MarkEmpty,
+        (_, Stage::Key) if removed || steps.writes_key(access) => Phase::ClearKey,
+        (_, Stage::Elem) => Phase::ClearElem,
+        _ => of_search(part, access, steps),
+    }
+}
+
+fn of_search(part: Part, access: &Step, steps: &Steps) -> Phase {
+    let write = access.operand.write;
+    let inner = access.frames.first().map_or("", |f| {
+        let name = f.function.as_str();
+        name.rsplit('.').next().unwrap_or(name)
+    });
+    match inner {
+        // Whether to grow, and what it hangs on.
+        "overLoadFactor" | "tooManyOverflowBuckets" | "incrnoverflow" => return Phase::Count,
+        // Which array a key is in while the map grows.
+        "sameSizeGrow" | "growing" | "evacuated" | "oldbucketmask" | "noldbuckets" => {
+            return Phase::Locate;
+        }
+        "setoverflow" | "createOverflow" => return Phase::Allocate,
+        _ => {}
+    }
     match part {
         Part::HmapFlags | Part::MapWriting => Phase::CheckFlags,
-        Part::HmapCount | Part::MapUsed | Part::TableUsed | Part::TableGrowthLeft => Phase::Count,
+        Part::HmapCount
+        | Part::HmapNoverflow
+        | Part::MapUsed
+        | Part::TableUsed
+        | Part::TableGrowthLeft => Phase::Count,
         Part::HmapHash0 | Part::MapSeed => Phase::Hash,
         _ => match part.stage() {
-            Stage::Control if operand.write && delete => match stored_immediate(instruction) {
-                Some(EMPTY_REST) => Phase::BackPropagate,
-                _ => Phase::MarkEmpty,
-            },
-            Stage::Control if operand.write => Phase::WriteControl,
+            Stage::Control if write => Phase::WriteControl,
             Stage::Control => Phase::CompareControl,
-            Stage::Key if operand.write && delete => Phase::ClearKey,
-            Stage::Key if operand.write => Phase::WriteKey,
+            Stage::Key if steps.writes_key(access) => Phase::WriteKey,
             Stage::Key => Phase::CompareKey,
-            Stage::Elem if delete => Phase::ClearElem,
-            Stage::Elem if operand.write => Phase::WriteElem,
+            Stage::Elem if write => Phase::WriteElem,
             Stage::Elem => Phase::ReadElem,
+            Stage::Extra => Phase::Allocate,
+            // A first bucket, a directory, an overflow bucket that is linked in.
+            _ if write => Phase::Allocate,
             _ => Phase::Locate,
         },
     }
+}
+
+/// Every access of the map function `name` that the code alone tells the part of, in the order in
+/// which one run through it comes by, loops apart: its place, the part, and whether it is a store.
+pub fn steps_of(program: &Arc<Program>, name: &str) -> Vec<(Place, Part, bool)> {
+    let mut binary = Binary::new(Arc::clone(program), &mut Types::default());
+    let starts = (program.functions().iter()).filter(|f| f.name == name);
+    let starts: Vec<u64> = starts.map(|f| f.start).collect();
+    let mut steps = Vec::new();
+    for start in starts {
+        let Some(flow) = binary.flow(start) else {
+            continue;
+        };
+        for &vaddr in flow.sites.keys() {
+            let (place, Ok(code)) = binary.place("", vaddr, vaddr, false) else {
+                continue;
+            };
+            if let Some((Target::Part { part, .. }, operand)) = code.operands.first() {
+                steps.push((place, *part, operand.write));
+            }
+        }
+    }
+    steps.sort_by_key(|(place, ..)| (place.step, place.ip));
+    steps
 }
 
 fn stored_immediate(instruction: &Instruction) -> Option<u64> {

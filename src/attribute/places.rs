@@ -3,7 +3,7 @@
 
 use super::flow::{self, Areas, FunctionFlow, Live, Operand, Target, classify};
 use super::leaf;
-use super::phase::phase_of;
+use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
 use crate::gomap::{Layout, layout_for};
@@ -34,6 +34,22 @@ pub struct Code {
     pub binary: u32,
 }
 
+/// Whether a function touches memory that others point it to: the runtime (copying, comparing,
+/// hashing, clearing, the collector), what the compiler generates to compare and hash a type, and
+/// reflection. All other Go code reaches the slots of a map through what a map call returned to it.
+pub fn is_proxy(function: &str) -> bool {
+    const PACKAGES: &[&str] = &[
+        "runtime.",
+        "internal/",
+        "type:.",
+        "type..",
+        "reflect.",
+        "memeqbody",
+        "aeshash",
+    ];
+    PACKAGES.iter().any(|package| function.starts_with(package))
+}
+
 /// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
 pub struct Binary {
     pub program: Arc<Program>,
@@ -41,6 +57,8 @@ pub struct Binary {
     /// As [`super::types::Types`] numbers it.
     pub id: u32,
     flows: FxHashMap<u64, Arc<FunctionFlow>>,
+    /// By start of the function; `None` for code that is no map code.
+    steps: FxHashMap<u64, Option<Arc<Steps>>>,
 }
 
 impl Binary {
@@ -52,6 +70,7 @@ impl Binary {
             layout,
             id,
             flows: FxHashMap::default(),
+            steps: FxHashMap::default(),
         }
     }
 
@@ -68,6 +87,16 @@ impl Binary {
             .entry(start)
             .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
         Some(Arc::clone(flow))
+    }
+
+    /// The steps of the map function that covers `vaddr`.
+    fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
+        let start = self.program.function_at(vaddr)?.start;
+        if !self.steps.contains_key(&start) {
+            let steps = Steps::of(self, start).map(Arc::new);
+            self.steps.insert(start, steps);
+        }
+        self.steps.get(&start)?.clone()
     }
 
     /// The place of the instruction at `vaddr` (with `after`: of the instruction that ends there,
@@ -136,9 +165,21 @@ impl Binary {
         IntelFormatter::new().format(&site.instruction, &mut text);
         place.instruction = Some(text);
         place.operation = flow.signature.map(|s| s.operation);
-        place.phase = operands.first().and_then(|(target, operand)| {
-            phase_of(target, operand, &site.instruction, place.operation)
-        });
+        if let Some((target, operand)) = operands.first() {
+            let steps = self.steps(probe);
+            let access = phase::Step {
+                target,
+                operand,
+                instruction: &site.instruction,
+                frames: &place.frames,
+            };
+            place.phase = phase_of(&access, place.operation, steps.as_deref());
+            place.step = steps.and_then(|steps| steps.step(site.instruction.ip()));
+            if let Some(operation) = phase::of_caller(target, &flow, layout.family) {
+                place.operation = Some(operation);
+                place.step = Some(phase::LAST);
+            }
+        }
         let code = Code {
             operands,
             live: site.live.clone(),

@@ -5,76 +5,269 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
-use super::types::{TypeId, Types};
+use super::types::{ShapeId, Types};
 use crate::gomap::{MapType, Part, Spot};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// A bucket or group whose start is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Start {
     pub base: u64,
     pub time: u64,
+    pub shapes: Admitted,
 }
 
-/// The known starts, by address.
+/// Which shapes an access may be of, by what its code and its type say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admitted {
+    Known(ShapeId),
+    /// Those of the types with keys of this many bytes, where a fast variant fixes it.
+    Variant(Option<i64>),
+}
+
+impl Admitted {
+    fn shapes<'a>(&'a self, types: &'a Types) -> &'a [ShapeId] {
+        match self {
+            Admitted::Known(shape) => std::slice::from_ref(shape),
+            Admitted::Variant(key_size) => types.of_variant(*key_size),
+        }
+    }
+
+    pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
+        match *self {
+            Admitted::Known(known) => known == shape,
+            Admitted::Variant(key_size) => types.variant_admits(key_size, shape),
+        }
+    }
+}
+
+/// Where an access lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Located {
+    pub base: u64,
+    pub spot: Spot,
+    /// `None`: more than one shape has this part there.
+    pub shape: Option<ShapeId>,
+}
+
+/// The known starts.
 #[derive(Debug, Default)]
 pub struct Starts {
+    /// By address.
     sorted: Vec<Start>,
+    /// By page and time.
+    pages: Vec<Start>,
+    /// By page: where its starts are in `pages`.
+    ranges: FxHashMap<u64, Range<u32>>,
 }
 
+/// Starts around an address, by base.
+#[derive(Debug, Default)]
+struct Near {
+    starts: [Option<Start>; NEAR],
+    len: usize,
+}
+
+/// At most so many: before and after in each of three pages.
+const NEAR: usize = 3 * 2 * IN_TIME;
+
+impl Near {
+    fn push(&mut self, start: &Start) {
+        if let Some(place) = self.starts.get_mut(self.len) {
+            *place = Some(*start);
+            self.len += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Start> {
+        self.starts[..self.len].iter().flatten()
+    }
+
+    /// Sorts by base and keeps each bucket once.
+    fn settle(&mut self) {
+        self.starts[..self.len].sort_unstable();
+        let mut kept = 0;
+        for i in 0..self.len {
+            let base = |i: usize| self.starts[i].map(|s| s.base);
+            if kept == 0 || base(kept - 1) != base(i) {
+                self.starts[kept] = self.starts[i];
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+}
+
+/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
+const PAGE_SHIFT: u32 = 13;
+
+/// Starts looked at before and after a time, in each of three pages around an address.
+const IN_TIME: usize = 4;
+
 /// Starts looked at on each side of an address.
-const NEIGHBOURS: usize = 8;
+const IN_SPACE: usize = 8;
 
 /// A start further away than this many buckets says nothing of an array.
 const REACH: u64 = 512;
 
-/// Fewer agreeing neighbours than this prove a stride only when the type is known.
+/// Fewer agreeing neighbours than this prove a stride only when the shape is known.
 const PROOF: usize = 3;
-
-/// Which types an access may be of.
-#[derive(Debug, Clone, Copy)]
-pub enum Candidates<'a> {
-    Known(TypeId),
-    /// Any of these (the key size of a fast variant settles some).
-    Any(&'a [TypeId]),
-}
 
 impl Starts {
     pub fn new(mut starts: Vec<Start>) -> Starts {
-        starts.sort_unstable();
-        starts.dedup_by_key(|s| (s.base, s.time >> 20));
-        Starts { sorted: starts }
+        starts.par_sort_unstable();
+        starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
+        let mut pages = starts.clone();
+        let page = |s: &Start| s.base >> PAGE_SHIFT;
+        pages.par_sort_unstable_by_key(|s| (page(s), s.time, s.base));
+        let mut ranges = FxHashMap::default();
+        let mut at = 0u32;
+        for run in pages.chunk_by(|a, b| page(a) == page(b)) {
+            let end = at + run.len() as u32;
+            ranges.insert(page(&run[0]), at..end);
+            at = end;
+        }
+        Starts {
+            sorted: starts,
+            pages,
+            ranges,
+        }
     }
 
-    /// The start of the bucket or group and the spot in it that `part` at `address` is, where the
-    /// starts around it admit only one.
+    /// The bucket or group and the spot in it that `part` at `address` is, where the starts around
+    /// it admit only one.
     pub fn locate(
         &self,
         address: u64,
         time: u64,
         part: Part,
-        candidates: Candidates,
+        admitted: Admitted,
         types: &Types,
-    ) -> Option<(u64, Spot)> {
-        match candidates {
-            Candidates::Known(id) => self.fit(address, time, part, types.get(id)?, 1),
-            Candidates::Any(ids) => {
-                let mut found: Option<(u64, Spot)> = None;
-                for map_type in ids.iter().filter_map(|&id| types.get(id)) {
-                    match (found, self.fit(address, time, part, map_type, PROOF)) {
-                        (Some(one), Some(other)) if one != other => return None,
-                        (None, fit) => found = fit,
-                        _ => {}
+    ) -> Option<Located> {
+        let near = self.near(address, time);
+        let spot_of = |shape: ShapeId, residue: u64| {
+            let map_type = types.of_shape(shape)?;
+            let stride = map_type.shape.stride();
+            let off = (address % stride + stride - residue) % stride;
+            let spot = map_type.spot_at(off).filter(|s| s.part == part)?;
+            Some((address - off, spot))
+        };
+        let known = matches!(admitted, Admitted::Known(_));
+        let mut best: Option<(usize, Located)> = None;
+        let mut tied = false;
+        for &shape in admitted.shapes(types) {
+            let Some((residue, support)) = supported(&near, address, shape, known, types) else {
+                continue;
+            };
+            let Some((base, spot)) = spot_of(shape, residue) else {
+                continue;
+            };
+            let located = Located {
+                base,
+                spot,
+                shape: Some(shape),
+            };
+            match &mut best {
+                Some((most, _)) if *most > support => {}
+                Some((most, one)) if *most == support => {
+                    if (one.base, one.spot) == (base, spot) {
+                        one.shape = None;
+                    } else {
+                        tied = true;
                     }
                 }
-                found
+                _ => {
+                    best = Some((support, located));
+                    tied = false;
+                }
             }
         }
+        match best {
+            Some(_) if tied => None,
+            Some((_, located)) => Some(located),
+            None => self.locate_far(address, part, admitted, types),
+        }
+    }
+
+    /// The shape of the buckets around a start, where the others around it admit only one.
+    pub fn shape_at(&self, start: &Start, types: &Types) -> Option<ShapeId> {
+        let near = self.near(start.base, start.time);
+        let mut best: Option<(usize, ShapeId)> = None;
+        let mut tied = false;
+        for &shape in start.shapes.shapes(types) {
+            let Some((residue, support)) = supported(&near, start.base, shape, false, types) else {
+                continue;
+            };
+            let stride = types.of_shape(shape)?.shape.stride();
+            if start.base % stride != residue {
+                continue;
+            }
+            match best {
+                Some((most, _)) if most > support => {}
+                Some((most, _)) if most == support => tied = true,
+                _ => {
+                    best = Some((support, shape));
+                    tied = false;
+                }
+            }
+        }
+        best.filter(|_| !tied).map(|(_, shape)| shape)
+    }
+
+    /// The starts in the pages around an address that are nearest in time, each bucket once.
+    fn near(&self, address: u64, time: u64) -> Near {
+        let page = address >> PAGE_SHIFT;
+        let mut near = Near::default();
+        for page in [page.saturating_sub(1), page, page + 1] {
+            let Some(range) = self.ranges.get(&page) else {
+                continue;
+            };
+            let here = &self.pages[range.start as usize..range.end as usize];
+            let at = here.partition_point(|s| s.time < time);
+            let (before, after) = here.split_at(at);
+            before.iter().rev().take(IN_TIME).for_each(|s| near.push(s));
+            after.iter().take(IN_TIME).for_each(|s| near.push(s));
+        }
+        near.settle();
+        near
+    }
+
+    fn locate_far(
+        &self,
+        address: u64,
+        part: Part,
+        admitted: Admitted,
+        types: &Types,
+    ) -> Option<Located> {
+        let proof = match admitted {
+            Admitted::Known(_) => 1,
+            Admitted::Variant(_) => PROOF,
+        };
+        let mut found: Option<Located> = None;
+        for &shape in admitted.shapes(types) {
+            let Some((base, spot)) = self.fit(address, part, types.of_shape(shape)?, proof) else {
+                continue;
+            };
+            match found {
+                Some(one) if (one.base, one.spot) != (base, spot) => return None,
+                Some(one) => found = Some(Located { shape: None, ..one }),
+                None => {
+                    found = Some(Located {
+                        base,
+                        spot,
+                        shape: Some(shape),
+                    });
+                }
+            }
+        }
+        found
     }
 
     fn fit(
         &self,
         address: u64,
-        _time: u64,
         part: Part,
         map_type: &MapType,
         proof: usize,
@@ -89,8 +282,8 @@ impl Starts {
         let above = self.sorted[at..]
             .iter()
             .take_while(|s| s.base - address <= reach);
-        let below = agreeing(below.take(NEIGHBOURS), stride);
-        let above = agreeing(above.take(NEIGHBOURS), stride);
+        let below = agreeing(below.take(IN_SPACE), stride);
+        let above = agreeing(above.take(IN_SPACE), stride);
         let (residue, agreed) = match (below, above) {
             (Some((a, n)), Some((b, m))) if a == b => (a, n + m),
             // The address lies between two arrays, or in memory that changed hands.
@@ -106,6 +299,38 @@ impl Starts {
         let spot = map_type.spot_at(off)?;
         (spot.part == part).then_some((address - off, spot))
     }
+}
+
+/// The remainder modulo the shape's stride that most of these starts share, and how many do, if
+/// there are enough of them to believe it.
+fn supported(
+    near: &Near,
+    address: u64,
+    shape: ShapeId,
+    known: bool,
+    types: &Types,
+) -> Option<(u64, usize)> {
+    let proof = if known { PROOF - 1 } else { PROOF };
+    if near.len < proof {
+        return None;
+    }
+    let stride = types.of_shape(shape)?.shape.stride();
+    if stride == 0 {
+        return None;
+    }
+    // Between two arrays, the starts on either side differ.
+    let below = near.iter().take_while(|s| s.base <= address).last();
+    let above = near.iter().find(|s| s.base > address);
+    let mut sides = below.into_iter().chain(above).map(|s| s.base % stride);
+    let residue = sides.next()?;
+    if sides.any(|other| other != residue) {
+        return None;
+    }
+    let support = near
+        .iter()
+        .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
+        .count();
+    (support >= proof && support * 3 >= near.len * 2).then_some((residue, support))
 }
 
 /// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.

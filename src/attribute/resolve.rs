@@ -4,9 +4,9 @@
 //! which the samples without registers, or in other code, are placed afterwards.
 
 use super::flow::Target;
-use super::operand::evaluate;
+use super::operand::{evaluate, index as evaluate_index};
 use super::places::Code;
-use super::types::{TypeId, Types};
+use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Family, Part, Structure};
 use crate::recording::{Event, Memory, Samples};
@@ -23,6 +23,8 @@ pub struct Row {
     /// The Swiss table that the access belongs to.
     pub table: u64,
     pub map_type: Option<TypeId>,
+    /// Where the type is not known: how its buckets are laid out.
+    pub shape: Option<ShapeId>,
     pub evidence: Evidence,
     /// Return address of the map call that handed out the pointer, in callers.
     pub call: u64,
@@ -38,6 +40,7 @@ impl Row {
             header: 0,
             table: 0,
             map_type: None,
+            shape: None,
             evidence: Evidence::None,
             call: 0,
         }
@@ -54,7 +57,7 @@ pub struct Fact {
     pub header: u64,
     /// Address of the Swiss table that owns it; 0 when not known.
     pub table: u64,
-    /// [`About::Len`]: buckets or groups; else 0.
+    /// [`About::Len`]: buckets or groups; [`About::Directory`]: its address; else 0.
     pub value: u64,
     pub map_type: Option<TypeId>,
     pub time: u64,
@@ -65,6 +68,7 @@ pub enum About {
     Header,
     Extra,
     Table,
+    /// Where the directory of this header is (or a small map's group).
     Directory,
     /// The start of a bucket array, or of a table's groups.
     Array,
@@ -81,10 +85,10 @@ pub enum About {
 }
 
 /// A register that names the start of a structure.
-struct Named {
-    structure: Structure,
-    start: u64,
-    origin: u32,
+pub(super) struct Named {
+    pub structure: Structure,
+    pub start: u64,
+    pub origin: u32,
 }
 
 /// What resolving a sample needs besides its row.
@@ -120,7 +124,12 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     };
     let target = context.leaf.unwrap_or(target);
     let (address, exact) = match event.memory {
-        Memory::Breakpoint => touched(samples, i, event, code, operand.size, recorded),
+        Memory::Breakpoint => match touched(samples, i, event, code, operand.size, recorded) {
+            (_, false) => {
+                at_offset(&target, event, recorded).map_or((recorded, false), |a| (a, true))
+            }
+            exact => exact,
+        },
         _ => (recorded, true),
     };
     let named = if context.registers_sound {
@@ -147,6 +156,13 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     place(&mut row, &target, operand.value.origin, &named, code, types);
     if !exact {
         row.slot = -1;
+    } else if row.part == Ok(Part::DirectoryTable)
+        && row.base == 0
+        && context.registers_sound
+        && let Some(off) = operand.unindexed
+        && let Some(index) = evaluate_index(&code.instruction, samples, i, event)
+    {
+        row.base = address.wrapping_sub(index).wrapping_sub(off as u64);
     }
     let time = samples.time.get(i).copied().unwrap_or(0);
     let value = if context.registers_sound {
@@ -181,7 +197,7 @@ fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64>
 }
 
 /// The operand that the event sampled: the one that is written for a store, read for a load.
-fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
+pub(super) fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
     let matching = code
         .operands
         .iter()
@@ -191,7 +207,7 @@ fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
 
 /// The address that a breakpoint's instruction touched, and whether it is more than the watched
 /// word: its operand, if that overlaps the watched bytes.
-fn touched(
+pub(super) fn touched(
     samples: &Samples,
     i: usize,
     event: &Event,
@@ -209,7 +225,21 @@ fn touched(
     }
 }
 
-fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
+/// The byte that an access at a fixed offset of its structure touched: structures begin at multiples
+/// of 8, and no more than 8 bytes are watched.
+fn at_offset(target: &Target, event: &Event, watched: u64) -> Option<u64> {
+    let Target::Part { off: Some(off), .. } = *target else {
+        return None;
+    };
+    let off = off as u64;
+    let start = watched.wrapping_sub(off).checked_next_multiple_of(8)?;
+    let address = start.wrapping_add(off);
+    (watched..watched.saturating_add(event.config2.clamp(1, 8)))
+        .contains(&address)
+        .then_some(address)
+}
+
+pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
     code.live
         .iter()
         .filter_map(|live| {
@@ -268,12 +298,23 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             row.part = Err(Reason::PartUnknown);
             in_bucket_or_group(row, None, origin, named, types);
         }
-        Target::Elem { call, off } => handed_out(row, call, off, types, code, Handed::Elem),
+        Target::Elem { call, off } => {
+            handed_out(row, call, off, types, code, Handed::Elem);
+            if row.part.is_ok_and(in_bucket) {
+                in_bucket_or_group(row, None, origin, named, types);
+            }
+        }
         Target::Key { call, off } => handed_out(row, call, off, types, code, Handed::Key),
+    }
+    if row.table == 0
+        && row.part.is_ok()
+        && let Some(table) = named.iter().find(|n| n.structure == Structure::Table)
+    {
+        row.table = table.start;
     }
 }
 
-fn in_bucket(part: Part) -> bool {
+pub(super) fn in_bucket(part: Part) -> bool {
     matches!(part.structure(), Structure::Bucket | Structure::Group)
 }
 
@@ -429,7 +470,7 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
             Structure::Header => note(About::Header, n.start, 0),
             Structure::Extra => note(About::Extra, n.start, 0),
             Structure::Table if n.start == table => note(About::Table, n.start, 0),
-            Structure::Directory => note(About::Directory, n.start, 0),
+            Structure::Directory => note(About::Directory, header, n.start),
             Structure::Buckets => note(About::Array, n.start, 0),
             Structure::OldBuckets => note(About::OldArray, n.start, 0),
             Structure::Groups if table != 0 => note(About::Array, n.start, 0),
@@ -438,6 +479,13 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
         }
     }
     let Ok(part) = row.part else { return };
+    match (part, value) {
+        (Part::DirectoryTable, Some(value)) => note(About::Table, value, 0),
+        (Part::MapDirPtr, Some(value)) => note(About::Directory, header, value),
+        (Part::HmapExtra, Some(value)) => note(About::Extra, value, 0),
+        (Part::BmapOverflow, Some(value)) => note(About::Bucket, value, 0),
+        _ => {}
+    }
     if row.base == 0 {
         return;
     }

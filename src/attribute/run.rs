@@ -2,15 +2,19 @@
 
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
+use super::instant::Instant;
 use super::leaf;
-use super::learn::{Learned, part_at};
-use super::names::Names;
-use super::places::{Binary, Code};
-use super::position::{Candidates, Start, Starts};
+use super::learn::{KnownArray, Learned, part_at};
+use super::names::{Names, through_callers};
+use super::places::{Binary, Code, is_proxy};
+use super::position::{Admitted, Located, Start, Starts};
+use super::regions::{Content, Regions, Seen, Witness};
 use super::resolve::{About, Context, Fact, Row, resolve};
-use super::types::{TypeId, TypedSite, Types};
+use super::trace::{Given, Trace, Tracer};
+use super::types::{ShapeId, TypeId, TypedSite, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
-use crate::gomap::{Layout, Part, Spot, Structure, layout_for};
+use crate::gomap::{Layout, Part, Structure, layout_for};
+use crate::heap::Heap;
 use crate::pmu::Ip;
 use crate::program::kernel::{KERNEL, Kernel};
 use crate::program::{Frame, Program};
@@ -22,6 +26,10 @@ use std::sync::Arc;
 /// `PERF_RECORD_MISC_USER` and `PERF_RECORD_MISC_GUEST_USER`.
 const USER: [u8; 2] = [2, 5];
 
+/// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
+/// User addresses never have this bit.
+pub(super) const VARIABLE: u64 = 1 << 63;
+
 /// Samples that one thread resolves at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -31,7 +39,20 @@ pub fn attribute(
     recording: &Recording,
     programs: &[Option<Arc<Program>>],
     kernel: &Kernel,
+    heap: Option<&Heap>,
 ) -> Attribution {
+    attribute_watching(recording, programs, kernel, heap, None).0
+}
+
+/// As [`attribute`], and how sample `watch` came to its row.
+pub fn attribute_watching(
+    recording: &Recording,
+    programs: &[Option<Arc<Program>>],
+    kernel: &Kernel,
+    heap: Option<&Heap>,
+    watch: Option<usize>,
+) -> (Attribution, Option<Trace>) {
+    let mut tracer = Tracer::new(watch);
     let mut types = Types::default();
     let mut binaries: Vec<Option<Binary>> = programs
         .iter()
@@ -50,28 +71,83 @@ pub fn attribute(
     let chains = chain_sites(recording, &mut binaries, &mut types);
     let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
     let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &leaves, &types);
-    position(recording, &places, &types, &mut rows, &mut facts);
-    let learned = Learned::from_facts(&facts, &types);
+    tracer.begin(|i| {
+        let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
+        let stored = is_store(recording, i);
+        Given {
+            recording,
+            code: match code {
+                Some(Ok(code)) => Ok(code),
+                Some(Err(reason)) => Err(*reason),
+                None => Err(Reason::NoMapping),
+            },
+            site: chains.of_sample(recording, i),
+            leaf: leaf_of(&places, recording.samples.chain.get(i), &leaves, i, stored),
+            stored,
+            types: &types,
+        }
+    });
+    tracer.step("the sample by itself", &rows, &types);
+    position(recording, &places, &types, &mut rows);
+    tracer.step("position", &rows, &types);
+    let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
         .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
+    let last = recording.samples.time.iter().max().copied().unwrap_or(0);
+    let instant = heap
+        .zip(layout)
+        .map(|(heap, layout)| Instant::new(heap, layout, &types, last));
+    if let Some(instant) = &instant {
+        rows.par_iter().enumerate().for_each(|(i, row)| {
+            let key_size = places.code_of(i).and_then(|c| c.areas.key_size);
+            let admitted = Admitted::Variant(key_size);
+            instant.hear(row, timed(i), places.is_proxy(i), admitted, &types);
+        });
+        instant.heard();
+        instant.complete(&mut rows, timed, &types, &mut facts);
+        facts.extend(instant.facts(&types));
+        tracer.step("heap", &rows, &types);
+    }
+    let learned = Learned::from_facts(&facts, &types);
+    let arrays = learned.arrays();
+    rows.par_iter_mut().enumerate().for_each(|(i, row)| {
+        let Some(code) = places.code_of(i) else {
+            return;
+        };
+        let site = match code.map_code {
+            true => chains.of_sample(recording, i).map(|s| &s.typed),
+            false => types.call_site(code.binary, row.call),
+        };
+        own(row, timed(i), site.and_then(|s| s.global), &learned);
+    });
+    tracer.step("the object's owner", &rows, &types);
+    let regions = Regions::build(
+        seen(&rows, &facts, &arrays, recording, &types),
+        witnesses(&rows, &places, recording, &types),
+        &types,
+    );
+    let known = Known {
+        learned: &learned,
+        regions: &regions,
+        types: &types,
+        layout,
+        instant: instant.as_ref(),
+    };
+    tracer.conflict(|i| {
+        complete(
+            &mut rows.get(i)?.clone(),
+            timed(i),
+            places.is_proxy(i),
+            &known,
+        )
+    });
     let conflicts: Vec<(Evidence, u64)> = rows
         .par_iter_mut()
         .enumerate()
-        .filter_map(|(i, row)| {
-            let time = recording.samples.time.get(i).copied().unwrap_or(0);
-            let code = places
-                .place
-                .get(i)
-                .and_then(|&p| places.codes[p as usize].as_ref().ok());
-            let site = chains
-                .of_sample(recording, i)
-                .filter(|_| code.is_some_and(|c| c.map_code));
-            let global = site.and_then(|s| s.typed.global);
-            complete(row, time, global, &learned, &types, layout)
-        })
+        .filter_map(|(i, row)| complete(row, timed(i), places.is_proxy(i), &known))
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,
@@ -80,9 +156,11 @@ pub fn attribute(
             all
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
-    assemble(
-        recording, places, rows, &chains, &learned, &types, programs, conflicts,
-    )
+    tracer.step("learned region", &rows, &types);
+    let attribution = assemble(
+        recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,
+    );
+    (attribution, tracer.finish())
 }
 
 /// The places of all samples.
@@ -91,15 +169,29 @@ struct Places {
     place: Vec<u32>,
     places: Vec<Place>,
     codes: Vec<Result<Code, Reason>>,
+    /// By place: the code touches memory on behalf of others.
+    proxies: Vec<bool>,
 }
 
 impl Places {
+    /// The code of a sample.
+    fn code_of(&self, i: usize) -> Option<&Code> {
+        let place = *self.place.get(i)?;
+        self.codes.get(place as usize)?.as_ref().ok()
+    }
+
+    fn is_proxy(&self, i: usize) -> bool {
+        let place = self.place.get(i).map(|&p| p as usize);
+        place.and_then(|p| self.proxies.get(p)) == Some(&true)
+    }
+
     fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
         let samples = &recording.samples;
         let mut all = Places {
             place: Vec::with_capacity(samples.len()),
             places: Vec::new(),
             codes: Vec::new(),
+            proxies: Vec::new(),
         };
         let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
         for i in 0..samples.len() {
@@ -129,6 +221,11 @@ impl Places {
             });
             all.place.push(id);
         }
+        all.proxies = all
+            .places
+            .iter()
+            .map(|p| p.function.as_deref().is_some_and(is_proxy))
+            .collect();
         all
     }
 }
@@ -238,7 +335,12 @@ fn chain_sites(
         let id = binary.id;
         sites[chain as usize] = found.and_then(|site| {
             types.add_site(id, &site);
-            let typed = types.call_site(id, site.ret)?.clone();
+            let mut typed = types.call_site(id, site.ret)?.clone();
+            let returns = ips.iter().filter_map(|&ip| vaddr_of(ip));
+            let outward = returns.skip_while(|&vaddr| vaddr != site.ret).skip(1);
+            if let Some(global) = through_callers(binary, typed.kept.as_ref(), outward) {
+                typed.kept = Some(global);
+            }
             Some(ChainSite {
                 image,
                 ret: site.ret,
@@ -398,124 +500,256 @@ fn leaf_of(
 }
 
 /// Finds the bucket or group of the accesses whose part is known, from the starts around them.
-fn position(
-    recording: &Recording,
-    places: &Places,
-    types: &Types,
-    rows: &mut [Row],
-    facts: &mut Vec<Fact>,
-) {
+fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [Row]) {
     let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     let in_bucket = |row: &Row| about_bucket(row.part);
+    let start_of = |i: usize, row: &Row| Start {
+        base: row.base,
+        time: time_of(i),
+        shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
+            Some(shape) => Admitted::Known(shape),
+            None => Admitted::Variant(places.code_of(i).and_then(|c| c.areas.key_size)),
+        },
+    };
     let starts = rows
         .iter()
         .enumerate()
         .filter(|(_, row)| in_bucket(row) && row.base != 0)
-        .map(|(i, row)| Start {
-            base: row.base,
-            time: time_of(i),
-        })
+        .map(|(i, row)| start_of(i, row))
         .collect();
     let starts = Starts::new(starts);
-    let found: Vec<Option<(u64, Spot)>> = rows
+    let found: Vec<Option<Located>> = rows
         .par_iter()
         .enumerate()
         .map(|(i, row)| {
-            let part = row.part.ok().filter(|_| in_bucket(row) && row.base == 0)?;
-            let code = places
-                .place
-                .get(i)
-                .and_then(|&p| places.codes[p as usize].as_ref().ok())?;
-            let candidates = match row.map_type {
-                Some(map_type) => Candidates::Known(map_type),
-                None => Candidates::Any(types.of_variant(code.areas.key_size)),
-            };
-            starts.locate(row.address, time_of(i), part, candidates, types)
+            let part = row.part.ok().filter(|_| in_bucket(row))?;
+            let start = start_of(i, row);
+            if row.base == 0 {
+                return starts.locate(row.address, start.time, part, start.shapes, types);
+            }
+            let shape = match start.shapes {
+                Admitted::Known(_) => None,
+                Admitted::Variant(_) => starts.shape_at(&start, types),
+            }?;
+            let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
+            Some(Located {
+                base: row.base,
+                spot,
+                shape: Some(shape),
+            })
         })
         .collect();
-    for (i, (row, found)) in rows.iter_mut().zip(found).enumerate() {
-        let Some((base, spot)) = found else { continue };
-        row.base = base;
-        row.slot = spot.slot.map_or(-1, |s| s as i8);
-        row.evidence = row.evidence.max(Evidence::Position);
-        if row.header != 0 || row.table != 0 {
-            facts.push(Fact {
-                about: About::Bucket,
-                address: base,
-                header: row.header,
-                table: row.table,
-                value: 0,
-                map_type: row.map_type,
-                time: time_of(i),
-            });
+    for (row, found) in rows.iter_mut().zip(found) {
+        let Some(found) = found else { continue };
+        row.shape = found.shape;
+        if row.base == 0 {
+            row.base = found.base;
+            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+            row.evidence = row.evidence.max(Evidence::Position);
         }
     }
+}
+
+/// Finds the map of a row from the other samples of the variable, the table or the object it hit.
+fn own(row: &mut Row, time: u64, global: Option<u64>, learned: &Learned) {
+    let Ok(part) = row.part else { return };
+    let owners = [
+        (About::Global, global.unwrap_or(0)),
+        (About::Table, row.table),
+        (about(part), row.base),
+    ];
+    for (about, address) in owners {
+        if row.header == 0
+            && address != 0
+            && let Some(header) = learned
+                .header_of(about, address, time)
+                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
+        {
+            row.header = header;
+        }
+    }
+    if part == Part::DirectoryTable
+        && row.base == 0
+        && let Some(directory) = learned.directory_of(row.header, time)
+    {
+        row.base = directory;
+    }
+    if let Some(global) = global
+        && row.header == 0
+        && !learned.knows(About::Global, global)
+    {
+        row.header = VARIABLE | global;
+    }
+}
+
+fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
+    row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
+}
+
+/// Every bucket and group that a sample knows.
+fn seen(
+    rows: &[Row],
+    facts: &[Fact],
+    arrays: &[KnownArray],
+    recording: &Recording,
+    types: &Types,
+) -> Vec<Seen> {
+    let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    let of_rows = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.base != 0 && about_bucket(row.part))
+        .map(|(i, row)| Seen {
+            base: row.base,
+            time: time_of(i),
+            shape: shape_of(row, types),
+            map_type: row.map_type,
+            header: row.header,
+        });
+    let of_facts = facts
+        .iter()
+        .filter(|fact| fact.about == About::Bucket)
+        .map(|fact| Seen {
+            base: fact.address,
+            time: fact.time,
+            shape: fact.map_type.and_then(|t| types.shape_of(t)),
+            map_type: fact.map_type,
+            header: fact.header,
+        });
+    let of_arrays = arrays.iter().flat_map(|array| {
+        let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
+        let last = array.len.unwrap_or(1).saturating_sub(1);
+        let end = array.start.saturating_add(last.saturating_mul(stride));
+        [array.first, array.last].into_iter().flat_map(move |time| {
+            [array.start, end].into_iter().map(move |base| Seen {
+                base,
+                time,
+                shape: types.shape_of(array.map_type),
+                map_type: Some(array.map_type),
+                header: array.header,
+            })
+        })
+    });
+    of_rows.chain(of_facts).chain(of_arrays).collect()
+}
+
+/// What each sample says of the memory that it touched.
+fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types) -> Vec<Witness> {
+    let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    rows.iter()
+        .enumerate()
+        .filter_map(|(i, row)| {
+            let content = match row.part {
+                Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
+                    shape: shape_of(row, types),
+                    map_type: row.map_type,
+                    header: row.header,
+                },
+                Ok(part) if about_bucket(row.part) => Content::Within(part),
+                Ok(_) => Content::Other,
+                Err(Reason::NotMap | Reason::NotMapMemory | Reason::Stack)
+                    if !places.is_proxy(i) =>
+                {
+                    Content::Other
+                }
+                Err(_) => return None,
+            };
+            let address = match content {
+                Content::Start { .. } => row.base,
+                _ => row.address,
+            };
+            (address != 0).then_some(Witness {
+                address,
+                time: time_of(i),
+                content,
+            })
+        })
+        .collect()
+}
+
+/// What all samples together taught.
+struct Known<'a> {
+    learned: &'a Learned,
+    regions: &'a Regions,
+    types: &'a Types,
+    layout: Option<&'a Layout>,
+    instant: Option<&'a Instant<'a>>,
 }
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
-/// disagreed with a learned region, if one did.
-fn complete(
-    row: &mut Row,
-    time: u64,
-    global: Option<u64>,
-    learned: &Learned,
-    types: &Types,
-    layout: Option<&Layout>,
-) -> Option<Evidence> {
+/// disagreed with a learned region, if one did. Code that is no `proxy` reaches maps only through
+/// what the data flow follows.
+fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evidence> {
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;
     }
-    if row.header == 0
-        && row.part.is_ok()
-        && let Some(global) = global
-        && let Some(header) = learned.header_of(About::Global, global, time)
-    {
-        row.header = header;
-    }
-    if row.header == 0
-        && row.table != 0
-        && let Some(header) = learned.header_of(About::Table, row.table, time)
-    {
-        row.header = header;
-    }
-    if row.header == 0
-        && row.base != 0
-        && let Ok(part) = row.part
-        && let Some(header) = learned.header_of(about(part), row.base, time)
-    {
-        row.header = header;
-    }
-    let placed = row.part.is_ok() && row.base != 0 && row.header != 0;
-    if placed {
-        return None;
-    }
-    let hit = learned.at(row.address, time, types)?;
-    let part = match hit.spot {
-        Some(spot) => Some(spot.part),
-        None => layout.and_then(|l| part_at(hit.region.about, row.address - hit.base, l)),
-    }?;
-    match row.part {
-        Ok(known) if known != part => return Some(row.evidence),
-        Ok(_) if row.base != 0 && row.base != hit.base => return Some(row.evidence),
-        Ok(_) => {}
-        Err(_) => {
-            row.part = Ok(part);
-            row.evidence = Evidence::LearnedRegion;
+    let unknown = match row.part {
+        Ok(_) => false,
+        Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
+        Err(_) => proxy,
+    };
+    if about_bucket(row.part) || unknown {
+        let part = row.part.ok();
+        if let Some(hit) = known.regions.at(row.address, time, part, known.types) {
+            if row.base != 0 && row.base != hit.base {
+                return Some(row.evidence);
+            }
+            if row.header != 0 && hit.header != 0 && row.header != hit.header {
+                return Some(row.evidence);
+            }
+            if row.part.is_err() || row.base == 0 {
+                row.part = Ok(hit.spot.part);
+                row.base = hit.base;
+                row.slot = hit.spot.slot.map_or(-1, |s| s as i8);
+                row.evidence = row.evidence.max(Evidence::LearnedRegion);
+            }
+            row.shape = row.shape.or(Some(hit.shape));
+            row.map_type = row.map_type.or(hit.map_type);
+            if row.header == 0 {
+                row.header = hit.header;
+            }
+            if row.header == 0
+                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
+                && row.map_type.is_none_or(|t| t == map_type)
+                && known.types.shape_of(map_type) == Some(hit.shape)
+            {
+                row.header = hit.presumed;
+            }
         }
     }
-    row.base = hit.base;
-    if let Some(spot) = hit.spot {
-        row.slot = spot.slot.map_or(-1, |s| s as i8);
+    if let Some(instant) = known.instant
+        && let Some(found) = instant.indirect(row.address, time)
+        && (unknown || row.part == Ok(found.part))
+        && (row.base == 0 || row.base == found.start)
+        && known
+            .regions
+            .covering(found.holder, time)
+            .any(|r| r.header == found.header)
+    {
+        row.part = Ok(found.part);
+        row.base = found.start;
+        row.slot = found.slot as i8;
+        row.header = found.header;
+        row.map_type = row.map_type.or(found.map_type);
+        row.evidence = row.evidence.max(Evidence::Heap);
     }
-    if row.header == 0 {
-        row.header = hit.region.header;
+    if row.map_type.is_none() && row.part.is_ok() {
+        row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
     }
-    row.map_type = row.map_type.or(hit.region.map_type);
-    row.evidence = row.evidence.max(Evidence::LearnedRegion);
+    if !unknown || row.part.is_ok() {
+        return None;
+    }
+    let object = known.learned.at(row.address, time)?;
+    let part = part_at(object.about, row.address - object.start, known.layout?)?;
+    row.part = Ok(part);
+    row.base = object.start;
+    row.header = object.header;
+    row.map_type = row.map_type.or(object.map_type);
+    row.evidence = Evidence::LearnedRegion;
     None
 }
 
-fn about(part: Part) -> About {
+pub(super) fn about(part: Part) -> About {
     match part.structure() {
         Structure::Header => About::Header,
         Structure::Extra => About::Extra,
@@ -533,10 +767,14 @@ fn assemble(
     rows: Vec<Row>,
     chains: &ChainSites,
     learned: &Learned,
+    regions: &Regions,
+    known: &[KnownArray],
     types: &Types,
     programs: &[Option<Arc<Program>>],
     conflicts: Vec<(Evidence, u64)>,
 ) -> Attribution {
+    let mut starts: Vec<(u64, u64)> = known.iter().map(|a| (a.header, a.start)).collect();
+    starts.sort_unstable();
     let mut names = Names::default();
     let mut arrays: Vec<Array> = Vec::new();
     let mut array_ids: FxHashMap<(u32, u64), u32> = FxHashMap::default();
@@ -552,8 +790,12 @@ fn assemble(
             header => row.map_type.or_else(|| learned.type_of(header, time)),
         };
         let in_map = row.part.is_ok();
+        let region = regions
+            .numbered(row.base, time)
+            .find(|(_, r)| about_bucket(row.part) && r.header == row.header);
         let map = if in_map {
-            names.map_of(row.header, map_type, chains.of_sample(recording, i))
+            let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
+            names.map_of(row.header, map_type, memory, chains.of_sample(recording, i))
         } else {
             NONE
         };
@@ -561,23 +803,29 @@ fn assemble(
             0 => NONE,
             base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
         };
-        let (array, index) = match learned.array_of(row.base, row.header, time) {
-            Some(region) if in_map && about_bucket(row.part) => {
-                let id = *array_ids.entry((map, region.start)).or_insert_with(|| {
+        let (array, index) = match region {
+            Some((_, region)) => {
+                let at = starts.partition_point(|s| *s <= (row.header, row.base));
+                let start = at
+                    .checked_sub(1)
+                    .and_then(|i| starts.get(i))
+                    .filter(|(header, start)| *header == row.header && *start >= region.start)
+                    .map_or(region.start, |(_, start)| *start);
+                let id = *array_ids.entry((map, start)).or_insert_with(|| {
                     arrays.push(Array {
                         map,
-                        base: region.start,
+                        base: start,
                         stride: region.stride,
                         len: 0,
                         old: false,
                     });
                     arrays.len() as u32 - 1
                 });
-                let index = ((row.base - region.start) / region.stride) as u32;
+                let index = ((row.base - start) / region.stride) as u32;
                 arrays[id as usize].len = arrays[id as usize].len.max(index + 1);
                 (id, index)
             }
-            _ => (NONE, NONE),
+            None => (NONE, NONE),
         };
         out.part.push(row.part);
         out.map.push(map);

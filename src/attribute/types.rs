@@ -1,31 +1,57 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
 use super::callers::CallSite;
-use crate::gomap::{Family, MapType};
-use crate::program::Program;
+use crate::gomap::{Family, MapType, Shape};
+use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Index into [`Types`].
 pub type TypeId = u32;
 
+/// Types whose buckets (groups) have every part at the same place share one shape.
+pub type ShapeId = u32;
+
+/// Geometry of the bucket, and the bytes of a key and an elem in their slots.
+type ShapeKey = (Shape, u64, u64);
+
 /// A call site with its type by id.
 #[derive(Debug, Clone, Default)]
 pub struct TypedSite {
     pub map_type: Option<TypeId>,
     pub global: Option<u64>,
+    /// Where the caller takes the map from.
+    pub kept: Option<Kept>,
+    /// `runtime.mapassign_fast64`, ...
+    pub callee: String,
 }
 
 #[derive(Debug, Default)]
 pub struct Types {
     types: Vec<MapType>,
+    /// By type.
+    shapes: Vec<ShapeId>,
+    /// By shape: the types that have it.
+    of_shape: Vec<Vec<TypeId>>,
+    shape_ids: FxHashMap<ShapeKey, ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
     programs: Vec<Arc<Program>>,
     families: Vec<Option<Family>>,
     sites: FxHashMap<(u32, u64), TypedSite>,
-    /// All types, and those with keys of 4 and 8 bytes and with string keys.
-    variants: [Vec<TypeId>; 4],
+    /// The shapes of all types, and of those with keys of 4 and 8 bytes and with string keys.
+    variants: [Vec<ShapeId>; 4],
+    /// By shape: which of `variants` list it.
+    admitted: Vec<[bool; 4]>,
+}
+
+fn variant_of(key_size: Option<i64>) -> usize {
+    match key_size {
+        Some(4) => 1,
+        Some(8) => 2,
+        Some(16) => 3,
+        _ => 0,
+    }
 }
 
 impl Types {
@@ -41,21 +67,37 @@ impl Types {
     }
 
     pub fn intern(&mut self, binary: u32, map_type: &MapType) -> TypeId {
-        *self
-            .by_descriptor
-            .entry((binary, map_type.addr))
-            .or_insert_with(|| {
-                let id = self.types.len() as TypeId;
-                self.types.push(map_type.clone());
-                self.variants[0].push(id);
-                match map_type.key_size {
-                    4 => self.variants[1].push(id),
-                    8 => self.variants[2].push(id),
-                    16 if map_type.key == "string" => self.variants[3].push(id),
-                    _ => {}
-                }
-                id
-            })
+        if let Some(&id) = self.by_descriptor.get(&(binary, map_type.addr)) {
+            return id;
+        }
+        let id = self.types.len() as TypeId;
+        let key = (
+            map_type.shape,
+            map_type.key_slot_size(),
+            map_type.elem_slot_size(),
+        );
+        let shape = *self.shape_ids.entry(key).or_insert_with(|| {
+            self.of_shape.push(Vec::new());
+            self.admitted.push([false; 4]);
+            self.of_shape.len() as ShapeId - 1
+        });
+        self.of_shape[shape as usize].push(id);
+        let variant = match map_type.key_size {
+            4 => Some(1),
+            8 => Some(2),
+            16 if map_type.key == "string" => Some(3),
+            _ => None,
+        };
+        for variant in [Some(0), variant].into_iter().flatten() {
+            let listed = &mut self.admitted[shape as usize][variant];
+            if !std::mem::replace(listed, true) {
+                self.variants[variant].push(shape);
+            }
+        }
+        self.types.push(map_type.clone());
+        self.shapes.push(shape);
+        self.by_descriptor.insert((binary, map_type.addr), id);
+        id
     }
 
     pub fn add_site(&mut self, binary: u32, site: &CallSite) {
@@ -63,6 +105,8 @@ impl Types {
         let typed = TypedSite {
             map_type,
             global: site.global,
+            kept: site.kept.clone(),
+            callee: site.callee.clone(),
         };
         self.sites.insert((binary, site.ret), typed);
     }
@@ -71,21 +115,45 @@ impl Types {
         self.types.get(id as usize)
     }
 
-    /// The types whose maps a function variant for keys of `key_size` bytes handles; all of them for
-    /// the generic functions, which `reflect` calls for any type.
-    pub fn of_variant(&self, key_size: Option<i64>) -> &[TypeId] {
-        let class = match key_size {
-            Some(4) => 1,
-            Some(8) => 2,
-            Some(16) => 3,
-            _ => 0,
-        };
-        &self.variants[class]
+    pub fn shape_of(&self, id: TypeId) -> Option<ShapeId> {
+        self.shapes.get(id as usize).copied()
+    }
+
+    /// A type of this shape: the places of all parts are the same in each.
+    pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
+        self.get(*self.of_shape.get(shape as usize)?.first()?)
+    }
+
+    /// The type of this shape, where the program has but one.
+    pub fn only_of_shape(&self, shape: ShapeId) -> Option<TypeId> {
+        match self.of_shape.get(shape as usize)?.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// The shapes of the types whose maps a function variant for keys of `key_size` bytes handles; of
+    /// all types for the generic functions, which `reflect` calls for any type.
+    pub fn of_variant(&self, key_size: Option<i64>) -> &[ShapeId] {
+        &self.variants[variant_of(key_size)]
+    }
+
+    /// Whether such a function handles maps of this shape.
+    pub fn variant_admits(&self, key_size: Option<i64>, shape: ShapeId) -> bool {
+        let admits = self.admitted.get(shape as usize);
+        admits.is_some_and(|admits| admits[variant_of(key_size)])
     }
 
     /// The type whose descriptor is at this link-time address.
     pub fn at(&self, binary: u32, descriptor: u64) -> Option<TypeId> {
         self.by_descriptor.get(&(binary, descriptor)).copied()
+    }
+
+    /// The type that a descriptor of one of the binaries describes.
+    pub fn named(&self, map_type: &MapType) -> Option<TypeId> {
+        (0..self.programs.len() as u32)
+            .filter_map(|binary| self.at(binary, map_type.addr))
+            .find(|&id| self.get(id).is_some_and(|t| t.name == map_type.name))
     }
 
     pub fn call_site(&self, binary: u32, ret: u64) -> Option<&TypedSite> {

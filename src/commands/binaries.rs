@@ -2,6 +2,7 @@
 
 use super::input::Options;
 use crate::attribute::Attribution;
+use crate::heap::Heap;
 use crate::program::find::{FindError, Search, Wanted};
 use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
@@ -19,6 +20,8 @@ pub struct Binaries {
     /// Index: as of `AddressSpace::images`.
     pub programs: Vec<Option<Arc<Program>>>,
     pub kernel: Kernel,
+    /// The maps of the core, where one was given.
+    pub heap: Option<Heap>,
     /// What became of the search for each image that samples are in.
     found: Vec<Found>,
 }
@@ -49,10 +52,11 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
     let mut binaries = Binaries {
         programs: vec![None; recording.space.images.len()],
         kernel: kernel(recording, input.kallsyms.as_deref())?,
+        heap: None,
         found: Vec::new(),
     };
     for (i, (id, image)) in images.iter().enumerate() {
-        let (program, forced) = match open_one(image, i == 0, search) {
+        let (program, forced) = match open_one(image, i == 0, input) {
             Ok((program, forced)) => (Ok(Arc::new(program)), forced),
             Err(error) if is_of_a_given_file(&error, search) => return Err(error.into()),
             Err(error) => (Err(error.to_string()), false),
@@ -86,16 +90,21 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
             );
         }
     }
+    if let Some(core) = &input.core {
+        let programs: Vec<Arc<Program>> = binaries.programs.iter().flatten().cloned().collect();
+        binaries.heap = Some(Heap::read(core, &programs, search.force)?);
+    }
     Ok(binaries)
 }
 
-fn open_one(image: &Image, main: bool, search: &Search) -> Result<(Program, bool), FindError> {
-    let found = search.find(Wanted {
+fn open_one(image: &Image, main: bool, input: &Options) -> Result<(Program, bool), FindError> {
+    let found = input.search.find(Wanted {
         path: Path::new(&image.path),
         build_id: image.build_id.as_deref(),
         main,
     })?;
     let mut program = Program::open(&found.path)?;
+    program.look_for_sources(input.sources.clone());
     if program.stripped()
         && let Some(path) = Search::debug_info(&program, &[PathBuf::from(DEBUG_ROOT)])
     {

@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod binaries;
+pub mod explain;
 pub mod export;
 pub mod input;
 mod output;
@@ -13,6 +14,7 @@ pub mod report;
 pub enum Command {
     Analyze(analyze::Options),
     Report(report::Options),
+    Explain(explain::Options),
     Export(export::Options),
 }
 
@@ -21,6 +23,7 @@ impl Command {
         match self {
             Command::Analyze(options) => analyze::run(options),
             Command::Report(options) => report::run(options),
+            Command::Explain(options) => explain::run(options),
             Command::Export(options) => export::run(options),
         }
     }

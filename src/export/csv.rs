@@ -1,9 +1,10 @@
 //! CSV (RFC 4180), one row a sample; an empty field is not known or does not apply.
 
 use super::Format;
-use crate::attribute::Reason;
+use crate::attribute::{Map, Reason};
 use crate::data_src::Op;
 use crate::gomap::{Part, Stage};
+use crate::pmu::Validity;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Access, Accesses, file_line, inner, operation_name, phase_name};
 use rayon::prelude::*;
@@ -33,7 +34,9 @@ const HEADER: &[Column] = &[
     c::ADDR,
     c::OP,
     c::LEVEL,
+    c::LEVEL_STATE,
     c::LATENCY,
+    c::LATENCY_STATE,
     c::INDEX,
     c::OFF,
     c::REASON,
@@ -46,9 +49,20 @@ const HEADER: &[Column] = &[
     c::HEADER,
 ];
 
-fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
+fn header() -> String {
     let names: Vec<&str> = HEADER.iter().map(|column| column.name).collect();
-    writeln!(out, "{}", names.join(","))?;
+    names.join(",")
+}
+
+/// The header and the row of sample `n`, without their line ends.
+pub fn one_row(accesses: &Accesses, n: usize) -> [String; 2] {
+    let row = block(accesses, &Ends::of(accesses), n, n.saturating_add(1));
+    let row = String::from_utf8_lossy(&row);
+    [header(), row.trim_end_matches('\n').to_owned()]
+}
+
+fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", header())?;
     let ends = Ends::of(accesses);
     let mut starts: Vec<usize> = (0..accesses.len()).step_by(BLOCK).collect();
     starts.reverse();
@@ -57,16 +71,17 @@ fn write(accesses: &Accesses, out: &mut dyn Write) -> io::Result<()> {
         let blocks: Vec<Vec<u8>> = some
             .into_par_iter()
             .rev()
-            .map(|start| block(accesses, &ends, start))
+            .map(|start| block(accesses, &ends, start, start.saturating_add(BLOCK)))
             .collect();
         blocks.iter().try_for_each(|block| out.write_all(block))?;
     }
     Ok(())
 }
 
-fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
-    let end = accesses.len().min(start.saturating_add(BLOCK));
-    let mut row = Row(Vec::with_capacity(256 * (end - start)));
+/// The rows of the samples from `start` to before `end`.
+fn block(accesses: &Accesses, ends: &Ends, start: usize, end: usize) -> Vec<u8> {
+    let end = accesses.len().min(end);
+    let mut row = Row(Vec::with_capacity(256 * end.saturating_sub(start)));
     for n in start..end {
         let access = accesses.get(n);
         row.sample(&access, access.map_id.filter(|&id| ends.told_apart(id)));
@@ -80,8 +95,8 @@ fn block(accesses: &Accesses, ends: &Ends, start: usize) -> Vec<u8> {
 struct Ends {
     places: Vec<Vec<u8>>,
     maps: Vec<Vec<u8>>,
-    /// By map: its header is known.
-    headers: Vec<bool>,
+    /// By map.
+    told_apart: Vec<bool>,
 }
 
 const NO_PLACE: &[u8] = b",,,,";
@@ -109,16 +124,14 @@ impl Ends {
         Ends {
             places: places.collect(),
             maps: maps.collect(),
-            headers: attribution
-                .maps
-                .iter()
-                .map(|m| m.header.is_some())
-                .collect(),
+            told_apart: attribution.maps.iter().map(Map::is_told_apart).collect(),
         }
     }
 
     fn told_apart(&self, map: u32) -> bool {
-        self.headers.get(map as usize).is_some_and(|known| *known)
+        self.told_apart
+            .get(map as usize)
+            .is_some_and(|known| *known)
     }
 
     fn place(&self, id: Option<u32>) -> &[u8] {
@@ -143,7 +156,7 @@ fn has_slots(part: Result<Part, Reason>) -> bool {
 struct Row(Vec<u8>);
 
 impl Row {
-    /// `map` is the map where it is told from others of its type: where its header is known.
+    /// `map` is the map where it is told from others of its type: by its header or its memory.
     fn sample(&mut self, access: &Access, map: Option<u32>) {
         self.number(Some(access.n as u64));
         self.text(access.part.ok().map(Part::name));
@@ -163,7 +176,9 @@ impl Row {
         self.hex(access.addr);
         self.text(access.kind.and_then(|k| k.op).map(Op::name));
         self.text(access.kind.and_then(|k| k.level_name.as_deref()));
+        self.text(access.kind.map(|k| k.states.level.name()));
         self.number(access.latency.map(u64::from));
+        self.text(access.latency_state().map(Validity::name));
         self.number(access.index.map(u64::from));
         self.number(access.off.map(u64::from));
         self.text(access.part.err().map(Reason::name));

@@ -4,6 +4,8 @@ mod csv;
 pub mod digest;
 mod parquet;
 
+pub use csv::one_row;
+
 use crate::tables::Accesses;
 use std::io::{self, Write};
 

@@ -2,14 +2,16 @@
 //!
 //! Nothing outside this folder asks which vendor a recording is of.
 
-mod amd_ibs;
-mod arm_spe;
+pub mod amd_ibs;
+pub mod arm_spe;
 mod breakpoint;
+pub mod decode;
 mod generic;
 mod intel_pebs;
+mod rows;
 
-use crate::data_src::{Level, Op};
-use crate::recording::{Event, Meta};
+use crate::data_src::{DataSrc, Level, Op};
+use crate::recording::{Access, Event, Meta};
 use serde::{Deserialize, Serialize};
 
 /// Which PMU an event was counted by.
@@ -25,7 +27,7 @@ pub enum Kind {
 }
 
 /// Whether a PMU fills in a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
     /// What is there is meant.
@@ -35,10 +37,21 @@ pub enum Validity {
     /// It has no meaning for such an access.
     NotApplicable,
     /// What is there may or may not be meant.
+    #[default]
     Unknown,
 }
 
 impl Validity {
+    /// As serde spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Validity::Valid => "valid",
+            Validity::Absent => "absent",
+            Validity::NotApplicable => "not_applicable",
+            Validity::Unknown => "unknown",
+        }
+    }
+
     /// Whether a value that is there can be shown.
     pub fn shown(self) -> bool {
         matches!(self, Validity::Valid | Validity::Unknown)
@@ -46,7 +59,7 @@ impl Validity {
 }
 
 /// Which fields a PMU fills in for one kind of access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields {
     pub level: Validity,
     pub latency: Validity,
@@ -54,6 +67,49 @@ pub struct Fields {
     pub tlb: Validity,
     pub locked: Validity,
     pub blocked: Validity,
+}
+
+impl Fields {
+    /// All fields alike.
+    pub const fn all(validity: Validity) -> Fields {
+        Fields {
+            level: validity,
+            latency: validity,
+            snoop: validity,
+            tlb: validity,
+            locked: validity,
+            blocked: validity,
+        }
+    }
+
+    /// The fields by name, in the order of the columns.
+    pub fn named(&self) -> [(&'static str, Validity); 6] {
+        [
+            ("level", self.level),
+            ("latency", self.latency),
+            ("snoop", self.snoop),
+            ("tlb", self.tlb),
+            ("locked", self.locked),
+            ("blocked", self.blocked),
+        ]
+    }
+}
+
+/// Which fields an event fills in, on the machine that recorded it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldTable {
+    pub loads: Fields,
+    pub stores: Fields,
+}
+
+impl FieldTable {
+    /// The fields for an access of this op; those of loads where the op is not told.
+    pub fn of(&self, op: Option<Op>) -> &Fields {
+        match op {
+            Some(Op::Store) => &self.stores,
+            _ => &self.loads,
+        }
+    }
 }
 
 /// Which instruction `ip` names.
@@ -76,13 +132,18 @@ pub struct Pmu {
     pub kind: Kind,
     pub name: &'static str,
     pub owns: fn(&Event, &Meta) -> bool,
-    pub loads: Fields,
-    pub stores: Fields,
+    pub fields: fn(&Event, &Meta) -> FieldTable,
     pub ip: Ip,
     /// Whether `REGS_INTR` and the call chain belong to the sampled access: the state just after it.
     pub regs_sound: bool,
     /// Cycles that a nonzero `weight` stands for, of an access of this op and level.
     pub latency: fn(weight: Weight, op: Op, level: Option<Level>) -> Option<u64>,
+    /// Cycles below which the event records no access, by its attr.
+    pub threshold: fn(&Event) -> Option<u64>,
+    /// Reads what this PMU writes in a way of its own.
+    pub refine: fn(DataSrc, &Fields, &mut Access),
+    /// Sentences that bend how the event's numbers are to be read.
+    pub notes: fn(&Event, &Meta) -> Vec<String>,
 }
 
 /// `weight`, as one event writes it.
@@ -118,14 +179,6 @@ impl Weight {
 }
 
 impl Pmu {
-    /// The fields for an access of this op; those of loads where the op is not told.
-    pub fn fields(&self, op: Option<Op>) -> &Fields {
-        match op {
-            Some(Op::Store) => &self.stores,
-            _ => &self.loads,
-        }
-    }
-
     /// Whether code attribution may take `ip` (stepped back where `Ip::Next`) for the access.
     pub fn ip_is_exact(&self, event: &Event) -> bool {
         match self.ip {
@@ -165,11 +218,50 @@ impl Kind {
     }
 }
 
+impl Event {
+    /// Says whose the event is, and with that which fields it fills in and above which latency.
+    pub fn set_pmu(&mut self, meta: &Meta) {
+        let pmu = pmu_for(self, meta);
+        self.pmu = pmu.kind;
+        self.fields = (pmu.fields)(self, meta);
+        self.ldlat = (pmu.threshold)(self);
+    }
+}
+
 /// Whether the file's cpuid names this vendor.
 fn vendor(meta: &Meta, vendor: &str) -> bool {
     meta.cpuid
         .as_deref()
         .is_some_and(|cpuid| cpuid.starts_with(vendor))
+}
+
+/// Family and model of an x86 cpuid as perf writes it: `GenuineIntel,6,106,6`.
+fn family_and_model(meta: &Meta) -> Option<(u32, u32)> {
+    let mut numbers = meta.cpuid.as_deref()?.split([',', '-']).skip(1);
+    Some((
+        numbers.next()?.trim().parse().ok()?,
+        numbers.next()?.trim().parse().ok()?,
+    ))
+}
+
+/// The number of `term=` in an event's name: `cpu/mem-loads,ldlat=30/P`.
+fn term(event: &Event, term: &str) -> Option<u64> {
+    let digits = event.name.split(term).nth(1)?.strip_prefix('=')?;
+    digits
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn no_threshold(_: &Event) -> Option<u64> {
+    None
+}
+
+fn as_written(_: DataSrc, _: &Fields, _: &mut Access) {}
+
+fn no_notes(_: &Event, _: &Meta) -> Vec<String> {
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -234,13 +326,25 @@ mod tests {
     }
 
     #[test]
-    fn ibs_has_no_latency_for_a_hit_in_l1() {
-        let latency = amd_ibs::PMU.latency;
-        assert_eq!(latency(Weight::Whole(40), Op::Load, Some(Level::L1)), None);
+    fn validities_are_spelt_as_serde_does() {
+        use Validity::*;
+        for validity in [Valid, Absent, NotApplicable, Unknown] {
+            let spelt = serde_json::to_value(validity).unwrap();
+            assert_eq!(spelt, serde_json::Value::from(validity.name()));
+        }
+    }
+
+    #[test]
+    fn family_and_model_are_the_first_two_numbers() {
         assert_eq!(
-            latency(Weight::Whole(40), Op::Load, Some(Level::L2)),
-            Some(40)
+            family_and_model(&cpu("AuthenticAMD,25,17,1")),
+            Some((25, 17))
         );
-        assert_eq!(latency(Weight::Whole(40), Op::Store, None), None);
+        assert_eq!(
+            family_and_model(&cpu("GenuineIntel-6-106-6")),
+            Some((6, 106))
+        );
+        assert_eq!(family_and_model(&cpu("0x00000000413fd0c1")), None);
+        assert_eq!(family_and_model(&Meta::default()), None);
     }
 }

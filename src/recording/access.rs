@@ -2,7 +2,7 @@
 
 use super::{Event, Memory, Recording};
 use crate::data_src::{Blocked, DataSrc, Hitm, Level, Op, Snoop, Tlb};
-use crate::pmu::{Pmu, Weight};
+use crate::pmu::{Pmu, Validity, Weight};
 use perf_event_open_sys::bindings as sys;
 
 /// One memory access. A field is `None` where the PMU does not tell it, or it does not apply:
@@ -77,7 +77,7 @@ impl Event {
         weight: Option<u64>,
     ) -> Option<u32> {
         let pmu = self.pmu.pmu();
-        let op = op.filter(|_| pmu.fields(op).latency.shown())?;
+        let op = op.filter(|_| self.fields.of(op).latency.shown())?;
         let word = weight.filter(|&word| word != 0)?;
         let weight = if self.sample_type & u64::from(sys::PERF_SAMPLE_WEIGHT_STRUCT) != 0 {
             Weight::of_struct(word)
@@ -88,6 +88,29 @@ impl Event {
         };
         let cycles = (pmu.latency)(weight, op, level)?;
         (cycles != 0).then(|| u32::try_from(cycles).unwrap_or(u32::MAX))
+    }
+}
+
+impl Event {
+    /// Cycles below which this event leaves loads out: its rates are of the slower ones. `None` where
+    /// its threshold keeps all, as 3 cycles do: L1 takes four.
+    pub fn leaves_out_below(&self) -> Option<u64> {
+        self.ldlat
+            .filter(|&cycles| self.memory == Memory::Sampled && cycles > 3)
+    }
+
+    /// Whether an access of this op and level has a latency, by the PMU's rules.
+    pub fn latency_state(&self, op: Option<Op>, level: Option<Level>) -> Validity {
+        let weights = u64::from(sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT);
+        let state = self.fields.of(op).latency;
+        match op {
+            _ if state != Validity::Valid => state,
+            _ if self.sample_type & weights == 0 => Validity::Absent,
+            Some(op) if (self.pmu.pmu().latency)(Weight::Whole(1), op, level).is_none() => {
+                Validity::NotApplicable
+            }
+            _ => state,
+        }
     }
 }
 
@@ -106,19 +129,20 @@ fn watched(event: &Event) -> Option<Op> {
 }
 
 fn sampled(event: &Event, data_src: DataSrc, weight: Option<u64>) -> Access {
-    let pmu = event.pmu.pmu();
     let op = data_src.op();
-    let fields = pmu.fields(op);
-    let level = data_src.level().filter(|_| fields.level.shown());
+    let fields = event.fields.of(op);
     let snoop = fields.snoop.shown();
-    Access {
+    let mut access = Access {
         op,
-        level,
+        level: data_src.level().filter(|_| fields.level.shown()),
         snoop: data_src.snoop().filter(|_| snoop),
         hitm: data_src.hitm().filter(|_| snoop),
         tlb: data_src.tlb().filter(|_| fields.tlb.shown()),
         locked: data_src.locked().filter(|_| fields.locked.shown()),
         blocked: data_src.blocked().filter(|_| fields.blocked.shown()),
-        latency_cycles: event.latency(op, level, weight),
-    }
+        latency_cycles: None,
+    };
+    (event.pmu.pmu().refine)(data_src, fields, &mut access);
+    access.latency_cycles = event.latency(op, access.level, weight);
+    access
 }

@@ -2,7 +2,6 @@
 
 use super::{Event, Memory, Recording};
 use crate::data_src::DataSrc;
-use crate::pmu;
 use perf_event_open_sys::bindings as sys;
 
 /// Why a recording holds no usable memory accesses, and how to record some.
@@ -28,9 +27,9 @@ pub fn classify(recording: &mut Recording) {
     for (i, event) in recording.events.iter_mut().enumerate() {
         event.samples = counts.get(i).copied().unwrap_or(0);
         event.memory = memory(event, says.get(i).copied().unwrap_or(false));
-        event.pmu = pmu::pmu_for(event, &recording.meta).kind;
-        event.ldlat = ldlat(event);
+        event.set_pmu(&recording.meta);
     }
+    crate::pmu::arm_spe::count_once(&mut recording.events, &recording.meta);
     let meta = &mut recording.meta;
     let cmdline = meta.cmdline.join(" ");
     meta.modelled = [
@@ -100,27 +99,6 @@ fn memory(event: &Event, says_something: bool) -> Memory {
     }
 }
 
-/// The threshold of a load-latency event, where it has one.
-fn ldlat(event: &Event) -> Option<u64> {
-    if matches!(
-        event.memory,
-        Memory::Auxiliary | Memory::Breakpoint | Memory::PageFault
-    ) {
-        return None;
-    }
-    let named = event.name.split("ldlat=").nth(1).and_then(|rest| {
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse().ok()
-    });
-    // MEM_TRANS_RETIRED.LOAD_LATENCY, and MEM_UOPS_RETIRED.LOAD_LATENCY of the Atoms:
-    // arch/x86/events/intel/core.c, `mem-loads`.
-    let load_latency = event.pmu == pmu::Kind::IntelPebs
-        && event.kind >= sys::PERF_TYPE_RAW
-        && matches!(event.config & 0xffff, 0x01cd | 0x05d0);
-    let config = (load_latency && event.config1 & 0xffff != 0).then_some(event.config1 & 0xffff);
-    named.or(config)
-}
-
 /// Whether an event without the right flags was meant to be a memory event.
 fn names_memory(name: &str) -> bool {
     let name = name.to_lowercase();
@@ -179,7 +157,7 @@ fn reason(event: &Event) -> Option<String> {
     let name = &event.name;
     if name.contains("arm_spe") && event.samples == 0 {
         return Some(format!(
-            "the accesses of `{name}` are raw Arm SPE packets, which become samples only by decoding them"
+            "`{name}` writes Arm SPE packets, but the file holds no AUX data with records of it"
         ));
     }
     Some(match event.memory {
@@ -215,7 +193,7 @@ fn reason(event: &Event) -> Option<String> {
 fn command(event: &Event) -> String {
     let name = &event.name;
     if name.contains("arm_spe") {
-        "perf inject --itrace=M -i perf.data -o decoded.data".to_owned()
+        "perf record -e arm_spe_0/ts_enable=1,load_filter=1,store_filter=1/".to_owned()
     } else if event.kind == sys::PERF_TYPE_BREAKPOINT {
         BREAKPOINT.to_owned()
     } else if event.memory == Memory::No && names_memory(name) {

@@ -18,10 +18,18 @@ pub struct Columns {
     /// Bits that some event samples: their columns are filled.
     sampled: u64,
     scratch: Vec<u64>,
+    /// Raw bytes of samples that were compressed; they count from `file_size` on.
+    inflated: Vec<u8>,
+    file_size: u64,
 }
 
-impl Default for Columns {
-    fn default() -> Self {
+fn has(bits: u64, bit: sys::perf_event_sample_format) -> bool {
+    bits & u64::from(bit) != 0
+}
+
+impl Columns {
+    /// Columns of a file of this size.
+    pub fn new(file_size: u64) -> Self {
         Columns {
             samples: Samples {
                 chains: Chains {
@@ -36,15 +44,11 @@ impl Default for Columns {
             data_srcs: Interner::default(),
             sampled: 0,
             scratch: Vec::new(),
+            inflated: Vec::new(),
+            file_size,
         }
     }
-}
 
-fn has(bits: u64, bit: sys::perf_event_sample_format) -> bool {
-    bits & u64::from(bit) != 0
-}
-
-impl Columns {
     pub fn len(&self) -> usize {
         self.samples.len()
     }
@@ -132,6 +136,10 @@ impl Columns {
         if has(sampled, sys::PERF_SAMPLE_REGS_INTR) {
             samples.regs_intr.start.resize(rows, u64::MAX);
         }
+        if has(sampled, sys::PERF_SAMPLE_RAW) {
+            samples.raw.start.resize(rows, u64::MAX);
+            samples.raw.len.resize(rows, 0);
+        }
     }
 
     /// Adds a sample of which all fields have a fixed size.
@@ -144,10 +152,14 @@ impl Columns {
         if has(self.sampled, sys::PERF_SAMPLE_REGS_INTR) {
             self.samples.regs_intr.start.push(u64::MAX);
         }
+        if has(self.sampled, sys::PERF_SAMPLE_RAW) {
+            self.samples.raw.start.push(u64::MAX);
+            self.samples.raw.len.push(0);
+        }
     }
 
-    /// Adds any sample.
-    pub fn push_body(&mut self, body: &SampleBody, event: u16, cpumode: u8) {
+    /// Adds any sample, whose body lies at byte `at` of the file; `None` when it was compressed.
+    pub fn push_body(&mut self, body: &SampleBody, at: Option<u64>, event: u16, cpumode: u8) {
         self.push_row(Row::from(body), event, cpumode);
         if has(self.sampled, sys::PERF_SAMPLE_CALLCHAIN) {
             let chain = body.callchain.map_or(0, |ips| self.chain(ips));
@@ -162,6 +174,23 @@ impl Columns {
                 }
                 _ => regs.start.push(u64::MAX),
             }
+        }
+        if has(self.sampled, sys::PERF_SAMPLE_RAW) {
+            let raw = body.raw.filter(|raw| !raw.is_empty());
+            let start = match (raw, at) {
+                (None, _) => u64::MAX,
+                (Some(_), Some(at)) => at + body.raw_at as u64,
+                (Some(raw), None) => {
+                    let start = self.file_size + self.inflated.len() as u64;
+                    self.inflated.extend_from_slice(raw);
+                    start
+                }
+            };
+            self.samples.raw.start.push(start);
+            self.samples
+                .raw
+                .len
+                .push(raw.map_or(0, |raw| raw.len() as u32));
         }
     }
 
@@ -218,7 +247,8 @@ impl Columns {
         id
     }
 
-    pub fn finish(self) -> Samples {
+    /// The columns, and the raw bytes of samples that were compressed.
+    pub fn finish(self) -> (Samples, Vec<u8>) {
         let mut samples = self.samples;
         samples.ip.values = self.ips.values;
         samples.data_src.values = self.data_srcs.values;
@@ -231,6 +261,6 @@ impl Columns {
                 .collect(),
             ids: samples.thread.ids,
         };
-        samples
+        (samples, self.inflated)
     }
 }

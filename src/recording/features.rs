@@ -212,6 +212,59 @@ pub fn name_events(attrs: &mut [Attr], names: &[(String, Vec<u64>)]) {
     }
 }
 
+/// Takes a `struct perf_header_string`: its length, then NUL-terminated text.
+fn string(at: &mut Cursor) -> Option<String> {
+    let len = at.u32()?;
+    Some(text(at.bytes(u64::from(len))?))
+}
+
+/// `HEADER_PMU_MAPPINGS`: number and name of every PMU. Stops where the section breaks off.
+pub fn pmus(section: &[u8], order: ByteOrder) -> Vec<(u32, String)> {
+    let mut at = Cursor::new(section, order);
+    let count = at.u32().unwrap_or(0);
+    (0..count)
+        .map_while(|_| Some((at.u32()?, string(&mut at)?)))
+        .collect()
+}
+
+/// `HEADER_CPU_PMU_CAPS`: what the one PMU of the cores can do. Stops where the section breaks off.
+pub fn cpu_pmu_caps(section: &[u8], order: ByteOrder) -> Vec<(String, String, String)> {
+    let mut at = Cursor::new(section, order);
+    caps(&mut at)
+        .0
+        .into_iter()
+        .map(|(name, value)| ("cpu".to_owned(), name, value))
+        .collect()
+}
+
+/// `HEADER_PMU_CAPS`: the same of several PMUs, each named after its caps.
+pub fn pmu_caps(section: &[u8], order: ByteOrder) -> Vec<(String, String, String)> {
+    let mut at = Cursor::new(section, order);
+    let count = at.u32().unwrap_or(0);
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let (caps, whole) = caps(&mut at);
+        let Some(pmu) = string(&mut at).filter(|_| whole) else {
+            break;
+        };
+        all.extend(
+            caps.into_iter()
+                .map(|(name, value)| (pmu.clone(), name, value)),
+        );
+    }
+    all
+}
+
+/// Names and values, and whether all that are announced are there.
+fn caps(at: &mut Cursor) -> (Vec<(String, String)>, bool) {
+    let count = at.u32().unwrap_or(0);
+    let caps: Vec<_> = (0..count)
+        .map_while(|_| Some((string(at)?, string(at)?)))
+        .collect();
+    let whole = caps.len() == count as usize;
+    (caps, whole)
+}
+
 /// `HEADER_BUILD_ID`: a run of records, each with a header of its own.
 pub fn build_ids(section: &[u8], order: ByteOrder, space: &mut SpaceBuilder) {
     let mut rest = section;

@@ -4,6 +4,7 @@
 
 mod access;
 mod attr;
+mod aux;
 mod classify;
 mod columns;
 mod cursor;
@@ -20,13 +21,16 @@ mod space;
 
 pub use access::Access;
 pub use attr::Attr;
+pub use aux::{Aux, AuxChunk, AuxInfo, AuxRecord, Bytes, ItraceStart, Raw, TimeConv};
 pub use classify::Refusal;
 pub use cursor::{ByteOrder, Words};
 pub use error::RecordingError;
+pub use records::Stamp;
 pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
 pub use samples::{Chains, Interned, Regs, Samples};
 pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
 
+use aux::Held;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
@@ -46,7 +50,7 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
             .lock()
             .read_to_end(&mut bytes)
             .map_err(RecordingError::Read)?;
-        return read_bytes(path, &bytes);
+        return read_held(path, Held::Owned(bytes));
     }
     let mut file = File::open(path).map_err(RecordingError::Open)?;
     let metadata = file.metadata().map_err(RecordingError::Open)?;
@@ -54,11 +58,21 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         // SAFETY: sound as long as nobody shortens the file meanwhile; perf.data is written once, and
         // a copy of it would take as much memory again.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(RecordingError::Read)?;
-        return read_bytes(path, &map);
+        return read_held(path, Held::Mapped(map));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(RecordingError::Read)?;
-    read_bytes(path, &bytes)
+    read_held(path, Held::Owned(bytes))
+}
+
+fn read_held(path: &Path, file: Held) -> Result<Recording, RecordingError> {
+    let mut recording = reader::read(&file)?;
+    recording.path = path.to_owned();
+    if recording.needs_bytes() {
+        recording.bytes.file = file;
+        recording.decode();
+    }
+    Ok(recording)
 }
 
 /// Reads a perf.data from its bytes; `path` is only kept.
@@ -69,7 +83,25 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
 pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
     let mut recording = reader::read(bytes)?;
     recording.path = path.to_owned();
+    if recording.needs_bytes() {
+        recording.bytes.file = Held::Owned(bytes.to_vec());
+        recording.decode();
+    }
     Ok(recording)
+}
+
+impl Recording {
+    /// Makes samples of what PMUs wrote in languages of their own.
+    fn decode(&mut self) {
+        if crate::pmu::decode::decode(self) {
+            classify::classify(self);
+        }
+    }
+
+    /// Whether something in it points to bytes of the file.
+    fn needs_bytes(&self) -> bool {
+        !self.aux.chunks.is_empty() || !self.samples.raw.start.is_empty()
+    }
 }
 
 /// One perf.data, read whole.
@@ -86,6 +118,10 @@ pub struct Recording {
     pub gaps: Vec<Gap>,
     /// What was wrong with the file although it could be read: each names its byte offset.
     pub damage: Vec<Damage>,
+    /// What PMUs wrote by themselves.
+    pub aux: Aux,
+    /// What `aux` and `Samples::raw` point to.
+    pub bytes: Bytes,
 }
 
 /// What the file says of the machine and of the recording.
@@ -111,6 +147,13 @@ pub struct Meta {
     pub file_size: u64,
     /// What the file itself says of levels or latencies that no hardware measured.
     pub modelled: Option<String>,
+    /// Number (`perf_event_attr.type`) and name of each PMU of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pmus: Vec<(u32, String)>,
+    /// PMU, name and value of what sysfs says in its `caps` folder; on a machine of one kind of core
+    /// the PMU is called `cpu`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pmu_caps: Vec<(String, String, String)>,
 }
 
 /// One event of the recording: its attr, as far as it bears on the samples.
@@ -145,6 +188,9 @@ pub struct Event {
     pub memory: Memory,
     /// Whose rules say what `weight` and `data_src` mean.
     pub pmu: crate::pmu::Kind,
+    /// Which fields its samples have, by those rules.
+    #[serde(default)]
+    pub fields: crate::pmu::FieldTable,
 }
 
 /// Whether an event is a memory event, and of what kind.

@@ -8,6 +8,7 @@
 //! `tools/perf/Documentation/perf.data-file-format.txt`.
 
 use super::attr::{Attr, default_name};
+use super::aux::{Aux, AuxChunk, AuxInfo, Bytes, TimeConv};
 use super::classify;
 use super::columns::Columns;
 use super::cursor::{ByteOrder, Cursor, text};
@@ -27,8 +28,10 @@ mod user {
     pub const HEADER_ATTR: u32 = 64;
     pub const HEADER_TRACING_DATA: u32 = 66;
     pub const HEADER_BUILD_ID: u32 = 67;
+    pub const AUXTRACE_INFO: u32 = 70;
     pub const AUXTRACE: u32 = 71;
     pub const EVENT_UPDATE: u32 = 78;
+    pub const TIME_CONV: u32 = 79;
     pub const HEADER_FEATURE: u32 = 80;
     pub const COMPRESSED: u32 = 81;
     pub const COMPRESSED2: u32 = 83;
@@ -67,6 +70,7 @@ struct Reader {
     reserved: bool,
     space: SpaceBuilder,
     gaps: Vec<Gap>,
+    aux: Aux,
     damage: Vec<Damage>,
     sections: Vec<Section>,
     inflate: Inflate,
@@ -134,10 +138,11 @@ impl Reader {
             same_trailer: true,
             ids: FxHashMap::default(),
             last_id: (0, 0),
-            columns: Columns::default(),
+            columns: Columns::new(file_size),
             reserved: false,
             space: SpaceBuilder::default(),
             gaps: Vec::new(),
+            aux: Aux::default(),
             damage: Vec::new(),
             sections: Vec::new(),
             inflate: Inflate::default(),
@@ -362,9 +367,10 @@ impl Reader {
                     self.columns.reserve((data.len() - at) / size + 1);
                     self.reserved = true;
                 }
-                self.sample(record, offset);
+                self.sample(record, offset, inflated.is_none());
             } else {
-                let skip = self.other(record, offset, inflated.is_some());
+                let after = data.len() - at;
+                let skip = self.other(record, offset, after, inflated.is_some());
                 at = at.saturating_add(skip).min(data.len());
             }
         }
@@ -372,7 +378,7 @@ impl Reader {
     }
 
     #[inline(always)]
-    fn sample(&mut self, record: Record, offset: u64) {
+    fn sample(&mut self, record: Record, offset: u64, in_file: bool) {
         let event = match self.event_by {
             EventBy::Only => 0,
             EventBy::Id(at) => match self.order.u64_at(record.body, at) {
@@ -388,7 +394,8 @@ impl Reader {
                 .map(|row| self.columns.push(row, event, cpumode)),
             Some(None) => self.attrs.get(usize::from(event)).and_then(|attr| {
                 let body = SampleBody::decode(record.body, attr, self.order)?;
-                self.columns.push_body(&body, event, cpumode);
+                let body_at = in_file.then_some(offset + RECORD_HEADER as u64);
+                self.columns.push_body(&body, body_at, event, cpumode);
                 Some(())
             }),
             None => None,
@@ -415,7 +422,7 @@ impl Reader {
     }
 
     /// Takes a record that is no sample; returns the bytes after it that belong to it.
-    fn other(&mut self, record: Record, offset: u64, inflated: bool) -> usize {
+    fn other(&mut self, record: Record, offset: u64, after: usize, inflated: bool) -> usize {
         let order = self.order;
         let body = record.body;
         match record.kind {
@@ -427,7 +434,10 @@ impl Reader {
             | sys::PERF_RECORD_LOST_SAMPLES
             | sys::PERF_RECORD_THROTTLE
             | sys::PERF_RECORD_UNTHROTTLE
-            | sys::PERF_RECORD_AUX => self.kernel_record(record, offset),
+            | sys::PERF_RECORD_AUX
+            | sys::PERF_RECORD_ITRACE_START
+            | sys::PERF_RECORD_SWITCH
+            | sys::PERF_RECORD_SWITCH_CPU_WIDE => self.kernel_record(record, offset),
             user::HEADER_ATTR if self.meta.pipe => match Attr::with_ids(body, order) {
                 Some(attr) => self.add_attr(attr),
                 None => self.tell(offset, "an attr record is too short; its event is left out"),
@@ -450,9 +460,25 @@ impl Reader {
                 let size = order.u32_at(body, 0).unwrap_or(0);
                 return (size as usize).next_multiple_of(8);
             }
-            user::AUXTRACE if body.len() + RECORD_HEADER == AUXTRACE_RECORD => {
-                let size = order.u64_at(body, 0).unwrap_or(0);
-                return usize::try_from(size).unwrap_or(usize::MAX);
+            user::AUXTRACE if body.len() + RECORD_HEADER == AUXTRACE_RECORD && !inflated => {
+                let data_at = offset + AUXTRACE_RECORD as u64;
+                if let Some(chunk) = AuxChunk::parse(body, data_at, after as u64, order) {
+                    if chunk.len < chunk.size {
+                        self.tell(
+                            offset,
+                            format!(
+                                "{} bytes of AUX data are cut after {}",
+                                chunk.size, chunk.len
+                            ),
+                        );
+                    }
+                    self.aux.chunks.push(chunk);
+                    return usize::try_from(chunk.size).unwrap_or(usize::MAX);
+                }
+            }
+            user::AUXTRACE_INFO => self.aux.infos.extend(AuxInfo::parse(body, order)),
+            user::TIME_CONV => {
+                self.aux.time_conv = TimeConv::parse(body, order).or(self.aux.time_conv);
             }
             user::COMPRESSED if !inflated => self.inflate(body, offset),
             user::COMPRESSED2 if !inflated => {
@@ -486,7 +512,9 @@ impl Reader {
         let attr = self.attrs.get(usize::from(event)).unwrap_or(&none);
         let stamp = Stamp::parse(record.body, attr, self.order);
         self.gaps.extend(records::gap(record, stamp, self.order));
-        if records::place(&mut self.space, record, stamp, attr, self.order).is_none() {
+        let taken = records::place(&mut self.space, record, stamp, attr, self.order)
+            .and_then(|()| self.aux.take(record, stamp, self.order));
+        if taken.is_none() {
             self.tell(
                 offset,
                 format!(
@@ -558,6 +586,18 @@ impl Reader {
                 Feature::BUILD_ID => {
                     features::build_ids(&section.data, self.order, &mut self.space);
                 }
+                Feature::PMU_MAPPINGS => {
+                    self.meta.pmus = features::pmus(&section.data, self.order);
+                }
+                Feature::CPU_PMU_CAPS => {
+                    let caps = features::cpu_pmu_caps(&section.data, self.order);
+                    self.meta.pmu_caps.extend(caps);
+                }
+                // Since Linux 5.19 this number is `HEADER_PMU_CAPS`, laid out alike.
+                Feature::HYBRID_CPU_PMU_CAPS => {
+                    let caps = features::pmu_caps(&section.data, self.order);
+                    self.meta.pmu_caps.extend(caps);
+                }
                 _ => {}
             }
         }
@@ -572,14 +612,20 @@ impl Reader {
         {
             self.meta.clock = features::clock_name(attr.clockid);
         }
+        let (samples, inflated) = self.columns.finish();
         let mut recording = Recording {
             path: Default::default(),
             meta: self.meta,
             events: self.attrs.into_iter().map(|attr| attr.event).collect(),
             space: self.space.finish(),
-            samples: self.columns.finish(),
+            samples,
             gaps: self.gaps,
             damage: self.damage,
+            aux: self.aux.finish(),
+            bytes: Bytes {
+                inflated,
+                ..Bytes::default()
+            },
         };
         recording.damage.sort_by_key(|damage| damage.offset);
         classify::classify(&mut recording);

@@ -23,8 +23,9 @@ impl Record<'_> {
 }
 
 /// What the `sample_id` at the end of a record says of when and where it was written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
+    pub tid: Option<i32>,
     pub time: Option<u64>,
     pub cpu: Option<u32>,
 }
@@ -49,7 +50,9 @@ impl Stamp {
         field(sys::PERF_SAMPLE_STREAM_ID);
         field(sys::PERF_SAMPLE_ID);
         let time = field(sys::PERF_SAMPLE_TIME);
+        let thread = field(sys::PERF_SAMPLE_TID);
         Stamp {
+            tid: thread.and_then(|at| order.u32_at(body, at + 4).map(|tid| tid as i32)),
             time: time.and_then(|at| order.u64_at(body, at)),
             cpu: cpu.and_then(|at| order.u32_at(body, at)),
         }
@@ -120,6 +123,7 @@ pub fn place(
             let rest = at.rest();
             let name = rest.len().saturating_sub(trailer_len(attr));
             space.comm(tid, time, text(rest.get(..name)?));
+            space.belongs(tid, pid, time);
             if record.misc_has(sys::PERF_RECORD_MISC_COMM_EXEC) {
                 space.exec(pid, time);
             }
@@ -130,6 +134,7 @@ pub fn place(
             // The record has a time of its own.
             let time = at.u64()?;
             space.thread(tid, parent_tid, time);
+            space.belongs(tid, pid, time);
             if pid != parent {
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);

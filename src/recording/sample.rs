@@ -23,6 +23,8 @@ pub struct SampleBody<'a> {
     pub read: Option<Counters<'a>>,
     pub callchain: Option<Words<'a>>,
     pub raw: Option<&'a [u8]>,
+    /// Where `raw` begins in the body.
+    pub raw_at: usize,
     pub branches: Option<Branches<'a>>,
     pub regs_user: Option<Registers<'a>>,
     pub stack_user: Option<UserStack<'a>>,
@@ -144,6 +146,7 @@ impl<'a> SampleBody<'a> {
         }
         if attr.has(sys::PERF_SAMPLE_RAW) {
             let len = at.u32()?;
+            sample.raw_at = body.len() - at.rest().len();
             sample.raw = Some(at.bytes(u64::from(len))?);
         }
         if attr.has(sys::PERF_SAMPLE_BRANCH_STACK) {

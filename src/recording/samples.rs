@@ -1,5 +1,6 @@
 //! The samples of a recording as columns.
 
+use super::aux::Raw;
 use rustc_hash::FxHashMap;
 
 /// A column of values that repeat: one `u32` a row, each distinct value once.
@@ -71,6 +72,7 @@ pub struct Samples {
     pub chain: Vec<u32>,
     pub chains: Chains,
     pub regs_intr: Regs,
+    pub raw: Raw,
     /// `PERF_RECORD_MISC_CPUMODE` of the record: 1 kernel, 2 user, 3 hypervisor, 4/5 guest.
     pub cpumode: Vec<u8>,
 }

@@ -36,6 +36,8 @@ pub struct AddressSpace {
     pub mappings: Vec<Mapping>,
     /// `(tid, time, name)`, sorted by tid, then time.
     pub comms: Vec<(i32, u64, String)>,
+    /// `(tid, time, pid)`, sorted.
+    threads: Vec<(i32, u64, i32)>,
     processes: FxHashMap<i32, Process>,
 }
 
@@ -102,6 +104,19 @@ impl AddressSpace {
         (*other == tid).then_some(name)
     }
 
+    /// The process that thread `tid` belongs to at `time`; the nearest one told where none is so early.
+    pub fn process_of(&self, tid: i32, time: u64) -> Option<i32> {
+        let after = self
+            .threads
+            .partition_point(|&(other, since, _)| (other, since) <= (tid, time));
+        let told = |i: usize| self.threads.get(i).filter(|(other, ..)| *other == tid);
+        let (.., pid) = after
+            .checked_sub(1)
+            .and_then(told)
+            .or_else(|| told(after))?;
+        Some(*pid)
+    }
+
     pub fn image(&self, mapping: &Mapping) -> Option<&Image> {
         self.images.get(mapping.image as usize)
     }
@@ -148,6 +163,7 @@ pub struct SpaceBuilder {
     image_ids: FxHashMap<Image, ImageId>,
     changes: Vec<(u64, Change)>,
     names: Vec<(u64, i32, Name)>,
+    threads: Vec<(i32, u64, i32)>,
     build_ids: FxHashMap<String, Vec<u8>>,
 }
 
@@ -187,6 +203,11 @@ impl SpaceBuilder {
         self.names.push((time, tid, Name::Given(name)));
     }
 
+    /// Thread `tid` is of process `pid` from this time on.
+    pub fn belongs(&mut self, tid: i32, pid: i32, time: u64) {
+        self.threads.push((tid, time, pid));
+    }
+
     /// A new thread has the name of the one that made it.
     pub fn thread(&mut self, tid: i32, parent: i32, time: u64) {
         self.names.push((time, tid, Name::Of(parent)));
@@ -201,6 +222,8 @@ impl SpaceBuilder {
         // Records are in order within a CPU's buffer only.
         self.changes.sort_by_key(|&(time, _)| time);
         let comms = comms(self.names);
+        self.threads.sort_unstable();
+        self.threads.dedup();
         for image in &mut self.images {
             if image.build_id.is_none() {
                 image.build_id = self.build_ids.get(&image.path).cloned();
@@ -261,6 +284,7 @@ impl SpaceBuilder {
             images: self.images,
             mappings,
             comms,
+            threads: self.threads,
             processes,
         }
     }

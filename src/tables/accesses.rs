@@ -6,8 +6,9 @@ use super::kinds::{Kind, Kinds};
 use super::rows::Rows;
 use super::words::{evidence_name, operation_name, phase_name, stage_name};
 use crate::attribute::{Attribution, Evidence, Map, NONE, Place, Reason};
-use crate::data_src::{Op, Snoop, Tlb};
+use crate::data_src::{Blocked, Op, Snoop, Tlb};
 use crate::gomap::Part;
+use crate::pmu::Validity;
 use crate::recording::Recording;
 use polars::prelude::{DataFrame, PolarsResult};
 
@@ -122,6 +123,16 @@ impl<'a> Access<'a> {
     }
 }
 
+impl Access<'_> {
+    /// Whether the latency, or its absence, is an answer; `None` when the sample is no access.
+    pub fn latency_state(&self) -> Option<Validity> {
+        Some(match (self.kind?.states.latency, self.latency) {
+            (Validity::Valid, None) => Validity::Unknown,
+            (state, _) => state,
+        })
+    }
+}
+
 fn frame(
     rows: &Rows<'_>,
     kinds: &Kinds<'_>,
@@ -150,9 +161,20 @@ fn frame(
             of!(c::DATA_SRC, |a| a.data_src),
             of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
             of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
+            of!(c::LEVEL_STATE, |a| a.kind.map(|k| k.states.level.name())),
             of!(c::SNOOP, |a| a.kind.and_then(|k| k.snoop).map(Snoop::name)),
+            of!(c::SNOOP_STATE, |a| a.kind.map(|k| k.states.snoop.name())),
             of!(c::TLB, |a| a.kind.and_then(|k| k.tlb).map(Tlb::name)),
+            of!(c::TLB_STATE, |a| a.kind.map(|k| k.states.tlb.name())),
+            of!(c::BLOCKED, |a| a
+                .kind
+                .and_then(|k| k.blocked)
+                .map(Blocked::name)),
+            of!(c::BLOCKED_STATE, |a| a
+                .kind
+                .map(|k| k.states.blocked.name())),
             of!(c::LATENCY, |a| a.latency),
+            of!(c::LATENCY_STATE, |a| a.latency_state().map(Validity::name)),
             of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
             of!(c::FUNCTION, |a| a.place.and_then(inner)),
             of!(c::OUTER, |a| a.place.and_then(outer)),

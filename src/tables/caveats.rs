@@ -15,6 +15,7 @@ pub fn caveats(recording: &Recording, binaries: &[Binary], overall: &Overall) ->
     all.extend(recording.events.iter().filter_map(skid));
     all.extend(throttled(recording));
     all.extend(recording.events.iter().filter_map(ldlat));
+    all.extend(pmu(recording));
     all.extend(frequency(recording));
     all.extend(breakpoints(recording));
     all.extend(registers(recording));
@@ -133,14 +134,23 @@ fn throttled(recording: &Recording) -> Option<Caveat> {
 }
 
 fn ldlat(event: &Event) -> Option<Caveat> {
-    let cycles = event.ldlat.filter(|&cycles| cycles > 1)?;
-    (event.memory == Memory::Sampled).then(|| {
-        note(format!(
-            "{}: loads faster than {cycles} cycles are not in this recording, so L1 hit shares \
-             cannot be known",
-            event.name
-        ))
-    })
+    let cycles = event.leaves_out_below()?;
+    Some(note(format!(
+        "{}: loads faster than {cycles} cycles are not in this recording, so L1 hit shares \
+         cannot be known",
+        event.name
+    )))
+}
+
+/// What the PMUs' own rules say of the events.
+fn pmu(recording: &Recording) -> Vec<Caveat> {
+    let of_event = |event: &Event| (event.pmu.pmu().notes)(event, &recording.meta);
+    recording
+        .events
+        .iter()
+        .flat_map(of_event)
+        .map(note)
+        .collect()
 }
 
 fn frequency(recording: &Recording) -> Option<Caveat> {

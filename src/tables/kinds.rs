@@ -2,7 +2,8 @@
 //! that the pass over the samples only adds.
 
 use super::counts::Counts;
-use crate::data_src::{DataSrc, Level, Op, Snoop, Tlb};
+use crate::data_src::{Blocked, DataSrc, Level, Op, Snoop, Tlb};
+use crate::pmu::{Fields, Validity};
 use crate::recording::{Access, Event, Memory, Recording};
 use std::borrow::Cow;
 
@@ -20,6 +21,9 @@ pub struct Kind {
     pub level_name: Option<Cow<'static, str>>,
     pub snoop: Option<Snoop>,
     pub tlb: Option<Tlb>,
+    pub blocked: Option<Blocked>,
+    /// Of each field whether what is there, or that nothing is there, is an answer.
+    pub states: Fields,
     /// Index into [`Kinds::levels`], or [`NO_LEVEL`].
     pub level_id: u8,
 }
@@ -33,10 +37,12 @@ impl Kind {
         level_name: None,
         snoop: None,
         tlb: None,
+        blocked: None,
+        states: Fields::all(Validity::Unknown),
         level_id: NO_LEVEL,
     };
 
-    fn of(access: &Access) -> Kind {
+    fn of(event: &Event, access: &Access) -> Kind {
         Kind {
             counts: counts_of(access),
             op: access.op,
@@ -44,8 +50,27 @@ impl Kind {
             level_name: access.level.map(Level::name),
             snoop: access.snoop,
             tlb: access.tlb,
+            blocked: access.blocked,
+            states: states_of(event, access),
             level_id: NO_LEVEL,
         }
+    }
+}
+
+/// A field that the PMU fills in and that says nothing here is unknown.
+fn states_of(event: &Event, access: &Access) -> Fields {
+    let fields = event.fields.of(access.op);
+    let state = |validity: Validity, told: bool| match validity {
+        Validity::Valid if !told => Validity::Unknown,
+        validity => validity,
+    };
+    Fields {
+        level: state(fields.level, access.level.is_some()),
+        snoop: state(fields.snoop, access.snoop.is_some()),
+        tlb: state(fields.tlb, access.tlb.is_some()),
+        locked: state(fields.locked, access.locked.is_some()),
+        blocked: state(fields.blocked, access.blocked.is_some()),
+        latency: event.latency_state(access.op, access.level),
     }
 }
 
@@ -101,7 +126,7 @@ impl<'a> Kinds<'a> {
             };
             let of_event = sources.iter().copied().chain([0]);
             let of_event = of_event.map(|source| {
-                let mut kind = Kind::of(&event.access(DataSrc(source), None));
+                let mut kind = Kind::of(event, &event.access(DataSrc(source), None));
                 kind.level_id = kinds.level_id(kind.level_name.as_ref());
                 kind
             });

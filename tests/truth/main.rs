@@ -49,9 +49,10 @@ fn claims(attribution: &Attribution) -> Vec<Claim> {
                 slot: Some(attribution.slot[i]).filter(|s| *s >= 0),
                 map: match attribution.map[i] {
                     NONE => None,
-                    map => attribution.maps[map as usize]
-                        .header
-                        .map(|h| format!("{h:#x}")),
+                    map => {
+                        let of = &attribution.maps[map as usize];
+                        of.is_told_apart().then(|| map.to_string())
+                    }
                 },
             }
         })

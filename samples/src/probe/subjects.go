@@ -60,7 +60,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(orders) }},
+		func() {
+			for k := range orders {
+				delete(orders, k)
+			}
+		}},
 	{"users", users, 1 << 20,
 		func(i int) { users[userName(i)] = &user{id: i} },
 		func(i int) int {
@@ -76,7 +80,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(users) }},
+		func() {
+			for k := range users {
+				delete(users, k)
+			}
+		}},
 	{"endpoints", endpoints, 1 << 16,
 		func(i int) { endpoints[peer(i)]++ },
 		func(i int) int { return endpoints[peer(i)] },
@@ -87,7 +95,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(endpoints) }},
+		func() {
+			for k := range endpoints {
+				delete(endpoints, k)
+			}
+		}},
 	{"points", points, 1 << 20,
 		func(i int) { points[uint32(i)] = point{uint64(i), 1, 2} },
 		func(i int) int { return int(points[uint32(i)].y) },
@@ -98,7 +110,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(points) }},
+		func() {
+			for k := range points {
+				delete(points, k)
+			}
+		}},
 	{"digests", digests, 1 << 16,
 		func(i int) { digests[digest(i)] = i },
 		func(i int) int { return digests[digest(i)] },
@@ -109,7 +125,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(digests) }},
+		func() {
+			for k := range digests {
+				delete(digests, k)
+			}
+		}},
 	// At most 8 entries: one bucket, or a Map whose dirPtr is its one group.
 	{"flags", flags, 8,
 		func(i int) { flags[i] = int8(i) },
@@ -121,7 +141,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(flags) }},
+		func() {
+			for k := range flags {
+				delete(flags, k)
+			}
+		}},
 	{"things", things, 1 << 20,
 		func(i int) { things[i] = &user{id: i} },
 		func(i int) int {
@@ -137,7 +161,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(things) }},
+		func() {
+			for k := range things {
+				delete(things, k)
+			}
+		}},
 	{"pages", pages, 1 << 16,
 		func(i int) { pages[uint64(i)] = page{uint64(i)} },
 		func(i int) int { p := pages[uint64(i)]; return int(p[0] + p[24]) },
@@ -148,7 +176,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(pages) }},
+		func() {
+			for k := range pages {
+				delete(pages, k)
+			}
+		}},
 	{"labels", labels, 1 << 16,
 		func(i int) { labels[tag(i)] = i },
 		func(i int) int { return labels[tag(i)] },
@@ -159,7 +191,11 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(labels) }},
+		func() {
+			for k := range labels {
+				delete(labels, k)
+			}
+		}},
 	{"weights", weights, 1 << 20,
 		func(i int) { weights[float64(i)/2] = 1 },
 		func(i int) int { return int(weights[float64(i)/2]) },
@@ -170,5 +206,9 @@ var subjects = []subject{
 			}
 			return
 		},
-		func() { clear(weights) }},
+		func() {
+			for k := range weights {
+				delete(weights, k)
+			}
+		}},
 }

@@ -46,23 +46,43 @@ func load(p unsafe.Pointer, off uintptr) unsafe.Pointer {
 // printStructure prints one line for each aligned 8-byte word of the structure that lies at base:
 //
 //	{"map":"orders","type":"map[uint64]uint64","header":"0xc000012345","base":"0x...","index":3,"depth":0,
-//	 "word":"bmap.key[2]","addr":"0x...","parts":[{"part":"bmap.key","slot":2,"off":24,"size":8}]}
+//	 "word":"bmap.key[2]","addr":"0x...","watched":8,"parts":[{"part":"bmap.key","slot":2,"off":24,"size":8}]}
 //
 // index is the bucket's, the group's or the directory entry's, depth the place in an overflow chain;
-// both 0 elsewhere. A word is named after the first part in it; parts lists all.
+// both 0 elsewhere. A word is named after the first part in it; parts lists all. Parts of 1, 2 and 4
+// bytes get a line of their own as well: "hmap.B/1", with as many bytes to watch.
 func printStructure(s *subject, base unsafe.Pointer, index, depth int, fields []field) {
 	header := (*eface)(unsafe.Pointer(&s.m)).data
 	size := fields[len(fields)-1].off + fields[len(fields)-1].size
+	line := func(name string, off, watched uintptr, parts string) {
+		if depth > 0 {
+			name = "overflow." + name
+		}
+		print1(`{"map":"` + s.name + `","type":"` + reflect.TypeOf(s.m).String() +
+			`","header":"` + hex(header) + `","base":"` + hex(base) +
+			`","index":` + strconv.Itoa(index) + `,"depth":` + strconv.Itoa(depth) +
+			`,"word":"` + name + `","addr":"` + hex(unsafe.Add(base, off)) +
+			`","watched":` + strconv.Itoa(int(watched)) + `,"parts":[` + parts + `]}`)
+	}
 	for off := uintptr(0); off < size; off += 8 {
 		name, parts := "", ""
 		for _, f := range fields {
 			if f.off >= off+8 || f.off+f.size <= off {
 				continue
 			}
+			part := `{"part":"` + f.part + `","slot":` + strconv.Itoa(f.slot) +
+				`,"off":` + strconv.Itoa(int(f.off)) + `,"size":` + strconv.Itoa(int(f.size)) + `}`
+			own := f.part
+			if f.slot >= 0 {
+				own += "[" + strconv.Itoa(f.slot) + "]"
+			}
+			if f.size == 1 || f.size == 2 || f.size == 4 {
+				line(own+"/"+strconv.Itoa(int(f.size)), f.off, f.size, part)
+			}
 			if name == "" {
 				name = f.part
 				if f.slot >= 0 && f.off >= 8 { // not tophash or ctrl: all eight are one word
-					name += "[" + strconv.Itoa(f.slot) + "]"
+					name = own
 				}
 				if f.off < off {
 					name += "+" + strconv.Itoa(int(off-f.off))
@@ -70,19 +90,11 @@ func printStructure(s *subject, base unsafe.Pointer, index, depth int, fields []
 			} else {
 				parts += ","
 			}
-			parts += `{"part":"` + f.part + `","slot":` + strconv.Itoa(f.slot) +
-				`,"off":` + strconv.Itoa(int(f.off)) + `,"size":` + strconv.Itoa(int(f.size)) + `}`
+			parts += part
 		}
-		if name == "" {
-			continue
+		if name != "" {
+			line(name, off, 8, parts)
 		}
-		if depth > 0 {
-			name = "overflow." + name
-		}
-		print1(`{"map":"` + s.name + `","type":"` + reflect.TypeOf(s.m).String() +
-			`","header":"` + hex(header) + `","base":"` + hex(base) +
-			`","index":` + strconv.Itoa(index) + `,"depth":` + strconv.Itoa(depth) +
-			`,"word":"` + name + `","addr":"` + hex(unsafe.Add(base, off)) + `","parts":[` + parts + `]}`)
 	}
 }
 

@@ -1,6 +1,7 @@
 //! One function: its basic blocks, the fixed point of the states at their starts, and from these
 //! what each instruction touches.
 
+use super::helper::INNER;
 use super::signature::{Signature, results, signature};
 use super::state::{ARGS, RSP, State};
 use super::value::{Area, Areas, Expr, Value, What};
@@ -41,6 +42,8 @@ pub struct Call {
     pub target: Option<u64>,
     /// By hardware number.
     pub regs: [Value; 16],
+    /// Where the next step of a loop over a map is called: the call that began the loop.
+    pub began: Option<u64>,
 }
 
 impl Call {
@@ -64,6 +67,8 @@ pub struct FunctionFlow {
     pub headers: Vec<Value>,
     /// Start address of the instruction that ends at the key.
     pub before: FxHashMap<u64, u64>,
+    /// What registers still name a structure where the function returns an elem.
+    pub left: Option<[Value; 16]>,
 }
 
 impl FunctionFlow {
@@ -93,6 +98,7 @@ const MAX_VISITS: u32 = 64;
 /// Functions that do not return to the instruction after their call. After `morestack` the function
 /// begins anew, with the state that it began with.
 const NO_RETURN: &[&str] = &[
+    "internal/runtime/maps.fatal",
     "runtime.gopanic",
     "runtime.goPanic",
     "runtime.panic",
@@ -101,11 +107,16 @@ const NO_RETURN: &[&str] = &[
     "runtime.morestack",
 ];
 
-struct Code {
-    instructions: Vec<Instruction>,
+/// Whether a call of this function returns to the instruction after it.
+pub fn returns(callee: &str) -> bool {
+    !NO_RETURN.iter().any(|prefix| callee.starts_with(prefix))
+}
+
+pub(super) struct Code {
+    pub(super) instructions: Vec<Instruction>,
     at: FxHashMap<u64, usize>,
     /// First instruction of each block.
-    starts: Vec<usize>,
+    pub(super) starts: Vec<usize>,
     block_of: FxHashMap<usize, usize>,
 }
 
@@ -130,12 +141,19 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
         machine: Machine::new(layout, areas, signature.is_some()),
         code: Rc::new(code),
         starts: Vec::new(),
+        left: FxHashMap::default(),
+        depth: 0,
+        helpers: FxHashMap::default(),
     };
-    flow.solve(signature);
+    let entry = match &signature {
+        Some(signature) => State::of_map_function(signature),
+        None => State::at_entry(),
+    };
+    flow.solve(entry);
     flow.collect(signature)
 }
 
-fn decode(bytes: &[u8], start: u64) -> Code {
+pub(super) fn decode(bytes: &[u8], start: u64) -> Code {
     let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
     let mut instructions = Vec::new();
     while decoder.can_decode() {
@@ -181,24 +199,29 @@ fn jump_target(ins: &Instruction) -> Option<u64> {
     (jumps && near).then(|| ins.near_branch_target())
 }
 
-struct Flow<'a> {
-    program: &'a Program,
-    layout: &'a Layout,
-    machine: Machine<'a>,
-    code: Rc<Code>,
+pub(super) struct Flow<'a> {
+    pub(super) program: &'a Program,
+    pub(super) layout: &'a Layout,
+    pub(super) machine: Machine<'a>,
+    pub(super) code: Rc<Code>,
     /// State at the start of each block; `None` where the flow has not come.
-    starts: Vec<Option<State>>,
+    pub(super) starts: Vec<Option<State>>,
+    /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
+    pub(super) left: FxHashMap<u64, Option<[Value; 16]>>,
+    /// Calls between the function asked for and this one.
+    pub(super) depth: u32,
+    /// Decoded helpers by their address; `None` for functions that are not followed.
+    pub(super) helpers: FxHashMap<u64, Option<Rc<Code>>>,
 }
 
 impl Flow<'_> {
-    fn solve(&mut self, signature: Option<Signature>) {
+    pub(super) fn solve(&mut self, entry: State) {
         let blocks = self.code.starts.len();
         self.starts = vec![None; blocks];
         if blocks == 0 {
             return;
         }
-        let (args, small) = signature.map_or((&[][..], false), |s| (s.args, s.small));
-        self.starts[0] = Some(State::at_entry(args, small));
+        self.starts[0] = Some(entry);
         self.run(0, &vec![false; blocks]);
         // Blocks behind a jump table: nothing is known there but what calls in them return. Many
         // cannot be reached at all (behind a call that panics), so they teach the others nothing.
@@ -229,7 +252,7 @@ impl Flow<'_> {
                 }
                 let areas = self.machine.areas;
                 let changed = match &mut self.starts[next] {
-                    Some(known) => known.join(&state, next as u32, &areas),
+                    Some(known) => known.join(&state, self.depth * INNER + next as u32, &areas),
                     none => {
                         *none = Some(state);
                         true
@@ -244,7 +267,7 @@ impl Flow<'_> {
 
     /// Runs `state` through a block; `see` gets the machine, the state before and after, and the
     /// index of each instruction. Returns the successors with the state that each receives.
-    fn through(
+    pub(super) fn through(
         &mut self,
         block: usize,
         mut state: State,
@@ -267,7 +290,7 @@ impl Flow<'_> {
                     }
                 }
                 FlowControl::Next => {
-                    self.machine.step(&mut state, &ins, origin_of(i));
+                    self.machine.step(&mut state, &ins, self.origin_of(i));
                     see(&mut self.machine, &before, &state, i);
                 }
                 FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
@@ -332,7 +355,7 @@ impl Flow<'_> {
             self.machine.after_write_barrier(state);
             return true;
         }
-        if NO_RETURN.iter().any(|prefix| name.starts_with(prefix)) {
+        if !returns(&name) {
             return false;
         }
         if name == "runtime.duffcopy" || name == "runtime.duffzero" {
@@ -352,15 +375,29 @@ impl Flow<'_> {
             "runtime.mapextra" => Some(Structure::Extra),
             _ => None,
         });
-        self.machine.after_call(state, &returned, origin_of(i));
+        if returned.is_empty() && self.through_helper(state, ins, i) {
+            return true;
+        }
+        self.machine.after_call(state, &returned, self.origin_of(i));
         if !self.machine.map_code {
-            self.user_call(state, &name, ins.next_ip(), &args);
+            self.user_call(state, &name, ins, &args);
         }
         true
     }
 
+    /// What the registers still name after a call of the map function at `entry`.
+    fn left_by(&mut self, entry: u64) -> Option<[Value; 16]> {
+        if let Some(left) = self.left.get(&entry) {
+            return *left;
+        }
+        let left = analyse(self.program, self.layout, entry).left;
+        self.left.insert(entry, left);
+        left
+    }
+
     /// A call of a map function from other code: what it hands to its caller.
-    fn user_call(&self, state: &mut State, name: &str, ret: u64, args: &[Value; 9]) {
+    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value; 9]) {
+        let ret = ins.next_ip();
         let handed = |what| Value {
             what,
             expr: Expr::constant(0),
@@ -370,15 +407,7 @@ impl Flow<'_> {
         let iterator = match name {
             "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
             "runtime.mapiternext" | "runtime.mapIterNext" => {
-                // `t` in the iterator was marked with the call that began the loop.
-                let begun = args[0]
-                    .expr
-                    .as_constant()
-                    .and_then(|off| state.stack.get(&(off + 16)));
-                match begun.map(|v| v.what) {
-                    Some(What::Key(site)) => Some((&args[0], site)),
-                    _ => None,
-                }
+                began(state).map(|site| (&args[0], site))
             }
             _ => None,
         };
@@ -393,8 +422,20 @@ impl Flow<'_> {
         let returns_elem =
             name.starts_with("runtime.mapaccess") || name.starts_with("runtime.mapassign");
         if returns_elem && signature(name, self.layout.family).is_some() {
+            if let Some(left) = self.left_by(ins.near_branch_target()) {
+                state.regs = std::array::from_fn(|r| match left[r].what {
+                    What::At(_) => left[r],
+                    _ => state.regs[r],
+                });
+            }
             state.regs[0] = handed(What::Elem(ret));
         }
+    }
+
+    /// The identity of what instruction `i` defines; the arguments have 1 to 9. What a helper
+    /// defines is told apart by its caller.
+    pub(super) fn origin_of(&self, i: usize) -> u32 {
+        if self.depth == 0 { 16 + i as u32 } else { 0 }
     }
 
     fn collect(mut self, signature: Option<Signature>) -> FunctionFlow {
@@ -406,6 +447,7 @@ impl Flow<'_> {
         for ins in &code.instructions {
             flow.before.insert(ins.next_ip(), ins.ip());
         }
+        let mut returned: Option<State> = None;
         for block in 0..code.starts.len() {
             let Some(state) = self.starts[block].clone() else {
                 continue;
@@ -417,7 +459,17 @@ impl Flow<'_> {
                     ins.flow_control(),
                     FlowControl::Call | FlowControl::IndirectCall
                 ) {
-                    calls.push((ins, before.regs));
+                    calls.push((ins, before.regs, began(before)));
+                }
+                // A miss returns the address of a static zero value.
+                let found = before.regs[0].what != What::Number;
+                if ins.flow_control() == FlowControl::Return && found {
+                    match &mut returned {
+                        Some(known) => {
+                            known.join(before, 0, &machine.areas);
+                        }
+                        none => *none = Some(before.clone()),
+                    }
                 }
                 let mut operands = machine.operands(before, ins);
                 if operands.iter().any(|o| o.value.what == What::Stack) {
@@ -436,7 +488,7 @@ impl Flow<'_> {
                     );
                 }
             });
-            for (ins, regs) in calls {
+            for (ins, regs, began) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
                 let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
                 let target = near.then(|| ins.near_branch_target());
@@ -455,17 +507,35 @@ impl Flow<'_> {
                         callee,
                         target,
                         regs,
+                        began,
                     },
                 );
             }
         }
+        flow.left = returned.map(|state| state.regs.map(left));
         flow
     }
 }
 
-/// The identity of what instruction `i` defines; the arguments have 1 to 9.
-fn origin_of(i: usize) -> u32 {
-    16 + i as u32
+/// The call that began the loop over a map whose iterator the first argument points to: `t` in the
+/// iterator is marked with it.
+fn began(state: &State) -> Option<u64> {
+    let it = &state.regs[ARGS[0]];
+    let off = it.expr.as_constant().filter(|_| it.what == What::Stack)?;
+    match state.stack.get(&off.checked_add(16)?)?.what {
+        What::Key(site) => Some(site),
+        _ => None,
+    }
+}
+
+/// A value as it is left to a caller: what it names there, and nothing of where it came from.
+fn left(value: Value) -> Value {
+    match value.what {
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => {
+            Value { origin: 0, ..value }
+        }
+        _ => Value::UNKNOWN,
+    }
 }
 
 /// The registers that hold the address of a structure, at a known offset.

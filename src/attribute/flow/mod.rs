@@ -7,13 +7,14 @@
 
 mod classify;
 mod function;
+mod helper;
 mod signature;
 mod state;
 mod value;
 mod x86;
 
 pub use classify::{Target, classify};
-pub use function::{Call, FunctionFlow, Live, PERF_REGS, Site, analyse};
+pub use function::{Call, FunctionFlow, Live, PERF_REGS, Site, analyse, returns};
 pub use signature::{Signature, signature};
 pub use value::{Area, Areas, Expr, Value, What};
 pub use x86::{Operand, number_of};

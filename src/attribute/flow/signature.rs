@@ -14,6 +14,8 @@ use Structure::{Bucket, Buckets, Group, Header, Iter, MapType, Other, Table};
 #[derive(Debug, Clone, Copy)]
 pub struct Signature {
     pub args: &'static [Option<Structure>],
+    /// What the first argument points to, from the start of its structure: methods of an embedded one.
+    pub receiver_off: i64,
     pub operation: Operation,
     pub areas: Areas,
     /// The function is only called for a small map: `dirPtr` is its group.
@@ -28,11 +30,19 @@ pub fn signature(name: &str, family: Family) -> Option<Signature> {
     };
     Some(Signature {
         args,
+        receiver_off: if name.contains("(*groupsReference)") {
+            GROUPS
+        } else {
+            0
+        },
         operation,
         areas: areas(name),
         small: name.contains("Small"),
     })
 }
+
+/// `table.groups`: the only `groupsReference` there is.
+const GROUPS: i64 = 16;
 
 /// The key size that a fast variant is made for.
 fn areas(name: &str) -> Areas {
@@ -216,6 +226,14 @@ fn swiss(name: &str) -> Option<(Args, Operation)> {
         "(*Map).directoryIndex" | "(*Map).directoryAt" | "(*Map).Used" => {
             (&[Some(Header)], Operation::Access)
         }
+        "(*Map).directorySet" => (&[Some(Header), None, Some(Table)], Operation::Grow),
+        "(*Iter).nextDirIdx" => (&[Some(Iter)], Operation::Iterate),
+        "(*groupsReference).group" => (&[Some(Table), Some(MapType)], Operation::Access),
+        "(*groupReference).ctrls" | "(*groupReference).key" | "(*groupReference).elem" => {
+            (&[Some(Other), Some(MapType)], Operation::Access)
+        }
+        "cloneGroup" => (&[Some(MapType), Some(Group), Some(Group)], Operation::Make),
+        "(*table).maxGrowthLeft" | "(*table).tombstones" => (&[Some(Table)], Operation::Access),
         "(*table).Clear" => (&[Some(Table), Some(MapType)], Operation::Clear),
         "(*table).reset" | "(*table).resetGrowthLeft" => {
             (&[Some(Table), Some(MapType)], Operation::Grow)

@@ -1,5 +1,6 @@
 //! Registers and stack slots at one point of a function.
 
+use super::signature::Signature;
 use super::value::{Areas, Value, What};
 use crate::gomap::Structure;
 use std::collections::BTreeMap;
@@ -24,23 +25,39 @@ pub struct State {
 }
 
 /// Identity of an object that two paths bring to a join.
-const JOINED: u32 = 1 << 31;
+pub const JOINED: u32 = 1 << 31;
 
 impl State {
-    /// `args` are those of a map function; other functions' are told apart by their origins.
-    pub fn at_entry(args: &[Option<Structure>], small: bool) -> State {
+    /// The arguments of any function: told apart by their origins.
+    pub fn at_entry() -> State {
         let mut state = State::unknown();
         for (i, &reg) in ARGS.iter().enumerate() {
             state.regs[reg] = Value::loaded(1 + i as u32);
         }
-        state.small = small.then_some(true);
         state.regs[RSP] = Value::stack(0);
-        for (i, (reg, structure)) in ARGS.iter().zip(args).enumerate() {
+        state
+    }
+
+    /// The arguments of a map function.
+    pub fn of_map_function(signature: &Signature) -> State {
+        let mut state = State::at_entry();
+        state.small = signature.small.then_some(true);
+        for (i, (reg, structure)) in ARGS.iter().zip(signature.args).enumerate() {
             if let Some(structure) = structure {
                 state.regs[*reg] = Value::at(*structure, 1 + i as u32);
             }
         }
+        state.regs[ARGS[0]].expr.c = signature.receiver_off;
         state
+    }
+
+    /// Forgets which object every value is that joins in blocks from this one on made.
+    pub fn forget_joined_from(&mut self, block: u32) {
+        for value in self.regs.iter_mut().chain(self.stack.values_mut()) {
+            if value.origin & JOINED != 0 && (value.origin & !JOINED) >> 12 >= block {
+                value.origin = 0;
+            }
+        }
     }
 
     /// A place that the flow did not reach, as behind a jump table.

@@ -16,8 +16,13 @@ pub struct Operand {
     pub size: u32,
     pub read: bool,
     pub write: bool,
+    /// What the base register holds, and the displacement, where no index is added.
+    pub base: Option<(Value, i64)>,
     /// `test al, [reg]`: Go's nil check, a one-byte read at the address.
     pub nil_check: bool,
+    /// With an index register: how far the base register and the displacement alone point into the
+    /// structure.
+    pub unindexed: Option<i64>,
 }
 
 /// The transfer function of one function's code.
@@ -119,7 +124,19 @@ impl<'a> Machine<'a> {
                     _ => return None,
                 };
                 let size = memory.memory_size().size() as u32;
+                let start = self.reg(state, memory.base());
+                let indexed = memory.index() != Register::None
+                    && matches!(start.what, What::At(_))
+                    && start.area == Area::Start;
+                let unindexed = start
+                    .expr
+                    .as_constant()
+                    .filter(|_| indexed)
+                    .map(|off| off.wrapping_add(memory.displacement() as i64));
+                let plain = memory.index() == Register::None;
                 Some(Operand {
+                    base: plain.then_some((start, memory.displacement() as i64)),
+                    unindexed,
                     value,
                     size,
                     read,

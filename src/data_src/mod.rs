@@ -8,9 +8,13 @@
 //! `include/uapi/linux/perf_event.h`, `union perf_mem_data_src`. Two encodings of the level stand side
 //! by side: the bit mask `lvl`, and `lvl_num` with `remote` and `hops`, which is preferred where set.
 
+mod level;
+mod perf_words;
+
+pub use level::Level;
+
 use perf_event_open_sys::bindings as sys;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// A `data_src` as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -46,130 +50,6 @@ impl Op {
     /// A store, or a load and a store in one.
     pub fn is_store(self) -> bool {
         matches!(self, Op::Store | Op::LoadStore)
-    }
-}
-
-/// Where the data came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    L0,
-    L1,
-    /// Line fill buffer (AMD: MAB): the line was already on its way; from where is not told.
-    Lfb,
-    L2,
-    /// Miss-handling buffer of L2.
-    L2Mhb,
-    L3,
-    L4,
-    /// Memory-side cache.
-    Msc,
-    /// Some cache; the PMU does not tell which.
-    AnyCache,
-    /// A cache of another core of this node.
-    PeerCache,
-    /// A cache of another node or socket.
-    RemoteCache,
-    Ram,
-    RemoteRam,
-    Pmem,
-    Cxl,
-    Io,
-    Uncached,
-    /// Not in L1; the PMU does not tell where instead (stores of Haswell-class cores).
-    L1Miss,
-    /// Not in L2; the PMU does not tell where instead.
-    L2Miss,
-    /// Not in L3; the PMU does not tell where instead.
-    L3Miss,
-    /// One of several: bits of the old `mem_lvl` (AMD before Zen 4: L3 or a peer's cache).
-    Several(u16),
-    /// A `mem_lvl_num` that no kernel up to 7.1 writes.
-    Unknown(u8),
-}
-
-impl Level {
-    pub fn name(self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Level::L0 => "L0",
-            Level::L1 => "L1",
-            Level::Lfb => "LFB",
-            Level::L2 => "L2",
-            Level::L2Mhb => "L2 MHB",
-            Level::L3 => "L3",
-            Level::L4 => "L4",
-            Level::Msc => "MSC",
-            Level::AnyCache => "any cache",
-            Level::PeerCache => "peer cache",
-            Level::RemoteCache => "Remote cache",
-            Level::Ram => "RAM",
-            Level::RemoteRam => "Remote RAM",
-            Level::Pmem => "PMEM",
-            Level::Cxl => "CXL",
-            Level::Io => "I/O",
-            Level::Uncached => "uncached",
-            Level::L1Miss => "L1 miss",
-            Level::L2Miss => "L2 miss",
-            Level::L3Miss => "L3 miss",
-            Level::Several(bits) => {
-                return Cow::Owned(names(u64::from(bits), &PERF_LVL).join(" or "));
-            }
-            Level::Unknown(number) => return Cow::Owned(format!("unknown level {number}")),
-        })
-    }
-
-    /// Whether the access went beyond L1. `None` for LFB, which is counted apart, and where the level
-    /// leaves it open.
-    pub fn is_l1_miss(self) -> Option<bool> {
-        match self {
-            Level::L0 | Level::L1 => Some(false),
-            Level::Lfb | Level::AnyCache | Level::Unknown(_) => None,
-            Level::Several(bits) => {
-                let near = sys::PERF_MEM_LVL_L1 | sys::PERF_MEM_LVL_LFB;
-                (u32::from(bits) & near == 0).then_some(true)
-            }
-            _ => Some(true),
-        }
-    }
-
-    /// Whether the access went beyond this socket's last cache: to memory or to a remote cache.
-    /// `None` where the level leaves it open.
-    pub fn is_llc_miss(self) -> Option<bool> {
-        match self {
-            Level::L0
-            | Level::L1
-            | Level::L2
-            | Level::L2Mhb
-            | Level::L3
-            | Level::L4
-            | Level::PeerCache => Some(false),
-            Level::Ram
-            | Level::RemoteRam
-            | Level::RemoteCache
-            | Level::Pmem
-            | Level::Cxl
-            | Level::L3Miss => Some(true),
-            Level::Several(bits) => {
-                let far = sys::PERF_MEM_LVL_LOC_RAM
-                    | sys::PERF_MEM_LVL_REM_RAM1
-                    | sys::PERF_MEM_LVL_REM_RAM2
-                    | sys::PERF_MEM_LVL_REM_CCE1
-                    | sys::PERF_MEM_LVL_REM_CCE2;
-                match u32::from(bits) & far {
-                    0 => Some(false),
-                    same if same == u32::from(bits) => Some(true),
-                    _ => None,
-                }
-            }
-            Level::Lfb
-            | Level::Msc
-            | Level::AnyCache
-            | Level::Io
-            | Level::Uncached
-            | Level::L1Miss
-            | Level::L2Miss
-            | Level::Unknown(_) => None,
-        }
     }
 }
 
@@ -245,7 +125,28 @@ pub struct Blocked {
     pub addr: bool,
 }
 
+impl Blocked {
+    pub fn name(self) -> &'static str {
+        match (self.data, self.addr) {
+            (false, false) => "no",
+            (true, false) => "data",
+            (false, true) => "addr",
+            (true, true) => "data+addr",
+        }
+    }
+}
+
 impl DataSrc {
+    /// `PERF_MEM_NA`: what kernels write where a PMU told nothing.
+    pub const NA: DataSrc = DataSrc(
+        (sys::PERF_MEM_OP_NA as u64) << sys::PERF_MEM_OP_SHIFT
+            | (sys::PERF_MEM_LVL_NA as u64) << sys::PERF_MEM_LVL_SHIFT
+            | (sys::PERF_MEM_SNOOP_NA as u64) << sys::PERF_MEM_SNOOP_SHIFT
+            | (sys::PERF_MEM_LOCK_NA as u64) << sys::PERF_MEM_LOCK_SHIFT
+            | (sys::PERF_MEM_TLB_NA as u64) << sys::PERF_MEM_TLB_SHIFT
+            | (sys::PERF_MEM_LVLNUM_NA as u64) << sys::PERF_MEM_LVLNUM_SHIFT,
+    );
+
     fn field(self, shift: u32, bits: u32) -> u32 {
         (self.0 >> shift & ((1 << bits) - 1)) as u32
     }
@@ -301,11 +202,23 @@ impl DataSrc {
         }
     }
 
+    /// The old mask of levels without hit, miss and N/A.
+    fn level_mask(self) -> u32 {
+        let not_levels = sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
+        self.raw_lvl() & !not_levels
+    }
+
+    /// Whether the old mask alone tells the level, and says one remote hop: of AMD's kernels another
+    /// CCX of this node.
+    pub fn is_near_ccx(self) -> bool {
+        matches!(self.raw_lvl_num(), 0 | sys::PERF_MEM_LVLNUM_NA)
+            && self.level_mask() == sys::PERF_MEM_LVL_REM_CCE1
+    }
+
     /// Whether there is an op or a level other than N/A: without either no PMU filled it in.
     pub fn says_something(self) -> bool {
-        let nothing = sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
         self.raw_op() & !sys::PERF_MEM_OP_NA != 0
-            || self.raw_lvl() & !nothing != 0
+            || self.level_mask() != 0
             || !matches!(self.raw_lvl_num(), 0 | sys::PERF_MEM_LVLNUM_NA)
     }
 
@@ -332,16 +245,25 @@ impl DataSrc {
     pub fn level(self) -> Option<Level> {
         let lvl = self.raw_lvl();
         let missed = lvl & sys::PERF_MEM_LVL_MISS != 0 && lvl & sys::PERF_MEM_LVL_HIT == 0;
+        let mask = self.level_mask();
         let level = match self.raw_lvl_num() {
-            0 | sys::PERF_MEM_LVLNUM_NA => old_level(
-                lvl & !(sys::PERF_MEM_LVL_NA | sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS),
-            )?,
+            // The one number that tells less than the mask can.
+            sys::PERF_MEM_LVLNUM_ANY_CACHE if !self.remote() && mask == L3_OR_PEER => {
+                Level::L3OrPeerCache
+            }
+            0 | sys::PERF_MEM_LVLNUM_NA => match (old_level(mask), self.remote()) {
+                (None, false) => return None,
+                (None, true) => Level::Remote,
+                (Some(level), _) => level,
+            },
             number => self.numbered_level(number),
         };
         Some(match (missed, level) {
             (true, Level::L1) => Level::L1Miss,
             (true, Level::L2) => Level::L2Miss,
             (true, Level::L3) => Level::L3Miss,
+            // It missed this node's caches and went on to another socket.
+            (true, Level::RemoteCache) => Level::Remote,
             (_, level) => level,
         })
     }
@@ -397,7 +319,10 @@ impl DataSrc {
     /// A line that another cache held modified, and whether that cache is remote. `None` otherwise.
     pub fn hitm(self) -> Option<Hitm> {
         let far = sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2;
-        let remote = (self.remote() && self.hops() != 1) || self.raw_lvl() & far != 0;
+        let remote = match (self.remote(), self.hops()) {
+            (true, hops) => hops != 1,
+            (false, _) => self.level_mask() != L3_OR_PEER && self.raw_lvl() & far != 0,
+        };
         (self.snoop() == Some(Snoop::HitM)).then_some(match remote {
             true => Hitm::Remote,
             false => Hitm::Local,
@@ -426,6 +351,11 @@ impl DataSrc {
         }
     }
 
+    /// Whether a TLB had the translation, whichever else the field says.
+    pub fn has_tlb_hit(self) -> bool {
+        self.raw_tlb() & sys::PERF_MEM_TLB_HIT != 0
+    }
+
     /// Whether the access was a locked one; `None` when N/A. (perf prints "No" for 0, and so does
     /// this: kernels write N/A when they cannot tell.)
     pub fn locked(self) -> Option<bool> {
@@ -449,6 +379,10 @@ impl DataSrc {
     }
 }
 
+/// `IBS_DATA_SRC_LOC_CACHE`, `arch/x86/events/amd/ibs.c`: L3, another L2 of the CCX, or a core of
+/// another CCX of the node.
+const L3_OR_PEER: u32 = sys::PERF_MEM_LVL_L3 | sys::PERF_MEM_LVL_REM_CCE1;
+
 fn old_level(lvl: u32) -> Option<Level> {
     Some(match lvl {
         0 => return None,
@@ -461,157 +395,7 @@ fn old_level(lvl: u32) -> Option<Level> {
         sys::PERF_MEM_LVL_REM_CCE1 | sys::PERF_MEM_LVL_REM_CCE2 => Level::RemoteCache,
         sys::PERF_MEM_LVL_IO => Level::Io,
         sys::PERF_MEM_LVL_UNC => Level::Uncached,
+        L3_OR_PEER => Level::L3OrPeerCache,
         several => Level::Several(several as u16),
     })
-}
-
-/// Names of the bits of `mem_lvl`, as perf prints them.
-const PERF_LVL: [&str; 14] = [
-    "N/A",
-    "HIT",
-    "MISS",
-    "L1",
-    "LFB/MAB",
-    "L2",
-    "L3",
-    "Local RAM",
-    "Remote RAM (1 hop)",
-    "Remote RAM (2 hops)",
-    "Remote Cache (1 hop)",
-    "Remote Cache (2 hops)",
-    "I/O",
-    "Uncached",
-];
-
-/// The names of the bits set in `bits`, lowest first.
-fn names(bits: u64, of: &[&'static str]) -> Vec<&'static str> {
-    of.iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 != 0)
-        .map(|(_, &name)| name)
-        .collect()
-}
-
-impl DataSrc {
-    /// The words that `perf script -F data_src` prints, as perf 6.1 does
-    /// (`tools/perf/util/mem-events.c`, `perf_script__meminfo_scnprintf`), with two differences:
-    /// perf breaks off after 99 characters of line, and reads past its table for `hops` above 4.
-    pub fn perf_words(self) -> String {
-        format!(
-            "|OP {}|LVL {}|SNP {}|TLB {}|LCK {}|BLK {}",
-            self.perf_op(),
-            self.perf_lvl(),
-            self.perf_snoop(),
-            self.perf_tlb(),
-            self.perf_lock(),
-            self.perf_blk()
-        )
-    }
-
-    fn perf_op(self) -> &'static str {
-        let op = self.raw_op();
-        [
-            (sys::PERF_MEM_OP_NA, "N/A"),
-            (sys::PERF_MEM_OP_LOAD, "LOAD"),
-            (sys::PERF_MEM_OP_STORE, "STORE"),
-            (sys::PERF_MEM_OP_PFETCH, "PFETCH"),
-            (sys::PERF_MEM_OP_EXEC, "EXEC"),
-        ]
-        .iter()
-        .find(|(bit, _)| op & bit != 0)
-        .map_or("No", |&(_, name)| name)
-    }
-
-    fn perf_lvl(self) -> String {
-        let lvl = self.raw_lvl();
-        let mut out = String::new();
-        if self.remote() {
-            out.push_str("Remote ");
-        }
-        let mut levels = Vec::new();
-        match self.hops() {
-            0 => {
-                let hit_miss = sys::PERF_MEM_LVL_HIT | sys::PERF_MEM_LVL_MISS;
-                levels = names(u64::from(lvl & !hit_miss), &PERF_LVL);
-            }
-            1 => out.push_str("core, same node "),
-            2 => out.push_str("node, same socket "),
-            3 => out.push_str("socket, same board "),
-            4 => out.push_str("board "),
-            hops => out.push_str(&format!("unknown hops {hops} ")),
-        }
-        let number = match self.raw_lvl_num() {
-            0 => None,
-            sys::PERF_MEM_LVLNUM_CXL => Some("CXL".to_owned()),
-            sys::PERF_MEM_LVLNUM_IO => Some("I/O".to_owned()),
-            sys::PERF_MEM_LVLNUM_ANY_CACHE => Some("Any cache".to_owned()),
-            sys::PERF_MEM_LVLNUM_LFB => Some("LFB/MAB".to_owned()),
-            sys::PERF_MEM_LVLNUM_RAM => Some("RAM".to_owned()),
-            sys::PERF_MEM_LVLNUM_PMEM => Some("PMEM".to_owned()),
-            sys::PERF_MEM_LVLNUM_NA => Some("N/A".to_owned()),
-            number => Some(format!("L{number}")),
-        };
-        levels.extend(number.as_deref());
-        out.push_str(&levels.join(" or "));
-        if out.is_empty() {
-            out.push_str("N/A");
-        }
-        if lvl & sys::PERF_MEM_LVL_HIT != 0 {
-            out.push_str(" hit");
-        }
-        if lvl & sys::PERF_MEM_LVL_MISS != 0 {
-            out.push_str(" miss");
-        }
-        out
-    }
-
-    fn perf_snoop(self) -> String {
-        let mut words = names(
-            u64::from(self.raw_snoop()),
-            &["N/A", "None", "Hit", "Miss", "HitM"],
-        );
-        words.extend(names(u64::from(self.raw_snoopx()), &["Fwd", "Peer"]));
-        match words.is_empty() {
-            true => "N/A".to_owned(),
-            false => words.join(" or "),
-        }
-    }
-
-    fn perf_tlb(self) -> String {
-        let tlb = self.raw_tlb();
-        let hit_miss = sys::PERF_MEM_TLB_HIT | sys::PERF_MEM_TLB_MISS;
-        let words = names(
-            u64::from(tlb & !hit_miss),
-            &["N/A", "HIT", "MISS", "L1", "L2", "Walker", "Fault"],
-        );
-        let mut out = match words.is_empty() {
-            true => "N/A".to_owned(),
-            false => words.join(" or "),
-        };
-        if tlb & sys::PERF_MEM_TLB_HIT != 0 {
-            out.push_str(" hit");
-        }
-        if tlb & sys::PERF_MEM_TLB_MISS != 0 {
-            out.push_str(" miss");
-        }
-        out
-    }
-
-    fn perf_lock(self) -> &'static str {
-        match self.locked() {
-            None => "N/A",
-            Some(true) => "Yes",
-            Some(false) => "No",
-        }
-    }
-
-    fn perf_blk(self) -> String {
-        match self.blocked() {
-            None => " N/A".to_owned(),
-            Some(Blocked { data, addr }) => {
-                let word = |set, name| if set { name } else { "" };
-                format!("{}{}", word(data, " Data"), word(addr, " Addr"))
-            }
-        }
-    }
 }

@@ -1,0 +1,577 @@
+//! Which memory was an array of buckets or groups, and when: boxes in address and time that every
+//! sample in them agrees with.
+//!
+//! A sample that knows its bucket says that, at its time, memory was laid out in buckets of one shape
+//! from there. Buckets of one shape, congruent modulo their size, close together, are taken for one
+//! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
+//! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
+
+use super::types::{ShapeId, TypeId, Types};
+use crate::gomap::{MapType, Part, Shape, Spot};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+/// A bucket or group that one sample knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    pub base: u64,
+    pub time: u64,
+    /// `None`: of whatever shape.
+    pub shape: Option<ShapeId>,
+    pub map_type: Option<TypeId>,
+    /// The map's header; 0: not known.
+    pub header: u64,
+}
+
+/// What a sample says of the memory at its address.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Content {
+    /// A bucket or group starts here.
+    Start {
+        shape: Option<ShapeId>,
+        map_type: Option<TypeId>,
+        header: u64,
+    },
+    /// A part of a bucket or group.
+    Within(Part),
+    /// No bucket and no group.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Witness {
+    pub address: u64,
+    pub time: u64,
+    pub content: Content,
+}
+
+/// Memory that held buckets or groups of one shape from `first` to `last`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Region {
+    pub start: u64,
+    /// Exclusive.
+    pub end: u64,
+    pub first: u64,
+    pub last: u64,
+    pub shape: ShapeId,
+    pub map_type: Option<TypeId>,
+    pub stride: u64,
+    pub header: u64,
+    /// All of it surely belongs to one map.
+    pub one_map: bool,
+    /// The header was seen in this memory, but neither before nor after: it must be alive.
+    presumed: bool,
+}
+
+/// Where an address lies in a region.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    pub base: u64,
+    pub spot: Spot,
+    pub shape: ShapeId,
+    pub map_type: Option<TypeId>,
+    /// 0: not known.
+    pub header: u64,
+    /// The owner, if it is alive at the time; 0: not known.
+    pub presumed: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Regions {
+    regions: Vec<Region>,
+    /// Pages and the regions that reach into them, sorted.
+    pages: Vec<(u64, u32)>,
+}
+
+/// Buckets that may lie unseen between two that were seen.
+const MAX_UNSEEN: u64 = 256;
+
+/// Gaps between the samples of one array are that of a random sample: one of so many times the mean
+/// has a chance of e^-16.
+const GAPS: u64 = 16;
+
+/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
+const PAGE_SHIFT: u32 = 13;
+
+impl Regions {
+    pub fn build(mut seen: Vec<Seen>, mut witnesses: Vec<Witness>, types: &Types) -> Regions {
+        witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
+        adopt(&mut seen, types);
+        let mut runs: FxHashMap<(Run, u64), Vec<Seen>> = FxHashMap::default();
+        for s in &seen {
+            let Some(shape) = s.shape else { continue };
+            let Some(stride) = stride_of(shape, types) else {
+                continue;
+            };
+            let run = Run {
+                header: s.header,
+                shape,
+                map_type: s.map_type,
+            };
+            runs.entry((run, s.base % stride)).or_default().push(*s);
+        }
+        let mut runs: Vec<_> = runs.into_iter().collect();
+        runs.sort_unstable_by_key(|(key, _)| *key);
+        let mut regions: Vec<Region> = runs
+            .into_par_iter()
+            .flat_map_iter(|((of, _), mut seen)| {
+                seen.sort_unstable();
+                seen.dedup_by_key(|s| (s.base, s.time));
+                let mut regions = Vec::new();
+                if let Some(map_type) = types.of_shape(of.shape) {
+                    let stride = map_type.shape.stride();
+                    for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
+                        let gap = usual_gap(run, stride);
+                        for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
+                            carve(run, &witnesses, of, map_type, &mut regions);
+                        }
+                    }
+                }
+                regions
+            })
+            .collect();
+        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header));
+        let mut all = Regions::indexed(regions);
+        let owned: Vec<Region> = all
+            .regions
+            .par_iter()
+            .filter(|r| r.header == 0)
+            .flat_map_iter(|r| all.owned(r))
+            .collect();
+        all.regions.extend(owned);
+        Regions::indexed(all.regions)
+    }
+
+    fn indexed(mut regions: Vec<Region>) -> Regions {
+        regions.sort_unstable_by_key(|r| {
+            (
+                r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last,
+            )
+        });
+        let mut pages: Vec<(u64, u32)> = Vec::new();
+        for (i, region) in regions.iter().enumerate() {
+            let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
+            pages.extend((region.start >> PAGE_SHIFT..=last).map(|page| (page, i as u32)));
+        }
+        pages.sort_unstable();
+        Regions { regions, pages }
+    }
+
+    /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
+    fn owned(&self, region: &Region) -> Vec<Region> {
+        let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| p < pages.start());
+        let mut inside: Vec<&Region> = self.pages[from..]
+            .iter()
+            .take_while(|(p, _)| pages.contains(p))
+            .filter_map(|(_, i)| self.regions.get(*i as usize))
+            .filter(|r| r.header != 0 && r.shape == region.shape)
+            .filter(|r| same(r.map_type, region.map_type))
+            .filter(|r| r.start < region.end && region.start < r.end)
+            .filter(|r| r.first <= region.last && region.first <= r.last)
+            .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
+            .collect();
+        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        let one = inside.iter().all(|r| r.header == inside[0].header);
+        inside
+            .chunk_by(|a, b| a.header == b.header)
+            .map(|run| Region {
+                header: run[0].header,
+                start: if one { region.start } else { run[0].start },
+                end: match one {
+                    true => region.end,
+                    false => run.iter().map(|r| r.end).max().unwrap_or(region.end),
+                },
+                ..*region
+            })
+            .flat_map(|whole| {
+                let of = inside.iter().filter(move |r| r.header == whole.header);
+                let sure = Region {
+                    first: of.clone().map(|r| r.first).min().unwrap_or(whole.first),
+                    last: of.map(|r| r.last).max().unwrap_or(whole.last),
+                    ..whole
+                };
+                let presumed = Region {
+                    presumed: true,
+                    ..whole
+                };
+                [sure, presumed]
+            })
+            .collect()
+    }
+
+    /// The regions over an address at a time.
+    pub fn covering(&self, address: u64, time: u64) -> impl Iterator<Item = &Region> {
+        self.numbered(address, time).map(|(_, region)| region)
+    }
+
+    /// The same with their numbers.
+    pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
+        let page = address >> PAGE_SHIFT;
+        let from = self.pages.partition_point(|(p, _)| *p < page);
+        self.pages[from..]
+            .iter()
+            .take_while(move |(p, _)| *p == page)
+            .filter_map(|(_, i)| Some((*i, self.regions.get(*i as usize)?)))
+            .filter(move |(_, r)| {
+                (r.start..r.end).contains(&address) && (r.first..=r.last).contains(&time)
+            })
+    }
+
+    /// What lies at an address at a time, where all that is known agrees.
+    pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
+        let mut found: Option<Hit> = None;
+        let mut doubted = false;
+        for region in self.covering(address, time) {
+            let base = address - (address - region.start) % region.stride;
+            let spot = types.of_shape(region.shape)?.spot_at(address - base);
+            let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
+            // One of the regions is mistaken about this bucket.
+            let spot = spot?;
+            let (header, presumed) = match region.presumed {
+                true => (0, region.header),
+                false => (region.header, 0),
+            };
+            found = match found {
+                None => Some(Hit {
+                    base,
+                    spot,
+                    shape: region.shape,
+                    map_type: region.map_type,
+                    header,
+                    presumed,
+                }),
+                Some(hit) => {
+                    let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+                    let differs = hit.base != base || hit.spot != spot;
+                    if differs || clash(hit.header, header) {
+                        return None;
+                    }
+                    doubted |= clash(hit.presumed, presumed);
+                    if !same(hit.map_type, region.map_type) {
+                        return None;
+                    }
+                    Some(Hit {
+                        map_type: hit.map_type.or(region.map_type),
+                        header: hit.header.max(header),
+                        presumed: hit.presumed.max(presumed),
+                        ..hit
+                    })
+                }
+            };
+        }
+        found.map(|hit| Hit {
+            presumed: if doubted { 0 } else { hit.presumed },
+            ..hit
+        })
+    }
+}
+
+/// The largest gap, in buckets, that samples of one array leave.
+fn usual_gap(run: &[Seen], stride: u64) -> u64 {
+    let distinct = run.chunk_by(|a, b| a.base == b.base).count() as u64;
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return 0;
+    };
+    let buckets = (last.base - first.base) / stride;
+    (GAPS * buckets)
+        .checked_div(distinct - 1)
+        .unwrap_or(0)
+        .max(GAPS)
+}
+
+fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
+    types
+        .of_shape(shape)
+        .map(|t| t.shape.stride())
+        .filter(|s| *s != 0)
+}
+
+/// Typed buckets looked at on each side of one of unknown shape.
+const NEIGHBOURS: usize = 32;
+
+/// Gives the starts of unknown shape the shape of the buckets around them that they are congruent
+/// with; where several shapes are, that of the one nearest in time.
+fn adopt(seen: &mut [Seen], types: &Types) {
+    seen.par_sort_unstable();
+    let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
+    seen.par_iter_mut()
+        .filter(|s| s.shape.is_none())
+        .for_each(|s| {
+            let at = typed.partition_point(|t| t.base < s.base);
+            let fits = |t: &&Seen| {
+                t.shape
+                    .and_then(|shape| stride_of(shape, types))
+                    .is_some_and(|stride| {
+                        let distance = t.base.abs_diff(s.base);
+                        distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
+                    })
+            };
+            let below = typed[..at].iter().rev().take(NEIGHBOURS);
+            let above = typed[at..].iter().take(NEIGHBOURS);
+            let nearest = below
+                .chain(above)
+                .filter(fits)
+                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
+            if let Some(nearest) = nearest {
+                s.shape = nearest.shape;
+            }
+        });
+}
+
+/// What the buckets of one array have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Run {
+    /// 0: not known.
+    header: u64,
+    shape: ShapeId,
+    map_type: Option<TypeId>,
+}
+
+/// A box: what was seen in it, and the witnesses against it.
+struct Piece {
+    seen: Vec<Seen>,
+    against: Vec<(u64, u64)>,
+}
+
+/// Cuts a run of congruent buckets into boxes that no witness contradicts.
+fn carve(
+    run: &[Seen],
+    witnesses: &[Witness],
+    of: Run,
+    map_type: &MapType,
+    regions: &mut Vec<Region>,
+) {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return;
+    };
+    let stride = map_type.shape.stride();
+    let (lo, hi) = (first.base, last.base.saturating_add(stride));
+    let from = witnesses.partition_point(|w| w.address < lo);
+    let against = witnesses[from..]
+        .iter()
+        .take_while(|w| w.address < hi)
+        .filter(|w| !agrees(w, lo, of, map_type))
+        .map(|w| (w.address, w.time))
+        .collect();
+    let mut work = vec![Piece {
+        seen: run.to_vec(),
+        against,
+    }];
+    while let Some(mut piece) = work.pop() {
+        let Some(bounds) = bounds(&piece.seen, stride) else {
+            continue;
+        };
+        let ((lo, hi), (first, last)) = bounds;
+        piece.against.retain(|&(address, time)| {
+            (lo..hi).contains(&address) && (first..=last).contains(&time)
+        });
+        if piece.against.is_empty() {
+            regions.push(Region {
+                start: lo,
+                end: hi,
+                first,
+                last,
+                shape: of.shape,
+                map_type: of.map_type,
+                stride,
+                header: of.header,
+                one_map: of.header != 0 || is_one_array(&piece.seen, lo, hi, map_type),
+                presumed: false,
+            });
+            continue;
+        }
+        work.extend(cut(piece, stride));
+    }
+}
+
+/// Sizes of Go's heap objects (`internal/runtime/gc`, `SizeClassToSize`; `runtime/sizeclasses.go`), the
+/// same from 1.18 to 1.27; larger ones have pages of their own.
+const SIZE_CLASSES: &[u64] = &[
+    8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
+    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
+    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5120, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
+    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
+    32768,
+];
+
+/// Bytes that an object of this size occupies.
+fn occupied(size: u64) -> u64 {
+    let class = SIZE_CLASSES.iter().find(|class| **class >= size);
+    class.map_or_else(|| size.next_multiple_of(1 << PAGE_SHIFT), |class| *class)
+}
+
+/// The pointer to the type in front of objects with pointers beyond 512 bytes (Go 1.22 and later).
+const MALLOC_HEADER: u64 = 8;
+
+/// Groups of the largest table: `maxTableCapacity` / 8.
+const MAX_GROUPS: u64 = 128;
+
+/// A run of congruent buckets is not made of arrays so many times smaller.
+const SMALLER: u64 = 16;
+
+/// The largest object of a size class; larger ones have pages of their own.
+const MAX_SMALL: u64 = 32 << 10;
+
+/// Samples that must be missing before their absence says something.
+const MISSING: u64 = 8;
+
+/// Whether congruent buckets can only be one array. Objects of one size lie side by side, so where
+/// the size of an array is a multiple of a bucket's, the next array has the same phase. Large classic
+/// arrays are still told apart by the preallocated overflow buckets at their end, a sixteenth of the
+/// others (`makeBucketArray`) and rarely used.
+fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
+    let stride = map_type.shape.stride();
+    let buckets = (hi - lo) / stride;
+    let classic = matches!(map_type.shape, Shape::Classic { .. });
+    // One bucket may be one small map's after the other.
+    if buckets < 2 || !classic && buckets > MAX_GROUPS {
+        return false;
+    }
+    if classic && hi - lo <= MAX_SMALL {
+        return false;
+    }
+    let mut bases: Vec<u64> = seen.iter().map(|s| s.base).collect();
+    bases.sort_unstable();
+    bases.dedup();
+    let mut log = 0;
+    while let Some(main) = 1u64.checked_shl(log).filter(|main| *main < buckets) {
+        log += 1;
+        // Many small arrays in a row, all of them in use, and nothing else in their spans.
+        if main.saturating_mul(SMALLER) < buckets {
+            continue;
+        }
+        let overflow = if classic && main >= 16 { main / 16 } else { 0 };
+        let size = (main + overflow).saturating_mul(stride);
+        let congruent = [size, size.saturating_add(MALLOC_HEADER)]
+            .map(occupied)
+            .into_iter()
+            .find(|bytes| bytes.is_multiple_of(stride));
+        let Some(bytes) = congruent else { continue };
+        if overflow == 0 || !spans_seam(&bases, lo, hi, bytes, overflow, stride) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether samples are as dense in the buckets before every place where an array of this many bytes
+/// could end as elsewhere.
+fn spans_seam(bases: &[u64], lo: u64, hi: u64, bytes: u64, overflow: u64, stride: u64) -> bool {
+    // The start of the array: the last page before its first bucket that is congruent with it.
+    let start = (0..stride)
+        .map(|page| (lo >> PAGE_SHIFT).saturating_sub(page) << PAGE_SHIFT)
+        .find(|start| (lo - start).is_multiple_of(stride));
+    let Some(end) = start.and_then(|start| start.checked_add(bytes)) else {
+        return false;
+    };
+    if end <= lo || end >= hi {
+        return true;
+    }
+    let zone = end.saturating_sub(overflow.saturating_mul(stride));
+    let found = bases.partition_point(|b| *b < end) - bases.partition_point(|b| *b < zone);
+    let expected = overflow * bases.len() as u64 / ((hi - lo) / stride).max(1);
+    expected >= MISSING && found as u64 >= expected / 2
+}
+
+type Bounds = ((u64, u64), (u64, u64));
+
+fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
+    let bases = seen.iter().map(|s| s.base);
+    let times = seen.iter().map(|s| s.time);
+    Some((
+        (bases.clone().min()?, bases.max()?.saturating_add(stride)),
+        (times.clone().min()?, times.max()?),
+    ))
+}
+
+fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {
+    let off = (w.address - lo) % map_type.shape.stride();
+    match w.content {
+        Content::Start {
+            shape,
+            map_type,
+            header,
+        } => {
+            off == 0
+                && shape.is_none_or(|shape| shape == of.shape)
+                && same(map_type, of.map_type)
+                && (header == 0 || of.header == 0 || header == of.header)
+        }
+        Content::Within(part) => map_type.spot_at(off).is_some_and(|s| s.part == part),
+        Content::Other => false,
+    }
+}
+
+/// Whether two types may be one.
+fn same(a: Option<TypeId>, b: Option<TypeId>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+/// Cuts a piece at all gaps, between times or between buckets, that witnesses against it lie in:
+/// whichever way takes more of them out with fewer cuts. Nothing is left of a piece that cannot be cut.
+fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
+    let mut times: Vec<u64> = piece.seen.iter().map(|s| s.time).collect();
+    let mut bases: Vec<u64> = piece.seen.iter().map(|s| s.base).collect();
+    times.sort_unstable();
+    bases.sort_unstable();
+    bases.dedup();
+    let time_gap = |&(_, time): &(u64, u64)| {
+        let after = times.partition_point(|t| *t < time);
+        // The gap that ends at `times[after]`, unless something was seen at this very time.
+        (times.get(after) != Some(&time)).then_some(time)
+    };
+    let base_gap = |&(address, _): &(u64, u64)| {
+        let above = bases.partition_point(|b| *b <= address);
+        let below = above.checked_sub(1).and_then(|i| bases.get(i))?;
+        (address - below >= stride).then_some(address)
+    };
+    let distinct = |cuts: &[u64], sorted: &[u64]| {
+        let mut gaps: Vec<usize> = cuts
+            .iter()
+            .map(|c| sorted.partition_point(|s| s < c))
+            .collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        gaps
+    };
+    let time_cuts: Vec<u64> = piece.against.iter().filter_map(time_gap).collect();
+    let base_cuts: Vec<u64> = piece.against.iter().filter_map(base_gap).collect();
+    let time_gaps = distinct(&time_cuts, &times);
+    let base_gaps = distinct(&base_cuts, &bases);
+    let by_time = match (time_gaps.len(), base_gaps.len()) {
+        (0, 0) => return Vec::new(),
+        (_, 0) => true,
+        (0, _) => false,
+        // removed / cuts, cross-multiplied
+        (t, b) => time_cuts.len() * b >= base_cuts.len() * t,
+    };
+    let (gaps, sorted) = if by_time {
+        (time_gaps, times)
+    } else {
+        (base_gaps, bases)
+    };
+    let bounds: Vec<u64> = gaps
+        .iter()
+        .filter_map(|&g| sorted.get(g))
+        .copied()
+        .collect();
+    let mut pieces: Vec<Piece> = (0..=bounds.len())
+        .map(|_| Piece {
+            seen: Vec::new(),
+            against: Vec::new(),
+        })
+        .collect();
+    let index = |at: u64| bounds.partition_point(|b| *b <= at);
+    for s in piece.seen {
+        pieces[index(if by_time { s.time } else { s.base })]
+            .seen
+            .push(s);
+    }
+    for (address, time) in piece.against {
+        pieces[index(if by_time { time } else { address })]
+            .against
+            .push((address, time));
+    }
+    pieces
+}

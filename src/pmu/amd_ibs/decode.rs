@@ -1,0 +1,92 @@
+//! Raw IBS registers -> the fields that the kernel left out: of recordings without `DATA_SRC`, and
+//! of kernels before 6.1, which wrote N/A.
+
+use super::Cpu;
+use super::registers::OpRegisters;
+use crate::data_src::DataSrc;
+use crate::pmu::rows::Rows;
+use crate::recording::{ByteOrder, Event, Meta, Recording};
+use perf_event_open_sys::bindings as sys;
+
+/// Decodes the raw registers of a recording, where it has some; `true` when samples were changed.
+pub fn decode(recording: &mut Recording) -> bool {
+    let Some(cpu) = Cpu::of(&recording.meta) else {
+        return false;
+    };
+    let wanted: Vec<bool> = recording
+        .events
+        .iter()
+        .map(|event| is_ibs_op(event, &recording.meta) && has(event, sys::PERF_SAMPLE_RAW))
+        .collect();
+    if !wanted.contains(&true) {
+        return false;
+    }
+    let order = match recording.meta.big_endian {
+        true => ByteOrder::Big,
+        false => ByteOrder::Little,
+    };
+    let mut found = Vec::new();
+    for (i, &event) in recording.samples.event.iter().enumerate() {
+        let event = usize::from(event);
+        let source = recording.samples.data_src.get(i).unwrap_or(0);
+        if !wanted.get(event).copied().unwrap_or(false) || DataSrc(source).says_something() {
+            continue;
+        }
+        let registers = recording
+            .raw(i)
+            .and_then(|raw| OpRegisters::parse(raw, order));
+        if let Some(registers) = registers {
+            found.push((i, event, registers.sample(cpu)));
+        }
+    }
+    if found.is_empty() {
+        return false;
+    }
+    let mut columns = Rows::new(&mut recording.samples);
+    columns.begin_columns(true);
+    for (i, event, sample) in found {
+        let whole = recording
+            .events
+            .get(event)
+            .is_some_and(|event| has(event, sys::PERF_SAMPLE_WEIGHT));
+        // `WEIGHT` holds the latency alone.
+        let weight = match whole {
+            true => sample.weight & 0xffff,
+            false => sample.weight,
+        };
+        columns.set(i, sample.addr, sample.phys_addr, weight, sample.data_src);
+    }
+    let fields = sys::PERF_SAMPLE_ADDR | sys::PERF_SAMPLE_PHYS_ADDR | sys::PERF_SAMPLE_DATA_SRC;
+    for (event, _) in recording
+        .events
+        .iter_mut()
+        .zip(&wanted)
+        .filter(|(_, wanted)| **wanted)
+    {
+        event.sample_type |= u64::from(fields);
+        if !has(event, sys::PERF_SAMPLE_WEIGHT) {
+            event.sample_type |= u64::from(sys::PERF_SAMPLE_WEIGHT_STRUCT);
+        }
+    }
+    true
+}
+
+fn has(event: &Event, bit: sys::perf_event_sample_format) -> bool {
+    event.sample_type & u64::from(bit) != 0
+}
+
+/// By the PMU's name or number; the kernel also forwards precise cycles and micro-ops to IBS,
+/// `forward_event_to_ibs`.
+fn is_ibs_op(event: &Event, meta: &Meta) -> bool {
+    let forwarded = match event.kind {
+        sys::PERF_TYPE_HARDWARE => event.config == u64::from(sys::PERF_COUNT_HW_CPU_CYCLES),
+        sys::PERF_TYPE_RAW => matches!(event.config, 0x76 | 0xc1),
+        _ => false,
+    };
+    event.name.contains("ibs_op")
+        || meta
+            .pmus
+            .iter()
+            .any(|(kind, name)| *kind == event.kind && name == "ibs_op")
+        || (forwarded && event.precise_ip != 0)
+}

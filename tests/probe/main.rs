@@ -1,0 +1,137 @@
+//! Every version of Go: a program whose maps are known, and every access to one word of them,
+//! recorded by hardware breakpoints.
+//!
+//! `samples/` carries recordings of some versions. With MEMPATH_RECORD_PROBES=1 in the environment
+//! `scripts/record-probes` makes those of all versions first, which takes some minutes; whatever it
+//! left in the cache is judged from then on.
+
+mod judge;
+
+use judge::{Answer, Verdict, answers};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    folders.retain(|f| f.is_dir());
+    folders.sort();
+    folders
+}
+
+/// The binary in a folder, inflated into `dir`.
+fn binary_in(folder: &Path, dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let packed = entries
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "gz"))
+        .expect("a packed binary");
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&packed).expect("a readable file");
+    flate2::read::GzDecoder::new(file)
+        .read_to_end(&mut bytes)
+        .expect("gzip");
+    let to = dir.join("probe");
+    std::fs::write(&to, bytes).expect("a writable folder");
+    to
+}
+
+fn judged(folder: &Path) -> BTreeMap<Answer, u64> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    answers(folder, &binary_in(folder, dir.path()))
+}
+
+fn by_verdict(answers: &BTreeMap<Answer, u64>) -> BTreeMap<Verdict, u64> {
+    let mut sums = BTreeMap::new();
+    for (answer, n) in answers {
+        *sums.entry(answer.verdict).or_insert(0) += n;
+    }
+    sums
+}
+
+/// Hashing a short key reads 16 bytes that end or begin with it (`aeshashbody`, aes0to15): a
+/// breakpoint on the elem behind the key traps, and what was read is the key.
+fn reads_past_the_key(answer: &Answer) -> bool {
+    answer.verdict == Verdict::WrongPart
+        && answer.said.ends_with(".key")
+        && matches!(
+            answer.function.as_str(),
+            "aeshashbody" | "internal/runtime/maps.memHashAES"
+        )
+}
+
+/// A watched word of several slots, and an instruction that overwrote its own base register: no
+/// register is left to tell which byte it read.
+fn slot_is_lost(answer: &Answer) -> bool {
+    answer.verdict == Verdict::NoSlot && !answer.word.contains('/')
+}
+
+/// What must hold of any recording: nothing is claimed wrongly; in map code the part is always
+/// known, and the bucket, group, table or header too.
+/// Without optimisation (`-N -l`) the bucket or group may be only in the frame while a register has
+/// the slot.
+fn faults(answers: &BTreeMap<Answer, u64>, optimised: bool) -> Vec<(&Answer, u64)> {
+    let fault = |answer: &Answer| match answer.verdict {
+        Verdict::Right => false,
+        // No register names the map, and no sample before and after it does.
+        Verdict::NoMap => false,
+        Verdict::NoPart => answer.map_code,
+        Verdict::NoBase => answer.map_code && optimised,
+        Verdict::NoSlot => !slot_is_lost(answer) && answer.map_code,
+        _ => !reads_past_the_key(answer),
+    };
+    answers
+        .iter()
+        .filter(|(answer, _)| fault(answer))
+        .map(|(answer, n)| (answer, *n))
+        .collect()
+}
+
+/// Prints what was not right and whether it is excused.
+fn faultless(folder: &Path) -> bool {
+    let answers = judged(folder);
+    let build = folder.parent().and_then(Path::file_name);
+    let optimised = build.is_none_or(|name| !name.to_string_lossy().ends_with("-N"));
+    let faults = faults(&answers, optimised);
+    println!("{} {:?}", folder.display(), by_verdict(&answers));
+    for (answer, n) in &faults {
+        println!("{n:5} {answer:?}");
+    }
+    faults.is_empty()
+}
+
+#[test]
+fn recordings_in_the_cache() {
+    if std::env::var_os("MEMPATH_RECORD_PROBES").is_some() {
+        let script = repository().join("scripts/record-probes");
+        let status = Command::new(script)
+            .status()
+            .expect("scripts/record-probes");
+        assert!(status.success(), "scripts/record-probes: {status}");
+    }
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/mempath"));
+    let Some(cache) = std::env::var_os("MEMPATH_CACHE")
+        .map(PathBuf::from)
+        .or(home)
+    else {
+        return;
+    };
+    let mut faulty = false;
+    for build in folders_in(&cache.join("probe")) {
+        for folder in folders_in(&build) {
+            if folder.join("perf.data").is_file() {
+                faulty |= !faultless(&folder);
+            }
+        }
+    }
+    assert!(!faulty, "see what is printed above");
+}
