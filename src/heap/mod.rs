@@ -22,6 +22,7 @@ mod memory;
 mod region;
 mod rtype;
 mod size_class;
+pub mod snapshot;
 mod spans;
 mod swiss;
 mod sync_map;
