@@ -1,6 +1,6 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
-use crate::commands::{Command, analyze, explain, export, report};
+use crate::commands::{Command, analyze, explain, export, maps, report, snapshot};
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
@@ -32,6 +32,37 @@ enum Sub {
         #[command(subcommand)]
         what: What,
     },
+    /// Print every map in a core file or a snapshot
+    Maps(Maps),
+    /// Write a core file of a running process, pausing it briefly
+    Snapshot(Snapshot),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Maps {
+    /// A core file (gcore, GOTRACEBACK=crash) or what mempath snapshot wrote
+    #[arg(value_name = "CORE")]
+    core: PathBuf,
+    /// The program that the core is of
+    #[arg(long, value_name = "PATH", required = true)]
+    binary: Vec<PathBuf>,
+    /// Use a binary although its build id differs from the one in the core
+    #[arg(long)]
+    force: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Snapshot {
+    /// The process
+    #[arg(short, long, value_name = "PID")]
+    pid: i32,
+    /// Where the core file goes
+    #[arg(short, long, value_name = "FILE", default_value = "app.heap")]
+    output: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +197,16 @@ pub fn parse() -> Command {
                 Color::Always => Colour::Always,
                 Color::Never => Colour::Never,
             },
+        }),
+        Sub::Maps(m) => Command::Maps(maps::Options {
+            core: m.core,
+            binaries: m.binary,
+            force: m.force,
+            json: matches!(m.format, Format::Json),
+        }),
+        Sub::Snapshot(s) => Command::Snapshot(snapshot::Options {
+            pid: s.pid,
+            output: s.output,
         }),
         Sub::Report(r) => Command::Report(report::Options {
             tables: r.tables,

@@ -5,9 +5,11 @@ pub mod binaries;
 pub mod explain;
 pub mod export;
 pub mod input;
+pub mod maps;
 mod output;
 mod progress;
 pub mod report;
+pub mod snapshot;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub enum Command {
     Report(report::Options),
     Explain(explain::Options),
     Export(export::Options),
+    Maps(maps::Options),
+    Snapshot(snapshot::Options),
 }
 
 impl Command {
@@ -25,6 +29,8 @@ impl Command {
             Command::Report(options) => report::run(options),
             Command::Explain(options) => explain::run(options),
             Command::Export(options) => export::run(options),
+            Command::Maps(options) => maps::run(options),
+            Command::Snapshot(options) => snapshot::run(options),
         }
     }
 }

@@ -106,6 +106,22 @@ impl Source<'_> {
         pointers == Some(0)
     }
 
+    /// Did the runtime record another type than `map_type`'s for one of its arrays?
+    pub fn contradicts(&self, map_type: &MapType, decoded: &Decoded) -> bool {
+        let program = &self.image.program;
+        let storage = map_type.addr.checked_add(64);
+        let storage = storage.and_then(|at| program.read_u64(at));
+        let kinds = [Kind::Buckets, Kind::Groups, Kind::SmallGroup];
+        (decoded.regions.iter())
+            .filter(|region| kinds.contains(&region.kind))
+            .filter_map(|region| {
+                let (index, slot) = self.spans.slot_at(region.start)?;
+                let span = self.spans.all.get(index)?;
+                self.spans.typed_object(self.memory, span, slot)
+            })
+            .any(|object| Some(self.image.vaddr(object.descriptor)) != storage)
+    }
+
     /// Is `addr` the start of an object that `size` bytes were asked for? Its usable bytes then.
     pub fn object_of(&self, addr: u64, size: u64, noscan: bool) -> Option<u64> {
         let slot = slot_for(size, noscan, self.image.go.minor)?;

@@ -51,7 +51,7 @@ pub enum HeapError {
     NoProgram { path: PathBuf },
 
     #[error(
-        "{}: the core is of {} and so on with build id {found}, but {} has build id {wanted}: pass the binary that ran, or --force to use this one",
+        "{}: the core is of {} with build id {found}, but {} has build id {wanted}: pass the binary that ran, or --force to use this one",
         path.display(),
         file.display(),
         binary.display()

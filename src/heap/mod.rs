@@ -13,21 +13,26 @@
 //! No symbol is needed: `-s -w` changes only how a map is named.
 
 mod classic;
+mod code;
 mod decode;
 mod error;
 mod image;
 mod mark;
 mod memory;
 mod region;
+mod rtype;
 mod size_class;
+pub mod snapshot;
 mod spans;
 mod swiss;
+mod sync_map;
+mod walk;
 
 pub use decode::{Control, Form};
 pub use error::HeapError;
 pub use region::{Kind, Region};
 
-use crate::gomap::{Family, MapType};
+use crate::gomap::{self, Family, Layout, MapType};
 use crate::program::Program;
 use decode::{Decoded, Source};
 use image::Image;
@@ -36,6 +41,7 @@ use memory::Memory;
 use spans::{Spans, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use walk::{Reached, Walk};
 
 /// The maps of a process when its core or snapshot was taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +63,8 @@ pub struct HeapMap {
     pub header: u64,
     /// `None` when several types fit equally well, or for `sync.Map`.
     pub map_type: Option<Arc<MapType>>,
+    /// Every type that header, arrays and slots fit; `map_type` alone where that is known.
+    pub fitting: Vec<Arc<MapType>>,
     /// The variable or field that leads to it: `main.cache.sessions`.
     pub name: Option<String>,
     /// `len(m)`.
@@ -94,11 +102,21 @@ impl Heap {
             regions: Vec::new(),
             missing: memory.missing,
         };
-        for header in headers(&source, &marked) {
-            let Some((map_type, decoded)) = typed(&source, header) else {
-                continue;
-            };
-            heap.add(header, map_type, decoded);
+        let reached = reach(&source, &marked);
+        for header in headers(&source, &marked, &reached) {
+            if let Some(found) = resolve(&source, &reached, header) {
+                heap.add(header, found);
+            }
+        }
+        for (&at, name) in &reached.sync_maps {
+            if let Some(decoded) = sync_map::decode(&source, at) {
+                let found = Found {
+                    name: Some(name.clone()),
+                    fitting: Vec::new(),
+                    decoded,
+                };
+                heap.add(at, found);
+            }
         }
         heap.sort_regions();
         Ok(heap)
@@ -116,12 +134,22 @@ impl Heap {
         self.maps.get(region.map as usize)
     }
 
-    fn add(&mut self, header: u64, map_type: Option<Arc<MapType>>, decoded: Decoded) {
+    fn add(&mut self, header: u64, found: Found) {
         let map = self.maps.len() as u32;
+        let Found {
+            name,
+            fitting,
+            decoded,
+        } = found;
+        let map_type = match &*fitting {
+            [only] => Some(Arc::clone(only)),
+            _ => None,
+        };
         self.maps.push(HeapMap {
             header,
             map_type,
-            name: None,
+            fitting,
+            name,
             count: decoded.count,
             form: decoded.form,
             control: decoded.control,
@@ -148,40 +176,92 @@ impl Heap {
     }
 }
 
-/// Live objects that are as large as a header and have its invariants.
-fn headers(source: &Source, marked: &Marked) -> Vec<u64> {
+/// A header with what it leads to.
+struct Found {
+    name: Option<String>,
+    fitting: Vec<Arc<MapType>>,
+    decoded: Decoded,
+}
+
+/// Follows the variables that code and debug information name, then the objects of known type.
+fn reach(source: &Source, marked: &Marked) -> Reached {
+    let image = source.image;
+    let mut walk = Walk::new(source);
+    for (vaddr, holds) in code::globals(image) {
+        let name = match image.program.variable_at(vaddr) {
+            Some((name, 0)) => name.to_owned(),
+            Some((name, offset)) => format!("{name}+{offset:#x}"),
+            None => format!("variable {:#x}", image.addr(vaddr)),
+        };
+        walk.variable(image.addr(vaddr), holds, name);
+    }
+    walk.objects(|span, slot| marked.contains(span, slot));
+    walk.reached
+}
+
+/// Live objects that are as large as a header and keep pointers where a header does, and the headers
+/// that typed values lead to, wherever they are. By address.
+fn headers(source: &Source, marked: &Marked, reached: &Reached) -> Vec<u64> {
     let size = source.image.layout.header_size();
+    let mask = header_mask(source.image.layout);
     let class = size_class::slot_for(size, false, source.image.go.minor);
-    let mut found = Vec::new();
+    let mut found: Vec<u64> = reached.maps.keys().copied().collect();
     for (index, span) in source.spans.all.iter().enumerate() {
         if span.state != State::Heap || span.noscan || Some(span.elemsize) != class.map(|c| c.size)
         {
             continue;
         }
-        for slot in 0..span.nelems {
-            if marked.contains(index, slot) {
+        for slot in (0..span.nelems).filter(|&slot| marked.contains(index, slot)) {
+            let own = source.spans.pointer_mask(source.memory, span, slot);
+            if own.is_none_or(|own| own == mask) {
                 found.push(span.start + slot * span.elemsize);
             }
         }
     }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 
-/// What the header at `at` leads to, and its type where only one fits.
-fn typed(source: &Source, at: u64) -> Option<(Option<Arc<MapType>>, Decoded)> {
-    let mut fitting = source
-        .image
-        .program
-        .map_types
-        .iter()
-        .filter_map(|map_type| {
-            let decoded = match source.image.layout.family {
-                Family::Classic => classic::Hmap::read(source, at)?.decode(source, at, map_type),
-                Family::Swiss => swiss::Map::read(source, at)?.decode(source, at, map_type),
-            };
-            Some((map_type, decoded?))
+/// Which words of a header are pointers.
+fn header_mask(layout: &Layout) -> u64 {
+    (layout.header.iter())
+        .filter(|field| matches!(field.holds, gomap::Holds::Pointer(_)))
+        .fold(0, |mask, field| mask | 1 << (field.off / 8))
+}
+
+/// The header at `at` with everything that it leads to, if it is a map of this type.
+fn decode_header(source: &Source, at: u64, map_type: &MapType) -> Option<Decoded> {
+    match source.image.layout.family {
+        Family::Classic => classic::Hmap::read(source, at)?.decode(source, at, map_type),
+        Family::Swiss => swiss::Map::read(source, at)?.decode(source, at, map_type),
+    }
+}
+
+/// What the header at `at` leads to. `None` when no type of the program fits, and for headers
+/// without any array that nothing typed leads to: those could be anything.
+fn resolve(source: &Source, reached: &Reached, at: u64) -> Option<Found> {
+    if let Some(named) = reached.maps.get(&at) {
+        return Some(Found {
+            name: Some(named.name.clone()),
+            fitting: vec![Arc::clone(&named.map_type)],
+            decoded: decode_header(source, at, &named.map_type)?,
         });
-    let (first, decoded) = fitting.next()?;
-    let only = fitting.next().is_none();
-    Some((only.then(|| Arc::new(first.clone())), decoded))
+    }
+    let mut fitting: Vec<Arc<MapType>> = Vec::new();
+    let mut found = None;
+    for map_type in &source.image.program.map_types {
+        if let Some(decoded) = decode_header(source, at, map_type)
+            && !source.contradicts(map_type, &decoded)
+        {
+            fitting.push(Arc::new(map_type.clone()));
+            found = found.or(Some(decoded));
+        }
+    }
+    let decoded = found.filter(|decoded| decoded.regions.len() > 1)?;
+    Some(Found {
+        name: None,
+        fitting,
+        decoded,
+    })
 }

@@ -43,6 +43,8 @@ pub(super) struct Spans {
     pub all: Vec<Span>,
     /// Objects over 512 bytes begin with their type (Go 1.22 on).
     headers: bool,
+    /// `spanInlineMarkBits` ends the spans of small objects (`GOEXPERIMENT=greenteagc`).
+    inline_marks: bool,
 }
 
 /// Offsets in `mspan` that moved: 1.21 put `pinnerBits` in, 1.22 shrank the counters.
@@ -74,6 +76,8 @@ impl Offsets {
 
 /// `spanClass` is the size class (0: one large object) and a bit for noscan.
 const LAST_CLASS: u8 = 67;
+/// Bytes of `spanInlineMarkBits` (`runtime/mgcmark_greenteagc.go`).
+const INLINE_MARKS: u64 = 128;
 const START_ADDR: u64 = 24;
 const NPAGES: u64 = 32;
 const FREEINDEX: u64 = 48;
@@ -119,16 +123,13 @@ impl Spans {
             });
         }
         best.sort_by_key(|span| span.start);
+        let experiment = |name: &str| image.go.experiments.iter().any(|e| e == name);
         Ok(Spans {
             all: best,
             headers: image.go.minor >= 22,
+            inline_marks: image.go.minor >= 26 && !experiment("nogreenteagc")
+                || experiment("greenteagc"),
         })
-    }
-
-    pub fn at(&self, addr: u64) -> Option<&Span> {
-        let after = self.all.partition_point(|span| span.start <= addr);
-        let span = self.all.get(after.checked_sub(1)?)?;
-        (addr < span.end).then_some(span)
     }
 
     /// The span and slot that hold `addr`: its index among all spans, and the slot's in it.
@@ -155,20 +156,60 @@ impl Spans {
         })
     }
 
-    /// The type that the runtime recorded for the object at `addr`, which begins there: for objects
-    /// with pointers over 512 bytes, from Go 1.22 on. Run-time address of the descriptor.
-    pub fn recorded_type(&self, memory: &Memory, addr: u64) -> Option<u64> {
-        let span = self.at(addr).filter(|span| span.state == State::Heap)?;
+    /// The object in a slot with the type that the runtime recorded: for objects with pointers over
+    /// 512 bytes, from Go 1.22 on.
+    pub fn typed_object(&self, memory: &Memory, span: &Span, slot: u64) -> Option<TypedObject> {
         if !self.headers || span.noscan || span.elemsize <= MAX_IN_SPAN {
             return None;
         }
-        let recorded = if span.large {
-            span.large_type
+        let at = span.start.checked_add(slot.checked_mul(span.elemsize)?)?;
+        let (start, descriptor) = if span.large {
+            (at, span.large_type)
         } else {
-            memory.u64(addr.checked_sub(HEADER)?)?
+            (at.checked_add(HEADER)?, memory.u64(at)?)
         };
-        (recorded != 0).then_some(recorded)
+        (descriptor != 0).then_some(TypedObject {
+            start,
+            len: span
+                .end
+                .min(at.checked_add(span.elemsize)?)
+                .checked_sub(start)?,
+            descriptor,
+        })
     }
+
+    /// The pointer mask of the object in a slot, one bit a word: kept at the end of the span for
+    /// objects up to 512 bytes, from Go 1.22 on (`spanHeapBitsRange` of `runtime/mbitmap.go`).
+    pub fn pointer_mask(&self, memory: &Memory, span: &Span, slot: u64) -> Option<u64> {
+        if !self.headers || span.noscan || span.elemsize > MAX_IN_SPAN {
+            return None;
+        }
+        let len = (span.end - span.start) / 64;
+        let inline_marks = if self.inline_marks && span.elemsize >= 16 {
+            INLINE_MARKS
+        } else {
+            0
+        };
+        let bits = span.end.checked_sub(len)?.checked_sub(inline_marks)?;
+        let words = span.elemsize / 8;
+        let first = slot.checked_mul(words)?;
+        let mut mask = 0;
+        for i in 0..words.min(64) {
+            let bit = first.checked_add(i)?;
+            let byte = memory.u8(bits.checked_add(bit / 8)?)?;
+            mask |= u64::from(byte >> (bit % 8) & 1) << i;
+        }
+        Some(mask)
+    }
+}
+
+/// An object with its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TypedObject {
+    pub start: u64,
+    pub len: u64,
+    /// Run-time address of the type descriptor, of which the object is one or an array.
+    pub descriptor: u64,
 }
 
 /// Where an address lies in its slot.

@@ -42,7 +42,7 @@ impl Map {
         if writing > 1 || tombstone > 1 || pad != [0; 4] || map.used >= 1 << 44 {
             return None;
         }
-        if map.dir_ptr % 8 != 0 || global_depth > MAX_DEPTH {
+        if !map.dir_ptr.is_multiple_of(8) || global_depth > MAX_DEPTH {
             return None;
         }
         let consistent = if map.dir_len == 0 {
