@@ -1,7 +1,8 @@
 //! What an attribution says of samples whose word is known: the program printed where it lies.
 
+use mempath::attribute::flow::signature;
 use mempath::attribute::{Attribution, NONE, attribute};
-use mempath::gomap::Structure;
+use mempath::gomap::{Family, Structure};
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
@@ -130,11 +131,17 @@ pub fn answers(folder: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
             },
             function: place.function.clone().unwrap_or_default(),
             instruction: place.instruction.clone().unwrap_or_default(),
-            map_code: place.operation.is_some(),
+            map_code: is_map_code(place.function.as_deref().unwrap_or_default()),
         };
         *counts.entry(answer).or_insert(0) += 1;
     }
     counts
+}
+
+/// Whether the function is one of those whose arguments are known.
+fn is_map_code(function: &str) -> bool {
+    let of = |family| signature(function, family).is_some();
+    of(Family::Classic) || of(Family::Swiss)
 }
 
 fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
