@@ -23,6 +23,7 @@ pub mod data_src;
 pub mod explain;
 pub mod export;
 pub mod gomap;
+pub mod heap;
 pub mod pmu;
 pub mod program;
 pub mod recording;

@@ -8,6 +8,8 @@
 use super::types::{ShapeId, Types};
 use crate::gomap::{MapType, Part, Spot};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// A bucket or group whose start is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +35,11 @@ impl Admitted {
         }
     }
 
-    fn admits(&self, shape: ShapeId, types: &Types) -> bool {
-        self.shapes(types).contains(&shape)
+    pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
+        match *self {
+            Admitted::Known(known) => known == shape,
+            Admitted::Variant(key_size) => types.variant_admits(key_size, shape),
+        }
     }
 }
 
@@ -53,7 +58,46 @@ pub struct Starts {
     /// By address.
     sorted: Vec<Start>,
     /// By page and time.
-    pages: Vec<(u64, Start)>,
+    pages: Vec<Start>,
+    /// By page: where its starts are in `pages`.
+    ranges: FxHashMap<u64, Range<u32>>,
+}
+
+/// Starts around an address, by base.
+#[derive(Debug, Default)]
+struct Near {
+    starts: [Option<Start>; NEAR],
+    len: usize,
+}
+
+/// At most so many: before and after in each of three pages.
+const NEAR: usize = 3 * 2 * IN_TIME;
+
+impl Near {
+    fn push(&mut self, start: &Start) {
+        if let Some(place) = self.starts.get_mut(self.len) {
+            *place = Some(*start);
+            self.len += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Start> {
+        self.starts[..self.len].iter().flatten()
+    }
+
+    /// Sorts by base and keeps each bucket once.
+    fn settle(&mut self) {
+        self.starts[..self.len].sort_unstable();
+        let mut kept = 0;
+        for i in 0..self.len {
+            let base = |i: usize| self.starts[i].map(|s| s.base);
+            if kept == 0 || base(kept - 1) != base(i) {
+                self.starts[kept] = self.starts[i];
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
 }
 
 /// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
@@ -75,12 +119,20 @@ impl Starts {
     pub fn new(mut starts: Vec<Start>) -> Starts {
         starts.par_sort_unstable();
         starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
-        let mut pages: Vec<(u64, Start)> =
-            starts.iter().map(|s| (s.base >> PAGE_SHIFT, *s)).collect();
-        pages.par_sort_unstable_by_key(|(page, s)| (*page, s.time, s.base));
+        let mut pages = starts.clone();
+        let page = |s: &Start| s.base >> PAGE_SHIFT;
+        pages.par_sort_unstable_by_key(|s| (page(s), s.time, s.base));
+        let mut ranges = FxHashMap::default();
+        let mut at = 0u32;
+        for run in pages.chunk_by(|a, b| page(a) == page(b)) {
+            let end = at + run.len() as u32;
+            ranges.insert(page(&run[0]), at..end);
+            at = end;
+        }
         Starts {
             sorted: starts,
             pages,
+            ranges,
         }
     }
 
@@ -165,21 +217,20 @@ impl Starts {
     }
 
     /// The starts in the pages around an address that are nearest in time, each bucket once.
-    fn near(&self, address: u64, time: u64) -> Vec<Start> {
+    fn near(&self, address: u64, time: u64) -> Near {
         let page = address >> PAGE_SHIFT;
-        let mut near: Vec<Start> = Vec::with_capacity(6 * IN_TIME);
+        let mut near = Near::default();
         for page in [page.saturating_sub(1), page, page + 1] {
-            let at = self
-                .pages
-                .partition_point(|(p, s)| (*p, s.time) < (page, time));
-            let before = self.pages[..at].iter().rev();
-            let after = self.pages[at..].iter();
-            let here = |(p, _): &&(u64, Start)| *p == page;
-            near.extend(before.take_while(here).take(IN_TIME).map(|(_, s)| *s));
-            near.extend(after.take_while(here).take(IN_TIME).map(|(_, s)| *s));
+            let Some(range) = self.ranges.get(&page) else {
+                continue;
+            };
+            let here = &self.pages[range.start as usize..range.end as usize];
+            let at = here.partition_point(|s| s.time < time);
+            let (before, after) = here.split_at(at);
+            before.iter().rev().take(IN_TIME).for_each(|s| near.push(s));
+            after.iter().take(IN_TIME).for_each(|s| near.push(s));
         }
-        near.sort_unstable();
-        near.dedup_by_key(|s| s.base);
+        near.settle();
         near
     }
 
@@ -253,30 +304,33 @@ impl Starts {
 /// The remainder modulo the shape's stride that most of these starts share, and how many do, if
 /// there are enough of them to believe it.
 fn supported(
-    near: &[Start],
+    near: &Near,
     address: u64,
     shape: ShapeId,
     known: bool,
     types: &Types,
 ) -> Option<(u64, usize)> {
-    let stride = types.of_shape(shape)?.shape.stride();
-    let mut residues: Vec<u64> = near
-        .iter()
-        .filter(|s| s.shapes.admits(shape, types))
-        .map(|s| s.base.checked_rem(stride))
-        .collect::<Option<_>>()?;
-    residues.sort_unstable();
-    let (residue, support) = residues
-        .chunk_by(|a, b| a == b)
-        .map(|run| (run[0], run.len()))
-        .max_by_key(|&(residue, n)| (n, residue))?;
-    // Between two arrays, the starts on either side differ.
-    let above = near.partition_point(|s| s.base <= address);
-    let below = above.checked_sub(1).and_then(|i| near.get(i));
-    let mut sides = below.into_iter().chain(near.get(above));
-    let between = sides.any(|s| s.base % stride != residue);
     let proof = if known { PROOF - 1 } else { PROOF };
-    (!between && support >= proof && support * 3 >= near.len() * 2).then_some((residue, support))
+    if near.len < proof {
+        return None;
+    }
+    let stride = types.of_shape(shape)?.shape.stride();
+    if stride == 0 {
+        return None;
+    }
+    // Between two arrays, the starts on either side differ.
+    let below = near.iter().take_while(|s| s.base <= address).last();
+    let above = near.iter().find(|s| s.base > address);
+    let mut sides = below.into_iter().chain(above).map(|s| s.base % stride);
+    let residue = sides.next()?;
+    if sides.any(|other| other != residue) {
+        return None;
+    }
+    let support = near
+        .iter()
+        .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
+        .count();
+    (support >= proof && support * 3 >= near.len * 2).then_some((residue, support))
 }
 
 /// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.

@@ -37,6 +37,17 @@ pub struct Types {
     sites: FxHashMap<(u32, u64), TypedSite>,
     /// The shapes of all types, and of those with keys of 4 and 8 bytes and with string keys.
     variants: [Vec<ShapeId>; 4],
+    /// By shape: which of `variants` list it.
+    admitted: Vec<[bool; 4]>,
+}
+
+fn variant_of(key_size: Option<i64>) -> usize {
+    match key_size {
+        Some(4) => 1,
+        Some(8) => 2,
+        Some(16) => 3,
+        _ => 0,
+    }
 }
 
 impl Types {
@@ -63,6 +74,7 @@ impl Types {
         );
         let shape = *self.shape_ids.entry(key).or_insert_with(|| {
             self.of_shape.push(Vec::new());
+            self.admitted.push([false; 4]);
             self.of_shape.len() as ShapeId - 1
         });
         self.of_shape[shape as usize].push(id);
@@ -73,7 +85,8 @@ impl Types {
             _ => None,
         };
         for variant in [Some(0), variant].into_iter().flatten() {
-            if !self.variants[variant].contains(&shape) {
+            let listed = &mut self.admitted[shape as usize][variant];
+            if !std::mem::replace(listed, true) {
                 self.variants[variant].push(shape);
             }
         }
@@ -116,18 +129,25 @@ impl Types {
     /// The shapes of the types whose maps a function variant for keys of `key_size` bytes handles; of
     /// all types for the generic functions, which `reflect` calls for any type.
     pub fn of_variant(&self, key_size: Option<i64>) -> &[ShapeId] {
-        let class = match key_size {
-            Some(4) => 1,
-            Some(8) => 2,
-            Some(16) => 3,
-            _ => 0,
-        };
-        &self.variants[class]
+        &self.variants[variant_of(key_size)]
+    }
+
+    /// Whether such a function handles maps of this shape.
+    pub fn variant_admits(&self, key_size: Option<i64>, shape: ShapeId) -> bool {
+        let admits = self.admitted.get(shape as usize);
+        admits.is_some_and(|admits| admits[variant_of(key_size)])
     }
 
     /// The type whose descriptor is at this link-time address.
     pub fn at(&self, binary: u32, descriptor: u64) -> Option<TypeId> {
         self.by_descriptor.get(&(binary, descriptor)).copied()
+    }
+
+    /// The type that a descriptor of one of the binaries describes.
+    pub fn named(&self, map_type: &MapType) -> Option<TypeId> {
+        (0..self.programs.len() as u32)
+            .filter_map(|binary| self.at(binary, map_type.addr))
+            .find(|&id| self.get(id).is_some_and(|t| t.name == map_type.name))
     }
 
     pub fn call_site(&self, binary: u32, ret: u64) -> Option<&TypedSite> {

@@ -12,6 +12,8 @@ pub struct Options {
     pub search: Search,
     /// A copy of `/proc/kallsyms` of the recorded kernel.
     pub kallsyms: Option<PathBuf>,
+    /// A core file or snapshot of the recorded process, taken after the recording.
+    pub core: Option<PathBuf>,
 }
 
 /// Reads a recording that holds memory accesses.

@@ -1,0 +1,70 @@
+//! How Go's allocator rounds a request, so that an array can be recognised by the size it was given.
+//!
+//! From `runtime/sizeclasses.go` (the same 68 classes in go1.21.13 to go1.27.3) and
+//! `runtime/malloc.go`, `mallocgc`.
+
+/// `runtime._PageSize`.
+pub(super) const PAGE: u64 = 8192;
+/// `runtime._MaxSmallSize`.
+const MAX_SMALL: u64 = 32768;
+/// `gc.MinSizeForMallocHeader`: larger objects with pointers begin with their type, from 1.22 on.
+pub(super) const MAX_IN_SPAN: u64 = 512;
+/// `gc.MallocHeaderSize`.
+pub(super) const HEADER: u64 = 8;
+
+/// `class_to_size`.
+const CLASSES: [u64; 67] = [
+    8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
+    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
+    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
+    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
+    32768,
+];
+
+/// Where an object of `size` bytes goes: the size of its slot in a span, and how many bytes of the
+/// slot come before the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub size: u64,
+    pub before: u64,
+}
+
+/// `None` for sizes that no allocation has.
+pub(super) fn slot_for(size: u64, noscan: bool, go_minor: u32) -> Option<Slot> {
+    let headers = go_minor >= 22;
+    let largest = MAX_SMALL - if headers { HEADER } else { 0 };
+    if size > largest {
+        let size = size.checked_next_multiple_of(PAGE)?;
+        return Some(Slot { size, before: 0 });
+    }
+    let before = if headers && !noscan && size > MAX_IN_SPAN {
+        HEADER
+    } else {
+        0
+    };
+    let class = CLASSES.partition_point(|&class| class < size + before);
+    Some(Slot {
+        size: *CLASSES.get(class)?,
+        before,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_go_where_the_runtime_was_seen_to_put_them() {
+        // Offsets and classes of bucket and group arrays as dumped by programs of each version.
+        let slot = |size, before| Some(Slot { size, before });
+        assert_eq!(slot_for(136 * 128, true, 27), slot(18432, 0));
+        assert_eq!(slot_for(200 * 128, false, 27), slot(27264, 8));
+        assert_eq!(slot_for(200, false, 27), slot(208, 0));
+        assert_eq!(slot_for(144 * 68, true, 22), slot(10240, 0));
+        assert_eq!(slot_for(32768, true, 21), slot(32768, 0));
+        assert_eq!(slot_for(32768, true, 22), slot(32768, 0));
+        assert_eq!(slot_for(32761, false, 22), slot(32768, 0));
+        assert_eq!(slot_for(32768 + 1, false, 21), slot(40960, 0));
+        assert_eq!(slot_for(600, false, 21), slot(640, 0));
+    }
+}
