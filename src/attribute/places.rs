@@ -110,6 +110,9 @@ impl Binary {
             image: image.to_owned(),
             ..Place::default()
         };
+        // A watchpoint of arm64 traps before the access (`watchpoint_handler`,
+        // arch/arm64/kernel/hw_breakpoint.c), a debug register of x86 after it.
+        let after = after && self.program.arch == Arch::X86_64;
         // The byte before a return address or a trap's ip lies in the instruction meant.
         let probe = if after {
             vaddr.saturating_sub(1)

@@ -18,6 +18,8 @@ pub struct Abi {
     /// Integer arguments, and results, in order.
     pub args: &'static [usize],
     pub sp: usize,
+    /// The register that holds g, the running goroutine.
+    pub g: usize,
     /// What a call leaves as it is: stack pointer, frame pointer, g.
     pub kept: &'static [usize],
     /// Bytes that a call instruction pushes.
@@ -36,6 +38,7 @@ pub struct Abi {
 pub const X86_64: Abi = Abi {
     args: &[0, 3, 1, 7, 6, 8, 9, 10, 11],
     sp: RSP,
+    g: 14,
     kept: &[RSP, RBP, 14],
     call_pushes: 8,
     write_barrier: 11,
@@ -51,6 +54,7 @@ pub const X86_64: Abi = Abi {
 pub const ARM64: Abi = Abi {
     args: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     sp: 31,
+    g: 28,
     kept: &[18, 28, 29, 31],
     call_pushes: 0,
     write_barrier: 25,
@@ -88,6 +92,7 @@ impl State {
             state.regs[reg] = Value::loaded(1 + i as u32);
         }
         state.regs[abi.sp] = Value::stack(0);
+        state.regs[abi.g] = Value::at(Structure::Other, 0);
         state
     }
 
