@@ -2,6 +2,7 @@
 
 use crate::commands::{Command, analyze, explain, export, report};
 use crate::export::FORMATS;
+use crate::program::Sources;
 use crate::program::find::Search;
 use crate::terminal::{Colour, Style};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,6 +45,9 @@ struct Input {
     /// A folder in which to look for the binaries
     #[arg(long, value_name = "DIR")]
     binary_dir: Vec<PathBuf>,
+    /// A folder in which to look for source files, to name maps as the source does
+    #[arg(long, value_name = "DIR")]
+    source_dir: Vec<PathBuf>,
     /// A copy of /proc/kallsyms of the recorded kernel, to name its functions
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
@@ -196,6 +200,7 @@ impl From<Input> for crate::commands::input::Options {
             perf_data: input.perf_data,
             kallsyms: input.kallsyms,
             core: input.core,
+            sources: Sources::new(input.source_dir),
         }
     }
 }

@@ -277,13 +277,6 @@ const SWISS: &[Expected] = &[
         "Map.writing",
         34,
     ),
-    (
-        "internal/runtime/maps.(*Map).clearSmall",
-        "m.clearSeq++",
-        2,
-        "Map.clearSeq",
-        40,
-    ),
 ];
 
 /// Samples made by hand: one for each instruction on a line, at an address of an invented structure.

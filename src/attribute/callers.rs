@@ -3,6 +3,7 @@
 use super::flow::{What, signature};
 use super::places::Binary;
 use crate::gomap::MapType;
+use crate::program::Kept;
 
 /// Markers in call chains (`PERF_CONTEXT_*`) are at least this: the last 4095 values of a `u64`.
 const CONTEXT_MAX: u64 = u64::MAX - 4094;
@@ -18,6 +19,8 @@ pub struct CallSite {
     pub map_type: Option<MapType>,
     /// The address of the variable that holds the map (run time).
     pub global: Option<u64>,
+    /// Where the caller takes the map from.
+    pub kept: Option<Kept>,
 }
 
 /// What a caller's code says of the call that returns to `ret`; `None` where that is no call of a
@@ -39,11 +42,13 @@ pub fn call_site(binary: &mut Binary, ret: u64) -> Option<CallSite> {
         What::Global(address) => Some(address),
         _ => None,
     };
+    let kept = super::names::kept(&binary.program, &flow, ret, &call.arg(1));
     Some(CallSite {
         ret,
         callee: callee.to_owned(),
         map_type,
         global,
+        kept,
     })
 }
 

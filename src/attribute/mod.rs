@@ -14,10 +14,13 @@ mod position;
 mod regions;
 mod resolve;
 mod run;
+mod source;
 pub mod trace;
 mod types;
 mod unattributed;
 
+pub use names::{Named, sites_of};
+pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 

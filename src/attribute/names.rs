@@ -1,9 +1,13 @@
 //! Which maps there are, and what a person would call them.
 
+use super::flow::{FunctionFlow, Value, What};
+use super::places::Binary;
 use super::run::{ChainSite, VARIABLE};
-use super::types::{TypeId, Types};
+use super::source::expression;
+use super::types::{TypeId, TypedSite, Types};
 use super::{Map, NONE};
-use crate::program::Program;
+use crate::program::{Kept, Program, Root};
+use iced_x86::{Decoder, DecoderOptions};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -22,18 +26,17 @@ enum Key {
 type Site = (u32, u64);
 
 #[derive(Debug, Default)]
-struct SiteCount {
-    samples: u64,
-    /// Image and address of the variable that the map comes from.
-    variable: Option<(u32, u64)>,
-}
-
-#[derive(Debug, Default)]
 struct Seen {
     map_type: Option<TypeId>,
     header: u64,
     memory: Option<u64>,
     sites: FxHashMap<Site, SiteCount>,
+}
+
+#[derive(Debug, Default)]
+struct SiteCount {
+    samples: u64,
+    typed: TypedSite,
 }
 
 #[derive(Debug, Default)]
@@ -71,14 +74,17 @@ impl Names {
             self.seen.len() as u32 - 1
         });
         if let (Some(site), Some(seen)) = (site, self.seen.get_mut(id as usize)) {
-            let variable = site.typed.global.map(|global| (site.image, global));
             let count = seen
                 .sites
                 .entry((site.image, site.ret))
-                .or_insert(SiteCount {
+                .or_insert_with(|| SiteCount {
                     samples: 0,
-                    variable,
+                    typed: site.typed.clone(),
                 });
+            // Callers hand different maps to the function that the call is in.
+            if count.typed.kept.is_some() && count.typed.kept != site.typed.kept {
+                count.typed.kept = None;
+            }
             count.samples += 1;
         }
         id
@@ -96,26 +102,53 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
     let program = |image: u32| programs.get(image as usize).and_then(Option::as_ref);
     let mut sites: Vec<_> = seen.sites.iter().collect();
     sites.sort_unstable_by_key(|(site, count)| (std::cmp::Reverse(count.samples), **site));
-    let variable = sites.iter().find_map(|(_, count)| {
-        let (image, address) = count.variable?;
-        let (name, _) = program(image)?.variable_at(address)?;
-        Some(name.to_owned())
-    });
-    let site = sites.first().and_then(|((image, ret), _)| {
-        let frames = program(*image)?.frames_at(ret.checked_sub(1)?);
-        let frame = frames.first()?;
-        let file = frame.file.as_deref()?.rsplit('/').next()?.to_owned();
-        Some(format!("{file}:{}", frame.line?))
-    });
     let map_type = seen.map_type.and_then(|t| types.get(t)).cloned();
     let mut name = map_type
         .as_ref()
         .map_or_else(|| "map".to_owned(), |t| t.name.clone());
-    match (&variable, &site) {
-        (Some(variable), _) => name = format!("{name} {variable}"),
-        (None, Some(site)) => name = format!("{name} at {site}"),
-        (None, None) if seen.header != 0 => name = format!("{name} {:#x}", seen.header),
-        (None, None) => {}
+    let named: Vec<Named> = sites
+        .iter()
+        .take(MOST_SITES)
+        .filter_map(|((image, ret), count)| {
+            Some(named(
+                program(*image)?,
+                *ret,
+                &count.typed.callee,
+                count.typed.kept.as_ref(),
+            ))
+        })
+        .collect();
+    let site = named.iter().find_map(|n| n.site.clone());
+    let held_by = (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE);
+    let held = held_by.and_then(|address| {
+        let (name, 0) = programs
+            .iter()
+            .flatten()
+            .find_map(|p| p.variable_at(address))?
+        else {
+            return None;
+        };
+        Some(name.to_owned())
+    });
+    let variable = held.or_else(|| named.iter().find_map(|n| n.global.clone()));
+    // A global is the map's own name; a field says more than a local variable of the busiest site.
+    let field = named.iter().filter_map(|n| n.expression.as_ref());
+    let field = field
+        .clone()
+        .find(|e| e.contains('.'))
+        .or(field.clone().next());
+    if let Some(site) = &site {
+        name = format!("{name} at {site}");
+    }
+    match variable.as_ref().or(field) {
+        Some(expression) => name = format!("{name} ({expression})"),
+        None if site.is_none() && seen.header != 0 && held_by.is_none() => {
+            name = format!("{name} {:#x}", seen.header)
+        }
+        None => {}
+    }
+    if let (Some(address), None) = (held_by, &variable) {
+        name = format!("{name} held by {address:#x}");
     }
     if let Some(memory) = seen.memory {
         name = format!("{name} in {memory:#x}");
@@ -128,6 +161,159 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
         map_type,
         header,
         memory: seen.memory,
-        held_by: (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE),
+        held_by,
     }
+}
+
+/// Call sites of one map that are asked for its name, the busiest first.
+const MOST_SITES: usize = 8;
+
+/// What a call site says of its map.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `cache.go:42`.
+    pub site: Option<String>,
+    /// The global variable, with its package: `main.sessions`, `main.config.hosts`.
+    pub global: Option<String>,
+    /// As the caller writes it: `s.sessions`.
+    pub expression: Option<String>,
+}
+
+fn named(program: &Program, ret: u64, callee: &str, kept: Option<&Kept>) -> Named {
+    let frames = program.frames_at(ret.saturating_sub(1));
+    let place = frames
+        .first()
+        .and_then(|f| Some((f.file.as_deref()?, f.line?)));
+    let site = place.map(|(file, line)| {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        format!("{name}:{line}")
+    });
+    let known = kept.and_then(|kept| match kept {
+        // A plain global needs the symbol table only.
+        Kept {
+            root: Root::Global(address),
+            steps,
+        } if steps.is_empty() => match program.variable_at(*address)? {
+            (name, 0) => Some(name.to_owned()),
+            _ => program.name_of(kept),
+        },
+        _ => program.name_of(kept),
+    });
+    let global = kept.is_some_and(|kept| matches!(kept.root, Root::Global(_)));
+    let written =
+        place.and_then(|(file, line)| expression(&program.source_line(file, line)?, callee));
+    Named {
+        site,
+        global: known.clone().filter(|_| global),
+        expression: agreed(known, written),
+    }
+}
+
+/// The source's expression, unless it is not of the field that the code loads: then the file is
+/// another version of the one that was built, or the line has several maps.
+fn agreed(known: Option<String>, written: Option<String>) -> Option<String> {
+    let last = |text: &str| {
+        let name = text.rsplit('.').next().unwrap_or(text);
+        name.split('[').next().unwrap_or(name).to_owned()
+    };
+    match (known, written) {
+        (Some(known), Some(written)) if last(&known) == last(&written) => Some(written),
+        (Some(known), _) => Some(known),
+        (None, written) => written,
+    }
+}
+
+/// Arguments have the origins 1 to 9 in the order of their registers, what an instruction loads has 16
+/// and more: `State::at_entry` and `origin_of` of the flow.
+const FIRST_LOAD: u32 = 16;
+const LAST_ARGUMENT: u32 = 9;
+/// Origins of values that several paths bring have this bit: which of them it is, is not known.
+const JOINED: u32 = 1 << 31;
+
+/// Pointers behind pointers that are followed back.
+const MOST_STEPS: usize = 4;
+
+/// Where the function around `ret` takes a value from, as far as loads from known places tell.
+pub fn kept(program: &Program, flow: &FunctionFlow, ret: u64, value: &Value) -> Option<Kept> {
+    let function = program.function_at(ret.checked_sub(1)?)?;
+    let mut steps = Vec::new();
+    let mut value = *value;
+    while steps.len() <= MOST_STEPS {
+        if let What::Global(address) = value.what {
+            steps.reverse();
+            let root = Root::Global(address);
+            return Some(Kept { root, steps });
+        }
+        if value.what != What::Loaded || value.origin == 0 || value.origin & JOINED != 0 {
+            return None;
+        }
+        if value.origin <= LAST_ARGUMENT {
+            steps.reverse();
+            let root = Root::Argument {
+                function: function.start,
+                register: value.origin as usize - 1,
+            };
+            return Some(Kept { root, steps });
+        }
+        let index = usize::try_from(value.origin.checked_sub(FIRST_LOAD)?).ok()?;
+        let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
+        let bytes = program.bytes(function.start, len)?;
+        let mut decoder = Decoder::with_ip(64, bytes, function.start, DecoderOptions::NONE);
+        let load = decoder.iter().nth(index)?;
+        let operand = flow.sites.get(&load.ip())?.operands.first()?;
+        let (base, off) = operand.base.filter(|_| operand.read && !operand.write)?;
+        steps.push(u64::try_from(off).ok()?);
+        value = base;
+    }
+    None
+}
+
+/// Callers that an argument is followed back through.
+const MOST_CALLERS: usize = 4;
+
+/// The global that an argument comes from, through the callers that the call chain names: `returns` are
+/// their return addresses, outward. `None` where it comes from elsewhere.
+pub fn through_callers(
+    binary: &mut Binary,
+    from: Option<&Kept>,
+    returns: impl Iterator<Item = u64>,
+) -> Option<Kept> {
+    let mut at = from?.clone();
+    for ret in returns.take(MOST_CALLERS) {
+        let Root::Argument { function, register } = at.root else {
+            break;
+        };
+        let flow = binary.flow(ret.checked_sub(1)?)?;
+        // A frame may be missing from the chain: then this is not the call of the function.
+        let call = flow
+            .calls
+            .get(&ret)
+            .filter(|call| call.target == Some(function))?;
+        let mut outer = kept(&binary.program, &flow, ret, &call.arg(register))?;
+        outer.steps.append(&mut at.steps);
+        at = outer;
+    }
+    matches!(at.root, Root::Global(_)).then_some(at)
+}
+
+/// The map call sites of the function `name`, by address: what each calls, and what it says of its map.
+pub fn sites_of(program: &Arc<Program>, name: &str) -> Vec<(String, Named)> {
+    let mut binary = Binary::new(Arc::clone(program), &mut Types::default());
+    let starts = program.functions().iter().filter(|f| f.name == name);
+    let starts: Vec<u64> = starts.map(|f| f.start).collect();
+    let mut sites = Vec::new();
+    for start in starts {
+        let Some(flow) = binary.flow(start) else {
+            continue;
+        };
+        let mut returns: Vec<u64> = flow.calls.keys().copied().collect();
+        returns.sort_unstable();
+        for ret in returns {
+            if let Some(site) = super::callers::call_site(&mut binary, ret) {
+                let named = named(program, ret, &site.callee, site.kept.as_ref());
+                sites.push((site.callee, named));
+            }
+        }
+    }
+    sites
 }

@@ -6,10 +6,12 @@
 
 use super::flow::{Control, FunctionFlow, Instruction, Operand, Target, classify, returns};
 use super::places::Binary;
-use super::{Operation, Phase};
+use super::types::Types;
+use super::{Operation, Phase, Place};
 use crate::gomap::{Family, Layout, Part, Stage};
-use crate::program::Frame;
+use crate::program::{Frame, Program};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
 
 /// `emptyOne` of `runtime/map.go`: what a delete writes to its own slot.
 const EMPTY_ONE: u64 = 1;
@@ -65,8 +67,8 @@ impl Steps {
         }
         let calls: Vec<u64> = callees.iter().map(|(call, _)| *call).collect();
         steps.order(binary, &flow, &calls);
+        steps.key_stores = key_stores(binary, &flow, layout);
         if operation == Operation::Delete {
-            steps.key_stores = key_stores(binary, &flow, layout);
             steps.removed = removed(binary, &flow, layout, vaddr).unwrap_or_default();
         }
         Some(steps)
@@ -79,9 +81,14 @@ impl Steps {
             frames.iter().rev().map(|f| f.line.unwrap_or(0)).collect()
         };
         let mut all: Vec<(Vec<u32>, u64)> = (flow.sites.keys().copied())
-            .chain(calls.iter().copied())
             .map(|vaddr| (lines(vaddr), vaddr))
             .collect();
+        // What a line inlines are the arguments of its call.
+        all.extend(calls.iter().map(|&call| {
+            let mut lines = lines(call);
+            lines.push(u32::MAX);
+            (lines, call)
+        }));
         all.sort_unstable();
         for (rank, (_, vaddr)) in all.iter().enumerate() {
             let rank = u32::try_from(rank).map_or(0xffff, |r| r.min(0xffff));
@@ -100,6 +107,14 @@ impl Steps {
             _ => DEEPEST - self.height,
         };
         Some(stage << 16 | rank)
+    }
+}
+
+impl Steps {
+    /// A store to a key, or the load of the old one that the write barrier asks for.
+    fn writes_key(&self, access: &Step) -> bool {
+        let line = access.frames.first().and_then(at);
+        access.operand.write || line.is_some_and(|line| self.key_stores.contains(&line))
     }
 }
 
@@ -228,7 +243,7 @@ pub fn phase_of(
         Operation::Clear => Phase::Clear,
         Operation::Iterate => Phase::Iterate,
         Operation::Delete => of_delete(part, access, steps?),
-        Operation::Access | Operation::Assign => of_search(part, access),
+        Operation::Access | Operation::Assign => of_search(part, access, steps?),
     })
 }
 
@@ -237,10 +252,6 @@ fn of_delete(part: Part, access: &Step, steps: &Steps) -> Phase {
     let ip = access.instruction.ip();
     let write = access.operand.write;
     let removed = steps.removed.contains(&ip);
-    let clears_key = || {
-        let line = access.frames.first().and_then(at);
-        line.is_some_and(|line| steps.key_stores.contains(&line))
-    };
     match (part, part.stage()) {
         // A map that became empty gets another seed.
         (Part::HmapHash0 | Part::MapSeed, _) if write => Phase::Count,
@@ -249,13 +260,13 @@ fn of_delete(part: Part, access: &Step, steps: &Steps) -> Phase {
         // Whether the group has an empty slot decides between empty and deleted.
         (Part::GroupCtrl, _) if removed || write => Phase::MarkEmpty,
         (Part::MapTombstonePossible, _) if write => Phase::MarkEmpty,
-        (_, Stage::Key) if write || removed || clears_key() => Phase::ClearKey,
+        (_, Stage::Key) if removed || steps.writes_key(access) => Phase::ClearKey,
         (_, Stage::Elem) => Phase::ClearElem,
-        _ => of_search(part, access),
+        _ => of_search(part, access, steps),
     }
 }
 
-fn of_search(part: Part, access: &Step) -> Phase {
+fn of_search(part: Part, access: &Step, steps: &Steps) -> Phase {
     let write = access.operand.write;
     let inner = access.frames.first().map_or("", |f| {
         let name = f.function.as_str();
@@ -282,7 +293,7 @@ fn of_search(part: Part, access: &Step) -> Phase {
         _ => match part.stage() {
             Stage::Control if write => Phase::WriteControl,
             Stage::Control => Phase::CompareControl,
-            Stage::Key if write => Phase::WriteKey,
+            Stage::Key if steps.writes_key(access) => Phase::WriteKey,
             Stage::Key => Phase::CompareKey,
             Stage::Elem if write => Phase::WriteElem,
             Stage::Elem => Phase::ReadElem,
@@ -292,4 +303,28 @@ fn of_search(part: Part, access: &Step) -> Phase {
             _ => Phase::Locate,
         },
     }
+}
+
+/// Every access of the map function `name` that the code alone tells the part of, in the order in
+/// which one run through it comes by, loops apart: its place, the part, and whether it is a store.
+pub fn steps_of(program: &Arc<Program>, name: &str) -> Vec<(Place, Part, bool)> {
+    let mut binary = Binary::new(Arc::clone(program), &mut Types::default());
+    let starts = (program.functions().iter()).filter(|f| f.name == name);
+    let starts: Vec<u64> = starts.map(|f| f.start).collect();
+    let mut steps = Vec::new();
+    for start in starts {
+        let Some(flow) = binary.flow(start) else {
+            continue;
+        };
+        for &vaddr in flow.sites.keys() {
+            let (place, Ok(code)) = binary.place("", vaddr, vaddr, false) else {
+                continue;
+            };
+            if let Some((Target::Part { part, .. }, operand)) = code.operands.first() {
+                steps.push((place, *part, operand.write));
+            }
+        }
+    }
+    steps.sort_by_key(|(place, ..)| (place.step, place.ip));
+    steps
 }

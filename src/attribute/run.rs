@@ -5,7 +5,7 @@ use super::flow::Target;
 use super::instant::Instant;
 use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
-use super::names::Names;
+use super::names::{Names, through_callers};
 use super::places::{Binary, Code, is_proxy};
 use super::position::{Admitted, Located, Start, Starts};
 use super::regions::{Content, Regions, Seen, Witness};
@@ -335,7 +335,12 @@ fn chain_sites(
         let id = binary.id;
         sites[chain as usize] = found.and_then(|site| {
             types.add_site(id, &site);
-            let typed = types.call_site(id, site.ret)?.clone();
+            let mut typed = types.call_site(id, site.ret)?.clone();
+            let returns = ips.iter().filter_map(|&ip| vaddr_of(ip));
+            let outward = returns.skip_while(|&vaddr| vaddr != site.ret).skip(1);
+            if let Some(global) = through_callers(binary, typed.kept.as_ref(), outward) {
+                typed.kept = Some(global);
+            }
             Some(ChainSite {
                 image,
                 ret: site.ret,

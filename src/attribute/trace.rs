@@ -4,7 +4,7 @@
 use super::flow::{Expr, Operand, Target, Value, What};
 use super::places::Code;
 use super::resolve::{Row, choose, named, touched};
-use super::run::ChainSite;
+use super::run::{ChainSite, VARIABLE};
 use super::types::Types;
 use super::{Evidence, Reason};
 use crate::gomap::{MapType, Part, Size, Structure};
@@ -93,6 +93,8 @@ pub struct Step {
     pub base: u64,
     pub slot: i8,
     pub header: u64,
+    /// The variable that the map was taken from, where the header is not known.
+    pub held_by: u64,
     pub table: u64,
     pub map_type: Option<MapType>,
     /// The type, or one that is laid out as the buckets were found to be.
@@ -145,6 +147,7 @@ impl Tracer {
         let (Some(trace), Some(row)) = (&mut self.trace, row) else {
             return;
         };
+        let held = row.header & VARIABLE != 0;
         let known = row.map_type.and_then(|t| types.get(t));
         let alike = row.shape.and_then(|s| types.of_shape(s));
         trace.steps.push(Step {
@@ -153,7 +156,8 @@ impl Tracer {
             address: row.address,
             base: row.base,
             slot: row.slot,
-            header: row.header,
+            header: if held { 0 } else { row.header },
+            held_by: if held { row.header & !VARIABLE } else { 0 },
             table: row.table,
             map_type: known.cloned(),
             shape: known.or(alike).cloned(),

@@ -2,7 +2,7 @@
 
 use super::callers::CallSite;
 use crate::gomap::{Family, MapType, Shape};
-use crate::program::Program;
+use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ type ShapeKey = (Shape, u64, u64);
 pub struct TypedSite {
     pub map_type: Option<TypeId>,
     pub global: Option<u64>,
+    /// Where the caller takes the map from.
+    pub kept: Option<Kept>,
+    /// `runtime.mapassign_fast64`, ...
+    pub callee: String,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +105,8 @@ impl Types {
         let typed = TypedSite {
             map_type,
             global: site.global,
+            kept: site.kept.clone(),
+            callee: site.callee.clone(),
         };
         self.sites.insert((binary, site.ret), typed);
     }

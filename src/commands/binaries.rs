@@ -56,7 +56,7 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
         found: Vec::new(),
     };
     for (i, (id, image)) in images.iter().enumerate() {
-        let (program, forced) = match open_one(image, i == 0, search) {
+        let (program, forced) = match open_one(image, i == 0, input) {
             Ok((program, forced)) => (Ok(Arc::new(program)), forced),
             Err(error) if is_of_a_given_file(&error, search) => return Err(error.into()),
             Err(error) => (Err(error.to_string()), false),
@@ -97,13 +97,14 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
     Ok(binaries)
 }
 
-fn open_one(image: &Image, main: bool, search: &Search) -> Result<(Program, bool), FindError> {
-    let found = search.find(Wanted {
+fn open_one(image: &Image, main: bool, input: &Options) -> Result<(Program, bool), FindError> {
+    let found = input.search.find(Wanted {
         path: Path::new(&image.path),
         build_id: image.build_id.as_deref(),
         main,
     })?;
     let mut program = Program::open(&found.path)?;
+    program.look_for_sources(input.sources.clone());
     if program.stripped()
         && let Some(path) = Search::debug_info(&program, &[PathBuf::from(DEBUG_ROOT)])
     {

@@ -1,5 +1,6 @@
 //! The recording that a command works on, refused when there is nothing in it to work on.
 
+use crate::program::Sources;
 use crate::program::find::Search;
 use crate::recording::{self, Recording};
 use anyhow::{Context, bail};
@@ -14,6 +15,8 @@ pub struct Options {
     pub kallsyms: Option<PathBuf>,
     /// A core file or snapshot of the recorded process, taken after the recording.
     pub core: Option<PathBuf>,
+    /// Where source files are looked for.
+    pub sources: Sources,
 }
 
 /// Reads a recording that holds memory accesses.

@@ -159,6 +159,8 @@ pub struct Known {
     pub base: Option<String>,
     pub slot: Option<i8>,
     pub header: Option<String>,
+    /// The variable that the map was taken from, where the header is not known.
+    pub held_by: Option<String>,
     pub table: Option<String>,
     pub map_type: Option<String>,
     pub evidence: &'static str,
@@ -324,6 +326,7 @@ fn known(step: &Step) -> Known {
         base: some(step.base),
         slot: (step.slot >= 0).then_some(step.slot),
         header: some(step.header),
+        held_by: some(step.held_by),
         table: some(step.table),
         map_type: step.map_type.as_ref().map(|t| t.name.clone()),
         evidence: evidence_name(step.evidence),

@@ -189,6 +189,7 @@ fn known_text(k: &Known) -> String {
     fact("slot", k.slot.map(|slot| slot.to_string()));
     fact("table", k.table.clone());
     fact("map", k.header.clone());
+    fact("held by the variable at", k.held_by.clone());
     fact("of type", k.map_type.clone());
     format!("{} [{}]", facts.join(", "), k.evidence)
 }

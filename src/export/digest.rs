@@ -16,6 +16,27 @@ pub struct Digest {
     pub summary: Summary,
     /// The maps that samples hit, the most latency (then samples) first.
     pub maps: Vec<Map>,
+    /// What was sampled of each map operation, in the order of one run through it.
+    pub operations: Vec<Operation>,
+}
+
+/// The steps of one kind of operation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Operation {
+    pub operation: String,
+    pub steps: Vec<Step>,
+}
+
+/// An instruction of a map operation, loops apart in the order in which it runs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Step {
+    pub phase: Option<String>,
+    pub part: Option<String>,
+    pub function: Option<String>,
+    pub line: Option<u64>,
+    pub instruction: Option<String>,
+    #[serde(flatten)]
+    pub measures: Measures,
 }
 
 /// Counts of samples; null is not applicable or not known (`loads` and `level_unknown` tell which).
@@ -103,6 +124,7 @@ impl Digest {
             report: report.map(|path| path.display().to_string()),
             summary: tables.summary.clone(),
             maps,
+            operations: operations(&tables.steps)?,
         })
     }
 }
@@ -112,6 +134,36 @@ impl Measures {
     pub fn cost(&self) -> (u64, u64) {
         (self.latency_sum.unwrap_or(0), self.samples)
     }
+}
+
+fn operations(frame: &DataFrame) -> PolarsResult<Vec<Operation>> {
+    let names = texts(frame, c::OPERATION)?;
+    let (phases, parts) = (texts(frame, c::PHASE)?, texts(frame, c::PART)?);
+    let (functions, lines) = (texts(frame, c::FUNCTION)?, numbers(frame, c::LINE)?);
+    let instructions = texts(frame, c::INSTRUCTION)?;
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let mut operations: Vec<Operation> = Vec::new();
+    for (i, measures) in measures(frame)?.into_iter().enumerate() {
+        let name = names[i].unwrap_or("");
+        if operations.last().is_none_or(|o| o.operation != name) {
+            operations.push(Operation {
+                operation: name.to_owned(),
+                steps: Vec::new(),
+            });
+        }
+        let step = Step {
+            phase: owned(phases[i]),
+            part: owned(parts[i]),
+            function: owned(functions[i]),
+            line: lines[i],
+            instruction: owned(instructions[i]),
+            measures,
+        };
+        if let Some(last) = operations.last_mut() {
+            last.steps.push(step);
+        }
+    }
+    Ok(operations)
 }
 
 fn rows_of_maps(frame: &DataFrame, name: Column) -> PolarsResult<Vec<(Option<u64>, Row)>> {

@@ -9,7 +9,7 @@ use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection};
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Reader = EndianArcSlice<LittleEndian>;
+pub(super) type Reader = EndianArcSlice<LittleEndian>;
 
 /// The most that one debug section may unpack to.
 const MAX_SECTION: u64 = 4 << 30;
@@ -69,7 +69,7 @@ fn file(path: &str) -> String {
     path.strip_prefix("./").unwrap_or(path).to_owned()
 }
 
-fn sections(elf: &Elf) -> Option<gimli::Dwarf<Reader>> {
+pub(super) fn sections(elf: &Elf) -> Option<gimli::Dwarf<Reader>> {
     let file = ElfFile64::<object::LittleEndian>::parse(elf.data()).ok()?;
     gimli::Dwarf::load(|id: SectionId| {
         let data = file.section_by_name(id.name()).and_then(|section| {

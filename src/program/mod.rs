@@ -8,11 +8,15 @@ pub mod find;
 pub mod kernel;
 mod moduledata;
 mod pclntab;
+mod source;
 mod symbols;
 mod types;
+mod variables;
 
 pub use error::ProgramError;
 pub use moduledata::Module;
+pub use source::Sources;
+pub use variables::{Kept, Root};
 
 use crate::gomap::MapType;
 use dwarf::Dwarf;
@@ -24,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use symbols::Symbols;
 use types::{MapLayout, Types};
+use variables::Variables;
 
 /// A binary, opened once and asked many times. All addresses are link-time addresses (vaddr).
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Program {
     symbols: Symbols,
     pclntab: Option<Pclntab>,
     dwarf: OnceLock<Option<Dwarf>>,
+    variables: OnceLock<Option<Variables>>,
+    sources: Sources,
     /// Separate debug information.
     debug: Option<Elf>,
     elf: Elf,
@@ -127,6 +134,8 @@ impl Program {
             symbols,
             pclntab,
             dwarf: OnceLock::new(),
+            variables: OnceLock::new(),
+            sources: Sources::default(),
             debug: None,
             elf,
         };
@@ -148,6 +157,7 @@ impl Program {
         }
         self.debug = Some(debug);
         self.dwarf = OnceLock::new();
+        self.variables = OnceLock::new();
         Ok(())
     }
 
@@ -258,6 +268,25 @@ impl Program {
         dwarf
             .as_ref()
             .map_or_else(Vec::new, |dwarf| dwarf.frames(vaddr))
+    }
+
+    /// Where source files are looked for, besides their recorded paths.
+    pub fn look_for_sources(&mut self, sources: Sources) {
+        self.sources = sources;
+    }
+
+    /// Line `line` of a source file as [`Program::frames_at`] names it, where the file is at hand.
+    pub fn source_line(&self, file: &str, line: u32) -> Option<String> {
+        self.sources.line(file, line)
+    }
+
+    /// What the source calls what is kept there: `s.sessions`. From DWARF; `None` without it.
+    pub fn name_of(&self, kept: &Kept) -> Option<String> {
+        let variables = self.variables.get_or_init(|| {
+            let own = || Variables::load(&self.elf);
+            self.debug.as_ref().and_then(Variables::load).or_else(own)
+        });
+        variables.as_ref()?.name(kept)
     }
 
     /// The map type whose descriptor is at `vaddr`, in `map_types` or not. `None` unless the bytes

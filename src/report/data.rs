@@ -23,6 +23,8 @@ pub struct Data<'a> {
     pub cells: Vec<CellRow>,
     pub functions: Vec<CodeRow>,
     pub lines: Vec<CodeRow>,
+    /// In the order of one run through each operation.
+    pub steps: Vec<StepRow>,
     pub latency: Vec<LatencyRow>,
     pub order: Vec<OrderRow>,
 }
@@ -148,6 +150,20 @@ pub struct CodeRow {
     pub m: Measures,
 }
 
+/// A row of `steps`.
+#[derive(Debug, Clone)]
+pub struct StepRow {
+    pub operation: Option<String>,
+    pub outer: Option<String>,
+    pub function: Option<String>,
+    pub line: Option<u64>,
+    pub instruction: Option<String>,
+    pub phase: Option<String>,
+    pub part: Option<String>,
+    pub stage: Option<String>,
+    pub m: Measures,
+}
+
 #[derive(Debug, Clone)]
 pub struct LatencyRow {
     pub map: Option<u64>,
@@ -194,6 +210,7 @@ impl<'a> Data<'a> {
             cells: cells(&Frame::new("cells", &tables.cells))?,
             functions,
             lines,
+            steps: steps(&Frame::new("steps", &tables.steps))?,
             latency: latency(&Frame::new("latency", &tables.latency))?,
             order: order(&Frame::new("order", &tables.order))?,
         })
@@ -485,6 +502,32 @@ fn code(frame: &Frame) -> Result<Vec<CodeRow>, ReportError> {
             operation: operation.take(),
             phase: phase.take(),
             part: part.take(),
+            m,
+        })
+        .collect())
+}
+
+fn steps(frame: &Frame) -> Result<Vec<StepRow>, ReportError> {
+    let mut operation = Rows::new(frame.strings(c::OPERATION)?);
+    let mut outer = Rows::new(frame.strings(c::OUTER)?);
+    let mut function = Rows::new(frame.strings(c::FUNCTION)?);
+    let mut line = Rows::new(frame.u64s(c::LINE)?);
+    let mut instruction = Rows::new(frame.strings(c::INSTRUCTION)?);
+    let mut phase = Rows::new(frame.strings(c::PHASE)?);
+    let mut part = Rows::new(frame.strings(c::PART)?);
+    let mut stage = Rows::new(frame.strings(c::STAGE)?);
+    Ok(frame
+        .measures()?
+        .into_iter()
+        .map(|m| StepRow {
+            operation: operation.take(),
+            outer: outer.take(),
+            function: function.take(),
+            line: line.take(),
+            instruction: instruction.take(),
+            phase: phase.take(),
+            part: part.take(),
+            stage: stage.take(),
             m,
         })
         .collect())

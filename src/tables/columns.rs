@@ -49,7 +49,9 @@ columns! {
     OUTER "outer_function" "str" "" "The function whose code ip is in; null without symbols.";
     FILE "file" "str" "" "Source file of the innermost frame; null where unknown.";
     LINE "line" "u32" "" "Source line of the innermost frame; null where unknown.";
-    OPERATION "operation" "str" "" "Map operation that the code belongs to; null outside of map code.";
+    OPERATION "operation" "str" "" "Map operation that the code belongs to; in its callers the one that handed out the key or elem; else null.";
+    STEP "step" "u32" "" "Where the instruction stands in its operation: one run through it comes by in this order, loops apart.";
+    INSTRUCTION "instruction" "str" "" "The instruction, as Intel writes it.";
     PHASE "phase" "str" "" "Step of the operation; null outside of map code or where unknown.";
     PART "part" "str" "" "structure.field that was touched; null where not attributed.";
     STAGE "stage" "str" "" "Stage of a lookup that the part belongs to (golang/go#70835): header, directory, table, control, key, elem, overflow, extra.";

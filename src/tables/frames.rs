@@ -353,6 +353,59 @@ pub fn lines(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFra
     )
 }
 
+/// One row an instruction of a map operation and part. The rows of an operation come in the order of
+/// one run through it; functions that take the same turn one after the other.
+pub fn steps(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
+    let sums = sums(totals, |k| {
+        let place = attribution.places.get(k.place as usize)?;
+        let step = place.step?;
+        let (_, line) = file_line(place);
+        Some((
+            (place.operation?, step >> 16, outer(place), step),
+            (inner(place), line, place.instruction.as_deref()),
+            (place.phase, k.part.ok()),
+        ))
+    });
+    let keys: Vec<_> = sums.keys().copied().collect();
+    frame(
+        vec![
+            column(
+                c::OPERATION,
+                keys.iter()
+                    .map(|k| operation_name(k.0.0))
+                    .collect::<Vec<_>>(),
+            ),
+            column(c::STEP, keys.iter().map(|k| k.0.3).collect::<Vec<_>>()),
+            column(c::OUTER, keys.iter().map(|k| k.0.2).collect::<Vec<_>>()),
+            column(c::FUNCTION, keys.iter().map(|k| k.1.0).collect::<Vec<_>>()),
+            column(c::LINE, keys.iter().map(|k| k.1.1).collect::<Vec<_>>()),
+            column(
+                c::INSTRUCTION,
+                keys.iter().map(|k| k.1.2).collect::<Vec<_>>(),
+            ),
+            column(
+                c::PHASE,
+                keys.iter()
+                    .map(|k| k.2.0.map(phase_name))
+                    .collect::<Vec<_>>(),
+            ),
+            column(
+                c::PART,
+                keys.iter()
+                    .map(|k| k.2.1.map(|p| p.name()))
+                    .collect::<Vec<_>>(),
+            ),
+            column(
+                c::STAGE,
+                keys.iter()
+                    .map(|k| k.2.1.map(|p| stage_name(p.stage())))
+                    .collect::<Vec<_>>(),
+            ),
+        ],
+        &sums.values().collect::<Vec<_>>(),
+    )
+}
+
 /// One row a map, time bin, latency bin and level.
 pub fn latency(totals: &Totals, kinds: &Kinds) -> PolarsResult<DataFrame> {
     let mut cells: Vec<_> = totals.latency.iter().map(|(k, n)| (*k, *n)).collect();

@@ -53,6 +53,8 @@ pub struct Tables {
     pub functions: DataFrame,
     /// One row a source line, operation, phase and part.
     pub lines: DataFrame,
+    /// One row an instruction of a map operation and part, in the order of one run through it.
+    pub steps: DataFrame,
     /// One row a map, time bin, latency bin and level: the samples that have a latency.
     pub latency: DataFrame,
     /// The raw samples of the hottest structure instances, instance by instance, each in time order.
@@ -98,6 +100,7 @@ impl Tables {
             cells: frames::cells(&totals, attribution)?,
             functions: frames::functions(&totals, attribution)?,
             lines: frames::lines(&totals, attribution)?,
+            steps: frames::steps(&totals, attribution)?,
             latency: frames::latency(&totals, kinds)?,
             order: accesses.frame(order.into_iter())?,
             misses: frames::misses(&totals)?,
@@ -106,7 +109,7 @@ impl Tables {
     }
 
     /// The frames by name: the names of the Parquet files.
-    pub fn frames(&self) -> [(&'static str, &DataFrame); 10] {
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 11] {
         [
             ("maps", &self.maps),
             ("parts", &self.parts),
@@ -114,6 +117,7 @@ impl Tables {
             ("cells", &self.cells),
             ("functions", &self.functions),
             ("lines", &self.lines),
+            ("steps", &self.steps),
             ("latency", &self.latency),
             ("order", &self.order),
             ("misses", &self.misses),

@@ -664,6 +664,7 @@ pub fn empty() -> Tables {
         cells: DataFrame::empty(),
         functions: DataFrame::empty(),
         lines: DataFrame::empty(),
+        steps: DataFrame::empty(),
         latency: DataFrame::empty(),
         order: DataFrame::empty(),
         misses: DataFrame::empty(),

@@ -311,6 +311,10 @@ impl Machine<'_> {
                 .moved
                 .filter(|_| access.write && !access.read && access.second.is_none())
                 .and_then(|r| constant(state, r)),
+            base: access
+                .index
+                .is_none()
+                .then_some((*start, access.displacement)),
             unindexed: start.expr.as_constant().filter(|_| indexed),
         }]
     }

@@ -15,6 +15,8 @@ pub struct Operand {
     pub size: u32,
     pub read: bool,
     pub write: bool,
+    /// What the base register holds, and the displacement, where no index is added.
+    pub base: Option<(Value, i64)>,
     /// `test al, [reg]`, `ldrsb x27, [reg]`: Go's nil check, a one-byte read at the address.
     pub nil_check: bool,
     /// What a store writes, where the code tells.

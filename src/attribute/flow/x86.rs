@@ -107,8 +107,10 @@ impl Machine<'_> {
                     .as_constant()
                     .filter(|_| indexed)
                     .map(|off| off.wrapping_add(memory.displacement() as i64));
+                let plain = memory.index() == Register::None;
                 Some(Operand {
                     stored,
+                    base: plain.then_some((start, memory.displacement() as i64)),
                     unindexed,
                     value,
                     size,

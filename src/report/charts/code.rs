@@ -2,7 +2,7 @@
 
 use super::{Chart, Figure};
 use crate::report::ReportError;
-use crate::report::data::{CodeRow, Data, Measures};
+use crate::report::data::{Data, Measures};
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
 use crate::report::table::{latency_of, quantile};
@@ -78,7 +78,7 @@ impl Chart for Functions {
                 "No function was sampled, or no symbols were found.",
             ));
         }
-        let total = total(&data.functions);
+        let total = total(data.functions.iter().map(|row| &row.m));
         let heads = [
             FUNCTION,
             Head {
@@ -141,7 +141,7 @@ impl Chart for Lines {
                 "No source line was sampled, or no line table was found.",
             ));
         }
-        let total = total(&data.lines);
+        let total = total(data.lines.iter().map(|row| &row.m));
         let heads = [
             Head {
                 name: "line",
@@ -199,12 +199,11 @@ impl Chart for Lines {
     }
 }
 
-fn total(rows: &[CodeRow]) -> Measures {
-    rows.iter()
-        .fold(Measures::default(), |sum, row| sum.plus(&row.m))
+pub(super) fn total<'a>(rows: impl Iterator<Item = &'a Measures>) -> Measures {
+    rows.fold(Measures::default(), |sum, m| sum.plus(m))
 }
 
-fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
+pub(super) fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     let share = match (m.latency_sum, total.latency_sum) {
         (Some(n), Some(of)) => Cell::Latency { n, of },
         _ if m.loads == 0 => Cell::NotApplicable,
@@ -222,7 +221,7 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     ]
 }
 
-fn table(
+pub(super) fn table(
     id: &'static str,
     what: &str,
     total: &Measures,

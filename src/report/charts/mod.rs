@@ -5,6 +5,7 @@ mod coverage;
 pub mod heatmap;
 mod latency;
 mod maps;
+mod operations;
 mod order;
 mod stages;
 
@@ -62,6 +63,7 @@ pub const CHARTS: &[&dyn Chart] = &[
     &heatmap::Heatmap,
     &latency::Latency,
     &order::Order,
+    &operations::Operations,
     &code::Functions,
     &code::Lines,
     &coverage::Coverage,
@@ -82,6 +84,7 @@ mod tests {
                 "heatmap",
                 "latency",
                 "order",
+                "operations",
                 "functions",
                 "lines",
                 "coverage"
