@@ -94,8 +94,8 @@ fn words(folder: &Path) -> Vec<Word> {
         .collect()
 }
 
-fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
-    let recording = recording::read(&folder.join("perf.data")).expect("a readable recording");
+fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
+    let recording = recording::read(perf_data).expect("a readable recording");
     let program = Arc::new(Program::open(binary).expect("a readable binary"));
     let programs: Vec<Option<Arc<Program>>> = recording
         .space
@@ -112,10 +112,10 @@ fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
     (recording, attribution)
 }
 
-/// Counts the answers to all samples of the recording in `folder`.
-pub fn answers(folder: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
+/// Counts the answers to all samples of a recording; the watched words are described in `folder`.
+pub fn answers(folder: &Path, perf_data: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
     let words = words(folder);
-    let (recording, attribution) = attributed(folder, binary);
+    let (recording, attribution) = attributed(perf_data, binary);
     let mut counts = BTreeMap::new();
     for i in 0..recording.samples.len() {
         let watched = recording.samples.addr.get(i).copied().unwrap_or(0);
