@@ -4,6 +4,7 @@
 mod common;
 
 use common::builder::{EventSpec, RecordingBuilder, Sample};
+use common::go::{goroot, probe};
 use mempath::attribute::attribute;
 use mempath::attribute::flow::{Target, analyse, classify};
 use mempath::gomap::{Part, Stage, layout_for};
@@ -12,41 +13,10 @@ use mempath::program::kernel::Kernel;
 use mempath::recording::read_bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// One toolchain is fetched at a time: tests run side by side.
-static FETCHING: Mutex<()> = Mutex::new(());
-
-fn goroot(version: &str) -> PathBuf {
-    let _one = FETCHING.lock().unwrap_or_else(|e| e.into_inner());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/go-toolchain");
-    let output = Command::new(script).arg(version).output();
-    let output = output.expect("scripts/go-toolchain");
-    assert!(output.status.success(), "{output:?}");
-    PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
-}
-
-/// samples/src/probe, built for linux on this architecture.
-fn probe(version: &str, arch: &str, args: &[&str], dir: &Path) -> Program {
-    let root = goroot(version);
-    let to = dir.join(format!("probe-{version}-{arch}"));
-    let output = Command::new(root.join("bin/go"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/src/probe"))
-        .envs([("GOOS", "linux"), ("GOARCH", arch), ("CGO_ENABLED", "0")])
-        .envs([
-            ("GOTOOLCHAIN", "local"),
-            ("GOPROXY", "off"),
-            ("GOFLAGS", "-mod=mod"),
-        ])
-        .env("GOROOT", &root)
-        .args(["build", "-trimpath", "-buildvcs=false", "-o"])
-        .arg(&to)
-        .args(args)
-        .output()
-        .expect("go build");
-    assert!(output.status.success(), "{output:?}");
-    Program::open(&to).expect("a readable binary")
+fn opened(version: &str, arch: &str, args: &[&str], dir: &Path) -> Program {
+    Program::open(&probe(version, arch, args, dir)).expect("a readable binary")
 }
 
 /// What the flow makes of the memory operands of all map functions.
@@ -151,7 +121,7 @@ fn compared(version: &str, arch: &str, args: &[&str]) -> (u64, usize, u64) {
         goroot: goroot(version),
         files: HashMap::new(),
     };
-    let count = count(&probe(version, arch, args, dir.path()), &mut sources);
+    let count = count(&opened(version, arch, args, dir.path()), &mut sources);
     println!("{version} {arch} {args:?} {:#?}", count.said);
     for text in &count.elsewhere {
         let explained = REASONS.iter().any(|reason| text.contains(reason));
@@ -284,7 +254,7 @@ fn attributed_by_hand(version: &str, expected: &[Expected]) {
     const LOAD: u64 = 0x4000_0000;
     const STRUCTURE: u64 = 0x40_0012_3400;
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let program = probe(version, "arm64", &[], dir.path());
+    let program = opened(version, "arm64", &[], dir.path());
     let mut sources = Sources {
         goroot: goroot(version),
         files: HashMap::new(),
