@@ -47,8 +47,13 @@ impl Set {
     }
 
     fn explain(&self, n: usize) -> Explanation {
-        let (attribution, trace) =
-            attribute_watching(&self.recording, &self.programs, &Kernel::default(), Some(n));
+        let (attribution, trace) = attribute_watching(
+            &self.recording,
+            &self.programs,
+            &Kernel::default(),
+            None,
+            Some(n),
+        );
         explain(&self.recording, &attribution, &trace.unwrap(), n)
     }
 }

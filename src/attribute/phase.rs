@@ -4,13 +4,12 @@
 //! and, in a delete, whether the code comes after the store that removes the entry. The order is that
 //! of the source lines, from the outermost frame inward, of the binary itself.
 
-use super::flow::{FunctionFlow, Operand, Target, classify, returns};
+use super::flow::{Control, FunctionFlow, Instruction, Operand, Target, classify, returns};
 use super::places::Binary;
 use super::types::Types;
 use super::{Operation, Phase, Place};
 use crate::gomap::{Family, Layout, Part, Stage};
 use crate::program::{Frame, Program};
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
@@ -166,8 +165,8 @@ fn removed(
     layout: &Layout,
     vaddr: u64,
 ) -> Option<FxHashSet<u64>> {
-    let removing = |(ins, operand, part): &(&Instruction, &Operand, Part)| match part {
-        Part::BmapTophash => operand.write && stored_immediate(ins) == Some(EMPTY_ONE),
+    let removing = |(_, operand, part): &(&Instruction, &Operand, Part)| match part {
+        Part::BmapTophash => operand.stored == Some(EMPTY_ONE),
         Part::MapUsed | Part::TableUsed => operand.write,
         _ => false,
     };
@@ -178,28 +177,27 @@ fn removed(
     let function = binary.program.function_at(vaddr)?;
     let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
     let bytes = binary.program.bytes(function.start, len)?;
-    let decoder = Decoder::with_ip(64, bytes, function.start, DecoderOptions::NONE);
-    let code: FxHashMap<u64, Instruction> = decoder.into_iter().map(|i| (i.ip(), i)).collect();
+    let code: FxHashMap<u64, Instruction> =
+        Instruction::decode(binary.program.arch, bytes, function.start)
+            .into_iter()
+            .map(|i| (i.ip(), i))
+            .collect();
     let mut reached = FxHashSet::default();
     while let Some(ip) = work.pop() {
         let Some(ins) = code.get(&ip) else { continue };
-        let jump = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
-        let (next, target) = match ins.flow_control() {
-            FlowControl::Next => (true, false),
-            FlowControl::Call | FlowControl::IndirectCall => {
+        let (next, target) = match ins.control() {
+            Control::Next => (true, None),
+            Control::Call(_) => {
                 let callee = flow.calls.get(&ins.next_ip());
                 let callee = callee.and_then(|call| call.callee.as_deref());
-                (callee.is_none_or(returns), false)
+                (callee.is_none_or(returns), None)
             }
-            FlowControl::ConditionalBranch => (true, jump),
-            FlowControl::UnconditionalBranch => (false, jump),
-            _ => (false, false),
+            Control::Branch { target, .. } => (true, target),
+            Control::Jump(target) => (false, target),
+            Control::Return | Control::Stop => (false, None),
         };
         let next = next.then(|| ins.next_ip());
-        for ip in next
-            .into_iter()
-            .chain(target.then(|| ins.near_branch_target()))
-        {
+        for ip in next.into_iter().chain(target) {
             if reached.insert(ip) {
                 work.push(ip);
             }
@@ -329,11 +327,4 @@ pub fn steps_of(program: &Arc<Program>, name: &str) -> Vec<(Place, Part, bool)> 
     }
     steps.sort_by_key(|(place, ..)| (place.step, place.ip));
     steps
-}
-
-fn stored_immediate(instruction: &Instruction) -> Option<u64> {
-    let immediate = instruction.mnemonic() == Mnemonic::Mov
-        && instruction.op1_kind() != OpKind::Register
-        && instruction.op1_kind() != OpKind::Memory;
-    immediate.then(|| instruction.immediate(1))
 }

@@ -1,14 +1,13 @@
 //! The distinct instructions that samples hit, each looked at once: function, lines, and what its
 //! memory operands touch.
 
-use super::flow::{self, Areas, FunctionFlow, Live, Operand, Target, classify};
+use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
 use super::leaf;
 use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
 use crate::gomap::{Layout, layout_for};
 use crate::program::{Arch, Program};
-use iced_x86::{Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -77,9 +76,7 @@ impl Binary {
     /// The flow of the function that covers `vaddr`.
     pub fn flow(&mut self, vaddr: u64) -> Option<Arc<FunctionFlow>> {
         let layout = self.layout?;
-        if self.program.arch != Arch::X86_64 {
-            return None;
-        }
+        flow::abi(self.program.arch)?;
         let start = self.program.function_at(vaddr)?.start;
         let program = &self.program;
         let flow = self
@@ -113,6 +110,9 @@ impl Binary {
             image: image.to_owned(),
             ..Place::default()
         };
+        // A watchpoint of arm64 traps before the access (`watchpoint_handler`,
+        // arch/arm64/kernel/hw_breakpoint.c), a debug register of x86 after it.
+        let after = after && self.program.arch == Arch::X86_64;
         // The byte before a return address or a trap's ip lies in the instruction meant.
         let probe = if after {
             vaddr.saturating_sub(1)
@@ -161,9 +161,7 @@ impl Binary {
                 (target, *operand)
             })
             .collect();
-        let mut text = String::new();
-        IntelFormatter::new().format(&site.instruction, &mut text);
-        place.instruction = Some(text);
+        place.instruction = Some(site.instruction.text());
         place.operation = flow.signature.map(|s| s.operation);
         if let Some((target, operand)) = operands.first() {
             let steps = self.steps(probe);
@@ -184,8 +182,8 @@ impl Binary {
             operands,
             live: site.live.clone(),
             instruction: site.instruction,
-            leaf: leaf::is_leaf(&name),
-            moved: moved(&site.instruction),
+            leaf: self.program.arch == Arch::X86_64 && leaf::is_leaf(&name),
+            moved: site.instruction.moved(),
             map_code,
             areas,
             bias: ip.wrapping_sub(vaddr),
@@ -193,27 +191,4 @@ impl Binary {
         };
         (place, Ok(code))
     }
-}
-
-fn moved(instruction: &Instruction) -> Option<(u32, u32)> {
-    let register = match (
-        instruction.mnemonic(),
-        instruction.op0_kind(),
-        instruction.op1_kind(),
-    ) {
-        (Mnemonic::Mov | Mnemonic::Movzx, OpKind::Register, OpKind::Memory) => {
-            instruction.op0_register()
-        }
-        (Mnemonic::Mov, OpKind::Memory, OpKind::Register) => instruction.op1_register(),
-        _ => return None,
-    };
-    let high_byte = matches!(
-        register,
-        Register::AH | Register::BH | Register::CH | Register::DH
-    );
-    let number = flow::number_of(register).filter(|_| !high_byte)?;
-    Some((
-        flow::PERF_REGS[number],
-        instruction.memory_size().size() as u32,
-    ))
 }

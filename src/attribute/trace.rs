@@ -9,7 +9,6 @@ use super::types::Types;
 use super::{Evidence, Reason};
 use crate::gomap::{MapType, Part, Size, Structure};
 use crate::recording::{Memory, Recording};
-use iced_x86::{InstructionInfoFactory, OpAccess};
 
 /// The way of one sample through the attribution.
 #[derive(Debug, Clone)]
@@ -227,29 +226,19 @@ fn registers_seen(
 ) -> Vec<RegisterSeen> {
     let samples = &given.recording.samples;
     let event = given.recording.event(i);
-    let mut factory = InstructionInfoFactory::new();
-    let written: Vec<usize> = factory
-        .info(&code.instruction)
-        .used_registers()
-        .iter()
-        .filter(|used| !matches!(used.access(), OpAccess::Read | OpAccess::CondRead))
-        .filter_map(|used| super::flow::number_of(used.register()))
-        .collect();
-    let of_operand: Vec<usize> = [
-        code.instruction.memory_base(),
-        code.instruction.memory_index(),
-    ]
-    .into_iter()
-    .filter_map(super::flow::number_of)
-    .collect();
+    let form = code.instruction.form();
+    let written = |perf| form.is_some_and(|form| !form.keeps(perf));
+    let of_operand =
+        |perf| form.is_some_and(|form| form.base == Some(perf) || form.index == Some(perf));
     let starts = match event {
         Some(event) => named(samples, i, event, code),
         None => Vec::new(),
     };
     let mut registers = Vec::new();
-    for (number, &perf) in super::flow::PERF_REGS.iter().enumerate() {
+    let abi = code.instruction.abi();
+    for (&name, &perf) in abi.names.iter().zip(abi.perf) {
         let live = code.live.iter().find(|live| live.reg == perf);
-        if live.is_none() && !of_operand.contains(&number) {
+        if live.is_none() && !of_operand(perf) {
             continue;
         }
         let value = event.and_then(|e| samples.reg(i, e.sample_regs_intr, perf));
@@ -260,24 +249,18 @@ fn registers_seen(
             starts.iter().find(found).map(|n| n.start)
         });
         registers.push(RegisterSeen {
-            name: REGISTERS[number],
+            name,
             value,
             names: live.map(|live| (structure_text(live.structure).to_owned(), live.off)),
             start,
             same_object: live.zip(chosen).is_some_and(|(live, operand)| {
                 live.origin != 0 && live.origin == operand.value.origin
             }),
-            overwritten: written.contains(&number),
+            overwritten: written(perf),
         });
     }
     registers
 }
-
-/// Go's names of the general registers, in hardware order.
-const REGISTERS: [&str; 16] = [
-    "AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14",
-    "R15",
-];
 
 fn target_text(target: &Target) -> String {
     let plus = |off: &Option<i64>| match off {

@@ -1,7 +1,8 @@
 //! What an attribution says of samples whose word is known: the program printed where it lies.
 
+use mempath::attribute::flow::signature;
 use mempath::attribute::{Attribution, NONE, attribute};
-use mempath::gomap::Structure;
+use mempath::gomap::{Family, Structure};
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
@@ -93,8 +94,8 @@ fn words(folder: &Path) -> Vec<Word> {
         .collect()
 }
 
-fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
-    let recording = recording::read(&folder.join("perf.data")).expect("a readable recording");
+fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
+    let recording = recording::read(perf_data).expect("a readable recording");
     let program = Arc::new(Program::open(binary).expect("a readable binary"));
     let programs: Vec<Option<Arc<Program>>> = recording
         .space
@@ -111,10 +112,10 @@ fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
     (recording, attribution)
 }
 
-/// Counts the answers to all samples of the recording in `folder`.
-pub fn answers(folder: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
+/// Counts the answers to all samples of a recording; the watched words are described in `folder`.
+pub fn answers(folder: &Path, perf_data: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
     let words = words(folder);
-    let (recording, attribution) = attributed(folder, binary);
+    let (recording, attribution) = attributed(perf_data, binary);
     let mut counts = BTreeMap::new();
     for i in 0..recording.samples.len() {
         let watched = recording.samples.addr.get(i).copied().unwrap_or(0);
@@ -130,11 +131,17 @@ pub fn answers(folder: &Path, binary: &Path) -> BTreeMap<Answer, u64> {
             },
             function: place.function.clone().unwrap_or_default(),
             instruction: place.instruction.clone().unwrap_or_default(),
-            map_code: place.operation.is_some(),
+            map_code: is_map_code(place.function.as_deref().unwrap_or_default()),
         };
         *counts.entry(answer).or_insert(0) += 1;
     }
     counts
+}
+
+/// Whether the function is one of those whose arguments are known.
+fn is_map_code(function: &str) -> bool {
+    let of = |family| signature(function, family).is_some();
+    of(Family::Classic) || of(Family::Swiss)
 }
 
 fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {

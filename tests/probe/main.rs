@@ -27,27 +27,31 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The binary in a folder, inflated into `dir`.
-fn binary_in(folder: &Path, dir: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let packed = entries
-        .flatten()
-        .map(|e| e.path())
-        .find(|p| p.extension().is_some_and(|e| e == "gz"))
-        .expect("a packed binary");
+/// Inflates a gzipped file into `dir`.
+fn inflated(packed: &Path, dir: &Path) -> PathBuf {
+    let file = std::fs::File::open(packed).expect("a readable file");
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(&packed).expect("a readable file");
-    flate2::read::GzDecoder::new(file)
-        .read_to_end(&mut bytes)
-        .expect("gzip");
-    let to = dir.join("probe");
+    let read = flate2::read::GzDecoder::new(file).read_to_end(&mut bytes);
+    read.expect("gzip");
+    let to = dir.join(packed.file_stem().expect("a name"));
     std::fs::write(&to, bytes).expect("a writable folder");
     to
 }
 
 fn judged(folder: &Path) -> BTreeMap<Answer, u64> {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    answers(folder, &binary_in(folder, dir.path()))
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let packed = entries.flatten().map(|e| e.path()).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("probe") && name.ends_with(".gz")
+    });
+    let binary = inflated(&packed.expect("a packed binary"), dir.path());
+    let plain = folder.join("perf.data");
+    let perf_data = match plain.is_file() {
+        true => plain,
+        false => inflated(&folder.join("perf.data.gz"), dir.path()),
+    };
+    answers(folder, &perf_data, &binary)
 }
 
 fn by_verdict(answers: &BTreeMap<Answer, u64>) -> BTreeMap<Verdict, u64> {
@@ -103,10 +107,33 @@ fn faultless(folder: &Path) -> bool {
     let optimised = build.is_none_or(|name| !name.to_string_lossy().ends_with("-N"));
     let faults = faults(&answers, optimised);
     println!("{} {:?}", folder.display(), by_verdict(&answers));
-    for (answer, n) in &faults {
+    for (answer, n) in answers.iter().filter(|(a, _)| a.verdict != Verdict::Right) {
         println!("{n:5} {answer:?}");
     }
     faults.is_empty()
+}
+
+/// Of a sample's answers, how many of each verdict; no fault is among them.
+fn sample(name: &str) -> Vec<(Verdict, u64)> {
+    let folder = repository().join("samples").join(name);
+    assert!(faultless(&folder), "{name}: see what is printed above");
+    by_verdict(&judged(&folder)).into_iter().collect()
+}
+
+#[test]
+fn every_access_is_to_the_word_that_was_watched() {
+    use Verdict::*;
+    // Loads of one tophash byte into the register that held the bucket's offset: slot_is_lost.
+    assert_eq!(sample("classic-go1.22"), [(NoSlot, 14), (Right, 1355)]);
+    assert_eq!(sample("swiss-go1.27"), [(Right, 928)]);
+    assert_eq!(sample("versions/go1.19.8"), [(Right, 1320)]);
+    // The last lookups: the map is only in the frame, and nothing after them names it.
+    let noswissmap = sample("versions/go1.24.11-noswissmap");
+    assert_eq!(noswissmap, [(NoMap, 8), (Right, 260)]);
+    assert_eq!(sample("versions/go1.25.5"), [(NoMap, 1), (Right, 862)]);
+    // A hash of the key that reads past it: reads_past_the_key.
+    let split = sample("versions/go1.27.3-mapsplitgroup");
+    assert_eq!(split, [(NoPart, 1), (Right, 222)]);
 }
 
 #[test]

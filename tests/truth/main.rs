@@ -78,7 +78,7 @@ fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
                 .then(|| Arc::clone(&program))
         })
         .collect();
-    let attribution = attribute(&recording, &programs, &Kernel::default());
+    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
     (recording, attribution)
 }
 

@@ -1,7 +1,7 @@
 //! From the address of an operand to the part of a map that it touches.
 
+use super::machine::{Operand, is_directory_entry};
 use super::value::{Area, Areas, What};
-use super::x86::{Operand, is_directory_entry};
 use crate::attribute::Reason;
 use crate::gomap::{Family, Layout, Part, Structure};
 

@@ -2,13 +2,13 @@
 //! what each instruction touches.
 
 use super::helper::INNER;
+use super::instruction::{Control, Instruction};
+use super::machine::{Machine, Operand};
 use super::signature::{Signature, results, signature};
-use super::state::{ARGS, RSP, State};
+use super::state::{ARM64, Abi, REGS, State, X86_64};
 use super::value::{Area, Areas, Expr, Value, What};
-use super::x86::{Machine, Operand};
 use crate::gomap::{Layout, Structure};
-use crate::program::Program;
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+use crate::program::{Arch, Program};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -41,7 +41,8 @@ pub struct Call {
     /// Address of the called instruction, for direct calls.
     pub target: Option<u64>,
     /// By hardware number.
-    pub regs: [Value; 16],
+    pub regs: [Value; REGS],
+    abi: &'static Abi,
     /// Where the next step of a loop over a map is called: the call that began the loop.
     pub began: Option<u64>,
 }
@@ -49,7 +50,10 @@ pub struct Call {
 impl Call {
     /// The `n`-th integer argument of Go's register ABI.
     pub fn arg(&self, n: usize) -> Value {
-        ARGS.get(n).map_or(Value::UNKNOWN, |&r| self.regs[r])
+        self.abi
+            .args
+            .get(n)
+            .map_or(Value::UNKNOWN, |&r| self.regs[r])
     }
 }
 
@@ -68,7 +72,7 @@ pub struct FunctionFlow {
     /// Start address of the instruction that ends at the key.
     pub before: FxHashMap<u64, u64>,
     /// What registers still name a structure where the function returns an elem.
-    pub left: Option<[Value; 16]>,
+    pub left: Option<[Value; REGS]>,
 }
 
 impl FunctionFlow {
@@ -84,9 +88,14 @@ impl FunctionFlow {
     }
 }
 
-/// perf's numbers of the 16 general registers in hardware order (RAX, RCX, RDX, RBX, RSP, ...);
-/// `arch/x86/include/uapi/asm/perf_regs.h`.
-pub const PERF_REGS: [u32; 16] = [0, 2, 3, 1, 7, 6, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23];
+/// The register ABI of an architecture whose code is followed.
+pub fn abi(arch: Arch) -> Option<&'static Abi> {
+    match arch {
+        Arch::X86_64 => Some(&X86_64),
+        Arch::Aarch64 => Some(&ARM64),
+        Arch::Other => None,
+    }
+}
 
 /// Functions larger than this are not followed: no function of a Go program that uses a map comes
 /// near, and the work is bounded on a damaged binary.
@@ -122,7 +131,7 @@ pub(super) struct Code {
 
 /// Follows the values through the function that covers `pc`.
 pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
-    let Some(function) = program.function_at(pc) else {
+    let (Some(function), Some(abi)) = (program.function_at(pc), abi(program.arch)) else {
         return FunctionFlow::default();
     };
     let len = function.end.saturating_sub(function.start);
@@ -132,13 +141,13 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
     let Some(bytes) = program.bytes(function.start, len as usize) else {
         return FunctionFlow::default();
     };
-    let code = decode(bytes, function.start);
+    let code = decode(program.arch, bytes, function.start);
     let signature = signature(&function.name, layout.family);
     let areas = signature.map_or(Areas::default(), |s| s.areas);
     let mut flow = Flow {
         program,
         layout,
-        machine: Machine::new(layout, areas, signature.is_some()),
+        machine: Machine::new(layout, areas, signature.is_some(), abi),
         code: Rc::new(code),
         starts: Vec::new(),
         left: FxHashMap::default(),
@@ -146,19 +155,15 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
         helpers: FxHashMap::default(),
     };
     let entry = match &signature {
-        Some(signature) => State::of_map_function(signature),
-        None => State::at_entry(),
+        Some(signature) => State::of_map_function(signature, abi),
+        None => State::at_entry(abi),
     };
     flow.solve(entry);
     flow.collect(signature)
 }
 
-pub(super) fn decode(bytes: &[u8], start: u64) -> Code {
-    let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
-    let mut instructions = Vec::new();
-    while decoder.can_decode() {
-        instructions.push(decoder.decode());
-    }
+pub(super) fn decode(arch: Arch, bytes: &[u8], start: u64) -> Code {
+    let instructions = Instruction::decode(arch, bytes, start);
     let at: FxHashMap<u64, usize> = instructions
         .iter()
         .enumerate()
@@ -171,12 +176,8 @@ pub(super) fn decode(bytes: &[u8], start: u64) -> Code {
         {
             starts.insert(j);
         }
-        let flow = ins.flow_control();
-        if !matches!(
-            flow,
-            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
-        ) && i + 1 < instructions.len()
-        {
+        let ends = !matches!(ins.control(), Control::Next | Control::Call(_));
+        if ends && i + 1 < instructions.len() {
             starts.insert(i + 1);
         }
     }
@@ -191,12 +192,10 @@ pub(super) fn decode(bytes: &[u8], start: u64) -> Code {
 }
 
 fn jump_target(ins: &Instruction) -> Option<u64> {
-    let jumps = matches!(
-        ins.flow_control(),
-        FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-    );
-    let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
-    (jumps && near).then(|| ins.near_branch_target())
+    match ins.control() {
+        Control::Jump(target) | Control::Branch { target, .. } => target,
+        _ => None,
+    }
 }
 
 pub(super) struct Flow<'a> {
@@ -207,7 +206,7 @@ pub(super) struct Flow<'a> {
     /// State at the start of each block; `None` where the flow has not come.
     pub(super) starts: Vec<Option<State>>,
     /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
-    pub(super) left: FxHashMap<u64, Option<[Value; 16]>>,
+    pub(super) left: FxHashMap<u64, Option<[Value; REGS]>>,
     /// Calls between the function asked for and this one.
     pub(super) depth: u32,
     /// Decoded helpers by their address; `None` for functions that are not followed.
@@ -281,19 +280,19 @@ impl Flow<'_> {
         for i in first..end {
             let ins = self.code.instructions[i];
             let before = state.clone();
-            match ins.flow_control() {
-                FlowControl::Call | FlowControl::IndirectCall => {
+            match ins.control() {
+                Control::Call(_) => {
                     let returns = self.call(&mut state, &ins, i);
                     see(&mut self.machine, &before, &state, i);
                     if !returns {
                         return Vec::new();
                     }
                 }
-                FlowControl::Next => {
+                Control::Next => {
                     self.machine.step(&mut state, &ins, self.origin_of(i));
                     see(&mut self.machine, &before, &state, i);
                 }
-                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
+                Control::Jump(_) | Control::Branch { .. } => {
                     see(&mut self.machine, &before, &state, i);
                     return self.branch(&ins, i, state);
                 }
@@ -310,28 +309,24 @@ impl Flow<'_> {
             .unwrap_or_default()
     }
 
-    fn branch(&self, ins: &Instruction, i: usize, state: State) -> Vec<(usize, State)> {
-        use iced_x86::ConditionCode as C;
+    fn branch(&self, ins: &Instruction, i: usize, mut state: State) -> Vec<(usize, State)> {
         let target = jump_target(ins)
             .and_then(|t| self.code.at.get(&t))
             .and_then(|j| self.code.block_of.get(j))
             .copied();
         let next = self.code.block_of.get(&(i + 1)).copied();
-        if ins.flow_control() == FlowControl::UnconditionalBranch {
+        let Control::Branch { zero, tested, .. } = ins.control() else {
             return target.map(|t| vec![(t, state)]).unwrap_or_default();
-        }
-        // Whether the taken branch means dirLen == 0; dirLen is never negative.
-        let taken_is_small = match ins.condition_code() {
-            C::e | C::le => Some(true),
-            C::ne | C::g => Some(false),
-            _ => None,
         };
+        if let Some(register) = tested {
+            state.compared_dir_len = state.regs[register].what == What::DirLen;
+        }
         let mut successors = Vec::new();
         for (block, taken) in [(target, true), (next, false)] {
             let Some(block) = block else { continue };
             let mut state = state.clone();
             if state.compared_dir_len
-                && let Some(small) = taken_is_small
+                && let Some(small) = zero
             {
                 state.settle_small(small == taken);
             }
@@ -341,11 +336,10 @@ impl Flow<'_> {
     }
 
     fn callee(&self, ins: &Instruction) -> Option<&str> {
-        let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
-        let function = self
-            .program
-            .function_at(near.then(|| ins.near_branch_target())?)?;
-        Some(function.name.as_str())
+        let Control::Call(Some(target)) = ins.control() else {
+            return None;
+        };
+        Some(self.program.function_at(target)?.name.as_str())
     }
 
     /// Applies a call; whether it returns.
@@ -359,12 +353,18 @@ impl Flow<'_> {
             return false;
         }
         if name == "runtime.duffcopy" || name == "runtime.duffzero" {
-            for r in [6, 7] {
+            for r in self.machine.abi.duff {
                 state.regs[r] = Value::UNKNOWN;
             }
             return true;
         }
-        let args = ARGS.map(|r| state.regs[r]);
+        let args: Vec<Value> = self
+            .machine
+            .abi
+            .args
+            .iter()
+            .map(|&r| state.regs[r])
+            .collect();
         let program = self.program;
         let returned = results(&name, self.layout.family, &args, |descriptor| match program
             .type_name_at(descriptor)?
@@ -372,6 +372,7 @@ impl Flow<'_> {
         {
             "runtime.hmap" | "maps.Map" => Some(Structure::Header),
             "maps.table" => Some(Structure::Table),
+            "*maps.table" => Some(Structure::Directory),
             "runtime.mapextra" => Some(Structure::Extra),
             _ => None,
         });
@@ -386,7 +387,7 @@ impl Flow<'_> {
     }
 
     /// What the registers still name after a call of the map function at `entry`.
-    fn left_by(&mut self, entry: u64) -> Option<[Value; 16]> {
+    fn left_by(&mut self, entry: u64) -> Option<[Value; REGS]> {
         if let Some(left) = self.left.get(&entry) {
             return *left;
         }
@@ -396,7 +397,7 @@ impl Flow<'_> {
     }
 
     /// A call of a map function from other code: what it hands to its caller.
-    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value; 9]) {
+    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value]) {
         let ret = ins.next_ip();
         let handed = |what| Value {
             what,
@@ -407,7 +408,7 @@ impl Flow<'_> {
         let iterator = match name {
             "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
             "runtime.mapiternext" | "runtime.mapIterNext" => {
-                began(state).map(|site| (&args[0], site))
+                began(state, self.machine.abi).map(|site| (&args[0], site))
             }
             _ => None,
         };
@@ -422,7 +423,10 @@ impl Flow<'_> {
         let returns_elem =
             name.starts_with("runtime.mapaccess") || name.starts_with("runtime.mapassign");
         if returns_elem && signature(name, self.layout.family).is_some() {
-            if let Some(left) = self.left_by(ins.near_branch_target()) {
+            let Control::Call(Some(entry)) = ins.control() else {
+                return;
+            };
+            if let Some(left) = self.left_by(entry) {
                 state.regs = std::array::from_fn(|r| match left[r].what {
                     What::At(_) => left[r],
                     _ => state.regs[r],
@@ -455,15 +459,12 @@ impl Flow<'_> {
             let mut calls = Vec::new();
             self.through(block, state, |machine, before, after, i| {
                 let ins = &code.instructions[i];
-                if matches!(
-                    ins.flow_control(),
-                    FlowControl::Call | FlowControl::IndirectCall
-                ) {
-                    calls.push((ins, before.regs, began(before)));
+                if matches!(ins.control(), Control::Call(_)) {
+                    calls.push((ins, before.regs, began(before, machine.abi)));
                 }
                 // A miss returns the address of a static zero value.
                 let found = before.regs[0].what != What::Number;
-                if ins.flow_control() == FlowControl::Return && found {
+                if ins.control() == Control::Return && found {
                     match &mut returned {
                         Some(known) => {
                             known.join(before, 0, &machine.areas);
@@ -477,7 +478,7 @@ impl Flow<'_> {
                 }
                 operands.retain(|o| o.value.what != What::Stack);
                 if !operands.is_empty() {
-                    let live = live(after);
+                    let live = live(after, machine.abi);
                     flow.sites.insert(
                         ins.ip(),
                         Site {
@@ -490,9 +491,12 @@ impl Flow<'_> {
             });
             for (ins, regs, began) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
-                let near = matches!(ins.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
-                let target = near.then(|| ins.near_branch_target());
-                let header = regs[ARGS[1]];
+                let target = match ins.control() {
+                    Control::Call(target) => target,
+                    _ => None,
+                };
+                let abi = self.machine.abi;
+                let header = regs[abi.args[1]];
                 let tracked = matches!(header.what, What::Loaded | What::Global(_));
                 let takes_map = callee
                     .as_deref()
@@ -507,6 +511,7 @@ impl Flow<'_> {
                         callee,
                         target,
                         regs,
+                        abi,
                         began,
                     },
                 );
@@ -519,8 +524,8 @@ impl Flow<'_> {
 
 /// The call that began the loop over a map whose iterator the first argument points to: `t` in the
 /// iterator is marked with it.
-fn began(state: &State) -> Option<u64> {
-    let it = &state.regs[ARGS[0]];
+fn began(state: &State, abi: &Abi) -> Option<u64> {
+    let it = &state.regs[abi.args[0]];
     let off = it.expr.as_constant().filter(|_| it.what == What::Stack)?;
     match state.stack.get(&off.checked_add(16)?)?.what {
         What::Key(site) => Some(site),
@@ -539,10 +544,10 @@ fn left(value: Value) -> Value {
 }
 
 /// The registers that hold the address of a structure, at a known offset.
-fn live(state: &State) -> Vec<Live> {
+fn live(state: &State, abi: &Abi) -> Vec<Live> {
     use Structure::*;
-    let named = |r: &usize| *r != RSP;
-    (0..16)
+    let named = |r: &usize| *r != abi.sp;
+    (0..abi.perf.len())
         .filter(named)
         .filter_map(|r| {
             let value = &state.regs[r];
@@ -558,7 +563,7 @@ fn live(state: &State) -> Vec<Live> {
                 Rtype | BucketRtype | Funcval | BucketSlice | Other
             );
             useful.then_some(Live {
-                reg: PERF_REGS[r],
+                reg: abi.perf[r],
                 structure,
                 off,
                 origin: value.origin,

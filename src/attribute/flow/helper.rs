@@ -5,10 +5,10 @@
 //! frame. So the caller's state goes through their code.
 
 use super::function::{Code, Flow, decode};
-use super::state::{ARGS, R14, RBP, RSP, State};
+use super::instruction::{Control, Instruction};
+use super::machine::Machine;
+use super::state::State;
 use super::value::{Value, What};
-use super::x86::Machine;
-use iced_x86::{FlowControl, Instruction, OpKind};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -38,16 +38,17 @@ impl Flow<'_> {
         let mut inner = Flow {
             program: self.program,
             layout: self.layout,
-            machine: Machine::new(self.layout, self.machine.areas, true),
+            machine: Machine::new(self.layout, self.machine.areas, true, self.machine.abi),
             code,
             starts: Vec::new(),
             left: FxHashMap::default(),
             depth: self.depth + 1,
             helpers: std::mem::take(&mut self.helpers),
         };
-        let sp = state.regs[RSP];
+        let abi = self.machine.abi;
+        let sp = state.regs[abi.sp];
         let mut entry = state.clone();
-        entry.regs[RSP] = sp.add(&Value::constant(-8));
+        entry.regs[abi.sp] = sp.add(&Value::constant(-abi.call_pushes));
         inner.solve(entry);
         let returned = inner.returned();
         self.helpers = inner.helpers;
@@ -58,17 +59,16 @@ impl Flow<'_> {
         returned.forget_origin(origin);
         returned.forget_joined_from(INNER * (self.depth + 1));
         // Only results, the stack pointer, the frame pointer and g outlive a call.
-        for r in 0..16 {
-            let kept = ARGS.contains(&r) || [RBP, R14].contains(&r);
-            if !kept {
+        for r in 0..returned.regs.len() {
+            if !abi.args.contains(&r) && !abi.kept.contains(&r) {
                 returned.regs[r] = Value::UNKNOWN;
             }
         }
-        let result = &mut returned.regs[ARGS[0]];
+        let result = &mut returned.regs[abi.args[0]];
         if result.origin == 0 && matches!(result.what, What::At(_)) {
             result.origin = origin;
         }
-        returned.regs[RSP] = sp;
+        returned.regs[abi.sp] = sp;
         if let (What::Stack, Some(top)) = (sp.what, sp.expr.as_constant()) {
             returned.stack = returned.stack.split_off(&top);
         }
@@ -79,8 +79,9 @@ impl Flow<'_> {
 
     /// The code of a called function that is small enough and returns.
     fn helper(&mut self, call: &Instruction) -> Option<Rc<Code>> {
-        let near = matches!(call.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
-        let target = near.then(|| call.near_branch_target())?;
+        let Control::Call(Some(target)) = call.control() else {
+            return None;
+        };
         if let Some(known) = self.helpers.get(&target) {
             return known.clone();
         }
@@ -99,7 +100,7 @@ impl Flow<'_> {
             return None;
         }
         let bytes = self.program.bytes(function.start, len as usize)?;
-        Some(Rc::new(decode(bytes, function.start)))
+        Some(Rc::new(decode(self.program.arch, bytes, function.start)))
     }
 
     /// The state at the returns; `None` where none is reached.
@@ -115,7 +116,7 @@ impl Flow<'_> {
                 let returns = code
                     .instructions
                     .get(i)
-                    .is_some_and(|ins| ins.flow_control() == FlowControl::Return);
+                    .is_some_and(|ins| ins.control() == Control::Return);
                 if returns {
                     match &mut joined {
                         Some(all) => {

@@ -5,17 +5,74 @@ use super::value::{Areas, Value, What};
 use crate::gomap::Structure;
 use std::collections::BTreeMap;
 
-/// The 16 general registers by their hardware number (RAX 0, RCX 1, RDX 2, RBX 3, RSP 4, ...).
+/// General registers that a state has room for: 16 of x86-64 by their hardware number (RAX 0, RCX 1,
+/// RDX 2, RBX 3, RSP 4, ...), X0 to X30 and the stack pointer of arm64.
+pub const REGS: usize = 32;
 pub const RSP: usize = 4;
 pub const RBP: usize = 5;
-pub const R11: usize = 11;
-pub const R14: usize = 14;
-/// Go's integer argument registers in order: AX, BX, CX, DI, SI, R8, R9, R10, R11.
-pub const ARGS: [usize; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
+
+/// Go's register ABI on one architecture (`cmd/compile/abi-internal.md`), and perf's numbers of its
+/// registers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Abi {
+    /// Integer arguments, and results, in order.
+    pub args: &'static [usize],
+    pub sp: usize,
+    /// The register that holds g, the running goroutine.
+    pub g: usize,
+    /// What a call leaves as it is: stack pointer, frame pointer, g.
+    pub kept: &'static [usize],
+    /// Bytes that a call instruction pushes.
+    pub call_pushes: i64,
+    /// Where `gcWriteBarrierN` returns its buffer.
+    pub write_barrier: usize,
+    /// Source and destination of `duffcopy`, which it advances.
+    pub duff: [usize; 2],
+    /// By register: perf's number (`arch/*/include/uapi/asm/perf_regs.h`).
+    pub perf: &'static [u32],
+    /// By register: Go's name.
+    pub names: &'static [&'static str],
+}
+
+/// Arguments in AX, BX, CX, DI, SI, R8, R9, R10, R11; g in R14.
+pub const X86_64: Abi = Abi {
+    args: &[0, 3, 1, 7, 6, 8, 9, 10, 11],
+    sp: RSP,
+    g: 14,
+    kept: &[RSP, RBP, 14],
+    call_pushes: 8,
+    write_barrier: 11,
+    duff: [6, 7],
+    perf: &[0, 2, 3, 1, 7, 6, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23],
+    names: &[
+        "AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13",
+        "R14", "R15",
+    ],
+};
+
+/// Arguments in R0 to R15; g in R28.
+pub const ARM64: Abi = Abi {
+    args: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    sp: 31,
+    g: 28,
+    kept: &[18, 28, 29, 31],
+    call_pushes: 0,
+    write_barrier: 25,
+    duff: [20, 21],
+    perf: &[
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+        25, 26, 27, 28, 29, 30, 31,
+    ],
+    names: &[
+        "R0", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13",
+        "R14", "R15", "R16", "R17", "R18", "R19", "R20", "R21", "R22", "R23", "R24", "R25", "R26",
+        "R27", "R28", "R29", "R30", "RSP",
+    ],
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    pub regs: [Value; 16],
+    pub regs: [Value; REGS],
     /// 8-byte slots by their offset from the stack pointer at entry.
     pub stack: BTreeMap<i64, Value>,
     /// Whether `Map.dirLen == 0` holds, as far as branches tell.
@@ -29,25 +86,26 @@ pub const JOINED: u32 = 1 << 31;
 
 impl State {
     /// The arguments of any function: told apart by their origins.
-    pub fn at_entry() -> State {
+    pub fn at_entry(abi: &Abi) -> State {
         let mut state = State::unknown();
-        for (i, &reg) in ARGS.iter().enumerate() {
+        for (i, &reg) in abi.args.iter().enumerate() {
             state.regs[reg] = Value::loaded(1 + i as u32);
         }
-        state.regs[RSP] = Value::stack(0);
+        state.regs[abi.sp] = Value::stack(0);
+        state.regs[abi.g] = Value::at(Structure::Other, 0);
         state
     }
 
     /// The arguments of a map function.
-    pub fn of_map_function(signature: &Signature) -> State {
-        let mut state = State::at_entry();
+    pub fn of_map_function(signature: &Signature, abi: &Abi) -> State {
+        let mut state = State::at_entry(abi);
         state.small = signature.small.then_some(true);
-        for (i, (reg, structure)) in ARGS.iter().zip(signature.args).enumerate() {
+        for (i, (reg, structure)) in abi.args.iter().zip(signature.args).enumerate() {
             if let Some(structure) = structure {
                 state.regs[*reg] = Value::at(*structure, 1 + i as u32);
             }
         }
-        state.regs[ARGS[0]].expr.c = signature.receiver_off;
+        state.regs[abi.args[0]].expr.c = signature.receiver_off;
         state
     }
 
@@ -63,7 +121,7 @@ impl State {
     /// A place that the flow did not reach, as behind a jump table.
     pub fn unknown() -> State {
         State {
-            regs: [Value::UNKNOWN; 16],
+            regs: [Value::UNKNOWN; REGS],
             stack: BTreeMap::new(),
             small: None,
             compared_dir_len: false,
@@ -133,7 +191,7 @@ impl State {
             merged.push(((a, b), id));
             id
         };
-        for r in 0..16 {
+        for r in 0..REGS {
             let (a, b) = (self.regs[r], other.regs[r]);
             let new = a.join(&b, || origin_of(r as u32, a.origin, b.origin), areas);
             changed |= new != a;
@@ -144,7 +202,7 @@ impl State {
             let a = self.stack[&off];
             let new = match other.stack.get(&off) {
                 Some(b) => {
-                    let place = 16 + (off / 8).unsigned_abs() as u32;
+                    let place = REGS as u32 + (off / 8).unsigned_abs() as u32;
                     a.join(b, || origin_of(place, a.origin, b.origin), areas)
                 }
                 None => Value::UNKNOWN,
