@@ -51,6 +51,10 @@ struct Input {
     /// A copy of /proc/kallsyms of the recorded kernel, to name its functions
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
+    /// A core file of the recorded process (gcore, GOTRACEBACK=crash) or a snapshot, taken after the
+    /// recording
+    #[arg(long, value_name = "FILE")]
+    core: Option<PathBuf>,
     /// Use a binary although its build id differs from the recorded one
     #[arg(long)]
     force: bool,
@@ -195,6 +199,7 @@ impl From<Input> for crate::commands::input::Options {
             },
             perf_data: input.perf_data,
             kallsyms: input.kallsyms,
+            core: input.core,
             sources: Sources::new(input.source_dir),
         }
     }

@@ -205,11 +205,22 @@ fn maps(page: &mut Page, digest: &Digest) {
         return;
     }
     page.line("", "");
+    let name = match digest.summary.loads().as_str() {
+        "loads" => "map".to_owned(),
+        of_least => format!("map ({of_least})"),
+    };
     page.line(
         BOLD,
         &format!(
             "{:<NAME$} {:>9} {:>8} {:>6} {:>6} {:>8} {:>8} {:>7}",
-            "map", "samples", "latency", "p50", "p95", "L1 miss", "LLC miss", "HITM"
+            fit(&name, NAME),
+            "samples",
+            "latency",
+            "p50",
+            "p95",
+            "L1 miss",
+            "LLC miss",
+            "HITM"
         ),
     );
     let all = digest.summary.overall.latency_sum;

@@ -233,7 +233,7 @@ fn recorded(name: &str, dir: &Path) -> Option<(Recording, Attribution)> {
     let programs: Vec<_> = images
         .map(|image| image.path.ends_with(".bin").then(|| Arc::clone(&program)))
         .collect();
-    let attribution = attribute(&recording, &programs, &Kernel::default());
+    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
     Some((recording, attribution))
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use assert_cmd::Command;
 use common::builder::*;
+use common::perf;
 use mempath::data_src::{DataSrc, Hitm, Level, Op, Snoop, Tlb};
 use mempath::pmu::amd_ibs::Cpu;
 use mempath::pmu::amd_ibs::registers::{OpRegisters, OpSample};
@@ -377,6 +378,64 @@ fn what_the_kernel_filled_in_is_left_alone() {
     let recording = read_bytes(Path::new("test"), &file.file()).unwrap();
     assert_eq!(recording.access(0).level, Some(Level::L3));
     assert_eq!(recording.samples.addr, [0; 4]);
+}
+
+/// `perf script -D` prints the registers that it finds in a sample.
+#[test]
+fn perf_finds_the_same_registers() {
+    let mut file = ibs(GENOA, RAW);
+    four(&mut file, 0);
+    let mut arch = Writer::new(false);
+    arch.string("x86_64");
+    let mut pmus = Writer::new(false);
+    pmus.u32(1).u32(IBS_OP).string("ibs_op");
+    // HEADER_ARCH and HEADER_PMU_MAPPINGS: perf decodes registers on AMD alone.
+    file.features.push((6, arch.bytes));
+    file.features.push((16, pmus.bytes));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    std::fs::write(&path, file.file()).unwrap();
+    let dump = perf(&["script", "-D", "-i", path.to_str().unwrap()]);
+    let after = |line: &str, name: &str| {
+        let value = line.split(name).nth(1).unwrap();
+        value.split_whitespace().next().unwrap().to_owned()
+    };
+    let all = |line: &str, name: &str| -> Vec<String> {
+        let lines = dump.lines().filter(|own| own.starts_with(line));
+        lines.map(|own| after(own, name)).collect()
+    };
+    let hex = |values: &[u64]| -> Vec<String> {
+        values.iter().map(|value| format!("{value:016x}")).collect()
+    };
+    let recording = read_bytes(Path::new("test"), &file.file()).unwrap();
+    let samples = &recording.samples;
+    let ips: Vec<u64> = (0..4).map(|i| samples.ip.get(i).unwrap()).collect();
+    assert_eq!(all("IbsOpRip:", "IbsOpRip:"), hex(&ips));
+    // Printed where it is valid.
+    let valid: Vec<u64> = samples
+        .addr
+        .iter()
+        .copied()
+        .filter(|addr| *addr != 0)
+        .collect();
+    assert_eq!(all("IbsDCLinAd:", "IbsDCLinAd:"), hex(&valid));
+    assert_eq!(
+        all("IbsDCPhysAd:", "IbsDCPhysAd:"),
+        hex(&samples.phys_addr[..1])
+    );
+    let op = |i| recording.access(i).op;
+    let is = |wanted| {
+        (0..4)
+            .map(|i| u8::from(op(i) == Some(wanted)).to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(all("ibs_op_data3:", " LdOp "), is(Op::Load));
+    assert_eq!(all("ibs_op_data3:", " StOp "), is(Op::Store));
+    let latencies = samples.weight.iter().map(|word| (*word as u32).to_string());
+    assert_eq!(
+        all("ibs_op_data3:", " DcMissLat "),
+        latencies.collect::<Vec<_>>()
+    );
 }
 
 #[test]

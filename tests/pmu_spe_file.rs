@@ -14,6 +14,7 @@ use mempath::pmu::Kind;
 use mempath::pmu::arm_spe::packet::Packet;
 use mempath::pmu::arm_spe::record::event::{self, *};
 use mempath::recording::{GapKind, Memory, Recording, read, read_bytes};
+use proptest::prelude::*;
 use std::path::Path;
 
 const AUX: u32 = 11;
@@ -163,7 +164,12 @@ fn open(recording: &RecordingBuilder) -> Recording {
 fn records_become_ordinary_samples() {
     let mut file = begun();
     aux(&mut file, &stream().0, 0, 0);
-    let recording = open(&file);
+    for bytes in [file.file(), file.pipe()] {
+        check(&read_bytes(Path::new("test"), &bytes).unwrap());
+    }
+}
+
+fn check(recording: &Recording) {
     assert_eq!(recording.damage, []);
     let spe = &recording.events[0];
     assert_eq!((spe.memory, spe.pmu), (Memory::Sampled, Kind::ArmSpe));
@@ -351,6 +357,9 @@ fn the_cores_of_a_mixed_machine_have_tables_of_their_own() {
         info(&mut file, &words);
         aux(&mut file, &stream().0, 0, 0);
         let recording = open(&file);
+        // Nothing says what its timestamps mean.
+        assert!(recording.damage[0].rule.starts_with("7 Arm SPE timestamps"));
+        assert_eq!(recording.events[0].sample_type & TIME, 0);
         let levels: Vec<_> = (0..5).map(|i| recording.access(i).level).collect();
         (levels, recording.access(2).snoop)
     };
@@ -404,6 +413,36 @@ fn a_record_without_a_context_is_of_the_thread_that_ran_on_its_cpu() {
     let recording = open(&file);
     assert_eq!(recording.samples.thread.get(0), Some((-1, -1)));
     assert!(recording.damage[0].rule.starts_with("2 Arm SPE records"));
+}
+
+/// `perf inject --itrace` puts one record into several events.
+#[test]
+fn what_perf_made_of_one_record_is_counted_once() {
+    // HEADER_ARCH
+    let mut arch = Writer::new(false);
+    arch.string("aarch64");
+    let mut file = RecordingBuilder::new().cpuid("0x00000000413fd0c1");
+    file.features.push((6, arch.bytes));
+    for name in ["l1d-access", "memory", "instructions"] {
+        file.event(EventSpec {
+            name: name.into(),
+            sample_type: IP | TID_BIT | TIME | ADDR | ID | WEIGHT | DATA_SRC,
+            ..EventSpec::default()
+        });
+    }
+    for event in 0..3 {
+        file.sample(event, Sample::load(330));
+    }
+    let recording = open(&file);
+    let memory: Vec<_> = recording.events.iter().map(|event| event.memory).collect();
+    assert_eq!(
+        memory,
+        [Memory::Auxiliary, Memory::Sampled, Memory::Auxiliary]
+    );
+    assert_eq!(recording.events[1].pmu, Kind::ArmSpe);
+    assert_eq!(recording.access(1).latency_cycles, Some(330));
+    let accesses: Vec<_> = (0..3).map(|i| recording.is_access(i)).collect();
+    assert_eq!(accesses, [false, true, false]);
 }
 
 /// Later versions of perf set it beside PEER.
@@ -465,4 +504,37 @@ fn perf_reads_the_same_packets_and_samples() {
         })
         .collect();
     assert_eq!(ours, theirs);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever stands in the AUX data and in the words about it, the file is read.
+    #[test]
+    fn no_aux_data_breaks_the_reader(
+        words in proptest::collection::vec(any::<u64>(), 0..24),
+        data in proptest::collection::vec(any::<u8>(), 0..800),
+        offset: u64,
+    ) {
+        let mut file = spe();
+        info(&mut file, &words);
+        aux(&mut file, &data, offset, 0);
+        let recording = open(&file);
+        let rows = recording.samples.len();
+        // An instruction's address, an operation and an end take 12 bytes.
+        prop_assert!(rows * 12 <= data.len());
+        prop_assert_eq!(recording.samples.addr.len(), rows);
+        prop_assert_eq!(recording.samples.data_src.ids.len(), rows);
+    }
+
+    /// A record of which a few bytes are wrong costs itself alone, or its neighbour at most.
+    #[test]
+    fn a_wrong_byte_costs_a_record_or_two(at in 0usize..7 * 64, byte: u8) {
+        let mut data = stream().0;
+        data[at] = byte;
+        let mut file = begun();
+        aux(&mut file, &data, 0, 0);
+        let rows = open(&file).samples.len();
+        prop_assert!((5..=8).contains(&rows), "{} rows", rows);
+    }
 }

@@ -27,7 +27,7 @@ fn spe(big: bool) -> RecordingBuilder {
         ..EventSpec::default()
     });
     let mut body = Writer::new(big);
-    body.u32(4).u32(0).words(&[9, 1, 2]);
+    body.u32(1).u32(0).words(&[9, 1, 2]);
     recording.record(AUXTRACE_INFO, 0, &body.bytes);
     let mut body = Writer::new(big);
     body.words(&[10, 3_221_225_472, 77, 5, 0xff_ffff]);
@@ -60,7 +60,7 @@ fn aux_data_is_found_in_every_form() {
                 panic!("one AUXTRACE_INFO");
             };
             let words = vec![9, 1, 2];
-            assert_eq!(info, &AuxInfo { kind: 4, words });
+            assert_eq!(info, &AuxInfo { kind: 1, words });
             let [chunk] = recording.aux.chunks.as_slice() else {
                 panic!("one AUXTRACE");
             };

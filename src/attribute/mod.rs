@@ -3,6 +3,7 @@
 
 mod callers;
 pub mod flow;
+mod instant;
 mod leaf;
 mod learn;
 mod names;

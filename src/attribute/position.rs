@@ -35,7 +35,7 @@ impl Admitted {
         }
     }
 
-    fn admits(&self, shape: ShapeId, types: &Types) -> bool {
+    pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
         match *self {
             Admitted::Known(known) => known == shape,
             Admitted::Variant(key_size) => types.variant_admits(key_size, shape),

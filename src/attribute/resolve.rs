@@ -314,7 +314,7 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
     }
 }
 
-fn in_bucket(part: Part) -> bool {
+pub(super) fn in_bucket(part: Part) -> bool {
     matches!(part.structure(), Structure::Bucket | Structure::Group)
 }
 

@@ -2,6 +2,7 @@
 
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
+use super::instant::Instant;
 use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
 use super::names::{Names, through_callers};
@@ -14,6 +15,7 @@ use super::types::{ShapeId, TypeId, TypedSite, Types};
 use super::under::{Turn, turn};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Structure, layout_for};
+use crate::heap::Heap;
 use crate::pmu::Ip;
 use crate::program::kernel::{KERNEL, Kernel};
 use crate::program::{Frame, Program};
@@ -38,8 +40,9 @@ pub fn attribute(
     recording: &Recording,
     programs: &[Option<Arc<Program>>],
     kernel: &Kernel,
+    heap: Option<&Heap>,
 ) -> Attribution {
-    attribute_watching(recording, programs, kernel, None).0
+    attribute_watching(recording, programs, kernel, heap, None).0
 }
 
 /// As [`attribute`], and how sample `watch` came to its row.
@@ -47,6 +50,7 @@ pub fn attribute_watching(
     recording: &Recording,
     programs: &[Option<Arc<Program>>],
     kernel: &Kernel,
+    heap: Option<&Heap>,
     watch: Option<usize>,
 ) -> (Attribution, Option<Trace>) {
     let mut tracer = Tracer::new(watch);
@@ -68,7 +72,7 @@ pub fn attribute_watching(
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
     let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
-    let (mut rows, facts) = resolve_all(recording, &places, &chains, &leaves, &types);
+    let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &leaves, &types);
     tracer.begin(|i| {
         let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
         let stored = is_store(recording, i);
@@ -88,9 +92,29 @@ pub fn attribute_watching(
     tracer.step("the sample by itself", &rows, &types);
     position(recording, &places, &types, &mut rows);
     tracer.step("position", &rows, &types);
+    let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    let layouts: Vec<Option<&'static Layout>> = programs
+        .iter()
+        .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
+        .collect();
+    let layout = layouts.iter().flatten().next().copied();
+    let last = recording.samples.time.iter().max().copied().unwrap_or(0);
+    let instant = heap
+        .zip(layout)
+        .map(|(heap, layout)| Instant::new(heap, layout, &types, last));
+    if let Some(instant) = &instant {
+        rows.par_iter().enumerate().for_each(|(i, row)| {
+            let key_size = places.code_of(i).and_then(|c| c.areas.key_size);
+            let admitted = Admitted::Variant(key_size);
+            instant.hear(row, timed(i), places.is_proxy(i), admitted, &types);
+        });
+        instant.heard();
+        instant.complete(&mut rows, timed, &types, &mut facts);
+        facts.extend(instant.facts(&types));
+        tracer.step("heap", &rows, &types);
+    }
     let learned = Learned::from_facts(&facts, &types);
     let arrays = learned.arrays();
-    let timed = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
     rows.par_iter_mut().enumerate().for_each(|(i, row)| {
         let Some(code) = places.code_of(i) else {
             return;
@@ -107,16 +131,12 @@ pub fn attribute_watching(
         witnesses(&rows, &places, recording, &types),
         &types,
     );
-    let layouts: Vec<Option<&'static Layout>> = programs
-        .iter()
-        .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
-        .collect();
-    let layout = layouts.iter().flatten().next().copied();
     let known = Known {
         learned: &learned,
         regions: &regions,
         types: &types,
         layout,
+        instant: instant.as_ref(),
     };
     tracer.conflict(|i| {
         complete(
@@ -718,6 +738,7 @@ struct Known<'a> {
     regions: &'a Regions,
     types: &'a Types,
     layout: Option<&'a Layout>,
+    instant: Option<&'a Instant<'a>>,
 }
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
@@ -761,6 +782,22 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
             }
         }
     }
+    if let Some(instant) = known.instant
+        && let Some(found) = instant.indirect(row.address, time)
+        && (unknown || row.part == Ok(found.part))
+        && (row.base == 0 || row.base == found.start)
+        && known
+            .regions
+            .covering(found.holder, time)
+            .any(|r| r.header == found.header)
+    {
+        row.part = Ok(found.part);
+        row.base = found.start;
+        row.slot = found.slot as i8;
+        row.header = found.header;
+        row.map_type = row.map_type.or(found.map_type);
+        row.evidence = row.evidence.max(Evidence::Heap);
+    }
     if row.map_type.is_none() && row.part.is_ok() {
         row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
     }
@@ -777,7 +814,7 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
     None
 }
 
-fn about(part: Part) -> About {
+pub(super) fn about(part: Part) -> About {
     match part.structure() {
         Structure::Header => About::Header,
         Structure::Extra => About::Extra,

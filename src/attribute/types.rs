@@ -149,6 +149,13 @@ impl Types {
         self.by_descriptor.get(&(binary, descriptor)).copied()
     }
 
+    /// The type that a descriptor of one of the binaries describes.
+    pub fn named(&self, map_type: &MapType) -> Option<TypeId> {
+        (0..self.programs.len() as u32)
+            .filter_map(|binary| self.at(binary, map_type.addr))
+            .find(|&id| self.get(id).is_some_and(|t| t.name == map_type.name))
+    }
+
     pub fn call_site(&self, binary: u32, ret: u64) -> Option<&TypedSite> {
         self.sites.get(&(binary, ret))
     }

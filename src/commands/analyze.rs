@@ -36,7 +36,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         binaries::open(&recording, &options.input)
     })?;
     let attribution = progress.stage("attributing samples", || {
-        attribute(&recording, &binaries.programs, &binaries.kernel)
+        attribute(
+            &recording,
+            &binaries.programs,
+            &binaries.kernel,
+            binaries.heap.as_ref(),
+        )
     });
     let facts = binaries.facts(&recording, &attribution);
     let tables = progress.stage("adding up", || {

@@ -2,6 +2,7 @@
 
 use super::input::Options;
 use crate::attribute::Attribution;
+use crate::heap::Heap;
 use crate::program::find::{FindError, Search, Wanted};
 use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
@@ -19,6 +20,8 @@ pub struct Binaries {
     /// Index: as of `AddressSpace::images`.
     pub programs: Vec<Option<Arc<Program>>>,
     pub kernel: Kernel,
+    /// The maps of the core, where one was given.
+    pub heap: Option<Heap>,
     /// What became of the search for each image that samples are in.
     found: Vec<Found>,
 }
@@ -49,6 +52,7 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
     let mut binaries = Binaries {
         programs: vec![None; recording.space.images.len()],
         kernel: kernel(recording, input.kallsyms.as_deref())?,
+        heap: None,
         found: Vec::new(),
     };
     for (i, (id, image)) in images.iter().enumerate() {
@@ -85,6 +89,10 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
                 paths.join(", "),
             );
         }
+    }
+    if let Some(core) = &input.core {
+        let programs: Vec<Arc<Program>> = binaries.programs.iter().flatten().cloned().collect();
+        binaries.heap = Some(Heap::read(core, &programs, search.force)?);
     }
     Ok(binaries)
 }

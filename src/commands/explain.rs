@@ -27,8 +27,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         );
     }
     let binaries = binaries::open(&recording, &options.input)?;
-    let (attribution, trace) =
-        attribute_watching(&recording, &binaries.programs, &binaries.kernel, Some(n));
+    let (attribution, trace) = attribute_watching(
+        &recording,
+        &binaries.programs,
+        &binaries.kernel,
+        binaries.heap.as_ref(),
+        Some(n),
+    );
     let trace = trace.context("the attribution left no trace of the sample")?;
     let explanation = explain(&recording, &attribution, &trace, n);
     Output::create(Path::new("-"))?.write(|out| match options.style {

@@ -23,6 +23,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let output = Output::create(&options.output)?;
     let recording = input::read(&options.input)?;
     let binaries = binaries::open(&recording, &options.input)?;
-    let attribution = attribute(&recording, &binaries.programs, &binaries.kernel);
+    let attribution = attribute(
+        &recording,
+        &binaries.programs,
+        &binaries.kernel,
+        binaries.heap.as_ref(),
+    );
     output.write(|out| (format.write)(&Accesses::new(&recording, &attribution), out))
 }

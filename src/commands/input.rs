@@ -13,6 +13,8 @@ pub struct Options {
     pub search: Search,
     /// A copy of `/proc/kallsyms` of the recorded kernel.
     pub kallsyms: Option<PathBuf>,
+    /// A core file or snapshot of the recorded process, taken after the recording.
+    pub core: Option<PathBuf>,
     /// Where source files are looked for.
     pub sources: Sources,
 }

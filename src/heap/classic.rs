@@ -173,7 +173,7 @@ impl Walk<'_> {
             let bytes = self.source.memory.bytes(at, self.bucket_size)?;
             let tophash: [u8; 8] = bytes.first_chunk().copied()?;
             self.tophash(tophash, array.old, &mut ended)?;
-            self.indirect(bytes, tophash, array, bucket, depth)?;
+            self.indirect(at, bytes, tophash, array, (bucket, depth))?;
             let overflow = bytes.last_chunk().copied().map(u64::from_le_bytes)?;
             if overflow == 0 {
                 break;
@@ -226,11 +226,11 @@ impl Walk<'_> {
     /// Keys and elems that the slots only point to.
     fn indirect(
         &mut self,
+        at: u64,
         bucket: &[u8],
         tophash: [u8; 8],
         array: &Array,
-        index: u64,
-        depth: u32,
+        (index, depth): (u64, u32),
     ) -> Option<()> {
         let map_type = self.map_type;
         if !map_type.indirect_key && !map_type.indirect_elem {
@@ -243,6 +243,7 @@ impl Walk<'_> {
             for (kind, pointer, len) in self.source.indirect(map_type, bucket, slot)? {
                 let mut region = Region::one(kind, pointer, len);
                 (region.index, region.depth, region.old) = (index, depth, array.old);
+                region.held = Some((at, slot as u8));
                 self.decoded.regions.push(region);
             }
         }

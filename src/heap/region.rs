@@ -21,6 +21,8 @@ pub struct Region {
     pub depth: u32,
     /// Reached by `oldbuckets`.
     pub old: bool,
+    /// Indirect key or elem: the bucket or group, and the slot in it, that points to it.
+    pub held: Option<(u64, u8)>,
 }
 
 /// The structures that a map is made of.
@@ -92,6 +94,7 @@ impl Region {
             index: 0,
             depth: 0,
             old: false,
+            held: None,
         }
     }
 

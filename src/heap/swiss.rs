@@ -177,7 +177,11 @@ impl Walk<'_> {
         (region.stride, region.index) = (self.group_size, index);
         self.decoded.regions.push(region);
         let small = kind == Kind::SmallGroup;
-        for group in bytes.chunks_exact(usize::try_from(self.group_size).ok()?) {
+        let groups = bytes.chunks_exact(usize::try_from(self.group_size).ok()?);
+        for (at, group) in (start..)
+            .step_by(usize::try_from(self.group_size).ok()?)
+            .zip(groups)
+        {
             let ctrl: [u8; 8] = group.first_chunk().copied()?;
             let control = &mut self.decoded.control;
             for (slot, byte) in (0..8).zip(ctrl) {
@@ -191,6 +195,7 @@ impl Walk<'_> {
                         {
                             let mut region = Region::one(kind, pointer, len);
                             region.index = index;
+                            region.held = Some((at, slot as u8));
                             self.decoded.regions.push(region);
                         }
                     }

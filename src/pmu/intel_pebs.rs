@@ -44,7 +44,7 @@ enum Samples {
 
 /// Models of family 6, `arch/x86/include/asm/intel-family.h`.
 fn core(event: &Event, meta: &Meta) -> Core {
-    if event.name.contains("cpu_atom") {
+    if event.name.contains("cpu_atom") || event.name.contains("cpu_lowpower") {
         return Core::Gracemont;
     }
     let Some((6, model)) = family_and_model(meta) else {

@@ -92,6 +92,13 @@ impl Event {
 }
 
 impl Event {
+    /// Cycles below which this event leaves loads out: its rates are of the slower ones. `None` where
+    /// its threshold keeps all, as 3 cycles do: L1 takes four.
+    pub fn leaves_out_below(&self) -> Option<u64> {
+        self.ldlat
+            .filter(|&cycles| self.memory == Memory::Sampled && cycles > 3)
+    }
+
     /// Whether an access of this op and level has a latency, by the PMU's rules.
     pub fn latency_state(&self, op: Option<Op>, level: Option<Level>) -> Validity {
         let weights = u64::from(sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT);

@@ -29,6 +29,7 @@ pub fn classify(recording: &mut Recording) {
         event.memory = memory(event, says.get(i).copied().unwrap_or(false));
         event.set_pmu(&recording.meta);
     }
+    crate::pmu::arm_spe::count_once(&mut recording.events, &recording.meta);
     let meta = &mut recording.meta;
     let cmdline = meta.cmdline.join(" ");
     meta.modelled = [

@@ -4,6 +4,7 @@ use super::ReportError;
 use super::charts::CHARTS;
 use super::colour;
 use super::data::Data;
+use super::fields;
 use super::html::Html;
 use super::number::{bytes, count, duration, percent};
 use super::svg::Drawing;
@@ -356,6 +357,7 @@ fn events(html: &mut Html, data: &Data) {
         rows: rows.collect(),
     }
     .write(html);
+    fields::write(html, &data.summary.events);
 }
 
 fn memory(event: &Event) -> &'static str {

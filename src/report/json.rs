@@ -55,7 +55,6 @@ fn document(data: &Data) -> Result<Value, ReportError> {
         "time": data.summary.time_ns,
         "maps": names,
         "measures": MEASURES.iter().map(|(name, unit, _)| [*name, *unit]).collect::<Vec<_>>(),
-        "levels": data.has_levels(),
         "grids": grids.iter().map(grid).collect::<Vec<_>>(),
         "latency": latency(data),
         "order": order(data),
@@ -85,9 +84,10 @@ impl Strings {
 
 fn grid(grid: &Grid) -> Value {
     let cells = || grid.cells.iter();
-    let values: Vec<Vec<u64>> = MEASURES
+    // null: the recording does not tell, or there is no load to tell of.
+    let values: Vec<Vec<Option<u64>>> = MEASURES
         .iter()
-        .map(|(_, _, value)| cells().map(|(_, m)| value(m).unwrap_or(0)).collect())
+        .map(|(_, _, value)| cells().map(|(_, m)| value(m)).collect())
         .collect();
     let segments: Vec<Value> = grid
         .segments()

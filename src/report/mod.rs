@@ -10,6 +10,7 @@
 pub mod charts;
 mod colour;
 mod data;
+mod fields;
 mod first;
 mod grid;
 mod html;
@@ -166,7 +167,10 @@ fn view(html: &mut Html, chart: &dyn Chart, data: &Data) -> Result<(), ReportErr
     html.leaf("p", &[("class", "question")], chart.question());
     html.open("p", &[("class", "unreached"), ("hidden", "")])
         .close("p");
-    for note in &figure.notes {
+    let loads = data.summary.loads();
+    let least = (chart.speaks_of_loads() && loads != "loads")
+        .then(|| format!("Of {loads}: the event left out faster ones (ldlat)."));
+    for note in least.iter().chain(&figure.notes) {
         html.leaf("p", &[("class", "note")], note);
     }
     if let Some(kind) = figure.canvas {

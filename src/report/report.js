@@ -395,7 +395,8 @@
   const heatmap = {
     setup(controls) {
       this.array = chooser("array", data.grids.map((grid, i) => [String(i), grid.name]), (array) => select({ array }));
-      const usable = data.measures.map(([name], i) => [name, i]).filter(([, i]) => data.levels || ![0, 1, 5].includes(i));
+      const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
+      const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
       this.first = usable[0][0];
       controls.append(this.measure, this.array);
@@ -439,7 +440,7 @@
       values.forEach((value, i) => {
         const [row, off] = [grid.row[i], grid.off[i]];
         const segment = segmentAt(off);
-        if (value === 0 || (part && segment?.[0] !== part)) return;
+        if (!value || (part && segment?.[0] !== part)) return;
         total += value;
         const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
         pen.fillStyle = cividis(Math.log1p(value) / Math.log1p(most));
@@ -514,8 +515,13 @@
       const unit = grid.unit.replace(/s$/, "");
       const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
       const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
-      const lines = data.measures.map(([name, unit], m) => `${name}: ${count(grid.values[m][i])} ${unit}`);
-      return [`${where}, byte ${grid.off[i]}${part}`, ...lines.filter((_, m) => data.levels || ![0, 1, 5].includes(m))].join("\n");
+      const loads = grid.values[data.measures.findIndex(([name]) => name === "loads")][i];
+      const lines = data.measures.map(([name, unit], m) => {
+        const value = grid.values[m][i];
+        if (value !== null) return `${name}: ${count(value)} ${unit}`;
+        return `${name}: ${unit === "loads" && loads === 0 ? "not applicable" : "unknown"}`;
+      });
+      return [`${where}, byte ${grid.off[i]}${part}`, ...lines].join("\n");
     },
   };
 

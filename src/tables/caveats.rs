@@ -134,14 +134,12 @@ fn throttled(recording: &Recording) -> Option<Caveat> {
 }
 
 fn ldlat(event: &Event) -> Option<Caveat> {
-    let cycles = event.ldlat.filter(|&cycles| cycles > 1)?;
-    (event.memory == Memory::Sampled).then(|| {
-        note(format!(
-            "{}: loads faster than {cycles} cycles are not in this recording, so L1 hit shares \
-             cannot be known",
-            event.name
-        ))
-    })
+    let cycles = event.leaves_out_below()?;
+    Some(note(format!(
+        "{}: loads faster than {cycles} cycles are not in this recording, so L1 hit shares \
+         cannot be known",
+        event.name
+    )))
 }
 
 /// What the PMUs' own rules say of the events.

@@ -16,8 +16,14 @@ const LEAST: u64 = 30;
 /// A share stands out when the lower end of its interval reaches this.
 const STANDS_OUT: f64 = 0.05;
 
-pub fn findings(totals: &Totals, attribution: &Attribution, overall: &Overall) -> Vec<Finding> {
-    let maps = Maps::of(totals, attribution, overall);
+/// `loads` says what a rate of loads is of.
+pub fn findings(
+    totals: &Totals,
+    attribution: &Attribution,
+    overall: &Overall,
+    loads: &str,
+) -> Vec<Finding> {
+    let maps = Maps::of(totals, attribution, overall, loads);
     let mut all: Vec<Finding> = Vec::new();
     all.extend(
         maps.by_map
@@ -59,6 +65,7 @@ pub fn wilson(hits: u64, of: u64) -> (f64, f64) {
 struct Maps<'a> {
     attribution: &'a Attribution,
     overall: &'a Overall,
+    loads: &'a str,
     by_map: BTreeMap<u32, Group>,
     by_part: BTreeMap<(u32, Part), Group>,
     by_stage: BTreeMap<(u32, Stage), Group>,
@@ -66,11 +73,17 @@ struct Maps<'a> {
 }
 
 impl<'a> Maps<'a> {
-    fn of(totals: &Totals, attribution: &'a Attribution, overall: &'a Overall) -> Maps<'a> {
+    fn of(
+        totals: &Totals,
+        attribution: &'a Attribution,
+        overall: &'a Overall,
+        loads: &'a str,
+    ) -> Maps<'a> {
         let named = |map: u32| (map != NONE).then_some(map);
         Maps {
             attribution,
             overall,
+            loads,
             by_map: sums(totals, |k| named(k.map)),
             by_part: sums(totals, |k| Some((named(k.map)?, k.part.ok()?))),
             by_stage: sums(totals, |k| Some((named(k.map)?, k.part.ok()?.stage()))),
@@ -168,7 +181,7 @@ impl<'a> Maps<'a> {
             "`{}`: `{}` was modified by another CPU (HITM) in {}",
             self.name(map),
             part.name(),
-            counted(&finding, "loads"),
+            counted(&finding, self.loads),
         );
         Some(finding)
     }
@@ -187,7 +200,7 @@ impl<'a> Maps<'a> {
             "`{}`: the {} missed the last-level cache in {}",
             self.name(map),
             stage_name(stage),
-            counted(&finding, "loads"),
+            counted(&finding, self.loads),
         );
         Some(finding)
     }

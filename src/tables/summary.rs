@@ -39,6 +39,22 @@ pub struct Summary {
     pub order: OrderLimits,
 }
 
+impl Summary {
+    /// What a rate of loads is of: `loads`, or `loads of at least 30 cycles` where the event left out
+    /// faster ones (`ldlat`).
+    pub fn loads(&self) -> String {
+        loads(&self.events)
+    }
+}
+
+/// As [`Summary::loads`]; of several events the highest threshold counts.
+pub fn loads(events: &[Event]) -> String {
+    match events.iter().filter_map(Event::leaves_out_below).max() {
+        Some(cycles) => format!("loads of at least {cycles} cycles"),
+        None => "loads".to_owned(),
+    }
+}
+
 /// The counts of all memory accesses; `None` is "not applicable or unknown", as in the frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overall {
@@ -144,7 +160,7 @@ pub(super) fn of(
         damage: recording.damage.clone(),
         time_ns: (time.bin_ns > 0).then_some((time.first, time.last)),
         caveats: caveats::caveats(recording, &binaries, &overall),
-        findings: findings::findings(totals, attribution, &overall),
+        findings: findings::findings(totals, attribution, &overall, &loads(&recording.events)),
         overall,
         time_bin_ns: time.bin_ns,
         order: OrderLimits {

@@ -107,7 +107,7 @@ fn attributed(folder: &Path, binary: &Path) -> (Recording, Attribution) {
                 .then(|| Arc::clone(&program))
         })
         .collect();
-    let attribution = attribute(&recording, &programs, &Kernel::default());
+    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
     (recording, attribution)
 }
 

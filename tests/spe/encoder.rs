@@ -141,7 +141,7 @@ pub fn describe(packet: Packet) -> String {
 
 fn address(index: u8, payload: u64) -> String {
     let (ns, el) = (payload >> 63, payload >> 61 & 3);
-    let low = payload & (1 << 56) - 1;
+    let low = payload & ((1 << 56) - 1);
     match index {
         0 => format!("PC {low:#x} el{el} ns={ns}"),
         1 => format!("TGT {low:#x} el{el} ns={ns}"),

@@ -52,6 +52,13 @@ fn notes(event: &Event, _: &Meta) -> Vec<String> {
              there were of all cannot be known"
         ));
     }
+    // Erratum 1606 of Zen 5; the first kernels with ldlat (6.15) do so on every core.
+    if event.memory == Memory::Sampled && event.config1 & 0xfff != 0 {
+        notes.push(format!(
+            "{name}: with ldlat the kernel sets l3missonly, on Zen 5 always: there may be no access in it \
+             that a cache served"
+        ));
+    }
     notes
 }
 

@@ -12,13 +12,45 @@ pub mod record;
 
 use super::{FieldTable, Fields, Ip, Kind, Pmu, Validity::*, no_notes};
 use crate::data_src::Tlb;
-use crate::recording::Meta;
+use crate::recording::{Event, Memory, Meta};
 use data_source::{Midr, data_src};
 use perf_event_open_sys::bindings as sys;
 use record::{Record, event};
 
 /// Type of `PERF_RECORD_AUXTRACE_INFO`, `enum auxtrace_type` of `tools/perf/util/auxtrace.h`.
 pub const AUXTRACE_TYPE: u32 = 4;
+
+/// The events that `perf inject --itrace` makes of SPE records, `arm_spe_synth_events`: one record is
+/// in several of them. The one that holds most accesses comes first.
+const DERIVED: [&str; 9] = [
+    "memory",
+    "l1d-access",
+    "tlb-access",
+    "llc-access",
+    "l1d-miss",
+    "llc-miss",
+    "tlb-miss",
+    "remote-access",
+    "instructions",
+];
+
+fn is_derived(event: &Event, meta: &Meta) -> bool {
+    event.memory == Memory::Sampled
+        && DERIVED.contains(&event.name.as_str())
+        && meta.arch.as_deref() == Some("aarch64")
+}
+
+/// Leaves one of the events that were made of the same records: what the others count is counted once.
+pub fn count_once(events: &mut [Event], meta: &Meta) {
+    let mut derived: Vec<&mut Event> = events
+        .iter_mut()
+        .filter(|event| is_derived(event, meta))
+        .collect();
+    derived.sort_by_key(|event| DERIVED.iter().position(|name| *name == event.name));
+    for event in derived.into_iter().skip(1) {
+        event.memory = Memory::Auxiliary;
+    }
+}
 
 /// `PERF_RECORD_MISC_CPUMODE` of an instruction at this exception level.
 fn cpumode(el: Option<u8>) -> u8 {
@@ -135,7 +167,7 @@ impl Cores {
 pub(super) const PMU: Pmu = Pmu {
     kind: Kind::ArmSpe,
     name: "Arm SPE",
-    owns: |event, _| event.name.contains("arm_spe"),
+    owns: |event, meta| event.name.contains("arm_spe") || is_derived(event, meta),
     fields: |_, meta| {
         let known = |encoded, by_events| match Cores::new(&[], meta).other.midr {
             Midr(0) => Unknown,
@@ -238,9 +270,7 @@ mod tests {
             } else {
                 meta(cpuid)
             };
-            (PMU.fields)(&crate::recording::Event::default(), &meta)
-                .stores
-                .level
+            (PMU.fields)(&Event::default(), &meta).stores.level
         };
         assert_eq!(stores("0x00000000413fd0c1"), Absent);
         assert_eq!(stores("0x00000000410fd034"), Valid);

@@ -37,6 +37,10 @@ impl Chart for Coverage {
          stronger one was kept. Many contradictions mean that a number in this report is wrong."
     }
 
+    fn speaks_of_loads(&self) -> bool {
+        false
+    }
+
     fn filters(&self) -> &'static str {
         ""
     }

@@ -23,6 +23,10 @@ pub trait Chart: Sync {
     fn question(&self) -> &'static str;
     /// How the figure is made and what it cannot show; shown below it.
     fn method(&self) -> &'static str;
+    /// Whether it shows rates or latencies of loads, which a threshold bends.
+    fn speaks_of_loads(&self) -> bool {
+        true
+    }
     /// What the page's filter can select here: of `map part level op cpu tid`.
     fn filters(&self) -> &'static str;
     fn figure(&self, data: &Data) -> Result<Figure, ReportError>;

@@ -49,6 +49,10 @@ impl Chart for Order {
          goroutines move between them."
     }
 
+    fn speaks_of_loads(&self) -> bool {
+        false
+    }
+
     fn filters(&self) -> &'static str {
         "map part level op cpu tid"
     }
