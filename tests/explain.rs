@@ -47,8 +47,13 @@ impl Set {
     }
 
     fn explain(&self, n: usize) -> Explanation {
-        let (attribution, trace) =
-            attribute_watching(&self.recording, &self.programs, &Kernel::default(), Some(n));
+        let (attribution, trace) = attribute_watching(
+            &self.recording,
+            &self.programs,
+            &Kernel::default(),
+            None,
+            Some(n),
+        );
         explain(&self.recording, &attribution, &trace.unwrap(), n)
     }
 }
@@ -130,7 +135,7 @@ fn the_arithmetic_has_the_numbers_of_the_truth() {
             );
             let disagreed = |r: &&mempath::explain::Rung| r.verdict == Verdict::Disagreed;
             assert_eq!(explanation.rungs.iter().find(disagreed), None, "{set} {n}");
-            assert_eq!(explanation.reason.is_none(), true);
+            assert!(explanation.reason.is_none());
         }
     }
 }
