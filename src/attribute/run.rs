@@ -161,6 +161,7 @@ pub fn attribute_watching(
     tracer.step("learned region", &rows, &types);
     let attribution = assemble(
         recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,
+        heap,
     );
     (attribution, tracer.finish())
 }
@@ -837,6 +838,7 @@ fn assemble(
     types: &Types,
     programs: &[Option<Arc<Program>>],
     conflicts: Vec<(Evidence, u64)>,
+    heap: Option<&Heap>,
 ) -> Attribution {
     let mut starts: Vec<(u64, u64)> = known.iter().map(|a| (a.header, a.start)).collect();
     starts.sort_unstable();
@@ -901,7 +903,7 @@ fn assemble(
         out.slot.push(row.slot);
         out.evidence.push(row.evidence);
     }
-    out.maps = names.finish(types, programs);
+    out.maps = names.finish(types, programs, heap);
     out.arrays = arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {
