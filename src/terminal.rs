@@ -234,7 +234,7 @@ fn maps(page: &mut Page, digest: &Digest) {
             "",
             &format!(
                 "{:<NAME$} {:>9} {share:>8} {:>6} {:>6} {:>8} {:>8} {:>7}",
-                fit(&printable(&map.name), NAME),
+                fit_name(&printable(&map.name), NAME),
                 thousands(m.samples),
                 count(m, m.latency_p50),
                 count(m, m.latency_p95),
@@ -344,6 +344,19 @@ fn fit(text: &str, width: usize) -> String {
     format!("{kept}\u{2026}")
 }
 
+/// The name of a map in `width` characters: what the source calls it, in parentheses at the end, is
+/// what tells it from others of its type.
+fn fit_name(name: &str, width: usize) -> String {
+    let expression = name.rfind(" (").and_then(|at| name.get(at..));
+    match expression.filter(|e| e.ends_with(')') && e.chars().count() + 8 <= width) {
+        Some(expression) if name.chars().count() > width => {
+            let rest = name.strip_suffix(expression).unwrap_or(name);
+            fit(rest, width - expression.chars().count()) + expression
+        }
+        _ => fit(name, width),
+    }
+}
+
 /// Words in lines of at most `width` characters.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -370,6 +383,21 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(fit("abcdef", 6), "abcdef");
         assert_eq!(fit("abcdefg", 6), "abcde\u{2026}");
+    }
+
+    #[test]
+    fn a_name_that_is_cut_keeps_what_the_source_calls_the_map() {
+        let name = "map[string]*main.session at cache.go:42 (s.sessions)";
+        assert_eq!(
+            fit_name(name, 36),
+            "map[string]*main.sessi\u{2026} (s.sessions)"
+        );
+        assert_eq!(fit_name(name, 60), name);
+        assert_eq!(
+            fit_name("map[main.a_long_name]bool", 10),
+            "map[main.\u{2026}"
+        );
+        assert_eq!(fit_name(name, 16), "map[string]*mai\u{2026}");
     }
 
     #[test]

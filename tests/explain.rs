@@ -135,7 +135,7 @@ fn the_arithmetic_has_the_numbers_of_the_truth() {
             );
             let disagreed = |r: &&mempath::explain::Rung| r.verdict == Verdict::Disagreed;
             assert_eq!(explanation.rungs.iter().find(disagreed), None, "{set} {n}");
-            assert_eq!(explanation.reason.is_none(), true);
+            assert!(explanation.reason.is_none());
         }
     }
 }

@@ -279,7 +279,7 @@ fn a_map_that_is_passed_as_an_argument_is_named_by_the_global_of_its_caller() {
                     .then(|| Arc::clone(&program))
             })
             .collect();
-        let attribution = attribute(&recording, &programs, &Kernel::default());
+        let attribution = attribute(&recording, &programs, &Kernel::default(), None);
         let mut text = String::new();
         let file = File::open(folder.join("truth.csv.gz")).unwrap();
         flate2::read::GzDecoder::new(file)

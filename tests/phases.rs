@@ -267,6 +267,8 @@ fn recorded_deletes_of_a_classic_map_are_in_the_phases_of_their_lines() {
         ((CompareControl, Part::BmapTophash), 80),
         ((MarkEmpty, Part::BmapTophash), 49),
         ((BackPropagate, Part::BmapTophash), 49 + 49 + 37),
+        // memclrNoHeapPointers: it has no frame, so the chain leads from it to main.remove.
+        ((ClearElem, Part::BmapElem), 12),
         ((Count, Part::HmapCount), 80 + 98),
         ((NilCheck, Part::BmapTophash), 49 + 37),
     ]);
@@ -350,6 +352,7 @@ fn a_delete_is_drawn_and_exported_in_its_order() {
         ("check_flags", 288, 80),
         ("locate", 290, 80),
         ("compare_control", 299, 80),
+        ("clear_elem", 175, 12),
         ("mark_empty", 318, 49),
         ("back_propagate", 326, 49),
         ("nil_check", 331, 49),

@@ -18,6 +18,7 @@ mod source;
 pub mod trace;
 mod types;
 mod unattributed;
+mod under;
 
 pub use names::{Named, sites_of};
 pub use phase::steps_of;
@@ -74,6 +75,9 @@ pub struct Place {
     pub instruction: Option<String>,
     pub operation: Option<Operation>,
     pub phase: Option<Phase>,
+    /// The map function that the code, which is none, runs for.
+    #[serde(default)]
+    pub on_behalf: Option<String>,
     /// Where the instruction stands in its operation: one run through it comes by in this order, loops
     /// apart. The high half is the function's turn, the low half the rank in the function.
     #[serde(default)]

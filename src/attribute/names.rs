@@ -6,6 +6,8 @@ use super::run::{ChainSite, VARIABLE};
 use super::source::expression;
 use super::types::{TypeId, TypedSite, Types};
 use super::{Map, NONE};
+use crate::gomap::MapType;
+use crate::heap::Heap;
 use crate::program::{Kept, Program, Root};
 use iced_x86::{Decoder, DecoderOptions};
 use rustc_hash::FxHashMap;
@@ -90,15 +92,32 @@ impl Names {
         id
     }
 
-    pub fn finish(self, types: &Types, programs: &[Option<Arc<Program>>]) -> Vec<Map> {
+    pub fn finish(
+        self,
+        types: &Types,
+        programs: &[Option<Arc<Program>>],
+        heap: Option<&Heap>,
+    ) -> Vec<Map> {
         self.seen
             .iter()
-            .map(|seen| name(seen, types, programs))
+            .map(|seen| name(seen, types, programs, heap))
             .collect()
     }
 }
 
-fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
+/// What the heap calls the map with this header, if that one is of the same type: a header's memory may
+/// have been another map's before.
+fn name_in_heap(heap: &Heap, header: u64, map_type: &MapType) -> Option<String> {
+    let at = heap.maps.binary_search_by_key(&header, |map| map.header);
+    let map = heap.maps.get(at.ok()?)?;
+    let same = map
+        .map_type
+        .as_ref()
+        .is_some_and(|t| t.name == map_type.name);
+    map.name.clone().filter(|_| same)
+}
+
+fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>], heap: Option<&Heap>) -> Map {
     let program = |image: u32| programs.get(image as usize).and_then(Option::as_ref);
     let mut sites: Vec<_> = seen.sites.iter().collect();
     sites.sort_unstable_by_key(|(site, count)| (std::cmp::Reverse(count.samples), **site));
@@ -140,7 +159,13 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>]) -> Map {
     if let Some(site) = &site {
         name = format!("{name} at {site}");
     }
-    match variable.as_ref().or(field) {
+    let in_heap = match (heap, &map_type) {
+        (Some(heap), Some(map_type)) => name_in_heap(heap, seen.header, map_type),
+        _ => None,
+    };
+    let from_heap = in_heap.as_ref();
+    // A path from a global says more than what the busiest caller writes.
+    match variable.as_ref().or(from_heap).or(field) {
         Some(expression) => name = format!("{name} ({expression})"),
         None if site.is_none() && seen.header != 0 && held_by.is_none() => {
             name = format!("{name} {:#x}", seen.header)

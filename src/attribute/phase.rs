@@ -22,7 +22,7 @@ const DEEPEST: u32 = 8;
 /// The order of a map function's accesses, and which of them come after the entry is gone.
 #[derive(Debug, Default)]
 pub struct Steps {
-    /// By instruction.
+    /// By address of the instruction; of a call by that of its last byte.
     rank: FxHashMap<u64, u32>,
     /// How many functions of the same operation this one calls through.
     height: u32,
@@ -84,7 +84,8 @@ impl Steps {
             .map(|vaddr| (lines(vaddr), vaddr))
             .collect();
         // What a line inlines are the arguments of its call.
-        all.extend(calls.iter().map(|&call| {
+        all.extend(flow.calls.keys().map(|&ret| {
+            let call = ret.saturating_sub(1);
             let mut lines = lines(call);
             lines.push(u32::MAX);
             (lines, call)

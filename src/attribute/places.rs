@@ -87,7 +87,7 @@ impl Binary {
     }
 
     /// The steps of the map function that covers `vaddr`.
-    fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
+    pub fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
         let start = self.program.function_at(vaddr)?.start;
         if !self.steps.contains_key(&start) {
             let steps = Steps::of(self, start).map(Arc::new);

@@ -12,6 +12,7 @@ use super::regions::{Content, Regions, Seen, Witness};
 use super::resolve::{About, Context, Fact, Row, resolve};
 use super::trace::{Given, Trace, Tracer};
 use super::types::{ShapeId, TypeId, TypedSite, Types};
+use super::under::{Turn, turn};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Place, Reason};
 use crate::gomap::{Layout, Part, Structure, layout_for};
 use crate::heap::Heap;
@@ -62,7 +63,8 @@ pub fn attribute_watching(
                 .map(|p| Binary::new(Arc::clone(p), &mut types))
         })
         .collect();
-    let places = Places::of(recording, &mut binaries, kernel);
+    let mut places = Places::of(recording, &mut binaries, kernel);
+    places.split_helpers(recording, &mut binaries);
     for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
         for (target, _) in &code.operands {
             add_site_of(target, code.binary, &mut binaries, &mut types);
@@ -159,6 +161,7 @@ pub fn attribute_watching(
     tracer.step("learned region", &rows, &types);
     let attribution = assemble(
         recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,
+        heap,
     );
     (attribution, tracer.finish())
 }
@@ -178,6 +181,51 @@ impl Places {
     fn code_of(&self, i: usize) -> Option<&Code> {
         let place = *self.place.get(i)?;
         self.codes.get(place as usize)?.as_ref().ok()
+    }
+
+    /// Tells places of helpers by the turn that they take in a map operation: a place of its own for
+    /// each, with operation and phase.
+    fn split_helpers(&mut self, recording: &Recording, binaries: &mut [Option<Binary>]) {
+        let samples = &recording.samples;
+        let mut turns: FxHashMap<(u32, u32), Option<Turn>> = FxHashMap::default();
+        let mut split: FxHashMap<(u32, Turn), u32> = FxHashMap::default();
+        for (i, &chain) in samples.chain.iter().enumerate() {
+            let Some(&id) = self.place.get(i) else {
+                continue;
+            };
+            let place = &self.places[id as usize];
+            let sound = recording.pmu(i).is_some_and(|pmu| pmu.regs_sound);
+            if !sound || !self.is_proxy(i) || place.operation.is_some() {
+                continue;
+            }
+            let turn = *turns.entry((id, chain)).or_insert_with(|| {
+                let ips = samples.chains.get(chain).get(1..).unwrap_or(&[]);
+                let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+                let time = samples.time.get(i).copied().unwrap_or(0);
+                turn_of(recording, binaries, place, ips, pid, time)
+            });
+            let Some(turn) = turn else { continue };
+            let to = match split.get(&(id, turn)) {
+                Some(&to) => to,
+                None => {
+                    let mut place = place.clone();
+                    let mut all = binaries.iter().flatten();
+                    let binary = all.find(|b| b.id == turn.binary);
+                    let function = binary.and_then(|b| b.program.function_at(turn.function));
+                    place.on_behalf = function.map(|f| f.name.clone());
+                    place.operation = Some(turn.operation);
+                    place.phase = turn.phase;
+                    place.step = turn.step;
+                    let to = self.places.len() as u32;
+                    self.places.push(place);
+                    self.codes.push(self.codes[id as usize].clone());
+                    self.proxies.push(true);
+                    split.insert((id, turn), to);
+                    to
+                }
+            };
+            self.place[i] = to;
+        }
     }
 
     fn is_proxy(&self, i: usize) -> bool {
@@ -228,6 +276,24 @@ impl Places {
             .collect();
         all
     }
+}
+
+/// The turn of the helper at `ips[0]` in the map operation that the rest of the chain leads to.
+fn turn_of(
+    recording: &Recording,
+    binaries: &mut [Option<Binary>],
+    place: &Place,
+    ips: &[u64],
+    pid: i32,
+    time: u64,
+) -> Option<Turn> {
+    let mapping = recording.space.find(pid, *ips.first()?, time)?;
+    let load = mapping.start.wrapping_sub(mapping.pgoff);
+    let binary = binaries.get_mut(mapping.image as usize)?.as_mut()?;
+    let program = Arc::clone(&binary.program);
+    let returns = ips.iter().skip(1);
+    let returns = returns.filter_map(|ip| program.vaddr_of_offset(ip.wrapping_sub(load)));
+    turn(binary, place.function.as_deref()?, returns)
 }
 
 fn look_at(
@@ -772,6 +838,7 @@ fn assemble(
     types: &Types,
     programs: &[Option<Arc<Program>>],
     conflicts: Vec<(Evidence, u64)>,
+    heap: Option<&Heap>,
 ) -> Attribution {
     let mut starts: Vec<(u64, u64)> = known.iter().map(|a| (a.header, a.start)).collect();
     starts.sort_unstable();
@@ -836,7 +903,7 @@ fn assemble(
         out.slot.push(row.slot);
         out.evidence.push(row.evidence);
     }
-    out.maps = names.finish(types, programs);
+    out.maps = names.finish(types, programs, heap);
     out.arrays = arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {

@@ -6,6 +6,9 @@
 /// The expression of the map that `callee` was called for on this line; `None` where the line does
 /// not tell.
 pub fn expression(line: &str, callee: &str) -> Option<String> {
+    if line.len() > LONGEST {
+        return None;
+    }
     let code = without_texts(line)?;
     let name = callee.strip_prefix("runtime.map")?;
     if name.starts_with("delete") {
@@ -37,6 +40,9 @@ pub fn expression(line: &str, callee: &str) -> Option<String> {
     }
     None
 }
+
+/// Longer lines were written by programs, and reading one takes the square of its length.
+const LONGEST: usize = 1000;
 
 /// The one text in the list, how often soever it is in it.
 fn only(mut found: Vec<String>) -> Option<String> {
@@ -113,8 +119,10 @@ fn indexed(code: &str) -> Vec<String> {
             continue;
         };
         // `make(map[K]V)` and `[]T` index nothing; `a[i]` of `a[i][k]` or `a[i].m[k]` is not the map.
-        let part = code.get(at..).and_then(closing).map(|end| at + end + 1);
-        let goes_on = part.and_then(|end| code.as_bytes().get(end));
+        let Some(end) = code.get(at..).and_then(closing) else {
+            continue;
+        };
+        let goes_on = code.as_bytes().get(at + end + 1);
         let is_type = matches!(before.as_str(), "map" | "chan" | "func" | "struct");
         if !is_type && !matches!(goes_on, Some(b'[' | b'.')) {
             found.push(before);
@@ -261,11 +269,14 @@ mod tests {
 
     #[test]
     fn a_line_that_can_be_read_in_two_ways_says_nothing() {
-        let of = |line| expression(line, "runtime.mapaccess1_fast64");
+        let of = |line: &str| expression(line, "runtime.mapaccess1_fast64");
         assert_eq!(of("x := a[k] + b[k]"), None);
         assert_eq!(of("x := f()[k]"), None);
         assert_eq!(of("m := make(map[string]int)"), None);
         assert_eq!(of("x := `a"), None);
+        assert_eq!(of(&"[".repeat(LONGEST)), None);
+        assert_eq!(of(&format!("x := a[k] {}", "/".repeat(LONGEST))), None);
+        assert_eq!(of("x := ]a[\u{e9}[k"), None);
         assert_eq!(expression("a[k] = 1", "runtime.makemap"), None);
         assert_eq!(expression("m.Delete(k)", "runtime.mapdelete_fast64"), None);
         assert_eq!(

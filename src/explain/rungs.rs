@@ -208,6 +208,12 @@ fn position(trace: &Trace) -> (Verdict, String) {
     }
 }
 
+/// Whether the last step, which knows the heap as well as the regions, took the heap's word.
+fn last_by_heap(trace: &Trace) -> Option<&Step> {
+    let (before, after) = around(trace, "learned region")?;
+    (before.evidence != Evidence::Heap && after.evidence == Evidence::Heap).then_some(after)
+}
+
 fn learned(trace: &Trace) -> (Verdict, String) {
     if let Some(evidence) = trace.conflict {
         return (
@@ -222,6 +228,9 @@ fn learned(trace: &Trace) -> (Verdict, String) {
     let Some((before, after)) = around(trace, "learned region") else {
         return (Silent, "nothing was resolved".to_owned());
     };
+    if last_by_heap(trace).is_some() {
+        return (Silent, "the heap told instead".to_owned());
+    }
     let owner = around(trace, "the object's owner");
     let mut found = Vec::new();
     if before.part != after.part
@@ -256,15 +265,20 @@ fn learned(trace: &Trace) -> (Verdict, String) {
 }
 
 fn heap(trace: &Trace) -> (Verdict, String) {
+    let found = |after: &Step| {
+        format!(
+            "the heap has the object {:#x} of the map {:#x}, and no sample up to then speaks against it",
+            after.base, after.header
+        )
+    };
+    if let Some(after) = last_by_heap(trace) {
+        return (Held, found(after));
+    }
     match around(trace, "heap") {
         None => (Silent, "no core file or snapshot was given".to_owned()),
-        Some((before, after)) if before.base != after.base || before.header != after.header => (
-            Held,
-            format!(
-                "the heap has the object {:#x} of the map {:#x}",
-                after.base, after.header
-            ),
-        ),
+        Some((before, after)) if before.base != after.base || before.header != after.header => {
+            (Held, found(after))
+        }
         Some(_) => (
             Silent,
             "not needed, or the heap has no map there".to_owned(),

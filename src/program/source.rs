@@ -71,7 +71,7 @@ mod tests {
             Some("two".to_owned())
         );
         assert_eq!(
-            found("/home/ci/shop/cache/cache.go", 1),
+            found("/build/shop/cache/cache.go", 1),
             Some("one".to_owned())
         );
         assert_eq!(found("example.com/shop/cache/cache.go", 3), None);

@@ -358,12 +358,12 @@ pub fn lines(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFra
 pub fn steps(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
     let sums = sums(totals, |k| {
         let place = attribution.places.get(k.place as usize)?;
-        let step = place.step?;
+        let (step, part) = (place.step?, k.part.ok()?);
         let (_, line) = file_line(place);
         Some((
-            (place.operation?, step >> 16, outer(place), step),
+            (place.operation?, step >> 16, running(place), step),
             (inner(place), line, place.instruction.as_deref()),
-            (place.phase, k.part.ok()),
+            (place.phase, part),
         ))
     });
     let keys: Vec<_> = sums.keys().copied().collect();
@@ -391,19 +391,22 @@ pub fn steps(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFra
             ),
             column(
                 c::PART,
-                keys.iter()
-                    .map(|k| k.2.1.map(|p| p.name()))
-                    .collect::<Vec<_>>(),
+                keys.iter().map(|k| k.2.1.name()).collect::<Vec<_>>(),
             ),
             column(
                 c::STAGE,
                 keys.iter()
-                    .map(|k| k.2.1.map(|p| stage_name(p.stage())))
+                    .map(|k| stage_name(k.2.1.stage()))
                     .collect::<Vec<_>>(),
             ),
         ],
         &sums.values().collect::<Vec<_>>(),
     )
+}
+
+/// The map function that the place runs for, else the function that it is in.
+fn running(place: &Place) -> Option<&str> {
+    place.on_behalf.as_deref().or(outer(place))
 }
 
 /// One row a map, time bin, latency bin and level.

@@ -71,8 +71,8 @@ impl Chart for Operations {
          inlined functions in place of their call; loops go round in between. Phases come from the part \
          that is touched, from the inlined function and, in a delete, from what the code reaches only \
          after the store that removes the entry. Steps that no sample hit are not shown, so a gap is no \
-         proof. Elems are used in the caller, last. Clearing by the runtime's memclr and moves by its \
-         memmove are under coverage."
+         proof. Elems are used in the caller, last. What the runtime's memclr, memmove, memequal and hash functions \
+         do for an operation stands at their call, where a call chain leads to it."
     }
 
     fn filters(&self) -> &'static str {
