@@ -7,45 +7,10 @@ mod common;
 use mempath::heap::{Heap, HeapError, HeapMap, Kind, Region};
 use mempath::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SETS: [&str; 2] = ["go1.22.10-twins", "go1.27.3-twins"];
-
-/// Inflates the core of a set, leaving holes where it has zeros: it is over 1 GB, nearly all empty.
-fn core(set: &Path, dir: &Path) -> PathBuf {
-    let path = dir.join("core");
-    let mut decoder = zstd::Decoder::new(BufReader::new(
-        std::fs::File::open(set.join("core.zst")).unwrap(),
-    ))
-    .unwrap();
-    decoder.window_log_max(27).unwrap();
-    let mut file = std::fs::File::create(&path).unwrap();
-    let mut len = 0;
-    let mut block = vec![0; 1 << 16];
-    let zeros = vec![0; 1 << 16];
-    loop {
-        let mut filled = 0;
-        while filled < block.len() {
-            match decoder.read(&mut block[filled..]).unwrap() {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        if filled == 0 {
-            break;
-        }
-        if block[..filled] == zeros[..filled] {
-            file.seek(SeekFrom::Current(filled as i64)).unwrap();
-        } else {
-            file.write_all(&block[..filled]).unwrap();
-        }
-        len += filled as u64;
-    }
-    file.set_len(len).unwrap();
-    path
-}
 
 fn program(set: &Path, name: &str) -> Arc<Program> {
     Arc::new(Program::open(&set.join(format!("{name}.gz"))).unwrap())
@@ -231,7 +196,7 @@ fn the_core_has_what_the_program_printed() {
     for set in SETS {
         let set = shared.join("truth").join(set);
         let dir = tempfile::tempdir().unwrap();
-        let core = core(&set, dir.path());
+        let core = common::core::inflated(&set, dir.path());
         let (maps, regions) = last_dump(&set);
         assert_eq!(maps.len(), 9);
         for binary in ["mapload", "mapload.strip", "mapload.s-w"] {

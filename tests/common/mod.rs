@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod builder;
+pub mod core;
 pub mod go;
 
 use std::path::{Path, PathBuf};

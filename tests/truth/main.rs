@@ -6,6 +6,7 @@ mod score;
 
 use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::gomap::{Part, Stage};
+use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
@@ -64,7 +65,7 @@ fn whole(part: Part, slot: i8) -> bool {
     slot >= 0 || !matches!(part.stage(), Stage::Control | Stage::Key | Stage::Elem)
 }
 
-fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
+fn attributed(perf_data: &Path, binary: &Path, core: Option<&Path>) -> (Recording, Attribution) {
     let recording = recording::read(perf_data).expect("a readable recording");
     let program = Arc::new(Program::open(binary).expect("a readable binary"));
     let programs: Vec<Option<Arc<Program>>> = recording
@@ -78,18 +79,29 @@ fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
                 .then(|| Arc::clone(&program))
         })
         .collect();
-    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
+    let heap = core.map(|core| Heap::read(core, &[program], false).expect("a readable core"));
+    let attribution = attribute(&recording, &programs, &Kernel::default(), heap.as_ref());
     (recording, attribution)
 }
 
 fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
+    scored_with(set, perf, binary, false)
+}
+
+/// The score with the core file that was taken after the recording.
+fn scored_with_core(set: &str, perf: &str) -> Option<Score> {
+    scored_with(set, perf, "mapload", true)
+}
+
+fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
     let truths =
         truths(std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"));
     let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
-    let (_, attribution) = attributed(&perf_data, &binary_path);
+    let core = core.then(|| common::core::inflated(&dir, work.path()));
+    let (_, attribution) = attributed(&perf_data, &binary_path, core.as_deref());
     let mut wrong: HashMap<(String, String), u64> = HashMap::new();
     let claims = claims(&attribution);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
@@ -106,7 +118,8 @@ fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
             .entry((truth, claim.part.clone().unwrap_or_default()))
             .or_default() += 1;
     });
-    println!("{set} {perf} {binary}: {score}");
+    let with = if core.is_some() { " with core" } else { "" };
+    println!("{set} {perf} {binary}{with}: {score}");
     if show {
         missed(&truths, &claims, &attribution);
     }
@@ -181,6 +194,18 @@ fn classic_plain() {
 fn swiss_plain() {
     let score = scored("go1.27.3-twins", "perf.data.plain", "mapload");
     check(score, [(99.9, 82.0), (99.9, 73.5), (99.9, 21.0)]);
+}
+
+#[test]
+fn classic_with_a_core() {
+    let score = scored_with_core("go1.22.10-twins", "perf.data.plain");
+    check(score, [(99.9, 95.0), (99.9, 93.4), (99.9, 69.0)]);
+}
+
+#[test]
+fn swiss_with_a_core() {
+    let score = scored_with_core("go1.27.3-twins", "perf.data.plain");
+    check(score, [(99.9, 96.0), (99.9, 90.0), (99.0, 54.0)]);
 }
 
 /// Go's own tables are all that the attribution needs: without symbols the figures are the same.
