@@ -109,42 +109,22 @@ impl<'a> Instant<'a> {
         types: &Types,
         facts: &mut Vec<Fact>,
     ) {
-        // By table: since when its groups were seen. Tables are small and soon used again for
-        // another; arrays of groups are not.
-        let mut seen: FxHashMap<(u32, u64), u64> = FxHashMap::default();
         for (i, row) in rows.iter_mut().enumerate() {
-            if row.part.is_ok_and(in_bucket)
-                && let Some(region) = self.one(row, time_of(i), types, facts)
-            {
-                let first = seen.entry((region.map, region.index)).or_insert(u64::MAX);
-                *first = time_of(i).min(*first);
-            }
-        }
-        for (i, row) in rows.iter_mut().enumerate() {
-            let Ok(part) = row.part else { continue };
-            let certain = match part.structure() {
-                Structure::Table => self.region_at(row.address).is_some_and(|(_, region)| {
-                    let first = seen.get(&(region.map, region.index));
-                    first.is_some_and(|first| *first <= time_of(i))
-                }),
+            let certain = row.part.is_ok_and(|part| match part.structure() {
+                // Tables are small, and soon used again for another map's.
+                Structure::Table => false,
                 // Theirs is decided by the bucket that holds them.
                 Structure::Other => false,
-                _ => !in_bucket(part),
-            };
+                _ => true,
+            });
             if certain {
                 self.one(row, time_of(i), types, facts);
             }
         }
     }
 
-    /// Completes a row whose part the core has at its address, and returns the region.
-    fn one(
-        &self,
-        row: &mut Row,
-        time: u64,
-        types: &Types,
-        facts: &mut Vec<Fact>,
-    ) -> Option<&Region> {
+    /// Completes a row whose part the core has at its address.
+    fn one(&self, row: &mut Row, time: u64, types: &Types, facts: &mut Vec<Fact>) -> Option<()> {
         let (number, region) = self.region_at(row.address)?;
         if !self.lived(number, time) {
             return None;
@@ -164,11 +144,8 @@ impl<'a> Instant<'a> {
         row.header = map.header;
         row.map_type = row.map_type.or(self.type_of(region));
         row.evidence = row.evidence.max(Evidence::Heap);
-        if spot.part.structure() == Structure::Table {
-            row.table = spot.base;
-        }
         facts.push(self.fact(about(spot.part), spot.base, region, time));
-        Some(region)
+        Some(())
     }
 
     fn lived(&self, number: usize, time: u64) -> bool {
