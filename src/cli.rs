@@ -1,6 +1,6 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
-use crate::commands::{Command, analyze, export, report};
+use crate::commands::{Command, analyze, export, info, report};
 use crate::export::FORMATS;
 use crate::program::find::Search;
 use crate::terminal::{Colour, Style};
@@ -22,6 +22,8 @@ struct Cli {
 enum Sub {
     /// Read a perf.data, attribute its samples, print a summary and write the report
     Analyze(Analyze),
+    /// Say what a perf.data holds, and what it can and cannot answer
+    Info(Info),
     /// Write the report of saved tables, without the perf.data
     Report(Report),
     /// Print what was made of the samples, for other programs
@@ -96,6 +98,17 @@ struct Report {
     output: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Info {
+    /// Any recording that perf writes; - reads it from standard input
+    #[arg(value_name = "PERF_DATA")]
+    perf_data: PathBuf,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
 #[derive(Debug, Subcommand)]
 enum What {
     /// One row a sample, those without a part included
@@ -137,15 +150,16 @@ pub fn parse() -> Command {
             input: a.input.into(),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
-            summary: (!a.quiet).then_some(match a.format {
-                Format::Text => Style::Text,
-                Format::Json => Style::Json,
-            }),
+            summary: (!a.quiet).then_some(a.format.into()),
             colour: match a.color {
                 Color::Auto => Colour::Auto,
                 Color::Always => Colour::Always,
                 Color::Never => Colour::Never,
             },
+        }),
+        Sub::Info(i) => Command::Info(info::Options {
+            perf_data: i.perf_data,
+            format: i.format.into(),
         }),
         Sub::Report(r) => Command::Report(report::Options {
             tables: r.tables,
@@ -158,6 +172,15 @@ pub fn parse() -> Command {
             format: e.format,
             output: e.output,
         }),
+    }
+}
+
+impl From<Format> for Style {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Style::Text,
+            Format::Json => Style::Json,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod binaries;
 pub mod export;
+pub mod info;
 pub mod input;
 mod output;
 mod progress;
@@ -12,6 +13,7 @@ pub mod report;
 #[derive(Debug)]
 pub enum Command {
     Analyze(analyze::Options),
+    Info(info::Options),
     Report(report::Options),
     Export(export::Options),
 }
@@ -20,6 +22,7 @@ impl Command {
     pub fn run(&self) -> anyhow::Result<()> {
         match self {
             Command::Analyze(options) => analyze::run(options),
+            Command::Info(options) => info::run(options),
             Command::Report(options) => report::run(options),
             Command::Export(options) => export::run(options),
         }
