@@ -1,6 +1,6 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
-use crate::commands::{Command, analyze, explain, export, maps, report, snapshot};
+use crate::commands::{Command, analyze, explain, export, info, maps, report, snapshot};
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
@@ -23,6 +23,8 @@ struct Cli {
 enum Sub {
     /// Read a perf.data, attribute its samples, print a summary and write the report
     Analyze(Analyze),
+    /// Say what a perf.data holds, and what it can and cannot answer
+    Info(Info),
     /// Write the report of saved tables, without the perf.data
     Report(Report),
     /// Print how one sample was attributed, step by step
@@ -150,6 +152,17 @@ struct Explain {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct Info {
+    /// Any recording that perf writes; - reads it from standard input
+    #[arg(value_name = "PERF_DATA")]
+    perf_data: PathBuf,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
 #[derive(Debug, Subcommand)]
 enum What {
     /// One row a sample, those without a part included
@@ -208,6 +221,10 @@ pub fn parse() -> Command {
             pid: s.pid,
             output: s.output,
         }),
+        Sub::Info(i) => Command::Info(info::Options {
+            perf_data: i.perf_data,
+            format: i.format.into(),
+        }),
         Sub::Report(r) => Command::Report(report::Options {
             tables: r.tables,
             output: r.output,
@@ -227,6 +244,15 @@ pub fn parse() -> Command {
     }
 }
 
+impl From<Format> for Style {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Style::Text,
+            Format::Json => Style::Json,
+        }
+    }
+}
+
 impl From<Input> for crate::commands::input::Options {
     fn from(input: Input) -> Self {
         let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -242,15 +268,6 @@ impl From<Input> for crate::commands::input::Options {
             kallsyms: input.kallsyms,
             core: input.core,
             sources: Sources::new(input.source_dir),
-        }
-    }
-}
-
-impl From<Format> for Style {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Style::Text,
-            Format::Json => Style::Json,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod binaries;
 pub mod explain;
 pub mod export;
+pub mod info;
 pub mod input;
 pub mod maps;
 mod output;
@@ -15,6 +16,7 @@ pub mod snapshot;
 #[derive(Debug)]
 pub enum Command {
     Analyze(analyze::Options),
+    Info(info::Options),
     Report(report::Options),
     Explain(explain::Options),
     Export(export::Options),
@@ -26,6 +28,7 @@ impl Command {
     pub fn run(&self) -> anyhow::Result<()> {
         match self {
             Command::Analyze(options) => analyze::run(options),
+            Command::Info(options) => info::run(options),
             Command::Report(options) => report::run(options),
             Command::Explain(options) => explain::run(options),
             Command::Export(options) => export::run(options),

@@ -38,7 +38,7 @@ impl Aux {
 /// `PERF_RECORD_AUXTRACE_INFO`: which decoder the AUX data wants, and what it needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuxInfo {
-    /// `enum auxtrace_type`, `tools/perf/util/auxtrace.h`: 1 Intel PT, 3 CoreSight ETM, 4 Arm SPE.
+    /// `enum auxtrace_type`, `tools/perf/util/auxtrace.h`.
     pub kind: u32,
     /// Words that only the decoder of `kind` knows the meaning of.
     pub words: Vec<u64>,
@@ -180,6 +180,19 @@ fn part(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
 }
 
 impl AuxInfo {
+    /// What wrote the data, as perf calls it.
+    pub fn name(&self) -> String {
+        match self.kind {
+            1 => "Intel PT".to_owned(),
+            2 => "Intel BTS".to_owned(),
+            3 => "CoreSight ETM".to_owned(),
+            4 => "Arm SPE".to_owned(),
+            5 => "s390 CPU-MSF".to_owned(),
+            6 => "HiSilicon PTT".to_owned(),
+            kind => format!("type {kind}"),
+        }
+    }
+
     /// The body of a `PERF_RECORD_AUXTRACE_INFO`. `None` when it is too short.
     pub fn parse(body: &[u8], order: ByteOrder) -> Option<AuxInfo> {
         let mut at = Cursor::new(body, order);

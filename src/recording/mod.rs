@@ -114,6 +114,9 @@ pub struct Recording {
     pub space: AddressSpace,
     /// In file order: row `i` is the `i`-th `PERF_RECORD_SAMPLE` of the file.
     pub samples: Samples,
+    /// Samples of the file that are in no row: too short for what their event samples, or in a file
+    /// without events.
+    pub left_out: u64,
     /// Places on the time axis where records are missing.
     pub gaps: Vec<Gap>,
     /// What was wrong with the file although it could be read: each names its byte offset.

@@ -619,6 +619,7 @@ impl Reader {
             events: self.attrs.into_iter().map(|attr| attr.event).collect(),
             space: self.space.finish(),
             samples,
+            left_out: self.short.1,
             gaps: self.gaps,
             damage: self.damage,
             aux: self.aux.finish(),

@@ -26,7 +26,7 @@ pub use findings::{percent, thousands, wilson};
 pub use frames::{file_line, inner};
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
-pub use words::{evidence_name, operation_name, phase_name, stage_name};
+pub use words::{evidence_name, gap_name, operation_name, phase_name, stage_name};
 
 use crate::attribute::Attribution;
 use crate::recording::Recording;
