@@ -54,16 +54,13 @@ impl Usable {
 
 /// The questions in the order in which a reader would ask them.
 pub fn answers(recording: &Recording, usable: &Usable) -> Vec<Answer> {
-    let share = |number: u64, what: &str| {
-        let all = usable.accesses;
-        (
-            number != 0,
-            format!("{number} of {all} accesses have {what}"),
-        )
+    let share = |number: u64, what: &str| match usable.accesses {
+        0 => (false, "there are no memory accesses".to_owned()),
+        all => (number != 0, format!("{number} of {all} accesses {what}")),
     };
     let refusal = recording.refusal();
     let place = match &refusal {
-        None => share(usable.addresses, "a data address"),
+        None => share(usable.addresses, "have a data address"),
         Some(refusal) => (
             false,
             format!("{}; record with: {}", refusal.reason, refusal.command),
@@ -74,25 +71,29 @@ pub fn answers(recording: &Recording, usable: &Usable) -> Vec<Answer> {
         answer(
             "level",
             "which cache level answered",
-            share(usable.levels, "a level"),
+            share(usable.levels, "have a level"),
         ),
         answer(
             "latency",
             "how long accesses took",
-            share(usable.latencies, "a latency"),
+            share(usable.latencies, "have a latency"),
         ),
         answer(
             "contention",
             "which lines other cores hold",
-            share(usable.snoops, "a snoop"),
+            share(usable.snoops, "have a snoop"),
         ),
         answer(
             "tlb",
             "which accesses missed the TLB",
-            share(usable.tlbs, "a TLB result"),
+            share(usable.tlbs, "have a TLB result"),
         ),
-        answer("loads", "loads", share(usable.loads, "a load")),
-        answer("stores", "stores", share(usable.stores, "a store")),
+        answer("loads", "what was read", share(usable.loads, "are loads")),
+        answer(
+            "stores",
+            "what was written",
+            share(usable.stores, "are stores"),
+        ),
         answer("code", "which instruction accessed", code(recording)),
         answer(
             "registers",
@@ -159,6 +160,9 @@ fn sampled(
 }
 
 fn code(recording: &Recording) -> (bool, String) {
+    if recording.refusal().is_some() {
+        return (false, "there are no memory accesses".to_owned());
+    }
     let (has_ip, because) = sampled(recording, sys::PERF_SAMPLE_IP, "IP");
     if !has_ip {
         return (false, because);

@@ -207,7 +207,7 @@ fn images(page: &mut Page, facts: &Facts) {
     page.line(
         "mappings",
         &format!(
-            "{} of {} files, {} of them with a build id",
+            "{}, of {} files, {} of them with a build id",
             thousands(facts.mappings),
             thousands(facts.images.len() as u64),
             thousands(facts.build_ids)
@@ -242,13 +242,22 @@ fn losses(page: &mut Page, facts: &Facts) {
 
 fn answers(page: &mut Page, facts: &Facts) {
     for (answered, label) in [(true, "can tell"), (false, "cannot tell")] {
-        let some: Vec<_> = facts
-            .answers
-            .iter()
-            .filter(|answer| answer.answered == answered)
-            .collect();
-        page.list(label, &some, some.len(), |answer| {
-            format!("{}: {}", answer.question, answer.because)
+        // Questions with one and the same answer stand in one row.
+        let mut rows: Vec<(String, &str)> = Vec::new();
+        for answer in facts.answers.iter().filter(|a| a.answered == answered) {
+            match rows
+                .iter_mut()
+                .find(|(_, because)| *because == answer.because)
+            {
+                Some((questions, _)) => {
+                    questions.push_str(", ");
+                    questions.push_str(answer.question);
+                }
+                None => rows.push((answer.question.to_owned(), &answer.because)),
+            }
+        }
+        page.list(label, &rows, rows.len(), |(questions, because)| {
+            format!("{questions}: {because}")
         });
     }
 }
