@@ -7,7 +7,7 @@ mod common;
 use mempath::heap::{Heap, HeapError, HeapMap, Kind, Region};
 use mempath::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 const SETS: [&str; 2] = ["go1.22.10-twins", "go1.27.3-twins"];
