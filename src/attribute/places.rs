@@ -2,7 +2,6 @@
 //! memory operands touch.
 
 use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
-use super::leaf;
 use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
@@ -20,7 +19,7 @@ pub struct Code {
     pub instruction: Instruction,
     /// The function is part of the map implementation.
     pub map_code: bool,
-    /// The function copies memory for its caller, who knows what it is.
+    /// The function touches memory for its caller, who may know what it is.
     pub leaf: bool,
     /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
     /// moved.
@@ -56,6 +55,8 @@ pub struct Binary {
     /// As [`super::types::Types`] numbers it.
     pub id: u32,
     flows: FxHashMap<u64, Arc<FunctionFlow>>,
+    /// By start of the function: where its arguments point to.
+    pointers: FxHashMap<u64, Arc<FunctionFlow>>,
     /// By start of the function; `None` for code that is no map code.
     steps: FxHashMap<u64, Option<Arc<Steps>>>,
 }
@@ -69,6 +70,7 @@ impl Binary {
             layout,
             id,
             flows: FxHashMap::default(),
+            pointers: FxHashMap::default(),
             steps: FxHashMap::default(),
         }
     }
@@ -83,6 +85,17 @@ impl Binary {
             .flows
             .entry(start)
             .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
+        Some(Arc::clone(flow))
+    }
+
+    /// Where the arguments of the function at `start` point to, in its code.
+    pub fn pointers(&mut self, start: u64) -> Option<Arc<FunctionFlow>> {
+        let layout = self.layout?;
+        let program = &self.program;
+        let flow = self
+            .pointers
+            .entry(start)
+            .or_insert_with(|| Arc::new(flow::analyse_pointers(program, layout, start)));
         Some(Arc::clone(flow))
     }
 
@@ -182,7 +195,7 @@ impl Binary {
             operands,
             live: site.live.clone(),
             instruction: site.instruction,
-            leaf: self.program.arch == Arch::X86_64 && leaf::is_leaf(&name),
+            leaf: !map_code && is_proxy(&name),
             moved: site.instruction.moved(),
             map_code,
             areas,

@@ -71,7 +71,7 @@ pub fn attribute_watching(
         }
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
-    let leaves = leaf_targets(recording, &places, &mut binaries, &mut types);
+    let leaves = leaf_targets(recording, &places, &chains, &mut binaries, &mut types);
     let (mut rows, mut facts) = resolve_all(recording, &places, &chains, &leaves, &types);
     tracer.begin(|i| {
         let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
@@ -430,12 +430,13 @@ fn add_site_of(target: &Target, binary: u32, binaries: &mut [Option<Binary>], ty
     }
 }
 
-/// By place, call chain and whether it is a store: what a copying leaf's caller passed to it.
+/// By place, call chain and whether it is a store: what a leaf's caller passed to it.
 type LeafTargets = FxHashMap<(u32, u32, bool), Option<Target>>;
 
 fn leaf_targets(
     recording: &Recording,
     places: &Places,
+    chains: &ChainSites,
     binaries: &mut [Option<Binary>],
     types: &mut Types,
 ) -> LeafTargets {
@@ -452,14 +453,15 @@ fn leaf_targets(
         if targets.contains_key(&(place, chain, stored)) {
             continue;
         }
-        let frames = samples.chains.get(chain);
-        let ret = frames.get(2).map(|ip| ip.wrapping_sub(code.bias));
+        let frames = samples.chains.get(chain).get(2..).unwrap_or(&[]);
+        let returns = frames.iter().map(|ip| ip.wrapping_sub(code.bias));
+        let site = chains.of_sample(recording, i).map(|site| site.ret);
         let vaddr = code.instruction.ip();
         let found = binaries
             .iter_mut()
             .flatten()
             .find(|b| b.id == code.binary)
-            .and_then(|b| leaf::target(b, vaddr, ret?, stored));
+            .and_then(|b| leaf::target(b, vaddr, returns, site, stored));
         if let Some(target) = &found {
             add_site_of(target, code.binary, binaries, types);
         }
@@ -536,6 +538,8 @@ fn one(
     // Where the registers are those of a later interrupt, so is the call chain.
     let site = chains.of_sample(recording, i).filter(|_| pmu.regs_sound);
     let stored = is_store(recording, i);
+    let leaf = leaf_of(places, samples.chain.get(i), leaves, i, stored);
+    let site = site.filter(|_| code.map_code || leaf.is_some());
     let context = Context {
         samples,
         event,
@@ -543,11 +547,9 @@ fn one(
         registers_sound: pmu.regs_sound,
         code,
         types,
-        leaf: leaf_of(places, samples.chain.get(i), leaves, i, stored),
-        global: site.filter(|_| code.map_code).and_then(|s| s.typed.global),
-        caller_type: site
-            .filter(|_| code.map_code)
-            .and_then(|s| s.typed.map_type),
+        leaf,
+        global: site.and_then(|s| s.typed.global),
+        caller_type: site.and_then(|s| s.typed.map_type),
     };
     resolve(&context, i, facts)
 }
