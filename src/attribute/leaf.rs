@@ -10,6 +10,8 @@ use super::places::{Binary, is_proxy};
 use crate::gomap::{Layout, Stage, Structure};
 use std::sync::Arc;
 
+const DUFFCOPY: &str = "runtime.duffcopy";
+
 /// Frames looked through between the leaf and the code that knows.
 const MOST_FRAMES: usize = 4;
 
@@ -75,7 +77,7 @@ pub fn target(
                 .collect::<Option<Vec<Value>>>()?;
             (hidden, calls)
         };
-        if current == "runtime.duffcopy" {
+        if current == DUFFCOPY {
             passed.off = advanced(&leaf, call.target?, vaddr, operand);
         }
         let name = function_of(binary, &flow)?;
@@ -205,14 +207,36 @@ fn agree(a: Found, b: Found) -> Option<Found> {
 
 /// How far `duffcopy`, entered at `entry`, has advanced a pointer when it comes to `vaddr`.
 fn advanced(leaf: &FunctionFlow, entry: u64, vaddr: u64, operand: &Operand) -> Option<i64> {
-    let origin = operand.value.origin;
-    let (_, first) = leaf
-        .sites
-        .iter()
-        .filter(|(at, _)| (entry..=vaddr).contains(*at))
-        .flat_map(|(at, site)| site.operands.iter().map(move |o| (at, o)))
-        .filter(|(_, o)| o.value.origin == origin)
-        .min_by_key(|(at, _)| **at)?;
+    let (_, first) = through(leaf, operand.value.origin)
+        .filter(|(at, _)| (entry..=vaddr).contains(at))
+        .min_by_key(|(at, _)| *at)?;
     let off = |o: &Operand| o.value.expr.as_constant();
     Some(off(operand)?.wrapping_sub(off(first)?))
+}
+
+/// In `duffcopy`, which always runs to its end: the bytes from the one that the instruction at `vaddr`
+/// accesses to the end of what is copied. `None` in other code.
+pub fn to_end(binary: &mut Binary, vaddr: u64) -> Option<u64> {
+    let function = binary.program.function_at(vaddr)?;
+    if function.name != DUFFCOPY {
+        return None;
+    }
+    let start = function.start;
+    let leaf = binary.pointers(start)?;
+    let operand = leaf.sites.get(&vaddr)?.operands.first()?;
+    let (_, last) = through(&leaf, operand.value.origin).max_by_key(|(at, _)| *at)?;
+    let end = last
+        .value
+        .expr
+        .as_constant()?
+        .checked_add(i64::from(last.size))?;
+    u64::try_from(end.checked_sub(operand.value.expr.as_constant()?)?).ok()
+}
+
+/// The accesses through the pointer with this origin.
+fn through(leaf: &FunctionFlow, origin: u32) -> impl Iterator<Item = (u64, &Operand)> {
+    leaf.sites
+        .iter()
+        .flat_map(|(at, site)| site.operands.iter().map(move |o| (*at, o)))
+        .filter(move |(_, o)| o.value.origin == origin && origin != 0)
 }

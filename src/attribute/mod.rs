@@ -1,6 +1,7 @@
 //! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
 //! on what evidence; and, for each that cannot be placed, the reason.
 
+mod blocks;
 mod callers;
 pub mod flow;
 mod instant;

@@ -2,6 +2,7 @@
 //! memory operands touch.
 
 use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
+use super::leaf;
 use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
@@ -21,6 +22,8 @@ pub struct Code {
     pub map_code: bool,
     /// The function touches memory for its caller, who may know what it is.
     pub leaf: bool,
+    /// [`leaf::to_end`]
+    pub to_end: Option<u64>,
     /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
     /// moved.
     pub moved: Option<(u32, u32)>,
@@ -196,6 +199,7 @@ impl Binary {
             live: site.live.clone(),
             instruction: site.instruction,
             leaf: !map_code && is_proxy(&name),
+            to_end: leaf::to_end(self, site.instruction.ip()),
             moved: site.instruction.moved(),
             map_code,
             areas,

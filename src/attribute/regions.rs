@@ -7,7 +7,7 @@
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
 use super::types::{ShapeId, TypeId, Types};
-use crate::gomap::{MapType, Part, Shape, Spot};
+use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -385,33 +385,11 @@ fn carve(
     }
 }
 
-/// Sizes of Go's heap objects (`internal/runtime/gc`, `SizeClassToSize`; `runtime/sizeclasses.go`), the
-/// same from 1.18 to 1.27; larger ones have pages of their own.
-const SIZE_CLASSES: &[u64] = &[
-    8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
-    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
-    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5120, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
-    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
-    32768,
-];
-
-/// Bytes that an object of this size occupies.
-fn occupied(size: u64) -> u64 {
-    let class = SIZE_CLASSES.iter().find(|class| **class >= size);
-    class.map_or_else(|| size.next_multiple_of(1 << PAGE_SHIFT), |class| *class)
-}
-
-/// The pointer to the type in front of objects with pointers beyond 512 bytes (Go 1.22 and later).
-const MALLOC_HEADER: u64 = 8;
-
 /// Groups of the largest table: `maxTableCapacity` / 8.
 const MAX_GROUPS: u64 = 128;
 
 /// A run of congruent buckets is not made of arrays so many times smaller.
 const SMALLER: u64 = 16;
-
-/// The largest object of a size class; larger ones have pages of their own.
-const MAX_SMALL: u64 = 32 << 10;
 
 /// Samples that must be missing before their absence says something.
 const MISSING: u64 = 8;
@@ -428,7 +406,7 @@ fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
     if buckets < 2 || !classic && buckets > MAX_GROUPS {
         return false;
     }
-    if classic && hi - lo <= MAX_SMALL {
+    if classic && hi - lo <= size_class::MAX_SMALL {
         return false;
     }
     let mut bases: Vec<u64> = seen.iter().map(|s| s.base).collect();
@@ -443,8 +421,8 @@ fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
         }
         let overflow = if classic && main >= 16 { main / 16 } else { 0 };
         let size = (main + overflow).saturating_mul(stride);
-        let congruent = [size, size.saturating_add(MALLOC_HEADER)]
-            .map(occupied)
+        let congruent = [size, size.saturating_add(size_class::HEADER)]
+            .map(size_class::occupied)
             .into_iter()
             .find(|bytes| bytes.is_multiple_of(stride));
         let Some(bytes) = congruent else { continue };

@@ -1,5 +1,6 @@
 //! From a recording and its binaries to the [`Attribution`], rung by rung.
 
+use super::blocks::Blocks;
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
 use super::instant::Instant;
@@ -131,7 +132,9 @@ pub fn attribute_watching(
         witnesses(&rows, &places, recording, &types),
         &types,
     );
+    let blocks = Blocks::build(&rows, timed, &types);
     let known = Known {
+        blocks: &blocks,
         learned: &learned,
         regions: &regions,
         types: &types,
@@ -142,6 +145,7 @@ pub fn attribute_watching(
         complete(
             &mut rows.get(i)?.clone(),
             timed(i),
+            places.code_of(i).and_then(|c| c.to_end),
             places.is_proxy(i),
             &known,
         )
@@ -149,7 +153,10 @@ pub fn attribute_watching(
     let conflicts: Vec<(Evidence, u64)> = rows
         .par_iter_mut()
         .enumerate()
-        .filter_map(|(i, row)| complete(row, timed(i), places.is_proxy(i), &known))
+        .filter_map(|(i, row)| {
+            let to_end = places.code_of(i).and_then(|c| c.to_end);
+            complete(row, timed(i), to_end, places.is_proxy(i), &known)
+        })
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,
@@ -737,6 +744,7 @@ fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types
 
 /// What all samples together taught.
 struct Known<'a> {
+    blocks: &'a Blocks,
     learned: &'a Learned,
     regions: &'a Regions,
     types: &'a Types,
@@ -746,8 +754,14 @@ struct Known<'a> {
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no `proxy` reaches maps only through
-/// what the data flow follows.
-fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evidence> {
+/// what the data flow follows; `to_end` is [`leaf::to_end`].
+fn complete(
+    row: &mut Row,
+    time: u64,
+    to_end: Option<u64>,
+    proxy: bool,
+    known: &Known,
+) -> Option<Evidence> {
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;
     }
@@ -800,6 +814,17 @@ fn complete(row: &mut Row, time: u64, proxy: bool, known: &Known) -> Option<Evid
         row.header = found.header;
         row.map_type = row.map_type.or(found.map_type);
         row.evidence = row.evidence.max(Evidence::Heap);
+    }
+    if unknown
+        && row.part.is_err()
+        && let Some(to_end) = to_end
+        && let Some(end) = row.address.checked_add(to_end)
+        && let Some(block) = known.blocks.copied(row.address, end, time)
+    {
+        row.part = Ok(block.part);
+        row.base = block.start;
+        row.map_type = Some(block.map_type);
+        row.evidence = Evidence::LearnedRegion;
     }
     if row.map_type.is_none() && row.part.is_ok() {
         row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
