@@ -7,6 +7,7 @@ pub mod flow;
 mod instant;
 mod leaf;
 mod learn;
+mod marking;
 mod names;
 mod operand;
 mod phase;

@@ -6,6 +6,7 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::marking::Marking;
 use super::types::{ShapeId, TypeId, Types};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
@@ -53,6 +54,8 @@ pub struct Region {
     pub end: u64,
     pub first: u64,
     pub last: u64,
+    /// When the collector may still, or already, have found it here: [`super::marking`].
+    marked: (u64, u64),
     pub shape: ShapeId,
     pub map_type: Option<TypeId>,
     pub stride: u64,
@@ -86,6 +89,9 @@ pub struct Regions {
 /// Buckets that may lie unseen between two that were seen.
 const MAX_UNSEEN: u64 = 256;
 
+/// Fewer congruent buckets than this may be of another shape: too little to go by at other times.
+const PROOF: u64 = 3;
+
 /// Gaps between the samples of one array are that of a random sample: one of so many times the mean
 /// has a chance of e^-16.
 const GAPS: u64 = 16;
@@ -94,7 +100,12 @@ const GAPS: u64 = 16;
 const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
-    pub fn build(mut seen: Vec<Seen>, mut witnesses: Vec<Witness>, types: &Types) -> Regions {
+    pub fn build(
+        mut seen: Vec<Seen>,
+        mut witnesses: Vec<Witness>,
+        marking: &Marking,
+        types: &Types,
+    ) -> Regions {
         witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
         adopt(&mut seen, types);
         let mut runs: FxHashMap<(Run, u64), Vec<Seen>> = FxHashMap::default();
@@ -124,6 +135,13 @@ impl Regions {
                         let gap = usual_gap(run, stride);
                         for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
                             carve(run, &witnesses, of, map_type, &mut regions);
+                        }
+                    }
+                    for region in &mut regions {
+                        let buckets = (region.end - region.start) / region.stride;
+                        let reach = marking.reach(region.first, region.last);
+                        if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
+                            region.marked = unopposed(region, reach, &witnesses, of, map_type);
                         }
                     }
                 }
@@ -186,9 +204,12 @@ impl Regions {
             })
             .flat_map(|whole| {
                 let of = inside.iter().filter(move |r| r.header == whole.header);
+                let first = of.clone().map(|r| r.first).min().unwrap_or(whole.first);
+                let last = of.map(|r| r.last).max().unwrap_or(whole.last);
                 let sure = Region {
-                    first: of.clone().map(|r| r.first).min().unwrap_or(whole.first),
-                    last: of.map(|r| r.last).max().unwrap_or(whole.last),
+                    first,
+                    last,
+                    marked: (first, last),
                     ..whole
                 };
                 let presumed = Region {
@@ -207,64 +228,84 @@ impl Regions {
 
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
+        let during = move |r: &&Region| (r.first..=r.last).contains(&time);
+        self.over(address).filter(move |(_, r)| during(r))
+    }
+
+    /// The regions over an address, at any time, with their numbers.
+    fn over(&self, address: u64) -> impl Iterator<Item = (u32, &Region)> {
         let page = address >> PAGE_SHIFT;
         let from = self.pages.partition_point(|(p, _)| *p < page);
         self.pages[from..]
             .iter()
             .take_while(move |(p, _)| *p == page)
             .filter_map(|(_, i)| Some((*i, self.regions.get(*i as usize)?)))
-            .filter(move |(_, r)| {
-                (r.start..r.end).contains(&address) && (r.first..=r.last).contains(&time)
-            })
+            .filter(move |(_, r)| (r.start..r.end).contains(&address))
     }
 
     /// What lies at an address at a time, where all that is known agrees.
     pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
-        let mut found: Option<Hit> = None;
-        let mut doubted = false;
-        for region in self.covering(address, time) {
-            let base = address - (address - region.start) % region.stride;
-            let spot = types.of_shape(region.shape)?.spot_at(address - base);
-            let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
-            // One of the regions is mistaken about this bucket.
-            let spot = spot?;
-            let (header, presumed) = match region.presumed {
-                true => (0, region.header),
-                false => (region.header, 0),
-            };
-            found = match found {
-                None => Some(Hit {
-                    base,
-                    spot,
-                    shape: region.shape,
-                    map_type: region.map_type,
-                    header,
-                    presumed,
-                }),
-                Some(hit) => {
-                    let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
-                    let differs = hit.base != base || hit.spot != spot;
-                    if differs || clash(hit.header, header) {
-                        return None;
-                    }
-                    doubted |= clash(hit.presumed, presumed);
-                    if !same(hit.map_type, region.map_type) {
-                        return None;
-                    }
-                    Some(Hit {
-                        map_type: hit.map_type.or(region.map_type),
-                        header: hit.header.max(header),
-                        presumed: hit.presumed.max(presumed),
-                        ..hit
-                    })
-                }
-            };
-        }
-        found.map(|hit| Hit {
-            presumed: if doubted { 0 } else { hit.presumed },
-            ..hit
-        })
+        agreed(self.covering(address, time), address, part, types)
     }
+
+    /// The same for what the collector reads at that time.
+    pub fn marked(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
+        let over = self.over(address).map(|(_, region)| region);
+        let regions = over.filter(|r| (r.marked.0..=r.marked.1).contains(&time));
+        agreed(regions, address, None, types)
+    }
+}
+
+fn agreed<'a>(
+    regions: impl Iterator<Item = &'a Region>,
+    address: u64,
+    part: Option<Part>,
+    types: &Types,
+) -> Option<Hit> {
+    let mut found: Option<Hit> = None;
+    let mut doubted = false;
+    for region in regions {
+        let base = address - (address - region.start) % region.stride;
+        let spot = types.of_shape(region.shape)?.spot_at(address - base);
+        let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
+        // One of the regions is mistaken about this bucket.
+        let spot = spot?;
+        let (header, presumed) = match region.presumed {
+            true => (0, region.header),
+            false => (region.header, 0),
+        };
+        found = match found {
+            None => Some(Hit {
+                base,
+                spot,
+                shape: region.shape,
+                map_type: region.map_type,
+                header,
+                presumed,
+            }),
+            Some(hit) => {
+                let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+                let differs = hit.base != base || hit.spot != spot;
+                if differs || clash(hit.header, header) {
+                    return None;
+                }
+                doubted |= clash(hit.presumed, presumed);
+                if !same(hit.map_type, region.map_type) {
+                    return None;
+                }
+                Some(Hit {
+                    map_type: hit.map_type.or(region.map_type),
+                    header: hit.header.max(header),
+                    presumed: hit.presumed.max(presumed),
+                    ..hit
+                })
+            }
+        };
+    }
+    found.map(|hit| Hit {
+        presumed: if doubted { 0 } else { hit.presumed },
+        ..hit
+    })
 }
 
 /// The largest gap, in buckets, that samples of one array leave.
@@ -372,6 +413,7 @@ fn carve(
                 end: hi,
                 first,
                 last,
+                marked: (first, last),
                 shape: of.shape,
                 map_type: of.map_type,
                 stride,
@@ -461,6 +503,30 @@ fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
         (bases.clone().min()?, bases.max()?.saturating_add(stride)),
         (times.clone().min()?, times.max()?),
     ))
+}
+
+/// How much of `reach` before and after a region's time no witness in it contradicts.
+fn unopposed(
+    region: &Region,
+    reach: (u64, u64),
+    witnesses: &[Witness],
+    of: Run,
+    map_type: &MapType,
+) -> (u64, u64) {
+    let from = witnesses.partition_point(|w| w.address < region.start);
+    let against = witnesses[from..]
+        .iter()
+        .take_while(|w| w.address < region.end)
+        .filter(|w| !agrees(w, region.start, of, map_type));
+    against.fold(reach, |(first, last), w| {
+        if w.time < region.first {
+            (first.max(w.time + 1), last)
+        } else if w.time > region.last {
+            (first, last.min(w.time - 1))
+        } else {
+            (first, last)
+        }
+    })
 }
 
 fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {

@@ -6,6 +6,7 @@ use super::flow::Target;
 use super::instant::Instant;
 use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
+use super::marking::{Marking, marks, reads};
 use super::names::{Names, through_callers};
 use super::places::{Binary, Code, is_proxy};
 use super::position::{Admitted, Located, Start, Starts};
@@ -130,6 +131,7 @@ pub fn attribute_watching(
     let regions = Regions::build(
         seen(&rows, &facts, &arrays, recording, &types),
         witnesses(&rows, &places, recording, &types),
+        &marking(&places, recording),
         &types,
     );
     let blocks = Blocks::build(&rows, timed, &types);
@@ -145,18 +147,14 @@ pub fn attribute_watching(
         complete(
             &mut rows.get(i)?.clone(),
             timed(i),
-            places.code_of(i).and_then(|c| c.to_end),
-            places.is_proxy(i),
+            places.behalf(i),
             &known,
         )
     });
     let conflicts: Vec<(Evidence, u64)> = rows
         .par_iter_mut()
         .enumerate()
-        .filter_map(|(i, row)| {
-            let to_end = places.code_of(i).and_then(|c| c.to_end);
-            complete(row, timed(i), to_end, places.is_proxy(i), &known)
-        })
+        .filter_map(|(i, row)| complete(row, timed(i), places.behalf(i), &known))
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,
@@ -173,6 +171,17 @@ pub fn attribute_watching(
     (attribution, tracer.finish())
 }
 
+/// How the code of a sample comes to touch memory that is not its own.
+#[derive(Debug, Clone, Copy)]
+struct Behalf {
+    /// On behalf of others.
+    proxy: bool,
+    /// For the collector, in a mark phase.
+    reads: bool,
+    /// [`leaf::to_end`]
+    to_end: Option<u64>,
+}
+
 /// The places of all samples.
 struct Places {
     /// By sample.
@@ -181,6 +190,10 @@ struct Places {
     codes: Vec<Result<Code, Reason>>,
     /// By place: the code touches memory on behalf of others.
     proxies: Vec<bool>,
+    /// By place: the collector runs it in mark phases.
+    marking: Vec<bool>,
+    /// By place: the collector reads objects with it.
+    reading: Vec<bool>,
 }
 
 impl Places {
@@ -227,6 +240,8 @@ impl Places {
                     self.places.push(place);
                     self.codes.push(self.codes[id as usize].clone());
                     self.proxies.push(true);
+                    self.marking.push(false);
+                    self.reading.push(false);
                     split.insert((id, turn), to);
                     to
                 }
@@ -235,9 +250,27 @@ impl Places {
         }
     }
 
+    /// By place: what is said of its function.
+    fn told(&self, of: fn(&str) -> bool) -> Vec<bool> {
+        let function = |place: &Place| place.function.as_deref().is_some_and(of);
+        self.places.iter().map(function).collect()
+    }
+
     fn is_proxy(&self, i: usize) -> bool {
+        self.is(i, &self.proxies)
+    }
+
+    fn is(&self, i: usize, which: &[bool]) -> bool {
         let place = self.place.get(i).map(|&p| p as usize);
-        place.and_then(|p| self.proxies.get(p)) == Some(&true)
+        place.and_then(|p| which.get(p)) == Some(&true)
+    }
+
+    fn behalf(&self, i: usize) -> Behalf {
+        Behalf {
+            proxy: self.is(i, &self.proxies),
+            reads: self.is(i, &self.reading),
+            to_end: self.code_of(i).and_then(|code| code.to_end),
+        }
     }
 
     fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
@@ -247,6 +280,8 @@ impl Places {
             places: Vec::new(),
             codes: Vec::new(),
             proxies: Vec::new(),
+            marking: Vec::new(),
+            reading: Vec::new(),
         };
         let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
         for i in 0..samples.len() {
@@ -276,11 +311,9 @@ impl Places {
             });
             all.place.push(id);
         }
-        all.proxies = all
-            .places
-            .iter()
-            .map(|p| p.function.as_deref().is_some_and(is_proxy))
-            .collect();
+        all.proxies = all.told(is_proxy);
+        all.marking = all.told(marks);
+        all.reading = all.told(reads);
         all
     }
 }
@@ -742,6 +775,16 @@ fn witnesses(rows: &[Row], places: &Places, recording: &Recording, types: &Types
         .collect()
 }
 
+/// When the collector marked.
+fn marking(places: &Places, recording: &Recording) -> Marking {
+    let times = places.place.iter().zip(&recording.samples.time);
+    let marking = times.filter(|(place, _)| places.marking.get(**place as usize) == Some(&true));
+    Marking::from_times(
+        marking.map(|(_, time)| *time).collect(),
+        &recording.samples.time,
+    )
+}
+
 /// What all samples together taught.
 struct Known<'a> {
     blocks: &'a Blocks,
@@ -753,26 +796,22 @@ struct Known<'a> {
 }
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
-/// disagreed with a learned region, if one did. Code that is no `proxy` reaches maps only through
-/// what the data flow follows; `to_end` is [`leaf::to_end`].
-fn complete(
-    row: &mut Row,
-    time: u64,
-    to_end: Option<u64>,
-    proxy: bool,
-    known: &Known,
-) -> Option<Evidence> {
+/// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
+/// what the data flow follows.
+fn complete(row: &mut Row, time: u64, behalf: Behalf, known: &Known) -> Option<Evidence> {
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;
     }
     let unknown = match row.part {
         Ok(_) => false,
         Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
-        Err(_) => proxy,
+        Err(_) => behalf.proxy,
     };
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();
-        if let Some(hit) = known.regions.at(row.address, time, part, known.types) {
+        let hit = known.regions.at(row.address, time, part, known.types);
+        let marked = || known.regions.marked(row.address, time, known.types);
+        if let Some(hit) = hit.or_else(|| behalf.reads.then(marked).flatten()) {
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
@@ -817,7 +856,7 @@ fn complete(
     }
     if unknown
         && row.part.is_err()
-        && let Some(to_end) = to_end
+        && let Some(to_end) = behalf.to_end
         && let Some(end) = row.address.checked_add(to_end)
         && let Some(block) = known.blocks.copied(row.address, end, time)
     {
