@@ -9,6 +9,7 @@ use super::types::{ShapeId, Types};
 use crate::gomap::{MapType, Part, Spot};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A bucket or group whose start is known.
@@ -155,7 +156,7 @@ impl Starts {
             Some((address - off, spot))
         };
         let known = matches!(admitted, Admitted::Known(_));
-        let mut best: Option<(usize, Located)> = None;
+        let mut best: Option<(Support, Located)> = None;
         let mut tied = false;
         for &shape in admitted.shapes(types) {
             let Some((residue, support)) = supported(&near, address, shape, known, types) else {
@@ -170,18 +171,16 @@ impl Starts {
                 shape: Some(shape),
             };
             match &mut best {
-                Some((most, _)) if *most > support => {}
-                Some((most, one)) if *most == support => {
-                    if (one.base, one.spot) == (base, spot) {
-                        one.shape = None;
-                    } else {
-                        tied = true;
+                Some((most, one)) => match most.against(support) {
+                    Verdict::Better => {}
+                    Verdict::Even if (one.base, one.spot) == (base, spot) => one.shape = None,
+                    Verdict::Even => tied = true,
+                    Verdict::Worse => {
+                        best = Some((support, located));
+                        tied = false;
                     }
-                }
-                _ => {
-                    best = Some((support, located));
-                    tied = false;
-                }
+                },
+                None => best = Some((support, located)),
             }
         }
         match best {
@@ -194,20 +193,19 @@ impl Starts {
     /// The shape of the buckets around a start, where the others around it admit only one.
     pub fn shape_at(&self, start: &Start, types: &Types) -> Option<ShapeId> {
         let near = self.near(start.base, start.time);
-        let mut best: Option<(usize, ShapeId)> = None;
+        let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
         for &shape in start.shapes.shapes(types) {
             let Some((residue, support)) = supported(&near, start.base, shape, false, types) else {
                 continue;
             };
-            let stride = types.of_shape(shape)?.shape.stride();
-            if start.base % stride != residue {
+            if start.base % support.stride != residue {
                 continue;
             }
-            match best {
-                Some((most, _)) if most > support => {}
-                Some((most, _)) if most == support => tied = true,
-                _ => {
+            match best.map_or(Verdict::Worse, |(most, _)| most.against(support)) {
+                Verdict::Better => {}
+                Verdict::Even => tied = true,
+                Verdict::Worse => {
                     best = Some((support, shape));
                     tied = false;
                 }
@@ -309,7 +307,7 @@ fn supported(
     shape: ShapeId,
     known: bool,
     types: &Types,
-) -> Option<(u64, usize)> {
+) -> Option<(u64, Support)> {
     let proof = if known { PROOF - 1 } else { PROOF };
     if near.len < proof {
         return None;
@@ -326,11 +324,48 @@ fn supported(
     if sides.any(|other| other != residue) {
         return None;
     }
-    let support = near
+    let starts = near
         .iter()
         .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
         .count();
-    (support >= proof && support * 3 >= near.len * 2).then_some((residue, support))
+    (starts >= proof && starts * 3 >= near.len * 2).then_some((residue, Support { starts, stride }))
+}
+
+/// What speaks for a shape: so many starts are congruent modulo its stride.
+#[derive(Debug, Clone, Copy)]
+struct Support {
+    starts: usize,
+    stride: u64,
+}
+
+enum Verdict {
+    Better,
+    Even,
+    Worse,
+}
+
+/// So many times likelier is enough.
+const LIKELIER: f64 = 1000.0;
+
+impl Support {
+    /// More starts decide; where two strides explain as many, that all of them are congruent modulo
+    /// the larger one as well would be chance, of 1 in their ratio for each start.
+    fn against(&self, other: Support) -> Verdict {
+        match self.starts.cmp(&other.starts) {
+            Ordering::Greater => return Verdict::Better,
+            Ordering::Less => return Verdict::Worse,
+            Ordering::Equal => {}
+        }
+        let ratio = self.stride as f64 / other.stride as f64;
+        let likelier = ratio.powi(self.starts.saturating_sub(1).min(1000) as i32);
+        if likelier >= LIKELIER {
+            Verdict::Better
+        } else if likelier * LIKELIER <= 1.0 {
+            Verdict::Worse
+        } else {
+            Verdict::Even
+        }
+    }
 }
 
 /// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.
