@@ -62,10 +62,6 @@ impl Blocks {
         Blocks { pages }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
     /// The block that a copy which ends at `end` (exclusive) touches at `address`: one of the grid of
     /// the blocks that were seen on this page last before and first after `time`.
     pub fn copied(&self, address: u64, end: u64, time: u64) -> Option<Block> {

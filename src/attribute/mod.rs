@@ -5,6 +5,7 @@ mod blocks;
 mod callers;
 pub mod flow;
 mod instant;
+mod keys;
 mod leaf;
 mod learn;
 mod marking;

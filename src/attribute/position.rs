@@ -5,8 +5,9 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
+use super::keys::KeyRead;
 use super::types::{ShapeId, Types};
-use crate::gomap::{MapType, Part, Spot};
+use crate::gomap::{MapType, Part, Spot, Stage};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
@@ -62,6 +63,8 @@ pub struct Starts {
     pages: Vec<Start>,
     /// By page: where its starts are in `pages`.
     ranges: FxHashMap<u64, Range<u32>>,
+    /// By page and time: keys that were hashed or compared.
+    keys: Vec<KeyRead>,
 }
 
 /// Starts around an address, by base.
@@ -117,7 +120,8 @@ const REACH: u64 = 512;
 const PROOF: usize = 3;
 
 impl Starts {
-    pub fn new(mut starts: Vec<Start>) -> Starts {
+    pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>) -> Starts {
+        keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
         starts.par_sort_unstable();
         starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
         let mut pages = starts.clone();
@@ -134,6 +138,7 @@ impl Starts {
             sorted: starts,
             pages,
             ranges,
+            keys,
         }
     }
 
@@ -159,10 +164,10 @@ impl Starts {
         let mut best: Option<(Support, Located)> = None;
         let mut tied = false;
         for &shape in admitted.shapes(types) {
-            let Some((residue, support)) = supported(&near, address, shape, known, types) else {
+            let Some(support) = supported(&near, address, shape, known, types) else {
                 continue;
             };
-            let Some((base, spot)) = spot_of(shape, residue) else {
+            let Some((base, spot)) = spot_of(shape, support.residue) else {
                 continue;
             };
             let located = Located {
@@ -170,8 +175,15 @@ impl Starts {
                 spot,
                 shape: Some(shape),
             };
+            let verdict = |(most, one): &(Support, Located)| {
+                let rival = one.shape.filter(|_| one.base != base || one.spot != spot);
+                most.against(support, || {
+                    self.keys_tell(address, time, (rival?, most), (shape, &support), types)
+                })
+            };
+            let verdict = best.as_ref().map(verdict);
             match &mut best {
-                Some((most, one)) => match most.against(support) {
+                Some((_, one)) => match verdict.unwrap_or(Verdict::Even) {
                     Verdict::Better => {}
                     Verdict::Even if (one.base, one.spot) == (base, spot) => one.shape = None,
                     Verdict::Even => tied = true,
@@ -196,13 +208,25 @@ impl Starts {
         let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
         for &shape in start.shapes.shapes(types) {
-            let Some((residue, support)) = supported(&near, start.base, shape, false, types) else {
+            let Some(support) = supported(&near, start.base, shape, false, types) else {
                 continue;
             };
-            if start.base % support.stride != residue {
+            if start.base % support.stride != support.residue {
                 continue;
             }
-            match best.map_or(Verdict::Worse, |(most, _)| most.against(support)) {
+            let keys = |most: &Support, rival: ShapeId| {
+                self.keys_tell(
+                    start.base,
+                    start.time,
+                    (rival, most),
+                    (shape, &support),
+                    types,
+                )
+            };
+            let verdict = best.map_or(Verdict::Worse, |(most, rival)| {
+                most.against(support, || keys(&most, rival))
+            });
+            match verdict {
                 Verdict::Better => {}
                 Verdict::Even => tied = true,
                 Verdict::Worse => {
@@ -212,6 +236,41 @@ impl Starts {
             }
         }
         best.filter(|_| !tied).map(|(_, shape)| shape)
+    }
+
+    /// Which of two shapes the keys have that were hashed or compared around an address, around a time:
+    /// where they are keys of one and never of the other.
+    fn keys_tell(
+        &self,
+        address: u64,
+        time: u64,
+        a: (ShapeId, &Support),
+        b: (ShapeId, &Support),
+        types: &Types,
+    ) -> Option<Verdict> {
+        let page = address >> PAGE_SHIFT;
+        let (mut of_a, mut of_b) = (0usize, 0usize);
+        for page in [page.saturating_sub(1), page, page + 1] {
+            let from = self
+                .keys
+                .partition_point(|k| k.address >> PAGE_SHIFT < page);
+            let here = self.keys.get(from..)?;
+            let here = &here[..here.partition_point(|k| k.address >> PAGE_SHIFT == page)];
+            let at = here.partition_point(|k| k.time < time);
+            let near = &here[at.saturating_sub(IN_TIME)..here.len().min(at + IN_TIME)];
+            for key in near {
+                let is_of = |(shape, support): (ShapeId, &Support)| {
+                    types.has_keys(shape, key.kind) && support.has_key_at(key.address, shape, types)
+                };
+                of_a += usize::from(is_of(a));
+                of_b += usize::from(is_of(b));
+            }
+        }
+        match (of_a, of_b) {
+            (PROOF.., 0) => Some(Verdict::Better),
+            (0, PROOF..) => Some(Verdict::Worse),
+            _ => None,
+        }
     }
 
     /// The starts in the pages around an address that are nearest in time, each bucket once.
@@ -307,7 +366,7 @@ fn supported(
     shape: ShapeId,
     known: bool,
     types: &Types,
-) -> Option<(u64, Support)> {
+) -> Option<Support> {
     let proof = if known { PROOF - 1 } else { PROOF };
     if near.len < proof {
         return None;
@@ -328,7 +387,11 @@ fn supported(
         .iter()
         .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
         .count();
-    (starts >= proof && starts * 3 >= near.len * 2).then_some((residue, Support { starts, stride }))
+    (starts >= proof && starts * 3 >= near.len * 2).then_some(Support {
+        starts,
+        stride,
+        residue,
+    })
 }
 
 /// What speaks for a shape: so many starts are congruent modulo its stride.
@@ -336,6 +399,7 @@ fn supported(
 struct Support {
     starts: usize,
     stride: u64,
+    residue: u64,
 }
 
 enum Verdict {
@@ -349,8 +413,8 @@ const LIKELIER: f64 = 1000.0;
 
 impl Support {
     /// More starts decide; where two strides explain as many, that all of them are congruent modulo
-    /// the larger one as well would be chance, of 1 in their ratio for each start.
-    fn against(&self, other: Support) -> Verdict {
+    /// the larger one as well would be chance, of 1 in their ratio for each start. Last, `keys` tell.
+    fn against(&self, other: Support, keys: impl FnOnce() -> Option<Verdict>) -> Verdict {
         match self.starts.cmp(&other.starts) {
             Ordering::Greater => return Verdict::Better,
             Ordering::Less => return Verdict::Worse,
@@ -363,8 +427,20 @@ impl Support {
         } else if likelier * LIKELIER <= 1.0 {
             Verdict::Worse
         } else {
-            Verdict::Even
+            keys().unwrap_or(Verdict::Even)
         }
+    }
+
+    /// Whether a key of a bucket or group of this shape begins at an address.
+    fn has_key_at(&self, address: u64, shape: ShapeId, types: &Types) -> bool {
+        let off = (address % self.stride + self.stride - self.residue) % self.stride;
+        let spot = |off| types.of_shape(shape)?.spot_at(off);
+        let is_key = |s: Spot| s.part.stage() == Stage::Key;
+        let Some(slot) = spot(off).filter(|s| is_key(*s)).map(|s| s.slot) else {
+            return false;
+        };
+        let before = off.checked_sub(1).and_then(spot);
+        before.is_none_or(|s| !is_key(s) || s.slot != slot)
     }
 }
 

@@ -4,6 +4,7 @@ use super::blocks::Blocks;
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
 use super::instant::Instant;
+use super::keys::{KeyKind, KeyRead};
 use super::leaf;
 use super::learn::{KnownArray, Learned, part_at};
 use super::marking::{Marking, marks, reads};
@@ -625,7 +626,7 @@ fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [R
         .filter(|(_, row)| in_bucket(row) && row.base != 0)
         .map(|(i, row)| start_of(i, row))
         .collect();
-    let starts = Starts::new(starts);
+    let starts = Starts::new(starts, keys_read(recording, places, rows));
     let found: Vec<Option<Located>> = rows
         .par_iter()
         .enumerate()
@@ -656,6 +657,26 @@ fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [R
             row.evidence = row.evidence.max(Evidence::Position);
         }
     }
+}
+
+/// The keys that samples in hashing and comparing functions touched. Which of both operands of a
+/// comparison lies in a map, and whether either does, their addresses tell.
+fn keys_read(recording: &Recording, places: &Places, rows: &[Row]) -> Vec<KeyRead> {
+    let kinds: Vec<Option<KeyKind>> = places
+        .places
+        .iter()
+        .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
+        .collect();
+    let time_of = |i: usize| recording.samples.time.get(i).copied().unwrap_or(0);
+    let of_row = |(i, row): (usize, &Row)| {
+        let kind = (*kinds.get(*places.place.get(i)? as usize)?)?;
+        Some(KeyRead {
+            address: row.address,
+            time: time_of(i),
+            kind,
+        })
+    };
+    rows.iter().enumerate().filter_map(of_row).collect()
 }
 
 /// Finds the map of a row from the other samples of the variable, the table or the object it hit.

@@ -1,6 +1,7 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
 use super::callers::CallSite;
+use super::keys::KeyKind;
 use crate::gomap::{Family, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
@@ -127,6 +128,12 @@ impl Types {
     /// Where the parts are in this shape, with the least padding that a type of it has.
     pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
         self.widest.get(shape as usize)
+    }
+
+    /// Whether a type of this shape has keys of this kind.
+    pub fn has_keys(&self, shape: ShapeId, kind: KeyKind) -> bool {
+        let types = self.of_shape.get(shape as usize).into_iter().flatten();
+        types.filter_map(|id| self.get(*id)).any(|t| kind.is_of(t))
     }
 
     /// The type of this shape, where the program has but one.
