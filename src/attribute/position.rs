@@ -110,6 +110,9 @@ const PAGE_SHIFT: u32 = 13;
 /// Starts looked at before and after a time, in each of three pages around an address.
 const IN_TIME: usize = 4;
 
+/// Starts of a page looked through, before and after a time, for the last and the next one here.
+const IN_PAGE: usize = 64;
+
 /// Starts looked at on each side of an address.
 const IN_SPACE: usize = 8;
 
@@ -198,7 +201,9 @@ impl Starts {
         match best {
             Some(_) if tied => None,
             Some((_, located)) => Some(located),
-            None => self.locate_far(address, part, admitted, types),
+            None => self
+                .locate_far(address, part, admitted, types)
+                .or_else(|| self.locate_in(&near, address, time, part, admitted, types)),
         }
     }
 
@@ -289,6 +294,51 @@ impl Starts {
         }
         near.settle();
         near
+    }
+
+    /// The spot in the bucket or group that begins at the nearest start below, last and next seen
+    /// here: where all admitted shapes have the same there, and all are larger.
+    fn locate_in(
+        &self,
+        near: &Near,
+        address: u64,
+        time: u64,
+        part: Part,
+        admitted: Admitted,
+        types: &Types,
+    ) -> Option<Located> {
+        let base = near.iter().take_while(|s| s.base <= address).last()?.base;
+        let range = self.ranges.get(&(base >> PAGE_SHIFT))?;
+        let page = &self.pages[range.start as usize..range.end as usize];
+        let (before, after) = page.split_at(page.partition_point(|s| s.time < time));
+        let strides = admitted.shapes(types).iter();
+        let stride = strides
+            .filter_map(|&s| types.of_shape(s))
+            .map(|t| t.shape.stride())
+            .max()?;
+        let here = |s: &&Start| s.base.abs_diff(address) < stride;
+        let mut nearest = [
+            before.iter().rev().take(IN_PAGE).find(here),
+            after.iter().take(IN_PAGE).find(here),
+        ]
+        .into_iter()
+        .flatten();
+        if nearest.any(|s| s.base != base) {
+            return None;
+        }
+        let mut spots = admitted.shapes(types).iter().map(|&shape| {
+            let map_type = types.of_shape(shape)?;
+            let end = base.checked_add(map_type.shape.stride())?;
+            let others = near.iter().any(|s| s.base > address && s.base < end);
+            let spot = map_type.spot_at(address - base)?;
+            (spot.part == part && !others).then_some(spot)
+        });
+        let spot = spots.next()??;
+        spots.all(|other| other == Some(spot)).then_some(Located {
+            base,
+            spot,
+            shape: None,
+        })
     }
 
     fn locate_far(
