@@ -34,11 +34,11 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// From all rows and their times.
-    pub fn build(rows: &[Row], time_of: impl Fn(usize) -> u64, types: &Types) -> Blocks {
+    /// From all rows.
+    pub fn build(rows: &[Row], types: &Types) -> Blocks {
         let mut pages: FxHashMap<u64, Page> = FxHashMap::default();
-        for (i, row) in rows.iter().enumerate() {
-            let Some(block) = known(row, time_of(i), types) else {
+        for row in rows {
+            let Some(block) = known(row, types) else {
                 continue;
             };
             let last = block.start.saturating_add(block.size.saturating_sub(1));
@@ -47,11 +47,11 @@ impl Blocks {
             }
         }
         if !pages.is_empty() {
-            for (i, row) in rows.iter().enumerate() {
+            for row in rows {
                 if row.part.is_ok_and(super::resolve::in_bucket)
                     && let Some(page) = pages.get_mut(&(row.address / size_class::PAGE))
                 {
-                    page.others.push(time_of(i));
+                    page.others.push(row.time);
                 }
             }
         }
@@ -82,7 +82,7 @@ impl Blocks {
     }
 }
 
-fn known(row: &Row, time: u64, types: &Types) -> Option<Block> {
+fn known(row: &Row, types: &Types) -> Option<Block> {
     let (part, map_type) = (row.part.ok()?, row.map_type?);
     let of = types.get(map_type).filter(|_| row.base != 0)?;
     let size = match part {
@@ -95,7 +95,7 @@ fn known(row: &Row, time: u64, types: &Types) -> Option<Block> {
         start: row.base,
         map_type,
         size,
-        time,
+        time: row.time,
     })
 }
 

@@ -5,8 +5,8 @@
 //! it is an argument again, until it is one into a map: in map code by its flow, in other code because
 //! a map call handed it out.
 
+use super::binary::{Binary, is_proxy};
 use super::flow::{Areas, Call, FunctionFlow, HERE, Operand, Target, Value, What, abi, classify};
-use super::places::{Binary, is_proxy};
 use crate::gomap::{Layout, Stage, Structure};
 use std::sync::Arc;
 

@@ -87,7 +87,7 @@ pub struct Regions {
 }
 
 /// Buckets that may lie unseen between two that were seen.
-const MAX_UNSEEN: u64 = 256;
+pub const MAX_UNSEEN: u64 = 256;
 
 /// Fewer congruent buckets than this may be of another shape: too little to go by at other times.
 const PROOF: u64 = 3;

@@ -125,6 +125,12 @@ impl Types {
         self.shapes.get(id as usize).copied()
     }
 
+    /// Bytes of the largest bucket or group.
+    pub fn largest_stride(&self) -> u64 {
+        let strides = self.widest.iter().map(|t| t.shape.stride());
+        strides.max().unwrap_or(0)
+    }
+
     /// Where the parts are in this shape, with the least padding that a type of it has.
     pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
         self.widest.get(shape as usize)
