@@ -62,6 +62,12 @@ impl Blocks {
         Blocks { pages }
     }
 
+    /// The pages that hold blocks.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        let page = |n: &u64| (n * size_class::PAGE, n * size_class::PAGE);
+        self.pages.keys().map(page)
+    }
+
     /// The block that a copy which ends at `end` (exclusive) touches at `address`: one of the grid of
     /// the blocks that were seen on this page last before and first after `time`.
     pub fn copied(&self, address: u64, end: u64, time: u64) -> Option<Block> {

@@ -3,6 +3,7 @@
 use super::blocks::Blocks;
 use super::instant::Instant;
 use super::learn::{Learned, part_at};
+use super::pages::Pages;
 use super::places::Behalf;
 use super::regions::Regions;
 use super::resolve::{About, Row};
@@ -55,6 +56,18 @@ pub struct Known<'a> {
     pub types: &'a Types,
     pub layout: Option<&'a Layout>,
     pub instant: Option<&'a Instant<'a>>,
+}
+
+impl Known<'_> {
+    /// The memory that anything is known of.
+    pub fn pages(&self) -> Pages {
+        let indirect = self.instant.into_iter().flat_map(Instant::indirect_spans);
+        let spans = self.regions.spans().chain(self.learned.spans());
+        Pages::of(
+            spans.chain(self.blocks.spans()).chain(indirect).collect(),
+            0,
+        )
+    }
 }
 
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that

@@ -201,6 +201,12 @@ impl<'a> Instant<'a> {
         })
     }
 
+    /// Start and end of every key and elem outside of its slot.
+    pub fn indirect_spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        let held = self.heap.regions.iter().filter(|r| r.held.is_some());
+        held.map(|r| (r.start, r.start.saturating_add(r.len)))
+    }
+
     fn fact(&self, about: About, address: u64, region: &Region, time: u64) -> Fact {
         Fact {
             about,

@@ -15,6 +15,7 @@ mod learn;
 mod marking;
 mod names;
 mod operand;
+mod pages;
 mod phase;
 mod places;
 mod position;

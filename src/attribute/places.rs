@@ -8,6 +8,7 @@ use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
 use crate::recording::{ImageId, Recording};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -122,42 +123,37 @@ impl Places {
     }
 
     pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
-        let samples = &recording.samples;
+        let chunks: Vec<(Vec<Spot>, Vec<u32>)> = (0..recording.samples.len().div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| spots(recording, chunk * CHUNK, CHUNK))
+            .collect();
         let mut all = Places {
-            place: Vec::with_capacity(samples.len()),
+            place: Vec::with_capacity(recording.samples.len()),
             places: Vec::new(),
             codes: Vec::new(),
             proxies: Vec::new(),
             marking: Vec::new(),
             reading: Vec::new(),
         };
-        let mut known: FxHashMap<(u32, ImageId, u64, bool), u32> = FxHashMap::default();
-        for i in 0..samples.len() {
-            let ip = samples.ip.get(i).unwrap_or(0);
-            let event = recording.event(i);
-            let after = event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next);
-            let user = samples
-                .cpumode
-                .get(i)
-                .is_none_or(|mode| USER.contains(mode));
-            let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
-            let time = samples.time.get(i).copied().unwrap_or(0);
-            let mapping = recording.space.find(if user { pid } else { -1 }, ip, time);
-            let (image, load) = mapping.map_or((NONE, u64::from(user)), |m| {
-                (m.image, m.start.wrapping_sub(m.pgoff))
-            });
-            let ip_id = samples.ip.ids.get(i).copied().unwrap_or(0);
-            let id = *known.entry((ip_id, image, load, after)).or_insert_with(|| {
-                let (place, code) = if user {
-                    look_at(recording, binaries, ip, image, load, after)
-                } else {
-                    (in_kernel(kernel, ip), Err(Reason::Kernel))
-                };
-                all.places.push(place);
-                all.codes.push(code);
-                all.places.len() as u32 - 1
-            });
-            all.place.push(id);
+        let mut known: FxHashMap<Spot, u32> = FxHashMap::default();
+        for (spots, ids) in chunks {
+            let of_chunk: Vec<u32> = spots
+                .iter()
+                .map(|spot| {
+                    *known.entry(*spot).or_insert_with(|| {
+                        let (place, code) = if spot.user {
+                            look_at(recording, binaries, spot)
+                        } else {
+                            (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
+                        };
+                        all.places.push(place);
+                        all.codes.push(code);
+                        all.places.len() as u32 - 1
+                    })
+                })
+                .collect();
+            let place = |id: &u32| of_chunk.get(*id as usize).copied().unwrap_or(NONE);
+            all.place.extend(ids.iter().map(place));
         }
         all.proxies = all.told(is_proxy);
         all.marking = all.told(marks);
@@ -184,14 +180,86 @@ fn turn_of(
     turn(binary, place.function.as_deref()?, returns)
 }
 
+/// Samples that one thread finds the places of at a time.
+const CHUNK: usize = 1 << 18;
+
+/// What makes a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Spot {
+    ip: u64,
+    image: ImageId,
+    /// Run-time address of the image's first byte.
+    load: u64,
+    /// `ip` is behind the instruction.
+    after: bool,
+    user: bool,
+}
+
+/// The distinct spots of `len` samples from `first` on, and which is whose.
+fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32>) {
+    let samples = &recording.samples;
+    let end = samples.len().min(first + len);
+    let mut spots = Vec::new();
+    let mut ids: FxHashMap<Spot, u32> = FxHashMap::default();
+    let mut settled: FxHashMap<i32, Option<u64>> = FxHashMap::default();
+    // What a thread's ip is does not change once the memory of its process has settled.
+    let mut same: FxHashMap<(u32, u32, u16, u8), u32> = FxHashMap::default();
+    let mut of_sample = Vec::with_capacity(end.saturating_sub(first));
+    for i in first..end {
+        let mode = samples.cpumode.get(i).copied();
+        let user = mode.is_none_or(|mode| USER.contains(&mode));
+        let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+        let pid = if user { pid } else { -1 };
+        let time = samples.time.get(i).copied().unwrap_or(0);
+        let key = (
+            samples.ip.ids.get(i).copied().unwrap_or(0),
+            samples.thread.ids.get(i).copied().unwrap_or(0),
+            samples.event.get(i).copied().unwrap_or(0),
+            mode.unwrap_or(0),
+        );
+        let since = *settled
+            .entry(pid)
+            .or_insert_with(|| recording.space.settled(pid));
+        let lasting = since.is_some_and(|since| since <= time);
+        if lasting && let Some(&id) = same.get(&key) {
+            of_sample.push(id);
+            continue;
+        }
+        let ip = samples.ip.get(i).unwrap_or(0);
+        let event = recording.event(i);
+        let mapping = recording.space.find(pid, ip, time);
+        let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
+        let spot = Spot {
+            ip,
+            image,
+            load,
+            after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
+            user,
+        };
+        let id = *ids.entry(spot).or_insert_with(|| {
+            spots.push(spot);
+            spots.len() as u32 - 1
+        });
+        if lasting {
+            same.insert(key, id);
+        }
+        of_sample.push(id);
+    }
+    (spots, of_sample)
+}
+
 fn look_at(
     recording: &Recording,
     binaries: &mut [Option<Binary>],
-    ip: u64,
-    image: ImageId,
-    load: u64,
-    after: bool,
+    spot: &Spot,
 ) -> (Place, Result<Code, Reason>) {
+    let &Spot {
+        ip,
+        image,
+        load,
+        after,
+        ..
+    } = spot;
     let path = recording
         .space
         .images

@@ -221,6 +221,11 @@ impl Regions {
             .collect()
     }
 
+    /// Start and end of every region.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.regions.iter().map(|r| (r.start, r.end))
+    }
+
     /// The regions over an address at a time.
     pub fn covering(&self, address: u64, time: u64) -> impl Iterator<Item = &Region> {
         self.numbered(address, time).map(|(_, region)| region)

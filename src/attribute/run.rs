@@ -151,9 +151,11 @@ pub fn attribute_watching(
             all
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
+    let pages = known.pages();
     let found: Vec<Row> = rows
         .others()
         .flatten()
+        .filter(|row| pages.cover(row.address))
         .filter_map(|mut row| {
             finish(&mut row);
             row.part.is_ok().then_some(row)

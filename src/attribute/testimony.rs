@@ -4,12 +4,12 @@ use super::Reason;
 use super::complete::about_bucket;
 use super::learn::KnownArray;
 use super::marking::Marking;
+use super::pages::Pages;
 use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::types::{ShapeId, Types};
-use crate::gomap::size_class::PAGE;
 use crate::recording::Recording;
 use rayon::prelude::*;
 
@@ -58,9 +58,9 @@ pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) 
 
 /// What each sample says of the memory that it touched, around the buckets and groups seen.
 pub fn witnesses(rows: &Rows, seen: &[Seen], places: &Places, types: &Types) -> Vec<Witness> {
-    let around = Around::of(seen, types);
+    let around = between(seen, types);
     let other = |row: Option<Row>| {
-        let row = row.filter(|row| around.covers(row.address))?;
+        let row = row.filter(|row| around.cover(row.address))?;
         says(&row, places, types)
     };
     let of_rows = rows
@@ -100,35 +100,11 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<Witness> {
 }
 
 /// The memory that regions may be made of: from bucket to bucket.
-struct Around {
-    /// First and last page, sorted, apart from each other.
-    pages: Vec<(u64, u64)>,
-}
-
-impl Around {
-    fn of(seen: &[Seen], types: &Types) -> Around {
-        let reach = types.largest_stride().saturating_mul(MAX_UNSEEN) / PAGE + 1;
-        let mut bases: Vec<u64> = seen.iter().map(|s| s.base / PAGE).collect();
-        bases.par_sort_unstable();
-        bases.dedup();
-        let pages = bases
-            .chunk_by(|a, b| b - a <= reach)
-            .filter_map(|run| {
-                Some((
-                    *run.first()?,
-                    *run.last()? + types.largest_stride() / PAGE + 1,
-                ))
-            })
-            .collect();
-        Around { pages }
-    }
-
-    fn covers(&self, address: u64) -> bool {
-        let page = address / PAGE;
-        let after = self.pages.partition_point(|(first, _)| *first <= page);
-        let run = after.checked_sub(1).and_then(|i| self.pages.get(i));
-        run.is_some_and(|(_, last)| page <= *last)
-    }
+fn between(seen: &[Seen], types: &Types) -> Pages {
+    let stride = types.largest_stride();
+    let reach = stride.saturating_mul(MAX_UNSEEN);
+    let spans = seen.iter().map(|s| (s.base, s.base.saturating_add(stride)));
+    Pages::of(spans.collect(), reach)
 }
 
 /// When the collector marked.
