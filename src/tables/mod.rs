@@ -13,6 +13,7 @@ mod findings;
 mod frames;
 mod funnel;
 mod histogram;
+mod kept;
 mod kinds;
 mod order;
 pub mod read;
@@ -63,6 +64,8 @@ pub struct Tables {
     pub misses: DataFrame,
     /// One row a gap of the recording.
     pub gaps: DataFrame,
+    /// One row a raw access, as many as a page holds; `samples` says how many it stands for.
+    pub kept: DataFrame,
 }
 
 impl Tables {
@@ -105,11 +108,12 @@ impl Tables {
             order: accesses.frame(order.into_iter())?,
             misses: frames::misses(&totals)?,
             gaps: frames::gaps(&recording.gaps)?,
+            kept: kept::frame(accesses)?,
         })
     }
 
     /// The frames by name: the names of the Parquet files.
-    pub fn frames(&self) -> [(&'static str, &DataFrame); 11] {
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 12] {
         [
             ("maps", &self.maps),
             ("parts", &self.parts),
@@ -122,6 +126,7 @@ impl Tables {
             ("order", &self.order),
             ("misses", &self.misses),
             ("gaps", &self.gaps),
+            ("kept", &self.kept),
         ]
     }
 }
