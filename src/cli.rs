@@ -111,7 +111,7 @@ struct Analyze {
     tables: Option<PathBuf>,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: SummaryFormat,
     /// Whether the summary is coloured; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -190,6 +190,14 @@ enum Format {
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum SummaryFormat {
+    #[default]
+    Text,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Color {
     #[default]
     Auto,
@@ -202,9 +210,11 @@ pub fn parse() -> Command {
     match Cli::parse().command {
         Sub::Analyze(a) => Command::Analyze(analyze::Options {
             input: a.input.into(),
+            // The page on standard output leaves no room there for the summary.
+            summary: (!a.quiet && (a.no_report || a.output != Path::new("-")))
+                .then_some(a.format.into()),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
-            summary: (!a.quiet).then_some(a.format.into()),
             colour: match a.color {
                 Color::Auto => Colour::Auto,
                 Color::Always => Colour::Always,
@@ -249,6 +259,16 @@ impl From<Format> for Style {
         match format {
             Format::Text => Style::Text,
             Format::Json => Style::Json,
+        }
+    }
+}
+
+impl From<SummaryFormat> for Style {
+    fn from(format: SummaryFormat) -> Self {
+        match format {
+            SummaryFormat::Text => Style::Text,
+            SummaryFormat::Json => Style::Json,
+            SummaryFormat::Markdown => Style::Markdown,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal, Write};
 pub enum Style {
     Text,
     Json,
+    Markdown,
 }
 
 /// Whether the text is coloured.
@@ -37,6 +38,7 @@ pub fn print(digest: &Digest, style: Style, colour: Colour) -> io::Result<()> {
             serde_json::to_writer_pretty(&mut out, digest)?;
             out.write_all(b"\n")?;
         }
+        Style::Markdown => out.write_all(crate::export::markdown::text(digest).as_bytes())?,
         Style::Text => out.write_all(text(digest, colour.wanted()).as_bytes())?,
     }
     out.flush()

@@ -473,6 +473,13 @@
     say(`Copied as ${what}`);
   }
 
+  function save(blob, name) {
+    const link = make("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    say(`Saved as ${name}`);
+  }
+
   let silence = 0;
 
   function say(text) {
@@ -527,6 +534,11 @@
       element.append(this.controls, this.canvas, this.says);
       element.hidden = false;
       kind.setup?.(this.controls);
+      for (const [name, does] of [["PNG", () => this.png()], ["SVG", () => this.svg()]]) {
+        const button = make("button", { type: "button", "aria-label": `Copy the chart as ${name}` }, name);
+        button.addEventListener("click", does);
+        this.controls.append(button);
+      }
       this.canvas.addEventListener("pointermove", (event) => this.hover(event));
       this.canvas.addEventListener("pointerdown", (event) => (this.from = { x: event.offsetX, y: event.offsetY }));
       this.canvas.addEventListener("pointerup", (event) => this.release(event));
@@ -552,6 +564,23 @@
       const says = drawing.draw(pen, this.marks);
       this.canvas.setAttribute("aria-label", `${drawing.name}. ${says} Arrow keys go from mark to mark.`);
       this.says.textContent = says;
+    }
+
+    async png() {
+      const blob = await new Promise((done) => this.canvas.toBlob(done, "image/png"));
+      try {
+        await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        say("Copied as PNG");
+      } catch {
+        save(blob, `${this.element.dataset.plot}.png`);
+      }
+    }
+
+    // The drawing that the page has without its script: all samples, no selection.
+    svg() {
+      const drawing = this.element.closest("section").querySelector("svg.static");
+      if (drawing) copy(new XMLSerializer().serializeToString(drawing), "SVG, without the selection");
+      else say("This chart has no SVG");
     }
 
     markAt(x, y) {

@@ -13,6 +13,7 @@ mod findings;
 mod frames;
 mod funnel;
 mod histogram;
+mod interval;
 mod kept;
 mod kinds;
 mod order;
@@ -23,7 +24,7 @@ mod summary;
 mod words;
 
 pub use accesses::{Access, Accesses, CHUNK};
-pub use findings::{percent, thousands, wilson};
+pub use findings::{percent, thousands};
 pub use frames::{file_line, inner};
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
