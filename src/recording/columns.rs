@@ -32,11 +32,7 @@ impl Columns {
     pub fn new(file_size: u64) -> Self {
         Columns {
             samples: Samples {
-                chains: Chains {
-                    ends: vec![0],
-                    frames: Vec::new(),
-                    index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
-                },
+                chains: no_chains(),
                 ..Samples::default()
             },
             ips: Interner::default(),
@@ -51,6 +47,97 @@ impl Columns {
 
     pub fn len(&self) -> usize {
         self.samples.len()
+    }
+
+    /// Bits that some event samples.
+    pub fn sampled(&self) -> u64 {
+        self.sampled
+    }
+
+    /// Empties the columns, to be filled with samples of events that sample these bits. Ids of values
+    /// stay what they are.
+    pub fn begin(&mut self, sampled: u64) {
+        self.sampled = sampled;
+        self.inflated.clear();
+        let samples = &mut self.samples;
+        for column in [
+            &mut samples.addr,
+            &mut samples.time,
+            &mut samples.period,
+            &mut samples.weight,
+            &mut samples.phys_addr,
+            &mut samples.regs_intr.start,
+            &mut samples.regs_intr.values,
+            &mut samples.raw.start,
+        ] {
+            column.clear();
+        }
+        for column in [
+            &mut samples.ip.ids,
+            &mut samples.thread.ids,
+            &mut samples.data_src.ids,
+            &mut samples.chain,
+            &mut samples.raw.len,
+        ] {
+            column.clear();
+        }
+        samples.cpu.clear();
+        samples.event.clear();
+        samples.cpumode.clear();
+        samples.chains = no_chains();
+    }
+
+    /// Adds the rows of `lane`, whose next rows [`Columns::begin`] begins.
+    pub fn append(&mut self, lane: &mut Columns) {
+        let (to, from) = (&mut self.samples, &lane.samples);
+        let chains: Vec<u32> = match from.chain.is_empty() {
+            true => Vec::new(),
+            false => (0..from.chains.ends.len() as u32)
+                .map(|id| add_chain(&mut to.chains, from.chains.get(id)))
+                .collect(),
+        };
+        let (regs_before, inflated_before) = (to.regs_intr.values.len(), self.inflated.len());
+        to.regs_intr.values.extend(&from.regs_intr.values);
+        self.inflated.extend(&lane.inflated);
+        let file_size = self.file_size;
+        rayon::join(
+            || {
+                to.time.extend(&from.time);
+                to.addr.extend(&from.addr);
+                to.period.extend(&from.period);
+                to.weight.extend(&from.weight);
+                to.phys_addr.extend(&from.phys_addr);
+            },
+            || {
+                to.event.extend(&from.event);
+                to.cpumode.extend(&from.cpumode);
+                to.cpu.extend(&from.cpu);
+                lane.ips.add_to(&mut self.ips, &from.ip.ids, &mut to.ip.ids);
+                lane.threads
+                    .add_to(&mut self.threads, &from.thread.ids, &mut to.thread.ids);
+                lane.data_srcs.add_to(
+                    &mut self.data_srcs,
+                    &from.data_src.ids,
+                    &mut to.data_src.ids,
+                );
+                let ids = from.chain.iter().filter_map(|&id| chains.get(id as usize));
+                to.chain.extend(ids);
+                let moved = |&start: &u64| match start {
+                    u64::MAX => start,
+                    start => start + regs_before as u64,
+                };
+                to.regs_intr
+                    .start
+                    .extend(from.regs_intr.start.iter().map(moved));
+                let moved = |&start: &u64| match start {
+                    u64::MAX => start,
+                    start if start >= file_size => start + inflated_before as u64,
+                    start => start,
+                };
+                to.raw.start.extend(from.raw.start.iter().map(moved));
+                to.raw.len.extend(&from.raw.len);
+            },
+        );
     }
 
     /// Room for `rows` more rows.
@@ -232,19 +319,7 @@ impl Columns {
     fn chain(&mut self, ips: Words) -> u32 {
         self.scratch.clear();
         self.scratch.extend(ips.iter());
-        let chains = &mut self.samples.chains;
-        if let Some(&id) = chains.index.get(self.scratch.as_slice()) {
-            return id;
-        }
-        // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
-        let Ok(end) = u32::try_from(chains.frames.len() + self.scratch.len()) else {
-            return 0;
-        };
-        let id = chains.ends.len() as u32;
-        chains.frames.extend_from_slice(&self.scratch);
-        chains.ends.push(end);
-        chains.index.insert(self.scratch.as_slice().into(), id);
-        id
+        add_chain(&mut self.samples.chains, &self.scratch)
     }
 
     /// The columns, and the raw bytes of samples that were compressed.
@@ -263,4 +338,27 @@ impl Columns {
         };
         (samples, self.inflated)
     }
+}
+
+fn no_chains() -> Chains {
+    Chains {
+        ends: vec![0],
+        frames: Vec::new(),
+        index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
+    }
+}
+
+fn add_chain(chains: &mut Chains, ips: &[u64]) -> u32 {
+    if let Some(&id) = chains.index.get(ips) {
+        return id;
+    }
+    // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
+    let Ok(end) = u32::try_from(chains.frames.len() + ips.len()) else {
+        return 0;
+    };
+    let id = chains.ends.len() as u32;
+    chains.frames.extend_from_slice(ips);
+    chains.ends.push(end);
+    chains.index.insert(ips.into(), id);
+    id
 }

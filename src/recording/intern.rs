@@ -9,6 +9,8 @@ const SLOTS: usize = 4096;
 #[derive(Debug)]
 pub struct Interner {
     pub values: Vec<u64>,
+    /// The ids that the first of `values` have in the interner they were added to.
+    added: Vec<u32>,
     ids: FxHashMap<u64, u32>,
     /// `(value, id + 1)`; 0 for an empty slot.
     cache: Box<[(u64, u32)]>,
@@ -18,6 +20,7 @@ impl Default for Interner {
     fn default() -> Self {
         Interner {
             values: Vec::new(),
+            added: Vec::new(),
             ids: FxHashMap::default(),
             cache: vec![(0, 0); SLOTS].into_boxed_slice(),
         }
@@ -45,5 +48,14 @@ impl Interner {
             *entry = (value, id.wrapping_add(1));
         }
         id
+    }
+
+    /// Adds the values to `whole`, always the same one, and writes its ids of `ids` to the end of `to`.
+    pub fn add_to(&mut self, whole: &mut Interner, ids: &[u32], to: &mut Vec<u32>) {
+        let unknown = self.values.get(self.added.len()..).unwrap_or_default();
+        self.added
+            .extend(unknown.iter().map(|&value| whole.id(value)));
+        let known = ids.iter().map(|&id| self.added.get(id as usize));
+        to.extend(known.map(|id| id.copied().unwrap_or(0)));
     }
 }

@@ -8,8 +8,10 @@ mod aux;
 mod classify;
 mod columns;
 mod cursor;
+mod decode;
 mod error;
 mod features;
+mod header;
 mod inflate;
 mod intern;
 mod plan;
@@ -18,6 +20,7 @@ mod records;
 mod sample;
 mod samples;
 mod space;
+mod walk;
 
 pub use access::Access;
 pub use attr::Attr;
