@@ -1,5 +1,7 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
+mod recording;
+
 use crate::commands::{Command, analyze, explain, export, info, maps, report, snapshot};
 use crate::export::FORMATS;
 use crate::program::Sources;
@@ -38,6 +40,8 @@ enum Sub {
     Maps(Maps),
     /// Write a core file of a running process, pausing it briefly
     Snapshot(Snapshot),
+    /// Record the memory accesses of a program into a perf.data
+    Record(recording::Record),
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +225,7 @@ pub fn parse() -> Command {
             pid: s.pid,
             output: s.output,
         }),
+        Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,
             format: i.format.into(),

@@ -9,6 +9,7 @@ pub mod input;
 pub mod maps;
 mod output;
 mod progress;
+pub mod record;
 pub mod report;
 pub mod snapshot;
 
@@ -22,6 +23,7 @@ pub enum Command {
     Export(export::Options),
     Maps(maps::Options),
     Snapshot(snapshot::Options),
+    Record(Box<record::Options>),
 }
 
 impl Command {
@@ -34,6 +36,7 @@ impl Command {
             Command::Export(options) => export::run(options),
             Command::Maps(options) => maps::run(options),
             Command::Snapshot(options) => snapshot::run(options),
+            Command::Record(options) => record::run(options),
         }
     }
 }

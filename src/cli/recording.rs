@@ -1,0 +1,154 @@
+//! The subcommands that make recordings.
+
+use super::EXIT_CODES;
+use crate::commands::{analyze, input, record};
+use crate::program::Sources;
+use crate::program::find::Search;
+use crate::record::Target;
+use crate::record::event::{Fields, Rate};
+use crate::terminal::{Colour, Style};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The process, and how long.
+#[derive(Debug, Args)]
+pub struct Process {
+    /// A process that runs, with all its threads and the children it will have
+    #[arg(short, long, value_name = "PID", conflicts_with = "command")]
+    pid: Option<i32>,
+    /// End after this time: 500ms, 2s, 1m
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// A program to start, with its arguments
+    #[arg(last = true, value_name = "CMD", required_unless_present = "pid")]
+    command: Vec<OsString>,
+}
+
+impl Process {
+    fn target(&self) -> Target {
+        match self.pid {
+            Some(pid) => Target::Pid(pid),
+            None => Target::Command(self.command.clone()),
+        }
+    }
+}
+
+/// Reads `500ms`, `2s`, `1m`; seconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        _ => return Err("a unit is ms, s or m".to_owned()),
+    };
+    let seconds: f64 = number.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds * scale).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Record {
+    #[command(flatten)]
+    process: Process,
+    /// An event, as perf writes it: page-faults, cpu/mem-stores/P, r81d0:pp, mem:0xc000012340/8:rw;
+    /// without it the ones that the PMU of this machine records memory accesses with
+    #[arg(short, long, value_name = "EVENT")]
+    event: Vec<String>,
+    /// Where the recording goes
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    output: PathBuf,
+    /// Sample every so many events
+    #[arg(short = 'c', long, value_name = "N", conflicts_with = "frequency")]
+    count: Option<u64>,
+    /// Sample so many times a second
+    #[arg(short = 'F', long, value_name = "HZ")]
+    frequency: Option<u64>,
+    /// Leave out loads that took fewer cycles
+    #[arg(long, value_name = "CYCLES", default_value_t = 30)]
+    ldlat: u64,
+    /// Record no call chains
+    #[arg(long)]
+    no_call_chains: bool,
+    /// Record no registers: maps of one type are then hardly told apart
+    #[arg(long)]
+    no_registers: bool,
+    /// Pages of the ring buffer of each CPU, a power of 2
+    #[arg(short, long, value_name = "PAGES", default_value_t = 128)]
+    mmap_pages: usize,
+    /// Print the command line of perf that records the same, and do nothing
+    #[arg(long)]
+    print_command: bool,
+    /// Analyze the recording and write its report
+    #[arg(long)]
+    analyze: bool,
+    /// Where the report goes
+    #[arg(long, value_name = "FILE", default_value = "mempath-report.html")]
+    report: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl From<Record> for record::Options {
+    fn from(r: Record) -> record::Options {
+        let target = r.process.target();
+        record::Options {
+            analyze: r.analyze.then(|| analysis(&r.output, &r.report, r.quiet)),
+            duration: r.process.duration,
+            target,
+            events: r.event,
+            output: r.output,
+            rate: (r.count.map(Rate::Period)).or(r.frequency.map(Rate::Frequency)),
+            ldlat: r.ldlat,
+            fields: Fields {
+                call_chains: !r.no_call_chains,
+                registers: !r.no_registers,
+                physical: true,
+            },
+            pages: r.mmap_pages,
+            print_command: r.print_command,
+            quiet: r.quiet,
+        }
+    }
+}
+
+/// An analysis of what was just recorded: the binaries are where they ran.
+fn analysis(perf_data: &std::path::Path, report: &std::path::Path, quiet: bool) -> analyze::Options {
+    analyze::Options {
+        input: input::Options {
+            perf_data: perf_data.to_owned(),
+            search: Search {
+                binaries: Vec::new(),
+                beside: perf_data.parent().map(ToOwned::to_owned),
+                dirs: Vec::new(),
+                cache: None,
+                force: false,
+            },
+            kallsyms: None,
+            core: None,
+            sources: Sources::new(Vec::new()),
+        },
+        report: Some(report.to_owned()),
+        tables: None,
+        summary: (!quiet).then_some(Style::Text),
+        colour: Colour::Auto,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("3"), Ok(Duration::from_secs(3)));
+        assert!(duration("2h").is_err() && duration("-1s").is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! Making recordings: a running program in, a standard perf.data out.
+//!
+//! ```text
+//!  target ──▶ counter (perf_event_open) ──▶ ring ──▶ session ──▶ file ──▶ perf.data
+//!  /proc  ──▶ synthesize (what ran before) ─────────────┘
+//!  sysfs  ──▶ pmu (which events) ──▶ event (attr)
+//! ```
+//!
+//! Nothing here reads a perf.data or knows Go, but for [`watch`] and [`step`], which ask
+//! [`crate::heap`] and [`crate::program`] where maps and their code are.
+
+pub mod counter;
+mod error;
+pub mod event;
+pub mod features;
+pub mod file;
+pub mod machine;
+pub mod pmu;
+mod ring;
+pub mod run;
+pub mod session;
+mod signals;
+pub mod synthesize;
+pub mod sysfs;
+pub mod target;
+
+pub use error::RecordError;
+pub use event::Event;
+pub use file::PerfData;
+pub use target::Target;
