@@ -40,6 +40,8 @@ enum Sub {
     Maps(Maps),
     /// Write a core file of a running process, pausing it briefly
     Snapshot(Snapshot),
+    /// Say what this machine can record and what would help, or what a perf.data lacks
+    Doctor(recording::Doctor),
     /// Record the memory accesses of a program into a perf.data
     Record(recording::Record),
 }
@@ -225,6 +227,7 @@ pub fn parse() -> Command {
             pid: s.pid,
             output: s.output,
         }),
+        Sub::Doctor(d) => Command::Doctor(d.into()),
         Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,

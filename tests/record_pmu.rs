@@ -136,7 +136,7 @@ fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
         let hints = |line: &&str| !line.is_empty() && !line.contains("addr2line");
         assert_eq!(said.lines().filter(hints).collect::<Vec<_>>(), [""; 0], "{report:?}");
     }
-    let functions = perf(&["script", "-i", path, "-G", "-F", "sym"]);
+    let functions = perf(&["script", "-i", path, "-G", "-F", "ip,sym"]);
     assert!(functions.contains("main.store"), "perf finds the binary");
 }
 

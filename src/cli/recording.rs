@@ -1,7 +1,7 @@
 //! The subcommands that make recordings.
 
-use super::EXIT_CODES;
-use crate::commands::{analyze, input, record};
+use super::{EXIT_CODES, Format};
+use crate::commands::{analyze, doctor, input, record};
 use crate::program::Sources;
 use crate::program::find::Search;
 use crate::record::Target;
@@ -47,6 +47,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let seconds: f64 = number.parse().map_err(|_| "not a number".to_owned())?;
     Duration::try_from_secs_f64(seconds * scale).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Doctor {
+    /// Say what this recording cannot answer and how it should have been made, instead
+    #[arg(value_name = "PERF_DATA")]
+    perf_data: Option<PathBuf>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl From<Doctor> for doctor::Options {
+    fn from(d: Doctor) -> doctor::Options {
+        doctor::Options {
+            perf_data: d.perf_data,
+            format: d.format.into(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

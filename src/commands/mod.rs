@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod binaries;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod info;
@@ -23,6 +24,7 @@ pub enum Command {
     Export(export::Options),
     Maps(maps::Options),
     Snapshot(snapshot::Options),
+    Doctor(doctor::Options),
     Record(Box<record::Options>),
 }
 
@@ -36,6 +38,7 @@ impl Command {
             Command::Export(options) => export::run(options),
             Command::Maps(options) => maps::run(options),
             Command::Snapshot(options) => snapshot::run(options),
+            Command::Doctor(options) => doctor::run(options),
             Command::Record(options) => record::run(options),
         }
     }

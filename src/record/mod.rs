@@ -10,6 +10,8 @@
 //! [`crate::heap`] and [`crate::program`] where maps and their code are.
 
 pub mod counter;
+pub mod doctor;
+pub mod engines;
 mod error;
 pub mod event;
 pub mod features;
