@@ -44,6 +44,8 @@ enum Sub {
     Doctor(recording::Doctor),
     /// Record the memory accesses of a program into a perf.data
     Record(recording::Record),
+    /// Record every access to a few words of a map, in order, without a PMU
+    Watch(recording::Watch),
 }
 
 #[derive(Debug, Args)]
@@ -228,6 +230,7 @@ pub fn parse() -> Command {
             output: s.output,
         }),
         Sub::Doctor(d) => Command::Doctor(d.into()),
+        Sub::Watch(w) => Command::Watch(Box::new(w.into())),
         Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,

@@ -1,11 +1,12 @@
 //! The subcommands that make recordings.
 
 use super::{EXIT_CODES, Format};
-use crate::commands::{analyze, doctor, input, record};
+use crate::commands::{analyze, doctor, input, record, watch};
 use crate::program::Sources;
 use crate::program::find::Search;
 use crate::record::Target;
-use crate::record::event::{Fields, Rate};
+use crate::record::event::{Fields, Rate, breakpoint};
+use crate::record::watch::{MapWords, Plan, Spot};
 use crate::terminal::{Colour, Style};
 use clap::Args;
 use std::ffi::OsString;
@@ -132,6 +133,101 @@ impl From<Record> for record::Options {
             pages: r.mmap_pages,
             print_command: r.print_command,
             quiet: r.quiet,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Watch {
+    #[command(flatten)]
+    process: Process,
+    /// A map: the global that it is or that leads to it (main.sessions, main.cache.sessions), the
+    /// address of its header, or its type where only one has it
+    #[arg(long, value_name = "MAP")]
+    map: Option<String>,
+    /// Words of the map's header or tables: flags,count,buckets (Go up to 1.23), used,writing,
+    /// table.growthLeft (from 1.24 on)
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', requires = "map")]
+    words: Vec<String>,
+    /// Which bucket or group --part is of
+    #[arg(long, visible_alias = "group", value_name = "N", default_value_t = 0)]
+    bucket: u64,
+    /// Which table of the directory words and groups are of (Go 1.24 on)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    table: u64,
+    /// Parts of the bucket or group: tophash, ctrl, key, elem, overflow; elem+8 is its second word
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', requires = "map")]
+    part: Vec<String>,
+    /// Which slot of the bucket or group; without it all tophash or ctrl bytes, and slot 0
+    #[arg(long, value_name = "N")]
+    slot: Option<u64>,
+    /// Which accesses to the map's words: r, w or rw (x86 cannot watch reads alone)
+    #[arg(long, value_name = "ACCESS", default_value = "rw", value_parser = access)]
+    access: u32,
+    /// An address to watch, with length and accesses: 0xc000012340/8:w
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    addr: Vec<(u64, u64, u32)>,
+    /// End when there are more accesses a second than this, for half a second
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    max_rate: u64,
+    /// Where the recording goes
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    output: PathBuf,
+    /// Record no call chains
+    #[arg(long)]
+    no_call_chains: bool,
+    /// Pages of the ring buffer of each CPU, a power of 2
+    #[arg(short, long, value_name = "PAGES", default_value_t = 128)]
+    mmap_pages: usize,
+    /// Analyze the recording and write its report
+    #[arg(long)]
+    analyze: bool,
+    /// Where the report goes
+    #[arg(long, value_name = "FILE", default_value = "mempath-report.html")]
+    report: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn access(text: &str) -> Result<u32, String> {
+    address(&format!("0x0/1:{text}")).map(|(_, _, access)| access)
+}
+
+fn address(text: &str) -> Result<(u64, u64, u32), String> {
+    breakpoint(text.strip_prefix("mem:").unwrap_or(text))
+}
+
+impl From<Watch> for watch::Options {
+    fn from(w: Watch) -> watch::Options {
+        let spot = Spot {
+            bucket: w.bucket,
+            table: w.table,
+        };
+        let words: Vec<String> = w.words.into_iter().chain(w.part).collect();
+        watch::Options {
+            plan: Plan {
+                target: w.process.target(),
+                map: w.map.map(|map| MapWords {
+                    map,
+                    words,
+                    slot: w.slot,
+                    spot,
+                }),
+                addresses: w.addr,
+                access: w.access,
+                fields: Fields {
+                    call_chains: !w.no_call_chains,
+                    ..Fields::default()
+                },
+                duration: w.process.duration,
+                most: w.max_rate,
+            },
+            analyze: w.analyze.then(|| analysis(&w.output, &w.report, w.quiet)),
+            output: w.output,
+            pages: w.mmap_pages,
+            quiet: w.quiet,
         }
     }
 }

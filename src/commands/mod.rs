@@ -13,6 +13,7 @@ mod progress;
 pub mod record;
 pub mod report;
 pub mod snapshot;
+pub mod watch;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub enum Command {
     Snapshot(snapshot::Options),
     Doctor(doctor::Options),
     Record(Box<record::Options>),
+    Watch(Box<watch::Options>),
 }
 
 impl Command {
@@ -40,6 +42,7 @@ impl Command {
             Command::Snapshot(options) => snapshot::run(options),
             Command::Doctor(options) => doctor::run(options),
             Command::Record(options) => record::run(options),
+            Command::Watch(options) => watch::run(options),
         }
     }
 }

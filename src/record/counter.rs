@@ -176,14 +176,31 @@ pub fn fit(event: &mut Event, leader: Option<&Event>) -> Result<Vec<&'static str
             return Ok(vec![what]);
         }
     }
-    let (mut less, mut given_up) = (event.clone(), Vec::new());
-    for (what, waive) in WAIVERS {
-        if waive(&mut less) {
-            given_up.push(what);
-            if probe(&less).is_ok() {
-                *event = less;
-                return Ok(given_up);
+    // Several at once: as many as it takes, then back with those that were not at fault.
+    let without = |given_up: &[Waiver]| {
+        let mut less = event.clone();
+        for (_, waive) in given_up {
+            waive(&mut less);
+        }
+        less
+    };
+    let mut given_up = Vec::new();
+    for waiver in WAIVERS {
+        if !(waiver.1)(&mut without(&given_up)) {
+            continue;
+        }
+        given_up.push(waiver);
+        if probe(&without(&given_up)).is_ok() {
+            for waiver in given_up.clone() {
+                let fewer: Vec<Waiver> =
+                    given_up.iter().filter(|(what, _)| *what != waiver.0).copied().collect();
+                if probe(&without(&fewer)).is_ok() {
+                    given_up = fewer;
+                }
             }
+            let less = without(&given_up);
+            *event = less;
+            return Ok(given_up.into_iter().map(|(what, _)| what).collect());
         }
     }
     Err(refused(event, first))

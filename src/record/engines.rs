@@ -104,10 +104,15 @@ pub fn breakpoints() -> (usize, Option<std::io::Error>) {
     /// No processor has more debug registers (arm64 may have 16).
     const MOST: usize = 16;
     static WORDS: [u64; MOST] = [0; MOST];
+    // Physical addresses are root's.
+    let plain = Fields {
+        physical: false,
+        ..Fields::default()
+    };
     let mut open = Vec::new();
     for word in &WORDS {
         let addr = std::ptr::from_ref(word) as u64;
-        let mut event = Event::breakpoint(addr, 8, 2, Fields::default());
+        let mut event = Event::breakpoint(addr, 8, 2, plain);
         event.attr.set_exclude_kernel(1);
         match Counter::open(&event.attr, 0, -1, None) {
             Ok(counter) => open.push(counter),

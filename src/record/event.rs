@@ -266,8 +266,12 @@ fn raw(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix('r')?, 16).ok()
 }
 
-/// Address, length and access of `ADDRESS[/LENGTH][:rwx]`, within what debug registers can do.
-fn breakpoint(text: &str) -> Result<(u64, u64, u32), String> {
+/// Address, length and access (`HW_BREAKPOINT_*`) of `ADDRESS[/LENGTH][:rwx]`.
+///
+/// # Errors
+///
+/// One clause saying what no debug register can do.
+pub fn breakpoint(text: &str) -> Result<(u64, u64, u32), String> {
     let (place, letters) = text.split_once(':').unwrap_or((text, "rw"));
     let (addr, len) = place.split_once('/').unwrap_or((place, "4"));
     let addr = number(addr).ok_or_else(|| format!("'{addr}' is no address"))?;

@@ -25,6 +25,7 @@ mod signals;
 pub mod synthesize;
 pub mod sysfs;
 pub mod target;
+pub mod watch;
 
 pub use error::RecordError;
 pub use event::Event;

@@ -76,8 +76,8 @@ pub struct Session {
     times: Option<(u64, u64)>,
     images: BTreeSet<String>,
     buffer: Vec<u8>,
-    /// Samples of each event since it was last asked, by id.
-    pub recent: BTreeMap<u64, u64>,
+    /// Samples by id.
+    by_id: BTreeMap<u64, u64>,
 }
 
 impl Session {
@@ -142,7 +142,7 @@ impl Session {
             times: None,
             images: BTreeSet::new(),
             buffer: Vec::new(),
-            recent: BTreeMap::new(),
+            by_id: BTreeMap::new(),
         };
         session.begin(pid)?;
         Ok(session)
@@ -338,7 +338,7 @@ impl Session {
                 sys::PERF_RECORD_SAMPLE => {
                     self.totals.samples += 1;
                     // IDENTIFIER, IP, TID, TIME.
-                    *self.recent.entry(word(0)).or_default() += 1;
+                    *self.by_id.entry(word(0)).or_default() += 1;
                     let time = word(3);
                     let (first, last) = self.times.unwrap_or((time, time));
                     self.times = Some((first.min(time), last.max(time)));
@@ -358,6 +358,13 @@ impl Session {
 
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// Samples of an event so far.
+    pub fn samples_of(&self, event: usize) -> u64 {
+        let ids = self.events.get(event).map(|(_, ids)| ids.as_slice());
+        let counts = ids.unwrap_or_default().iter();
+        counts.filter_map(|id| self.by_id.get(id)).sum()
     }
 
     /// Ends the file properly.

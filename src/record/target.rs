@@ -211,6 +211,14 @@ impl Process {
         child.wait().map_or(Ended::Gone, Ended::from)
     }
 
+    /// Waits for a process that mempath started; looks at another.
+    pub fn wait(&mut self) -> Ended {
+        match &mut self.child {
+            Some(child) => child.wait().map_or(Ended::Gone, Ended::from),
+            None => self.ended(),
+        }
+    }
+
     /// Its threads at this moment.
     pub fn threads(&self) -> Result<Vec<i32>, RecordError> {
         threads(self.pid)
