@@ -46,6 +46,13 @@ enum Sub {
     Record(recording::Record),
     /// Record every access to a few words of a map, in order, without a PMU
     Watch(recording::Watch),
+    /// Step through map code and model the caches, where nothing can be measured
+    #[cfg(target_arch = "x86_64")]
+    Step(recording::Step),
+    /// What mempath step starts for a process that it did not start itself
+    #[cfg(target_arch = "x86_64")]
+    #[command(hide = true)]
+    Restore { pid: i32 },
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +238,10 @@ pub fn parse() -> Command {
         }),
         Sub::Doctor(d) => Command::Doctor(d.into()),
         Sub::Watch(w) => Command::Watch(Box::new(w.into())),
+        #[cfg(target_arch = "x86_64")]
+        Sub::Step(s) => Command::Step(Box::new(s.into())),
+        #[cfg(target_arch = "x86_64")]
+        Sub::Restore { pid } => Command::Restore(pid),
         Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,

@@ -37,7 +37,10 @@ fn the_machine_is_as_the_kernel_describes_it() {
         assert_eq!(*value, paranoid.trim());
     }
     let devices = Path::new("/sys/bus/event_source/devices");
-    let pmus = finding(&diagnosis, "pmu")["value"].as_str().unwrap().to_owned();
+    let pmus = finding(&diagnosis, "pmu")["value"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for entry in std::fs::read_dir(devices).into_iter().flatten().flatten() {
         let name = entry.file_name().into_string().unwrap();
         assert!(pmus.contains(&name), "{name} is not in {pmus}");
@@ -48,10 +51,16 @@ fn the_machine_is_as_the_kernel_describes_it() {
 fn the_engine_it_takes_is_the_first_that_works() {
     let diagnosis = json(&[]);
     let engines = diagnosis["engines"].as_array().unwrap();
-    let names: Vec<&str> = engines.iter().map(|e| e["engine"].as_str().unwrap()).collect();
+    let names: Vec<&str> = engines
+        .iter()
+        .map(|e| e["engine"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["record", "watch", "step"]);
     let works = engines.iter().find(|e| e["works"] == true);
-    assert_eq!(diagnosis["engine"], works.map_or(Value::Null, |e| e["engine"].clone()));
+    assert_eq!(
+        diagnosis["engine"],
+        works.map_or(Value::Null, |e| e["engine"].clone())
+    );
     if breakpoints() {
         assert_eq!(engines[1]["works"], true);
     }
@@ -78,8 +87,16 @@ fn another_user_is_told_what_root_would_give() {
         .unwrap();
     let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
     let capabilities = finding(&diagnosis, "capabilities");
-    assert_eq!((&capabilities["value"], &capabilities["state"]), (&"none".into(), &"limited".into()));
-    assert!(capabilities["help"].as_str().unwrap().contains("run mempath as root"));
+    assert_eq!(
+        (&capabilities["value"], &capabilities["state"]),
+        (&"none".into(), &"limited".into())
+    );
+    assert!(
+        capabilities["help"]
+            .as_str()
+            .unwrap()
+            .contains("run mempath as root")
+    );
 }
 
 #[test]
@@ -89,7 +106,12 @@ fn a_recording_is_told_what_it_lacks_and_how_to_make_a_better_one() {
     let lacks = checkup["lacks"].as_array().unwrap();
     let ids: Vec<&str> = lacks.iter().map(|l| l["id"].as_str().unwrap()).collect();
     assert_eq!(ids[..4], ["level", "latency", "contention", "tlb"]);
-    assert!(lacks[0]["remedy"].as_str().unwrap().contains("mempath step"));
+    assert!(
+        lacks[0]["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("mempath step")
+    );
     let answered = checkup["answered"].as_array().unwrap();
     assert!(answered.contains(&"which map, bucket and byte were accessed".into()));
 }
@@ -99,7 +121,12 @@ fn a_modelled_recording_says_so() {
     let sample = "samples/modelled-go1.22-twins/perf.data";
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join(sample);
     let checkup = json(&[sample.to_str().unwrap()]);
-    assert!(checkup["modelled"].as_str().unwrap().starts_with("modelled: "));
+    assert!(
+        checkup["modelled"]
+            .as_str()
+            .unwrap()
+            .starts_with("modelled: ")
+    );
 }
 
 #[test]
@@ -110,5 +137,8 @@ fn a_decoy_is_no_memory_recording() {
     let checkup = json(&[path.to_str().unwrap()]);
     let lacks = checkup["lacks"].as_array().unwrap();
     let ids: Vec<&str> = lacks.iter().map(|l| l["id"].as_str().unwrap()).collect();
-    assert!(ids.contains(&"registers") && !ids.contains(&"level"), "{ids:?}");
+    assert!(
+        ids.contains(&"registers") && !ids.contains(&"level"),
+        "{ids:?}"
+    );
 }

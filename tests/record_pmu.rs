@@ -4,8 +4,8 @@
 mod common;
 
 use assert_cmd::Command as Mempath;
-use common::target::{Running, breakpoints, build};
 use common::perf;
+use common::target::{Running, breakpoints, build};
 use mempath::recording::{GapKind, Recording, read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -124,7 +124,12 @@ fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
     assert_eq!(tids.len(), 4);
 
     let path = output.to_str().unwrap();
-    assert_eq!(perf(&["script", "-i", path, "-G", "-F", "ip"]).lines().count(), 16000);
+    assert_eq!(
+        perf(&["script", "-i", path, "-G", "-F", "ip"])
+            .lines()
+            .count(),
+        16000
+    );
     for report in [
         &["script", "-i", path][..],
         &["evlist", "-v", "-i", path],
@@ -134,7 +139,11 @@ fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
     ] {
         let said = complaints(report);
         let hints = |line: &&str| !line.is_empty() && !line.contains("addr2line");
-        assert_eq!(said.lines().filter(hints).collect::<Vec<_>>(), [""; 0], "{report:?}");
+        assert_eq!(
+            said.lines().filter(hints).collect::<Vec<_>>(),
+            [""; 0],
+            "{report:?}"
+        );
     }
     let functions = perf(&["script", "-i", path, "-G", "-F", "ip,sym"]);
     assert!(functions.contains("main.store"), "perf finds the binary");
@@ -158,7 +167,10 @@ fn a_started_program_is_recorded_from_its_first_instruction_with_its_children() 
     let names: std::collections::BTreeSet<&str> = (0..recording.samples.len())
         .map(|i| {
             let (_, tid) = recording.samples.thread.get(i).unwrap();
-            recording.space.comm(tid, recording.samples.time[i]).unwrap()
+            recording
+                .space
+                .comm(tid, recording.samples.time[i])
+                .unwrap()
         })
         .collect();
     assert!(names.contains("sh") && names.contains("true"), "{names:?}");
@@ -184,11 +196,19 @@ fn the_recording_of_a_killed_recorder_is_read_to_its_last_whole_round() {
     let recording = read(&output).unwrap();
     assert_eq!(by_event(&recording), [(event, 2000)]);
     assert!(recording.damage.is_empty(), "{:?}", recording.damage);
-    assert_eq!(recording.meta.cpu_desc, mempath::record::machine::Machine::here().cpu_desc.into());
+    assert_eq!(
+        recording.meta.cpu_desc,
+        mempath::record::machine::Machine::here().cpu_desc.into()
+    );
     // Its breakpoints died with it.
     assert_eq!(program.ask("go"), "done");
     let path = output.to_str().unwrap();
-    assert_eq!(perf(&["script", "-i", path, "-G", "-F", "ip"]).lines().count(), 2000);
+    assert_eq!(
+        perf(&["script", "-i", path, "-G", "-F", "ip"])
+            .lines()
+            .count(),
+        2000
+    );
 }
 
 #[test]
@@ -240,7 +260,11 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
         .status()
         .unwrap();
     if !mounted.success() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "mount a tmpfs: run as root");
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "mount a tmpfs: run as root"
+        );
         eprintln!("no file system of 1 MB can be mounted: nothing is tested");
         return;
     }
@@ -257,7 +281,11 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
     assert!(recording.damage.is_empty(), "{:?}", recording.damage);
     let file = std::fs::metadata(&output).unwrap().len();
     assert!((500_000..=1 << 20).contains(&file), "{file}");
-    assert!(recording.samples.len() > 1000, "{}", recording.samples.len());
+    assert!(
+        recording.samples.len() > 1000,
+        "{}",
+        recording.samples.len()
+    );
 }
 
 #[test]
@@ -310,7 +338,9 @@ fn what_cannot_be_recorded_is_refused_with_the_reason() {
     };
     refused(&["-e", "page-faults"], "could not start '/no/such/program'");
     refused(&["-e", "mem:0x1001/8"], "0x1001 is no multiple of 8");
-    let five: Vec<String> = (0..5).map(|i| format!("mem:{:#x}/8:w", 4096 + 8 * i)).collect();
+    let five: Vec<String> = (0..5)
+        .map(|i| format!("mem:{:#x}/8:w", 4096 + 8 * i))
+        .collect();
     let five: Vec<&str> = five.iter().flat_map(|e| ["-e", e]).collect();
     refused(&five, "ENOSPC");
     refused(&five, "all debug registers are taken");
@@ -335,20 +365,36 @@ fn another_users_process_is_left_alone() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), open).unwrap();
     let output = Command::new(&copy)
-        .args(["record", "-e", "page-faults", "-p", &std::process::id().to_string()])
+        .args([
+            "record",
+            "-e",
+            "page-faults",
+            "-p",
+            &std::process::id().to_string(),
+        ])
         .current_dir("/tmp")
         .uid(65534)
         .gid(65534)
         .output()
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("belongs to user 0 and mempath runs as user 65534"), "{said}");
+    assert!(
+        said.contains("belongs to user 0 and mempath runs as user 65534"),
+        "{said}"
+    );
 }
 
 #[test]
 fn the_command_line_of_perf_is_printed_instead() {
     mempath()
-        .args(["record", "--print-command", "-e", "mem:0xc000012340/8:rw", "-c", "1"])
+        .args([
+            "record",
+            "--print-command",
+            "-e",
+            "mem:0xc000012340/8:rw",
+            "-c",
+            "1",
+        ])
         .args(["--", "./a b", "-x"])
         .assert()
         .success()

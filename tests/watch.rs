@@ -100,7 +100,9 @@ fn counts(recording: &Recording) -> Vec<(u64, u64)> {
 
 /// The samples of the word at this address, by what the watch says of it at the end.
 fn said_of(said: &str, word: &str) -> Vec<u64> {
-    let lines = said.lines().filter(|line| line.contains(&format!(" {word} at ")));
+    let lines = said
+        .lines()
+        .filter(|line| line.contains(&format!(" {word} at ")));
     lines
         .map(|line| line.rsplit(": ").next().unwrap())
         .map(|count| count.trim_end_matches(" accesses").parse().unwrap())
@@ -143,10 +145,16 @@ fn header(version: &str, count: &str, flag: &str, parts_expected: [&str; 2]) {
     assert_eq!(program.ask("lookup sessions 500"), "did 500");
     let output = watch.output.clone();
     let (recording, said) = watch.end();
-    assert!(said.contains("found by the program's debug information"), "{said}");
+    assert!(
+        said.contains("found by the program's debug information"),
+        "{said}"
+    );
     assert!(recording.damage.is_empty() && recording.gaps.is_empty());
     let header = u64::from_str_radix(&header, 16).unwrap();
-    let found: Vec<u64> = counts(&recording).into_iter().map(|(addr, _)| addr - header).collect();
+    let found: Vec<u64> = counts(&recording)
+        .into_iter()
+        .map(|(addr, _)| addr - header)
+        .collect();
     assert_eq!(found.len(), 2, "{said}");
     assert_eq!(found[0], 0);
     let numbers: Vec<u64> = counts(&recording).into_iter().map(|(_, n)| n).collect();
@@ -177,13 +185,26 @@ fn slot(version: &str, part: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (mut program, _) = program(version, dir.path());
     assert_eq!(program.ask("update small 1"), "did 1");
-    let args = ["--map", "main.small", "--bucket", "0", "--part", "elem", "--slot", "0"];
+    let args = [
+        "--map",
+        "main.small",
+        "--bucket",
+        "0",
+        "--part",
+        "elem",
+        "--slot",
+        "0",
+    ];
     let watch = Watch::start(dir.path(), &program.pid(), &args);
     assert_eq!(program.ask("update small 25"), "did 25");
     assert_eq!(program.ask("lookup small 7"), "did 7");
     let output = watch.output.clone();
     let (_, said) = watch.end();
-    assert_eq!(said_of(&said, &format!("{part}[0]")), [25 + 25 + 7], "{said}");
+    assert_eq!(
+        said_of(&said, &format!("{part}[0]")),
+        [25 + 25 + 7],
+        "{said}"
+    );
     assert_eq!(parts(&output), [(part.to_owned(), 57)]);
 }
 
@@ -211,22 +232,36 @@ fn growth(version: &str, part: &str) {
     // Longer than the map goes without being looked at.
     std::thread::sleep(std::time::Duration::from_millis(300));
     let (recording, said) = watch.end();
-    let begins = recording.gaps.iter().filter(|gap| gap.kind == GapKind::Throttle);
-    let ends = recording.gaps.iter().filter(|gap| gap.kind == GapKind::Unthrottle);
+    let begins = recording
+        .gaps
+        .iter()
+        .filter(|gap| gap.kind == GapKind::Throttle);
+    let ends = recording
+        .gaps
+        .iter()
+        .filter(|gap| gap.kind == GapKind::Unthrottle);
     let (begins, ends): (Vec<_>, Vec<_>) = (begins.collect(), ends.collect());
     assert!(!begins.is_empty(), "{said}");
     assert_eq!(begins.len(), ends.len());
     for (begin, end) in begins.iter().zip(&ends) {
         assert!(begin.time_ns < end.time_ns, "{begin:?} {end:?}");
     }
-    assert_eq!(said.matches("the words moved").count(), begins.len(), "{said}");
+    assert_eq!(
+        said.matches("the words moved").count(),
+        begins.len(),
+        "{said}"
+    );
     // The last array that was watched is the one that the map has.
     let core = dir.path().join("app.heap");
     mempath::heap::snapshot::take(program.pid().parse().unwrap(), &core).unwrap();
     let binary = mempath::program::Program::open(&dir.path().join("watched")).unwrap();
     let heap = mempath::heap::Heap::read(&core, &[std::sync::Arc::new(binary)], false).unwrap();
     let header = u64::from_str_radix(&header, 16).unwrap();
-    let map = heap.maps.iter().position(|map| map.header == header).unwrap();
+    let map = heap
+        .maps
+        .iter()
+        .position(|map| map.header == header)
+        .unwrap();
     let last = recording.events.last().unwrap();
     let region = heap.find(last.config1).unwrap();
     assert_eq!(region.map as usize, map, "{said}");
@@ -256,7 +291,10 @@ fn a_map_of_a_stripped_program_is_found_in_a_snapshot() {
         assert!(strip.success());
         let mut program = Running::start(&mut Command::new(binary));
         let line = program.line();
-        (program, format!("0x{}", line.strip_prefix("ready ").unwrap()))
+        (
+            program,
+            format!("0x{}", line.strip_prefix("ready ").unwrap()),
+        )
     };
     assert_eq!(program.ask("insert sessions 100"), "did 100");
     let args = ["--map", &header, "--words", "used", "--access", "w"];
@@ -283,7 +321,13 @@ fn a_started_program_is_watched_through_fields_and_pointers() {
     let output = dir.path().join("perf.data");
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
     command
-        .args(["watch", "--map", "main.front.cache.sessions", "--words", "count"])
+        .args([
+            "watch",
+            "--map",
+            "main.front.cache.sessions",
+            "--words",
+            "count",
+        ])
         .args(["--access", "w", "-o"])
         .arg(&output)
         .arg("--")
@@ -313,7 +357,14 @@ fn the_guard_ends_a_watch_that_would_slow_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let (mut program, _) = program(SWISS, dir.path());
     assert_eq!(program.ask("update small 1"), "did 1");
-    let args = ["--map", "main.small", "--part", "elem", "--max-rate", "1000"];
+    let args = [
+        "--map",
+        "main.small",
+        "--part",
+        "elem",
+        "--max-rate",
+        "1000",
+    ];
     let watch = Watch::start(dir.path(), &program.pid(), &args);
     // A minute and more while each access traps, if nobody stops it.
     assert_eq!(program.ask("update small 20000000"), "did 20000000");
@@ -342,10 +393,19 @@ fn what_cannot_be_watched_is_refused_with_what_can() {
         assert!(!output.exists());
     };
     let map = ["--map", "main.sessions"];
-    refused(&["--map", "main.nosuch", "--words", "count"], "main.sessions, main.small");
-    refused(&[map[0], map[1], "--words", "used"], "has no word 'used'; it has count, flags, B");
+    refused(
+        &["--map", "main.nosuch", "--words", "count"],
+        "main.sessions, main.small",
+    );
+    refused(
+        &[map[0], map[1], "--words", "used"],
+        "has no word 'used'; it has count, flags, B",
+    );
     refused(&map, "nothing to watch");
     let five = ["--words", "count,flags,B,buckets,oldbuckets"];
-    refused(&[map[0], map[1], five[0], five[1]], "5 words are to be watched");
+    refused(
+        &[map[0], map[1], five[0], five[1]],
+        "5 words are to be watched",
+    );
     assert_eq!(program.ask("lookup sessions 1"), "did 1");
 }

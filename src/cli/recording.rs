@@ -6,8 +6,16 @@ use crate::program::Sources;
 use crate::program::find::Search;
 use crate::record::Target;
 use crate::record::event::{Fields, Rate, breakpoint};
-use crate::record::watch::{MapWords, Plan, Spot};
+use crate::record::watch::{MapWords, Plan as WatchPlan, Spot};
 use crate::terminal::{Colour, Style};
+#[cfg(target_arch = "x86_64")]
+use crate::{
+    commands::step,
+    record::step::{
+        Plan,
+        cache::{Geometries, MOST_CORES},
+    },
+};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,7 +46,9 @@ impl Process {
 
 /// Reads `500ms`, `2s`, `1m`; seconds without a unit.
 fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit {
         "ms" => 1e-3,
@@ -207,7 +217,7 @@ impl From<Watch> for watch::Options {
         };
         let words: Vec<String> = w.words.into_iter().chain(w.part).collect();
         watch::Options {
-            plan: Plan {
+            plan: WatchPlan {
                 target: w.process.target(),
                 map: w.map.map(|map| MapWords {
                     map,
@@ -232,8 +242,77 @@ impl From<Watch> for watch::Options {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Step {
+    #[command(flatten)]
+    process: Process,
+    /// Map calls are stepped for this long ...
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration)]
+    window: Duration,
+    /// ... and then the program runs natively for this long
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    pause: Duration,
+    /// Make every so many loads, and stores, a sample
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]
+    count: u64,
+    /// Modelled cores; 0: as many as the machine has, at least 4
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    cores: usize,
+    /// Sizes of the modelled caches in KiB: L1, L2, L3; without it those of this machine
+    #[arg(long, value_name = "KIB", value_delimiter = ',', num_args = 3)]
+    caches: Vec<u64>,
+    /// Where the recording goes
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    output: PathBuf,
+    /// Analyze the recording and write its report
+    #[arg(long)]
+    analyze: bool,
+    /// Where the report goes
+    #[arg(long, value_name = "FILE", default_value = "mempath-report.html")]
+    report: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl From<Step> for step::Options {
+    fn from(s: Step) -> step::Options {
+        let mut caches = Geometries::here();
+        let all = [&mut caches.l1, &mut caches.l2, &mut caches.l3];
+        for (cache, kib) in all.into_iter().zip(&s.caches) {
+            cache.bytes = kib.saturating_mul(1024);
+        }
+        let cores = match s.cores {
+            0 => std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)),
+            cores => cores,
+        };
+        step::Options {
+            plan: Plan {
+                target: s.process.target(),
+                output: s.output.clone(),
+                window: s.window,
+                pause: s.pause,
+                duration: s.process.duration,
+                period: s.count,
+                caches,
+                cores: cores.min(MOST_CORES),
+                cmdline: std::env::args().collect(),
+            },
+            analyze: s.analyze.then(|| analysis(&s.output, &s.report, s.quiet)),
+            quiet: s.quiet,
+        }
+    }
+}
+
 /// An analysis of what was just recorded: the binaries are where they ran.
-fn analysis(perf_data: &std::path::Path, report: &std::path::Path, quiet: bool) -> analyze::Options {
+fn analysis(
+    perf_data: &std::path::Path,
+    report: &std::path::Path,
+    quiet: bool,
+) -> analyze::Options {
     analyze::Options {
         input: input::Options {
             perf_data: perf_data.to_owned(),

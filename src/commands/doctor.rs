@@ -44,13 +44,24 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn machine_page(diagnosis: &Diagnosis) -> String {
-    let virtual_machine = if diagnosis.virtual_machine { ", virtual" } else { "" };
+    let virtual_machine = if diagnosis.virtual_machine {
+        ", virtual"
+    } else {
+        ""
+    };
     let mut page = format!(
         "machine  {}, {}, Linux {}{virtual_machine}\n",
         diagnosis.processor, diagnosis.arch, diagnosis.kernel
     );
-    page += &match diagnosis.engines.iter().find(|v| Some(v.engine) == diagnosis.engine) {
-        Some(best) => format!("take     {}: {}\n         {}\n", best.engine, best.shows, best.command),
+    page += &match diagnosis
+        .engines
+        .iter()
+        .find(|v| Some(v.engine) == diagnosis.engine)
+    {
+        Some(best) => format!(
+            "take     {}: {}\n         {}\n",
+            best.engine, best.shows, best.command
+        ),
         None => "take     no engine works here; see below what would help\n".to_owned(),
     };
     page += "\nengines\n";
@@ -76,7 +87,10 @@ fn line(finding: &Finding) -> String {
         State::Limited => "~  ",
         State::Missing => "no ",
     };
-    let mut line = format!("  {mark} {:<20} {}: {}\n", finding.id, finding.value, finding.means);
+    let mut line = format!(
+        "  {mark} {:<20} {}: {}\n",
+        finding.id, finding.value, finding.means
+    );
     if let Some(help) = &finding.help {
         line += &format!("      {:<20} -> {help}\n", "");
     }
@@ -122,15 +136,17 @@ impl Checkup {
                 id: "lost",
                 question: "what happened in the gaps".to_owned(),
                 because: format!("{lost} records found no room in the ring buffers"),
-                remedy: "larger rings (--mmap-pages 1024; perf: -m 1024), or fewer samples (-c, -F)"
-                    .to_owned(),
+                remedy:
+                    "larger rings (--mmap-pages 1024; perf: -m 1024), or fewer samples (-c, -F)"
+                        .to_owned(),
             });
         }
         lacks.extend(recording.damage.iter().take(3).map(|damage| Lack {
             id: "damage",
             question: "what stood in the damaged part".to_owned(),
             because: format!("byte {}: {}", damage.offset, damage.rule),
-            remedy: "let the recorder end by itself or by Ctrl-C, and copy the file whole".to_owned(),
+            remedy:
+                "let the recorder end by itself or by Ctrl-C, and copy the file whole".to_owned(),
         }));
         Checkup {
             schema: 1,
@@ -150,24 +166,37 @@ fn remedy(id: &str, recording: &Recording) -> String {
         let mut events = recording.events.iter();
         events.any(|event| event.memory == kind && event.samples != 0)
     };
-    let pmu = "mempath record on a machine where mempath doctor finds a PMU (perf: perf mem record)";
+    let pmu =
+        "mempath record on a machine where mempath doctor finds a PMU (perf: perf mem record)";
     let sampled = has(Memory::Sampled);
-    let ibs = recording.events.iter().any(|event| event.name.contains("ibs"));
+    let ibs = recording
+        .events
+        .iter()
+        .any(|event| event.name.contains("ibs"));
     match id {
-        "place" => recording.refusal().map_or(pmu.to_owned(), |refusal| refusal.command),
+        "place" => recording
+            .refusal()
+            .map_or(pmu.to_owned(), |refusal| refusal.command),
         "registers" if ibs => {
             "none on AMD: the registers of IBS are from a little later than the access".to_owned()
         }
         "registers" => "mempath record samples them (perf: --intr-regs)".to_owned(),
         "callers" => "mempath record samples them (perf: -g; Go keeps frame pointers)".to_owned(),
         "order" => "perf record -T; mempath record always has the time".to_owned(),
-        "code" => "a precise event, cpu/mem-loads/P instead of cpu/mem-loads/; mempath record takes it".to_owned(),
+        "code" => {
+            "a precise event, cpu/mem-loads/P instead of cpu/mem-loads/; mempath record takes it"
+                .to_owned()
+        }
         "fast_loads" => "mempath record --ldlat 3 (perf: cpu/mem-loads,ldlat=3/P)".to_owned(),
         "level" | "latency" if sampled => {
             "perf record -d -W, or mempath record, which always has both".to_owned()
         }
-        "stores" if sampled => "perf record -e cpu/mem-stores/P beside the loads; mempath record takes both".to_owned(),
-        "loads" if sampled => "perf record -e cpu/mem-loads,ldlat=30/P beside the stores".to_owned(),
+        "stores" if sampled => {
+            "perf record -e cpu/mem-stores/P beside the loads; mempath record takes both".to_owned()
+        }
+        "loads" if sampled => {
+            "perf record -e cpu/mem-loads,ldlat=30/P beside the stores".to_owned()
+        }
         "loads" | "stores" if has(Memory::Breakpoint) => {
             "nothing: the instruction before ip tells, and analyze looks at it".to_owned()
         }

@@ -13,6 +13,8 @@ mod progress;
 pub mod record;
 pub mod report;
 pub mod snapshot;
+#[cfg(target_arch = "x86_64")]
+pub mod step;
 pub mod watch;
 
 /// What the command line asks for.
@@ -28,6 +30,10 @@ pub enum Command {
     Doctor(doctor::Options),
     Record(Box<record::Options>),
     Watch(Box<watch::Options>),
+    #[cfg(target_arch = "x86_64")]
+    Step(Box<step::Options>),
+    #[cfg(target_arch = "x86_64")]
+    Restore(i32),
 }
 
 impl Command {
@@ -43,6 +49,10 @@ impl Command {
             Command::Doctor(options) => doctor::run(options),
             Command::Record(options) => record::run(options),
             Command::Watch(options) => watch::run(options),
+            #[cfg(target_arch = "x86_64")]
+            Command::Step(options) => step::run(options),
+            #[cfg(target_arch = "x86_64")]
+            Command::Restore(pid) => step::restore(*pid),
         }
     }
 }

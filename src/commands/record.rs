@@ -1,12 +1,12 @@
 //! `mempath record`: a program in, a perf.data out; with `--analyze` a report.
 
+use crate::record::Target;
 use crate::record::event::{Event, Fields, Rate};
 use crate::record::machine::Machine;
 use crate::record::pmu::{self, Wish};
 use crate::record::run::{Done, Why, run as record};
 use crate::record::session::Settings;
 use crate::record::target::Ended;
-use crate::record::Target;
 use anyhow::bail;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -63,7 +63,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
         let mut told = format!("engine: {engine} ({})", names.join(", "));
         if !given_up.is_empty() {
-            told += &format!("; without {}, which the kernel refuses here", given_up.join(", "));
+            told += &format!(
+                "; without {}, which the kernel refuses here",
+                given_up.join(", ")
+            );
         }
         writeln!(io::stderr(), "mempath: {told}")?;
     }
@@ -122,7 +125,11 @@ fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::R
                 )
             })?,
     };
-    words.extend(events.into_iter().flat_map(|event| ["-e".to_owned(), event]));
+    words.extend(
+        events
+            .into_iter()
+            .flat_map(|event| ["-e".to_owned(), event]),
+    );
     match options.rate {
         Some(Rate::Period(period)) => words.extend(["-c".to_owned(), period.to_string()]),
         Some(Rate::Frequency(hertz)) => words.extend(["-F".to_owned(), hertz.to_string()]),
@@ -135,7 +142,12 @@ fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::R
         (fields.registers, "--intr-regs"),
         (fields.call_chains, "-g"),
     ];
-    words.extend(optional.iter().filter(|(wanted, _)| *wanted).map(|(_, w)| w.to_string()));
+    words.extend(
+        optional
+            .iter()
+            .filter(|(wanted, _)| *wanted)
+            .map(|(_, w)| w.to_string()),
+    );
     words.extend(["--clockid", "mono", "-m"].map(str::to_owned));
     words.push(options.pages.to_string());
     words.extend(["-o".to_owned(), options.output.display().to_string()]);
@@ -143,7 +155,11 @@ fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::R
         Target::Pid(pid) => words.extend(["-p".to_owned(), pid.to_string()]),
         Target::Command(command) => {
             words.push("--".to_owned());
-            words.extend(command.iter().map(|word| word.to_string_lossy().into_owned()));
+            words.extend(
+                command
+                    .iter()
+                    .map(|word| word.to_string_lossy().into_owned()),
+            );
         }
     }
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();

@@ -26,10 +26,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let words = plan.map.as_ref().map_or(0, |map| map.words.len()) + plan.addresses.len();
     let (most, _) = breakpoints();
     if words == 0 {
-        bail!("nothing to watch: name words of a map (--map main.sessions --words flags,count) or an address (--addr 0xc000012340/8:w)");
+        bail!(
+            "nothing to watch: name words of a map (--map main.sessions --words flags,count) or an address (--addr 0xc000012340/8:w)"
+        );
     }
     if most > 0 && words > most {
-        bail!("{words} words are to be watched, and this processor has debug registers for {most}: leave some out");
+        bail!(
+            "{words} words are to be watched, and this processor has debug registers for {most}: leave some out"
+        );
     }
     let settings = Settings {
         output: options.output.clone(),
@@ -63,7 +67,10 @@ fn tell(options: &Options, done: &Done) -> io::Result<()> {
         )?;
     }
     if done.words.is_empty() {
-        writeln!(out, "mempath: no word was ever there: the map was nil or has no such bucket")?;
+        writeln!(
+            out,
+            "mempath: no word was ever there: the map was nil or has no such bucket"
+        )?;
     }
     for gap in &done.gaps {
         writeln!(
@@ -76,7 +83,10 @@ fn tell(options: &Options, done: &Done) -> io::Result<()> {
     }
     if !done.given_up.is_empty() {
         let without = done.given_up.join(", ");
-        writeln!(out, "mempath: without {without}, which the kernel refuses here")?;
+        writeln!(
+            out,
+            "mempath: without {without}, which the kernel refuses here"
+        )?;
     }
     let why = match done.why {
         Why::Process(ended) => format!("the process: {ended}"),

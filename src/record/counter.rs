@@ -131,9 +131,9 @@ impl Counter {
             return Err(io::Error::last_os_error());
         }
         // { value, id, lost } with FORMAT_ID and FORMAT_LOST.
-        let mut word = words.chunks_exact(8).map(|word| {
-            word.first_chunk().copied().map_or(0, u64::from_ne_bytes)
-        });
+        let mut word = words
+            .chunks_exact(8)
+            .map(|word| word.first_chunk().copied().map_or(0, u64::from_ne_bytes));
         Ok((word.next().unwrap_or(0), word.nth(1).unwrap_or(0)))
     }
 }
@@ -192,8 +192,11 @@ pub fn fit(event: &mut Event, leader: Option<&Event>) -> Result<Vec<&'static str
         given_up.push(waiver);
         if probe(&without(&given_up)).is_ok() {
             for waiver in given_up.clone() {
-                let fewer: Vec<Waiver> =
-                    given_up.iter().filter(|(what, _)| *what != waiver.0).copied().collect();
+                let fewer: Vec<Waiver> = given_up
+                    .iter()
+                    .filter(|(what, _)| *what != waiver.0)
+                    .copied()
+                    .collect();
                 if probe(&without(&fewer)).is_ok() {
                     given_up = fewer;
                 }
@@ -216,7 +219,8 @@ pub fn refused(event: &Event, error: io::Error) -> RecordError {
             "run it as root, or: sysctl kernel.perf_event_paranoid=1, or: setcap cap_perfmon,cap_sys_ptrace+ep mempath",
         ),
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => (
-            "this machine's PMUs do not have the event; virtual machines rarely have any".to_owned(),
+            "this machine's PMUs do not have the event; virtual machines rarely have any"
+                .to_owned(),
             "see mempath doctor for what there is; mempath watch needs no PMU",
         ),
         Some(libc::EOPNOTSUPP) => (
@@ -228,7 +232,8 @@ pub fn refused(event: &Event, error: io::Error) -> RecordError {
             "see mempath doctor; a newer kernel may know it",
         ),
         Some(libc::ENOSPC) if kind == sys::PERF_TYPE_BREAKPOINT => (
-            "all debug registers are taken (x86 has 4), by these events or by a debugger".to_owned(),
+            "all debug registers are taken (x86 has 4), by these events or by a debugger"
+                .to_owned(),
             "watch fewer words, or end the other watcher",
         ),
         Some(libc::EBUSY) => (
@@ -236,7 +241,8 @@ pub fn refused(event: &Event, error: io::Error) -> RecordError {
             "end the other recording (the NMI watchdog, too, takes a counter: sysctl kernel.nmi_watchdog=0)",
         ),
         Some(libc::EMFILE) => (
-            "each event takes a file descriptor a thread and CPU, and the limit is reached".to_owned(),
+            "each event takes a file descriptor a thread and CPU, and the limit is reached"
+                .to_owned(),
             "raise it: ulimit -n 65536",
         ),
         Some(libc::ESRCH) => (

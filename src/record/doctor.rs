@@ -90,7 +90,10 @@ fn finding(
 fn pmus(machine: &Machine) -> Finding {
     let names: Vec<&str> = machine.pmus.iter().map(|pmu| pmu.name.as_str()).collect();
     let memory = |name: &str, event: &str| {
-        ["ibs_op", "arm_spe"].iter().any(|pmu| name.starts_with(pmu)) || event == "mem-loads"
+        ["ibs_op", "arm_spe"]
+            .iter()
+            .any(|pmu| name.starts_with(pmu))
+            || event == "mem-loads"
     };
     let able: Vec<String> = (machine.pmus.iter())
         .filter(|pmu| {
@@ -106,8 +109,10 @@ fn pmus(machine: &Machine) -> Finding {
         .collect();
     if able.is_empty() {
         let help = match machine.hypervisor {
-            true => "rent a bare-metal machine (or an instance type that passes the PMU on) for levels \
-                     and latencies as hardware sees them",
+            true => {
+                "rent a bare-metal machine (or an instance type that passes the PMU on) for levels \
+                     and latencies as hardware sees them"
+            }
             false => "see dmesg | grep -i -e perf -e pmu for why the kernel has none",
         };
         let means = super::pmu::missing(machine);
@@ -171,7 +176,11 @@ fn capabilities() -> Finding {
     let (has, lacks): (Vec<_>, Vec<_>) = known.into_iter().partition(|&(_, cap)| capable(cap));
     let names = |list: &[(&str, u32)]| {
         let names: Vec<&str> = list.iter().map(|(name, _)| *name).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
     };
     let id = "capabilities";
     if lacks.is_empty() {
@@ -242,7 +251,9 @@ fn debug_registers() -> Finding {
 
 /// `kernel.yama.ptrace_scope`; `None` where the kernel has no such limit.
 pub fn yama() -> Option<u32> {
-    read(Path::new("/proc/sys/kernel/yama/ptrace_scope"))?.parse().ok()
+    read(Path::new("/proc/sys/kernel/yama/ptrace_scope"))?
+        .parse()
+        .ok()
 }
 
 fn tracing() -> Finding {
@@ -285,7 +296,11 @@ fn locked_memory() -> Finding {
     let kib: u64 = kib.and_then(|text| text.parse().ok()).unwrap_or(0);
     let id = "perf_event_mlock_kb";
     let (state, means, help) = if capable(CAP_IPC_LOCK) {
-        (State::Fine, "does not bind mempath, which has CAP_IPC_LOCK", None)
+        (
+            State::Fine,
+            "does not bind mempath, which has CAP_IPC_LOCK",
+            None,
+        )
     } else if kib >= 516 {
         (State::Fine, "a ring buffer of 512 KiB for each CPU", None)
     } else {
@@ -300,7 +315,9 @@ fn locked_memory() -> Finding {
 
 fn kernel_symbols() -> Finding {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let hidden = !symbols.lines().any(|line| !line.starts_with("0000000000000000 "));
+    let hidden = !symbols
+        .lines()
+        .any(|line| !line.starts_with("0000000000000000 "));
     let restrict = read(Path::new("/proc/sys/kernel/kptr_restrict"));
     let (state, means, help) = match hidden {
         false => (State::Fine, "functions of the kernel have names", None),
@@ -310,7 +327,13 @@ fn kernel_symbols() -> Finding {
             Some("sysctl kernel.kptr_restrict=0, or run mempath as root"),
         ),
     };
-    finding("kptr_restrict", restrict.unwrap_or_default(), state, means, help)
+    finding(
+        "kptr_restrict",
+        restrict.unwrap_or_default(),
+        state,
+        means,
+        help,
+    )
 }
 
 fn clock() -> Finding {
@@ -331,7 +354,10 @@ fn clock() -> Finding {
 
 fn processors(machine: &Machine) -> Finding {
     let watchdog = read(Path::new("/proc/sys/kernel/nmi_watchdog"));
-    let cpus = format!("{} of {} online", machine.cpus_online, machine.cpus_available);
+    let cpus = format!(
+        "{} of {} online",
+        machine.cpus_online, machine.cpus_available
+    );
     let (state, means, help) = match watchdog.as_deref() {
         Some("1") => (
             State::Limited,

@@ -92,7 +92,11 @@ fn check_record(machine: &Machine) -> Result<String, String> {
                 true => String::new(),
                 false => format!("; without {}", choice.given_up.join(", ")),
             };
-            Ok(format!("{}: {} opened{without}", choice.pmu.name, names.join(", ")))
+            Ok(format!(
+                "{}: {} opened{without}",
+                choice.pmu.name,
+                names.join(", ")
+            ))
         }
         Err(super::RecordError::NoEngine { reason, .. }) => Err(reason),
         Err(error) => Err(error.to_string()),
@@ -139,7 +143,8 @@ fn check_step(machine: &Machine) -> Result<String, String> {
     match super::doctor::yama() {
         Some(3) => Err("kernel.yama.ptrace_scope is 3: nobody may trace until a reboot".to_owned()),
         Some(2) if !super::target::capable(super::target::CAP_SYS_PTRACE) => Err(
-            "kernel.yama.ptrace_scope is 2 and mempath has no CAP_SYS_PTRACE: run it as root".to_owned(),
+            "kernel.yama.ptrace_scope is 2 and mempath has no CAP_SYS_PTRACE: run it as root"
+                .to_owned(),
         ),
         _ => Ok("programs that mempath starts can be stepped".to_owned()),
     }

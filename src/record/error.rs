@@ -6,7 +6,9 @@ use std::path::PathBuf;
 /// Every way in which recording fails.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    #[error("event '{event}': {reason}; an event is a name of perf list (page-faults, cpu-clock), pmu/name=value,.../, rN (hexadecimal) or mem:ADDRESS/LENGTH:rwx")]
+    #[error(
+        "event '{event}': {reason}; an event is a name of perf list (page-faults, cpu-clock), pmu/name=value,.../, rN (hexadecimal) or mem:ADDRESS/LENGTH:rwx"
+    )]
     Event { event: String, reason: String },
 
     #[error("event '{event}': perf_event_open said {errno} ({error}): {why}; {way_out}")]
@@ -22,7 +24,9 @@ pub enum RecordError {
     #[error("no engine can record memory accesses here: {reason}; {way_out}")]
     NoEngine { reason: String, way_out: String },
 
-    #[error("event '{event}': the ring buffer of {kib} KiB for cpu {cpu} was refused ({error}); pass a smaller one (--mmap-pages 16), raise kernel.perf_event_mlock_kb, or give mempath CAP_IPC_LOCK")]
+    #[error(
+        "event '{event}': the ring buffer of {kib} KiB for cpu {cpu} was refused ({error}); pass a smaller one (--mmap-pages 16), raise kernel.perf_event_mlock_kb, or give mempath CAP_IPC_LOCK"
+    )]
     Ring {
         event: String,
         kib: usize,
@@ -40,7 +44,9 @@ pub enum RecordError {
     #[error("there is no process {pid}: it may have ended; find it with pgrep")]
     NoProcess { pid: i32 },
 
-    #[error("process {pid} belongs to user {owner} and mempath runs as user {own}: it is left alone; run mempath as that user (sudo -u '#{owner}' mempath ...) or as root")]
+    #[error(
+        "process {pid} belongs to user {owner} and mempath runs as user {own}: it is left alone; run mempath as that user (sudo -u '#{owner}' mempath ...) or as root"
+    )]
     OtherUser { pid: i32, owner: u32, own: u32 },
 
     #[error("could not start '{program}': {error}")]

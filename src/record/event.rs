@@ -194,7 +194,9 @@ impl Event {
             let (place, modifiers) = place.split_at(third.unwrap_or(place.len()));
             let (addr, len, access) = breakpoint(place).map_err(bad)?;
             let mut event = Event::breakpoint(addr, len, access, fields);
-            event.modify(modifiers.trim_start_matches(':')).map_err(bad)?;
+            event
+                .modify(modifiers.trim_start_matches(':'))
+                .map_err(bad)?;
             event.name += modifiers;
             if let Some(Rate::Period(period)) = rate {
                 event.attr.__bindgen_anon_1.sample_period = period;
@@ -222,7 +224,11 @@ impl Event {
             event.cpus.clone_from(&pmu.cpus);
             event
         } else if let Some(config) = named(&SOFTWARE) {
-            let rate = if body.contains("faults") { every } else { often };
+            let rate = if body.contains("faults") {
+                every
+            } else {
+                often
+            };
             Event::new(text, sys::PERF_TYPE_SOFTWARE, config, rate, fields)
         } else if let Some(config) = named(&HARDWARE) {
             Event::new(text, sys::PERF_TYPE_HARDWARE, config, often, fields)
@@ -306,7 +312,12 @@ mod tests {
     fn parse(text: &str) -> Result<Attr, String> {
         let machine = Machine::default();
         Event::parse(text, None, Fields::default(), &machine)
-            .map(|event| Attr::parse(super::super::file::attr_bytes(&event.attr), ByteOrder::Little))
+            .map(|event| {
+                Attr::parse(
+                    super::super::file::attr_bytes(&event.attr),
+                    ByteOrder::Little,
+                )
+            })
             .map(|attr| attr.expect("an attr of 128 bytes"))
             .map_err(|error| error.to_string())
     }

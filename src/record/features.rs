@@ -2,9 +2,9 @@
 //!
 //! `tools/perf/util/header.c`, `write_*`.
 
+use super::Event;
 use super::file::{ATTR, attr_bytes};
 use super::machine::Machine;
-use super::Event;
 use std::path::Path;
 
 /// `HEADER_*` of `tools/perf/util/header.h`.
@@ -73,7 +73,10 @@ pub fn of_machine(machine: &Machine, events: &[(Event, Vec<u64>)]) -> Vec<(u32, 
     let mut all = vec![
         (HOSTNAME, string(&machine.hostname)),
         (OSRELEASE, string(&machine.release)),
-        (VERSION, string(concat!("mempath ", env!("CARGO_PKG_VERSION")))),
+        (
+            VERSION,
+            string(concat!("mempath ", env!("CARGO_PKG_VERSION"))),
+        ),
         (ARCH, string(&machine.arch)),
         (
             NRCPUS,
@@ -242,10 +245,7 @@ pub fn kernel_build_id() -> Option<BuildId> {
 
 /// Bytes of `PERF_RECORD_HEADER_FEATURE` and of `PERF_RECORD_EVENT_UPDATE`: what a reader needs of a
 /// file that was never finished, in the stream itself.
-pub fn in_stream(
-    sections: &[(u32, Vec<u8>)],
-    events: &[(Event, Vec<u64>)],
-) -> Vec<u8> {
+pub fn in_stream(sections: &[(u32, Vec<u8>)], events: &[(Event, Vec<u64>)]) -> Vec<u8> {
     use super::file::{record, user};
     const NAME: u64 = 2;
     let mut stream = Vec::new();

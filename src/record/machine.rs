@@ -56,8 +56,11 @@ impl Machine {
             cpuid: cpuid(&cpuinfo),
             memory_kb: kilobytes(&meminfo, "MemTotal"),
             nodes: nodes(),
-            block_size: u64::from_str_radix(&text("/sys/devices/system/memory/block_size_bytes"), 16)
-                .unwrap_or(0),
+            block_size: u64::from_str_radix(
+                &text("/sys/devices/system/memory/block_size_bytes"),
+                16,
+            )
+            .unwrap_or(0),
             pmus: sysfs::pmus(Path::new(sysfs::DEVICES)),
             hypervisor: info(&cpuinfo, "flags")
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),

@@ -22,6 +22,8 @@ mod ring;
 pub mod run;
 pub mod session;
 mod signals;
+#[cfg(target_arch = "x86_64")]
+pub mod step;
 pub mod synthesize;
 pub mod sysfs;
 pub mod target;

@@ -1,11 +1,11 @@
 //! Records a process until it ends, the time is over, or Ctrl-C.
 
+use super::RecordError;
 use super::event::Event;
 use super::machine::Machine;
 use super::session::{Session, Settings, Totals};
 use super::signals::Signals;
 use super::target::{Ended, Process, Target};
-use super::RecordError;
 use std::time::{Duration, Instant};
 
 /// Rings are emptied at least this often.
@@ -58,7 +58,9 @@ pub fn run(
     };
     if process.is_ours() {
         // Until it execs it is a copy of mempath.
-        events.iter_mut().for_each(|event| event.attr.set_enable_on_exec(1));
+        events
+            .iter_mut()
+            .for_each(|event| event.attr.set_enable_on_exec(1));
     }
     let output = settings.output.clone();
     let mut session = Session::open(settings, machine, events, process.pid, &threads)?;

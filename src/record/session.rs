@@ -106,7 +106,9 @@ impl Session {
                 continue;
             };
             let leader = index.checked_sub(1).filter(|_| event.in_group);
-            let leader = leader.and_then(|leader| by_index.get(&leader)).map(|l| &l.0);
+            let leader = leader
+                .and_then(|leader| by_index.get(&leader))
+                .map(|l| &l.0);
             let place = Place {
                 machine: &machine,
                 threads,
@@ -239,7 +241,10 @@ impl Session {
                 continue;
             }
             for armed in &open.counters {
-                armed.counter.enable().map_err(RecordError::system("starting an event"))?;
+                armed
+                    .counter
+                    .enable()
+                    .map_err(RecordError::system("starting an event"))?;
             }
         }
         Ok(())
@@ -500,7 +505,11 @@ impl Rings {
                         joined.map_err(RecordError::system("joining a ring (SET_OUTPUT)"))?;
                     }
                 }
-                ids.push(counter.id().map_err(RecordError::system("asking for an event's id"))?);
+                ids.push(
+                    counter
+                        .id()
+                        .map_err(RecordError::system("asking for an event's id"))?,
+                );
                 open.counters.push(Armed { cpu, tid, counter });
             }
         }

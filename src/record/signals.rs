@@ -3,6 +3,7 @@
 use super::RecordError;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// SIGINT, SIGTERM and SIGHUP, held back from ending this process while this lives.
 #[derive(Debug)]
@@ -26,7 +27,12 @@ fn set(signals: &[i32]) -> libc::sigset_t {
 
 impl Signals {
     pub fn hold() -> Result<Signals, RecordError> {
-        let held = set(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+        Signals::hold_with(&[])
+    }
+
+    /// Holds others back, too.
+    pub fn hold_with(others: &[i32]) -> Result<Signals, RecordError> {
+        let held = set(&[&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], others].concat());
         // SAFETY: an empty sigset_t is plain bits.
         let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: both sets live for the call.
@@ -49,6 +55,18 @@ impl Signals {
         self.fd.as_raw_fd()
     }
 
+    /// Waits until one has arrived, or the time is over.
+    pub fn wait(&self, timeout: Duration) {
+        let mut poll = libc::pollfd {
+            fd: self.fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one pollfd, which lives for the call.
+        unsafe { libc::poll(&raw mut poll, 1, millis) };
+    }
+
     /// The signal that has arrived, if one has.
     pub fn arrived(&self) -> Option<i32> {
         // SAFETY: signalfd_siginfo is plain words, and the kernel writes at most its size.
@@ -67,7 +85,11 @@ impl Drop for Signals {
         while self.arrived().is_some() {}
         // SAFETY: the set is the one that was in force before.
         unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.before,
+                std::ptr::null_mut(),
+            )
         };
     }
 }

@@ -4,6 +4,7 @@
 
 use super::file::record;
 use super::{Event, RecordError};
+use crate::program::Program;
 use perf_event_open_sys::bindings as sys;
 use std::path::Path;
 
@@ -105,7 +106,13 @@ pub fn mapping(line: &str) -> Option<Mapping> {
     let inode = words.next()?;
     let path = words.next().unwrap_or_default().trim();
     let hex = |text| u64::from_str_radix(text, 16).ok();
-    let right = |letter, bit: i32| if rights.contains(letter) { bit as u32 } else { 0 };
+    let right = |letter, bit: i32| {
+        if rights.contains(letter) {
+            bit as u32
+        } else {
+            0
+        }
+    };
     Some(Mapping {
         start: hex(start)?,
         end: hex(end)?,
@@ -128,7 +135,11 @@ impl Mapping {
         let executable = self.prot & libc::PROT_EXEC as u32 != 0;
         let data = sys::PERF_RECORD_MISC_MMAP_DATA;
         let misc = sys::PERF_RECORD_MISC_USER | if executable { 0 } else { data };
-        let flags = if self.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+        let flags = if self.shared {
+            libc::MAP_SHARED
+        } else {
+            libc::MAP_PRIVATE
+        };
         Body::default()
             .int(pid)
             .int(pid)
@@ -144,6 +155,25 @@ impl Mapping {
             .text(self.path.as_bytes())
             .record(sys::PERF_RECORD_MMAP2, misc, event)
     }
+}
+
+/// Where the program of a process was loaded, less where it was linked for.
+///
+/// # Errors
+///
+/// When the process is gone or must not be looked at.
+pub fn bias(pid: i32, program: &Program) -> Result<u64, RecordError> {
+    if !program.pie {
+        return Ok(0);
+    }
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+    let exe = exe.map_err(RecordError::process(pid, "reading exe"))?;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"));
+    let maps = maps.map_err(RecordError::process(pid, "reading its maps"))?;
+    let first = (maps.lines().filter_map(mapping))
+        .find(|mapping| mapping.offset == 0 && Path::new(&mapping.path) == exe);
+    let vaddr = program.vaddr_of_offset(0).unwrap_or(0);
+    Ok(first.map_or(0, |mapping| mapping.start.wrapping_sub(vaddr)))
 }
 
 /// The kernel's text, where `kptr_restrict` lets it be seen.

@@ -117,11 +117,16 @@ impl Pmu {
             let (name, value) = term.split_once('=').unwrap_or((term, ""));
             if let (true, Some(event)) = (value.is_empty(), self.event(name)) {
                 let own = self.config(event)?;
-                config.iter_mut().zip(own).for_each(|(word, own)| *word |= own);
+                config
+                    .iter_mut()
+                    .zip(own)
+                    .for_each(|(word, own)| *word |= own);
                 continue;
             }
             if ["config", "config1", "config2"].contains(&name) && self.format(name).is_none() {
-                let word = ["config", "config1", "config2"].iter().position(|n| *n == name);
+                let word = ["config", "config1", "config2"]
+                    .iter()
+                    .position(|n| *n == name);
                 let slot = word.and_then(|i| config.get_mut(i));
                 slot.zip(number(value))
                     .map(|(slot, value)| *slot = value)
@@ -140,9 +145,8 @@ impl Pmu {
                 "" => 1,
                 text => number(text).ok_or_else(|| format!("'{term}' has no number"))?,
             };
-            place(format, value, &mut config).ok_or_else(|| {
-                format!("the value of '{term}' does not fit the bits {format}")
-            })?;
+            place(format, value, &mut config)
+                .ok_or_else(|| format!("the value of '{term}' does not fit the bits {format}"))?;
         }
         Ok(config)
     }
@@ -159,12 +163,17 @@ pub fn number(text: &str) -> Option<u64> {
 /// Puts `value` into the bits that a format names: `config:0-7,32-35`, lowest bits first.
 fn place(format: &str, mut value: u64, config: &mut [u64; 3]) -> Option<()> {
     let (word, ranges) = format.split_once(':')?;
-    let index = ["config", "config1", "config2"].iter().position(|n| *n == word)?;
+    let index = ["config", "config1", "config2"]
+        .iter()
+        .position(|n| *n == word)?;
     let slot = config.get_mut(index)?;
     for range in ranges.split(',') {
         let (low, high) = range.split_once('-').unwrap_or((range, range));
         let (low, high) = (low.parse::<u32>().ok()?, high.parse::<u32>().ok()?);
-        let bits = high.checked_sub(low)?.checked_add(1).filter(|_| high < 64)?;
+        let bits = high
+            .checked_sub(low)?
+            .checked_add(1)
+            .filter(|_| high < 64)?;
         let mask = u64::MAX >> (64 - bits);
         *slot = *slot & !(mask << low) | (value & mask) << low;
         value = value.checked_shr(bits).unwrap_or(0);

@@ -194,9 +194,17 @@ impl Process {
 
     pub fn ended(&mut self) -> Ended {
         if let Some(child) = &mut self.child {
-            return child.try_wait().ok().flatten().map_or(Ended::No, Ended::from);
+            return child
+                .try_wait()
+                .ok()
+                .flatten()
+                .map_or(Ended::No, Ended::from);
         }
-        if readable(self.fd()) { Ended::Gone } else { Ended::No }
+        if readable(self.fd()) {
+            Ended::Gone
+        } else {
+            Ended::No
+        }
     }
 
     /// Asks a process that mempath started to end, and waits until it has.
@@ -253,7 +261,10 @@ fn pidfd(pid: i32) -> Result<OwnedFd, RecordError> {
     let fd = i32::try_from(fd).unwrap_or(-1);
     if fd < 0 {
         let error = io::Error::last_os_error();
-        return Err(RecordError::process(pid, "watching for its end (pidfd_open)")(error));
+        return Err(RecordError::process(
+            pid,
+            "watching for its end (pidfd_open)",
+        )(error));
     }
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -20,7 +20,10 @@ const TERMS: &str = "ts_enable=1,load_filter=1,store_filter=1";
 const INTERVAL: u64 = 4096;
 
 fn pmu(machine: &Machine) -> Option<&Pmu> {
-    machine.pmus.iter().find(|pmu| pmu.name.starts_with("arm_spe_"))
+    machine
+        .pmus
+        .iter()
+        .find(|pmu| pmu.name.starts_with("arm_spe_"))
 }
 
 fn events(machine: &Machine, wish: &Wish) -> Result<Vec<Event>, String> {

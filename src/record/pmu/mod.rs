@@ -94,7 +94,8 @@ pub fn missing(machine: &Machine) -> String {
         (false, true) => "this is a virtual machine whose hypervisor gives it no PMU".to_owned(),
         (false, false) => "the kernel offers no PMU of the processor".to_owned(),
         (true, true) => {
-            "this is a virtual machine whose PMU counts but does not sample memory accesses".to_owned()
+            "this is a virtual machine whose PMU counts but does not sample memory accesses"
+                .to_owned()
         }
         (true, false) => "the processor's PMU does not sample memory accesses".to_owned(),
     }

@@ -80,7 +80,8 @@ fn intel_cores_record_loads_and_stores_in_a_group_where_they_need_one() {
         ("cpu_atom/mem-loads,ldlat=30/P", 10, 0x5d0, false),
         ("cpu_atom/mem-stores/P", 10, 0x6d0, false),
     ];
-    let expected = expected.map(|(name, kind, config, group)| (name.to_owned(), kind, config, group));
+    let expected =
+        expected.map(|(name, kind, config, group)| (name.to_owned(), kind, config, group));
     assert_eq!(names(&hybrid, 0), expected);
     assert_eq!(
         (PMUS[0].for_perf)(&hybrid, &WISH)[0],

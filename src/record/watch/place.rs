@@ -5,7 +5,7 @@ use crate::gomap::{Layout, MapType, layout_for};
 use crate::heap::{Heap, HeapError, HeapMap, snapshot};
 use crate::program::{Kept, Program, ProgramError, Root};
 use crate::record::RecordError;
-use crate::record::synthesize::mapping;
+use crate::record::synthesize::bias;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,15 +16,21 @@ pub enum WatchError {
     Record(#[from] RecordError),
 
     #[error("process {pid}: its program cannot be read: {error}")]
-    Program { pid: i32, error: ProgramError },
+    Program { pid: i32, error: Box<ProgramError> },
 
-    #[error("process {pid} runs no Go program of a version that mempath knows: watch an address (--addr 0xc000012340/8:w)")]
+    #[error(
+        "process {pid} runs no Go program of a version that mempath knows: watch an address (--addr 0xc000012340/8:w)"
+    )]
     NotGo { pid: i32 },
 
-    #[error("the program has no map '{name}'; its maps are {known}; name one, a field that leads to one (main.cache.sessions), or the address of a header")]
+    #[error(
+        "the program has no map '{name}'; its maps are {known}; name one, a field that leads to one (main.cache.sessions), or the address of a header"
+    )]
     NoMap { name: String, known: String },
 
-    #[error("'{name}' names {number} maps, of which the first are at {first}; pass the address of one")]
+    #[error(
+        "'{name}' names {number} maps, of which the first are at {first}; pass the address of one"
+    )]
     Several {
         name: String,
         number: usize,
@@ -32,7 +38,7 @@ pub enum WatchError {
     },
 
     #[error("looking for '{name}' takes a snapshot, which failed: {error}")]
-    Snapshot { name: String, error: HeapError },
+    Snapshot { name: String, error: Box<HeapError> },
 
     #[error("{reason}")]
     Word { reason: String },
@@ -82,8 +88,12 @@ pub struct Found {
 ///
 /// When there is no such map, or the process cannot be looked into.
 pub fn find(pid: i32, name: &str, scratch: &Path) -> Result<Found, WatchError> {
-    let program = Program::open(&PathBuf::from(format!("/proc/{pid}/exe")))
-        .map_err(|error| WatchError::Program { pid, error })?;
+    let program = Program::open(&PathBuf::from(format!("/proc/{pid}/exe"))).map_err(|error| {
+        WatchError::Program {
+            pid,
+            error: Box::new(error),
+        }
+    })?;
     let layout = (program.go.as_ref().and_then(layout_for)).ok_or(WatchError::NotGo { pid })?;
     if let Some((kept, map_type)) = program.map_named(name) {
         let place = MapPlace::Variable {
@@ -98,9 +108,9 @@ pub fn find(pid: i32, name: &str, scratch: &Path) -> Result<Found, WatchError> {
         });
     }
     let known = program.map_variables();
-    let fail = |error| WatchError::Snapshot {
+    let fail = |error: HeapError| WatchError::Snapshot {
         name: name.to_owned(),
-        error,
+        error: Box::new(error),
     };
     let taken = snapshot::take(pid, scratch).map_err(fail);
     let heap = taken.and_then(|taken| {
@@ -166,21 +176,4 @@ fn of_heap(heap: &Heap, name: &str, mut known: Vec<String>) -> Result<(u64, MapT
             })
         }
     }
-}
-
-/// Where a position-independent program was loaded, less where it was linked for.
-fn bias(pid: i32, program: &Program) -> Result<u64, WatchError> {
-    if !program.pie {
-        return Ok(0);
-    }
-    let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
-    let exe = exe.map_err(RecordError::process(pid, "reading exe"))?;
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"));
-    let maps = maps.map_err(RecordError::process(pid, "reading its maps"))?;
-    let first = maps
-        .lines()
-        .filter_map(mapping)
-        .find(|mapping| mapping.offset == 0 && Path::new(&mapping.path) == exe);
-    let vaddr = program.vaddr_of_offset(0).unwrap_or(0);
-    Ok(first.map_or(0, |mapping| mapping.start.wrapping_sub(vaddr)))
 }

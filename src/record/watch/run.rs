@@ -4,6 +4,7 @@ use super::guard::Guard;
 use super::memory::ProcessMemory;
 use super::place::{self, Found, WatchError};
 use super::words::{Spot, Words};
+use crate::record::RecordError;
 use crate::record::counter::fit;
 use crate::record::event::{Event, Fields, Rate};
 use crate::record::machine::Machine;
@@ -11,7 +12,6 @@ use crate::record::session::{Session, Settings, Totals, now};
 use crate::record::signals::Signals;
 use crate::record::synthesize::throttle;
 use crate::record::target::{Ended, Process, Target};
-use crate::record::RecordError;
 use perf_event_open_sys::bindings as sys;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -211,7 +211,13 @@ fn scratch(output: &Path) -> PathBuf {
 
 fn find(process: &Process, map: &MapWords, scratch: &Path) -> Result<(Found, Words), WatchError> {
     let found = place::find(process.pid, &map.map, scratch)?;
-    let words = Words::find(&map.words, map.slot, map.spot, &found.map_type, found.layout);
+    let words = Words::find(
+        &map.words,
+        map.slot,
+        map.spot,
+        &found.map_type,
+        found.layout,
+    );
     let words = words.map_err(|reason| WatchError::Word { reason })?;
     Ok((found, words))
 }

@@ -94,11 +94,21 @@ impl Words {
         self.words.iter().map(place).collect()
     }
 
-    fn field(&self, fields: &[Field], base: u64, name: &str, memory: &ProcessMemory) -> Option<u64> {
+    fn field(
+        &self,
+        fields: &[Field],
+        base: u64,
+        name: &str,
+        memory: &ProcessMemory,
+    ) -> Option<u64> {
         let field = fields.iter().find(|field| field.name == name)?;
         let word = memory.u64(base.checked_add(field.off)?)?;
         let bits = 8 * field.size.min(8);
-        Some(if bits == 64 { word } else { word & ((1 << bits) - 1) })
+        Some(if bits == 64 {
+            word
+        } else {
+            word & ((1 << bits) - 1)
+        })
     }
 
     fn classic(&self, header: u64, memory: &ProcessMemory) -> Option<(Option<u64>, Option<u64>)> {
@@ -125,10 +135,7 @@ impl Words {
         let field = |name| self.field(self.layout.table, table, name, memory);
         let (data, mask) = (field("groups.data")?, field("groups.lengthMask")?);
         let exists = self.spot.bucket <= mask;
-        Some((
-            Some(table),
-            exists.then_some(data.checked_add(offset)?),
-        ))
+        Some((Some(table), exists.then_some(data.checked_add(offset)?)))
     }
 }
 
@@ -215,7 +222,12 @@ fn word(name: &str, slot: Option<u64>, map_type: &MapType, layout: &Layout) -> O
 /// Every name that [`word`] takes.
 fn known(layout: &Layout, map_type: &MapType) -> Vec<String> {
     let mut names: Vec<String> = layout.header.iter().map(|f| f.name.to_owned()).collect();
-    names.extend(layout.table.iter().map(|field| format!("table.{}", field.name)));
+    names.extend(
+        layout
+            .table
+            .iter()
+            .map(|field| format!("table.{}", field.name)),
+    );
     let parts: &[&str] = match layout.family {
         Family::Classic => &["tophash", "key", "elem", "overflow"],
         Family::Swiss => &["ctrl", "key", "elem"],
