@@ -49,10 +49,6 @@ enum Sub {
     /// Step through map code and model the caches, where nothing can be measured
     #[cfg(target_arch = "x86_64")]
     Step(recording::Step),
-    /// What mempath step starts for a process that it did not start itself
-    #[cfg(target_arch = "x86_64")]
-    #[command(hide = true)]
-    Restore { pid: i32 },
 }
 
 #[derive(Debug, Args)]
@@ -240,8 +236,6 @@ pub fn parse() -> Command {
         Sub::Watch(w) => Command::Watch(Box::new(w.into())),
         #[cfg(target_arch = "x86_64")]
         Sub::Step(s) => Command::Step(Box::new(s.into())),
-        #[cfg(target_arch = "x86_64")]
-        Sub::Restore { pid } => Command::Restore(pid),
         Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,

@@ -249,10 +249,10 @@ pub struct Step {
     #[command(flatten)]
     process: Process,
     /// Map calls are stepped for this long ...
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     window: Duration,
     /// ... and then the program runs natively for this long
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     pause: Duration,
     /// Make every so many loads, and stores, a sample
     #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]
@@ -275,6 +275,9 @@ pub struct Step {
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
+    /// Do the stepping: what the command starts a process of its own for
+    #[arg(long, hide = true)]
+    worker: bool,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -303,6 +306,7 @@ impl From<Step> for step::Options {
             },
             analyze: s.analyze.then(|| analysis(&s.output, &s.report, s.quiet)),
             quiet: s.quiet,
+            worker: s.worker,
         }
     }
 }

@@ -32,8 +32,6 @@ pub enum Command {
     Watch(Box<watch::Options>),
     #[cfg(target_arch = "x86_64")]
     Step(Box<step::Options>),
-    #[cfg(target_arch = "x86_64")]
-    Restore(i32),
 }
 
 impl Command {
@@ -51,8 +49,6 @@ impl Command {
             Command::Watch(options) => watch::run(options),
             #[cfg(target_arch = "x86_64")]
             Command::Step(options) => step::run(options),
-            #[cfg(target_arch = "x86_64")]
-            Command::Restore(pid) => step::restore(*pid),
         }
     }
 }

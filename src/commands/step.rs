@@ -1,31 +1,83 @@
 //! `mempath step`: a modelled recording, where nothing can be measured.
+//!
+//! The stepping is done by a process of its own. A program whose tracer is killed dies of the next
+//! SIGTRAP: so killing the command only tells the other process, which lets go of the program and
+//! ends the recording. (Whoever kills that one as well kills the program.)
 
+use crate::record::RecordError;
 use crate::record::machine::Machine;
+use crate::record::signals::Signals;
 use crate::record::step::{self, Done, Plan, Why};
 use crate::record::target::Ended;
+use anyhow::bail;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Options {
     pub plan: Plan,
     pub analyze: Option<super::analyze::Options>,
     pub quiet: bool,
+    /// This is the other process.
+    pub worker: bool,
 }
 
+/// How often the other process is looked at.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let done = step::run(&options.plan, Machine::here())?;
-    if !options.quiet {
-        tell(&options.plan, &done)?;
+    if options.worker {
+        let done = step::run(&options.plan, Machine::here())?;
+        if !options.quiet {
+            tell(&options.plan, &done)?;
+        }
+        return Ok(());
     }
+    delegate()?;
     match &options.analyze {
         Some(analyze) => super::analyze::run(analyze),
         None => Ok(()),
     }
 }
 
-/// Puts back what the stepper of process `pid` left, when standard input ends.
-pub fn restore(pid: i32) -> anyhow::Result<()> {
-    Ok(step::restore(pid)?)
+/// Has the same command line carried out by another process, and waits for it.
+fn delegate() -> anyhow::Result<()> {
+    let signals = Signals::hold_with(&[libc::SIGCHLD])?;
+    let mut arguments = std::env::args_os();
+    let _own = arguments.next();
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(arguments.next())
+        .arg("--worker")
+        .args(arguments);
+    let hook = || {
+        // SAFETY: prctl with numbers only.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the hook makes one system call and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+    let mut worker = (command.spawn()).map_err(RecordError::system("starting the stepper"))?;
+    loop {
+        if let Some(status) = worker.try_wait()? {
+            if !status.success() {
+                // It has said why.
+                bail!("nothing was recorded, or not all of it ({status})");
+            }
+            return Ok(());
+        }
+        while let Some(signal) = signals.arrived() {
+            if signal != libc::SIGCHLD {
+                // SAFETY: the child has not been waited for, so the pid is still its own.
+                unsafe { libc::kill(worker.id() as i32, signal) };
+            }
+        }
+        signals.wait(PATIENCE);
+    }
 }
 
 fn tell(plan: &Plan, done: &Done) -> io::Result<()> {

@@ -21,7 +21,7 @@ pub mod pmu;
 mod ring;
 pub mod run;
 pub mod session;
-mod signals;
+pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod step;
 pub mod synthesize;

@@ -15,12 +15,10 @@
 
 pub mod cache;
 mod code;
-mod leftover;
 mod ptrace;
 mod run;
 mod sample;
 mod thread;
 
 pub use code::{Code, is_entry, is_map_code};
-pub use leftover::restore;
 pub use run::{Done, Plan, StepError, Why, run};

@@ -2,7 +2,6 @@
 
 use super::cache::{Caches, Geometries, MOST_CORES};
 use super::code::{Access, Code, Flow};
-use super::leftover::Watchdog;
 use super::ptrace::{self, Memory, Registers, Stop};
 use super::sample::{CPUID, LOADS, STORES, Sample, events};
 use super::thread::{Away, Call, Phase, Traps};
@@ -14,7 +13,7 @@ use crate::record::session::now;
 use crate::record::signals::Signals;
 use crate::record::target::{Ended, Process, Target};
 use crate::record::{Event, RecordError, synthesize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -143,12 +142,8 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     }
     let code = code(pid)?;
     let memory = Memory::of(pid).map_err(refused)?;
-    let watchdog = match ours {
-        true => None,
-        false => Some(Watchdog::start(pid).map_err(RecordError::system("starting a watchdog"))?),
-    };
     let file = File::create(plan, machine)?;
-    let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory, watchdog));
+    let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory));
     for (core, tid) in process.threads()?.into_iter().enumerate() {
         let thread = Thread {
             core,
@@ -628,9 +623,10 @@ impl Stepper {
         false
     }
 
-    /// Lets a forked process go, without our int3s where its memory is its own.
+    /// Lets a forked process go, without our int3s where its memory is its own. While int3s are set,
+    /// whether it is must be known.
     fn dismiss(&mut self, child: i32) {
-        let shares = self.forked.remove(&child).unwrap_or(true);
+        let shares = self.forked.remove(&child).unwrap_or(self.open);
         if !shares {
             // It may have been killed.
             let _ = self.traps.clean_copy(child);
@@ -693,52 +689,58 @@ impl Stepper {
     }
 
     /// Takes everything out of the program and lets all threads go.
+    ///
+    /// Stops are taken as they come: a thread that waits for the process it forked stops only after
+    /// that one was let go.
     fn let_go(&mut self) {
         self.close_window();
-        let threads = std::mem::take(&mut self.threads);
-        for (&tid, thread) in &threads {
-            let detached = match thread.call {
-                // It stands still.
-                Some(_) => {
-                    ptrace::detach(tid, thread.signals.front().copied().unwrap_or(0)).is_ok()
-                }
-                None => false,
+        for child in std::mem::take(&mut self.early) {
+            self.dismiss(child);
+        }
+        let mut left = BTreeSet::new();
+        for (tid, thread) in std::mem::take(&mut self.threads) {
+            let signal = thread.signals.front().copied().unwrap_or(0);
+            // A call that is stepped stands still.
+            if thread.call.is_some() && ptrace::detach(tid, signal).is_ok() {
+                continue;
+            }
+            // One that has ended meanwhile needs no letting go.
+            if ptrace::interrupt(tid).is_ok() {
+                left.insert(tid);
+            }
+        }
+        while !left.is_empty() {
+            let Some((tid, stop)) = ptrace::wait(true) else {
+                return;
             };
-            if !detached && ptrace::interrupt(tid).is_ok() {
-                self.detach(tid);
+            match stop {
+                Stop::Exit(_) | Stop::Killed(_) => {
+                    self.gone(tid, stop);
+                    left.remove(&tid);
+                }
+                _ if left.remove(&tid) => self.detach(tid, stop),
+                // Made since: a thread, or a process.
+                _ => self.dismiss(tid),
             }
         }
     }
 
-    /// Waits until a thread stands still, and detaches it as it would have been without us.
-    fn detach(&mut self, tid: i32) {
-        while let Some((_, stop)) = ptrace::wait_for(tid, true) {
-            let signal = match stop {
-                Stop::Exit(_) | Stop::Killed(_) => return self.gone(tid, stop),
-                Stop::Signal(libc::SIGTRAP) => {
-                    let ours = ptrace::registers(tid)
-                        .ok()
-                        .filter(|registers| self.traps.was(registers.rip.wrapping_sub(1)));
-                    if let Some(mut registers) = ours {
-                        registers.rip = registers.rip.wrapping_sub(1);
-                        let _ = ptrace::set_registers(tid, &registers);
-                    }
-                    if ours.is_some() { 0 } else { libc::SIGTRAP }
-                }
-                Stop::Signal(signal) => signal,
-                Stop::Clone | Stop::Fork | Stop::VFork => {
-                    // What it made is let go first: it stands still, or will.
-                    if let Ok(made) = ptrace::made(tid) {
-                        self.detach(made);
-                    }
-                    0
-                }
-                Stop::Exec | Stop::Asked | Stop::Group => 0,
-            };
-            if ptrace::detach(tid, signal).is_ok() {
-                return;
+    /// Detaches a thread as it would have been without us.
+    fn detach(&mut self, tid: i32, stop: Stop) {
+        let mut signal = 0;
+        if let Stop::Signal(arrived) = stop {
+            signal = arrived;
+            let ours = |registers: &Registers| self.traps.was(registers.rip.wrapping_sub(1));
+            if arrived == libc::SIGTRAP
+                && let Some(mut registers) = ptrace::registers(tid).ok().filter(ours)
+            {
+                registers.rip = registers.rip.wrapping_sub(1);
+                let _ = ptrace::set_registers(tid, &registers);
+                signal = 0;
             }
         }
+        // It may have been killed.
+        let _ = ptrace::detach(tid, signal);
     }
 }
 

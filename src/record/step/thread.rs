@@ -1,8 +1,7 @@
 //! The int3s in the program, and the map calls that are being stepped.
 
-use super::leftover::Watchdog;
 use super::ptrace::{Memory, Registers};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -127,18 +126,17 @@ struct Trap {
 pub struct Traps {
     pub memory: Memory,
     traps: BTreeMap<u64, Trap>,
-    /// Wherever one ever was: a thread may have executed it just before it went.
-    ever: FxHashSet<u64>,
-    watchdog: Option<Watchdog>,
+    /// Wherever one ever was, and what belongs there: a thread may have executed it just before it
+    /// went.
+    ever: FxHashMap<u64, u8>,
 }
 
 impl Traps {
-    pub fn new(memory: Memory, watchdog: Option<Watchdog>) -> Traps {
+    pub fn new(memory: Memory) -> Traps {
         Traps {
             memory,
             traps: BTreeMap::new(),
-            ever: FxHashSet::default(),
-            watchdog,
+            ever: FxHashMap::default(),
         }
     }
 
@@ -152,7 +150,7 @@ impl Traps {
 
     /// Whether there was one that is gone, so that a SIGTRAP from there is ours.
     pub fn was(&self, addr: u64) -> bool {
-        self.ever.contains(&addr)
+        self.ever.contains_key(&addr)
     }
 
     pub fn set_entry(&mut self, addr: u64) -> io::Result<()> {
@@ -168,11 +166,8 @@ impl Traps {
     fn set(&mut self, addr: u64) -> io::Result<&mut Trap> {
         if !self.traps.contains_key(&addr) {
             let byte = self.memory.byte(addr)?;
-            if let Some(watchdog) = &mut self.watchdog {
-                watchdog.set(addr, byte)?;
-            }
             self.memory.set_byte(addr, INT3)?;
-            self.ever.insert(addr);
+            self.ever.insert(addr, byte);
             let trap = Trap {
                 byte,
                 ..Trap::default()
@@ -195,9 +190,6 @@ impl Traps {
     fn clear(&mut self, addr: u64) -> io::Result<()> {
         if let Some(trap) = self.traps.remove(&addr) {
             self.memory.set_byte(addr, trap.byte)?;
-            if let Some(watchdog) = &mut self.watchdog {
-                watchdog.cleared(addr)?;
-            }
         }
         Ok(())
     }
@@ -233,7 +225,7 @@ impl Traps {
     /// Takes the int3s out of a copy of the process.
     pub fn clean_copy(&self, pid: i32) -> io::Result<()> {
         let copy = Memory::of(pid)?;
-        let mut traps = self.traps.iter();
-        traps.try_for_each(|(addr, trap)| copy.set_byte(*addr, trap.byte))
+        let mut places = self.ever.iter();
+        places.try_for_each(|(addr, byte)| copy.set_byte(*addr, *byte))
     }
 }
