@@ -1,7 +1,7 @@
 //! The call of a map function that a sample's call chain leads to.
 
+use super::binary::Binary;
 use super::flow::{What, signature};
-use super::places::Binary;
 use crate::gomap::MapType;
 use crate::program::Kept;
 

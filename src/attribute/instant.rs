@@ -5,9 +5,9 @@
 //! structure speaks against it: an array came to be after the last sample that found something else
 //! in it. And the sample's own code has to agree: it says itself which part it touches.
 
+use super::complete::{VARIABLE, about};
 use super::position::Admitted;
 use super::resolve::{About, Fact, Row, in_bucket};
-use super::run::{VARIABLE, about};
 use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Layout, Part, Structure};
@@ -64,7 +64,7 @@ impl<'a> Instant<'a> {
 
     /// Hears what a sample found at its address; code that is no `proxy` would know a map, and
     /// `admitted` are the shapes that it handles.
-    pub fn hear(&self, row: &Row, time: u64, proxy: bool, admitted: Admitted, types: &Types) {
+    pub fn hear(&self, row: &Row, proxy: bool, admitted: Admitted, types: &Types) {
         let Some((number, region)) = self.region_at(row.address) else {
             return;
         };
@@ -79,7 +79,7 @@ impl<'a> Instant<'a> {
             (Err(_), _) => false,
         };
         if against && let Some(born) = self.born.get(number) {
-            born.fetch_max(time, Ordering::Relaxed);
+            born.fetch_max(row.time, Ordering::Relaxed);
         }
     }
 
@@ -102,14 +102,8 @@ impl<'a> Instant<'a> {
     }
 
     /// Completes the rows whose part the core has at their address.
-    pub fn complete(
-        &self,
-        rows: &mut [Row],
-        time_of: impl Fn(usize) -> u64,
-        types: &Types,
-        facts: &mut Vec<Fact>,
-    ) {
-        for (i, row) in rows.iter_mut().enumerate() {
+    pub fn complete(&self, rows: &mut [Row], types: &Types, facts: &mut Vec<Fact>) {
+        for row in rows {
             let certain = row.part.is_ok_and(|part| match part.structure() {
                 // Tables are small, and soon used again for another map's.
                 Structure::Table => false,
@@ -118,7 +112,7 @@ impl<'a> Instant<'a> {
                 _ => true,
             });
             if certain {
-                self.one(row, time_of(i), types, facts);
+                self.one(row, row.time, types, facts);
             }
         }
     }
@@ -205,6 +199,12 @@ impl<'a> Instant<'a> {
             header: self.heap.map_of(region)?.header,
             map_type: self.type_of(region),
         })
+    }
+
+    /// Start and end of every key and elem outside of its slot.
+    pub fn indirect_spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        let held = self.heap.regions.iter().filter(|r| r.held.is_some());
+        held.map(|r| (r.start, r.start.saturating_add(r.len)))
     }
 
     fn fact(&self, about: About, address: u64, region: &Region, time: u64) -> Fact {

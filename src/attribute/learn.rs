@@ -202,6 +202,11 @@ impl Learned {
         best
     }
 
+    /// Start and end of every object.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.objects.iter().map(|o| (o.start, o.end))
+    }
+
     fn build_objects(&self, types: &Types) -> Vec<Object> {
         let mut objects = Vec::new();
         for (&(about, start), seen) in &self.seen {

@@ -1,20 +1,31 @@
 //! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
 //! on what evidence; and, for each that cannot be placed, the reason.
 
+mod assemble;
+mod binary;
+mod blocks;
 mod callers;
+mod chains;
+mod complete;
 pub mod flow;
 mod instant;
+mod keys;
 mod leaf;
 mod learn;
+mod marking;
 mod names;
 mod operand;
+mod pages;
 mod phase;
 mod places;
 mod position;
+mod positioned;
 mod regions;
 mod resolve;
+mod rows;
 mod run;
 mod source;
+mod testimony;
 pub mod trace;
 mod types;
 mod unattributed;

@@ -1,8 +1,9 @@
 //! Which maps there are, and what a person would call them.
 
+use super::binary::Binary;
+use super::chains::ChainSite;
+use super::complete::VARIABLE;
 use super::flow::{FunctionFlow, Value, What};
-use super::places::Binary;
-use super::run::{ChainSite, VARIABLE};
 use super::source::expression;
 use super::types::{TypeId, TypedSite, Types};
 use super::{Map, NONE};

@@ -4,8 +4,8 @@
 //! and, in a delete, whether the code comes after the store that removes the entry. The order is that
 //! of the source lines, from the outermost frame inward, of the binary itself.
 
+use super::binary::Binary;
 use super::flow::{Control, FunctionFlow, Instruction, Operand, Target, classify, returns};
-use super::places::Binary;
 use super::types::Types;
 use super::{Operation, Phase, Place};
 use crate::gomap::{Family, Layout, Part, Stage};

@@ -1,194 +1,303 @@
-//! The distinct instructions that samples hit, each looked at once: function, lines, and what its
-//! memory operands touch.
+//! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
-use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
-use super::leaf;
-use super::phase::{self, Steps, phase_of};
-use super::types::Types;
-use super::{Place, Reason};
-use crate::gomap::{Layout, layout_for};
-use crate::program::{Arch, Program};
+use super::binary::{Binary, Code, is_proxy};
+use super::marking::{marks, reads};
+use super::under::{Turn, turn};
+use super::{NONE, Place, Reason};
+use crate::pmu::Ip;
+use crate::program::Frame;
+use crate::program::kernel::{KERNEL, Kernel};
+use crate::recording::{ImageId, Recording};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// What the code at one place says, for its samples to be resolved with.
-#[derive(Debug, Clone)]
-pub struct Code {
-    /// Each memory operand outside of the frame, and what it touches.
-    pub operands: Vec<(Target, Operand)>,
-    pub live: Vec<Live>,
-    pub instruction: Instruction,
-    /// The function is part of the map implementation.
-    pub map_code: bool,
-    /// The function copies memory for its caller, who knows what it is.
-    pub leaf: bool,
-    /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
-    /// moved.
-    pub moved: Option<(u32, u32)>,
-    /// What the function's variant says of its keys.
-    pub areas: Areas,
-    /// Run-time address minus link-time address.
-    pub bias: u64,
-    /// The binary, as [`super::types::Types`] numbers it.
-    pub binary: u32,
+/// `PERF_RECORD_MISC_USER` and `PERF_RECORD_MISC_GUEST_USER`.
+const USER: [u8; 2] = [2, 5];
+
+/// How the code of a sample comes to touch memory that is not its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Behalf {
+    /// On behalf of others.
+    pub proxy: bool,
+    /// For the collector, in a mark phase.
+    pub reads: bool,
+    /// [`leaf::to_end`]
+    pub to_end: Option<u64>,
 }
 
-/// Whether a function touches memory that others point it to: the runtime (copying, comparing,
-/// hashing, clearing, the collector), what the compiler generates to compare and hash a type, and
-/// reflection. All other Go code reaches the slots of a map through what a map call returned to it.
-pub fn is_proxy(function: &str) -> bool {
-    const PACKAGES: &[&str] = &[
-        "runtime.",
-        "internal/",
-        "type:.",
-        "type..",
-        "reflect.",
-        "memeqbody",
-        "aeshash",
-    ];
-    PACKAGES.iter().any(|package| function.starts_with(package))
+/// The places of all samples.
+pub struct Places {
+    /// By sample.
+    pub place: Vec<u32>,
+    pub places: Vec<Place>,
+    pub codes: Vec<Result<Code, Reason>>,
+    /// By place: the code touches memory on behalf of others.
+    proxies: Vec<bool>,
+    /// By place: the collector runs it in mark phases.
+    pub marking: Vec<bool>,
+    /// By place: the collector reads objects with it.
+    reading: Vec<bool>,
 }
 
-/// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
-pub struct Binary {
-    pub program: Arc<Program>,
-    pub layout: Option<&'static Layout>,
-    /// As [`super::types::Types`] numbers it.
-    pub id: u32,
-    flows: FxHashMap<u64, Arc<FunctionFlow>>,
-    /// By start of the function; `None` for code that is no map code.
-    steps: FxHashMap<u64, Option<Arc<Steps>>>,
-}
-
-impl Binary {
-    pub fn new(program: Arc<Program>, types: &mut Types) -> Binary {
-        let layout = program.go.as_ref().and_then(layout_for);
-        let id = types.add(&program, layout.map(|l| l.family));
-        Binary {
-            program,
-            layout,
-            id,
-            flows: FxHashMap::default(),
-            steps: FxHashMap::default(),
-        }
+impl Places {
+    /// The code of a sample.
+    pub fn code_of(&self, i: usize) -> Option<&Code> {
+        let place = *self.place.get(i)?;
+        self.codes.get(place as usize)?.as_ref().ok()
     }
 
-    /// The flow of the function that covers `vaddr`.
-    pub fn flow(&mut self, vaddr: u64) -> Option<Arc<FunctionFlow>> {
-        let layout = self.layout?;
-        flow::abi(self.program.arch)?;
-        let start = self.program.function_at(vaddr)?.start;
-        let program = &self.program;
-        let flow = self
-            .flows
-            .entry(start)
-            .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
-        Some(Arc::clone(flow))
-    }
-
-    /// The steps of the map function that covers `vaddr`.
-    pub fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
-        let start = self.program.function_at(vaddr)?.start;
-        if !self.steps.contains_key(&start) {
-            let steps = Steps::of(self, start).map(Arc::new);
-            self.steps.insert(start, steps);
-        }
-        self.steps.get(&start)?.clone()
-    }
-
-    /// The place of the instruction at `vaddr` (with `after`: of the instruction that ends there,
-    /// as a breakpoint reports it) and its code, or why there is none.
-    pub fn place(
-        &mut self,
-        image: &str,
-        ip: u64,
-        vaddr: u64,
-        after: bool,
-    ) -> (Place, Result<Code, Reason>) {
-        let mut place = Place {
-            ip,
-            image: image.to_owned(),
-            ..Place::default()
-        };
-        // A watchpoint of arm64 traps before the access (`watchpoint_handler`,
-        // arch/arm64/kernel/hw_breakpoint.c), a debug register of x86 after it.
-        let after = after && self.program.arch == Arch::X86_64;
-        // The byte before a return address or a trap's ip lies in the instruction meant.
-        let probe = if after {
-            vaddr.saturating_sub(1)
-        } else {
-            vaddr
-        };
-        let Some(function) = self.program.function_at(probe) else {
-            return (place, Err(Reason::NoSymbol));
-        };
-        let name = function.name.clone();
-        place.function = Some(name.clone());
-        place.frames = self.program.frames_at(probe);
-        if self.program.go.is_none() {
-            return (place, Err(Reason::NotGo));
-        }
-        let (Some(layout), Some(flow)) = (self.layout, self.flow(probe)) else {
-            return (place, Err(Reason::NotMap));
-        };
-        let start = if after {
-            flow.before.get(&vaddr).copied()
-        } else {
-            Some(vaddr)
-        };
-        let map_code = flow.signature.is_some();
-        let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
-            let own_frame = start.is_some_and(|start| flow.frame.contains(&start));
-            let reason = match (map_code, own_frame) {
-                (false, _) => Reason::NotMap,
-                (true, true) => Reason::Stack,
-                (true, false) => Reason::NoOperand,
+    /// Tells places of helpers by the turn that they take in a map operation: a place of its own for
+    /// each, with operation and phase.
+    pub fn split_helpers(&mut self, recording: &Recording, binaries: &mut [Option<Binary>]) {
+        let samples = &recording.samples;
+        let mut turns: FxHashMap<(u32, u32), Option<Turn>> = FxHashMap::default();
+        let mut split: FxHashMap<(u32, Turn), u32> = FxHashMap::default();
+        for (i, &chain) in samples.chain.iter().enumerate() {
+            let Some(&id) = self.place.get(i) else {
+                continue;
             };
-            return (place, Err(reason));
-        };
-        let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
-        let operands: Vec<(Target, Operand)> = site
-            .operands
-            .iter()
-            .map(|operand| {
-                let target = if flow.is_len(operand) {
-                    let part = layout.header.first().and_then(|count| count.part);
-                    part.map(|part| Target::Part { part, off: Some(0) })
-                } else {
-                    None
-                };
-                let target = target.unwrap_or_else(|| classify(operand, layout, &areas, map_code));
-                (target, *operand)
-            })
-            .collect();
-        place.instruction = Some(site.instruction.text());
-        place.operation = flow.signature.map(|s| s.operation);
-        if let Some((target, operand)) = operands.first() {
-            let steps = self.steps(probe);
-            let access = phase::Step {
-                target,
-                operand,
-                instruction: &site.instruction,
-                frames: &place.frames,
-            };
-            place.phase = phase_of(&access, place.operation, steps.as_deref());
-            place.step = steps.and_then(|steps| steps.step(site.instruction.ip()));
-            if let Some(operation) = phase::of_caller(target, &flow, layout.family) {
-                place.operation = Some(operation);
-                place.step = Some(phase::LAST);
+            let place = &self.places[id as usize];
+            let sound = recording.pmu(i).is_some_and(|pmu| pmu.regs_sound);
+            if !sound || !self.is_proxy(i) || place.operation.is_some() {
+                continue;
             }
+            let turn = *turns.entry((id, chain)).or_insert_with(|| {
+                let ips = samples.chains.get(chain).get(1..).unwrap_or(&[]);
+                let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+                let time = samples.time.get(i).copied().unwrap_or(0);
+                turn_of(recording, binaries, place, ips, pid, time)
+            });
+            let Some(turn) = turn else { continue };
+            let to = match split.get(&(id, turn)) {
+                Some(&to) => to,
+                None => {
+                    let mut place = place.clone();
+                    let mut all = binaries.iter().flatten();
+                    let binary = all.find(|b| b.id == turn.binary);
+                    let function = binary.and_then(|b| b.program.function_at(turn.function));
+                    place.on_behalf = function.map(|f| f.name.clone());
+                    place.operation = Some(turn.operation);
+                    place.phase = turn.phase;
+                    place.step = turn.step;
+                    let to = self.places.len() as u32;
+                    self.places.push(place);
+                    self.codes.push(self.codes[id as usize].clone());
+                    self.proxies.push(true);
+                    self.marking.push(false);
+                    self.reading.push(false);
+                    split.insert((id, turn), to);
+                    to
+                }
+            };
+            self.place[i] = to;
         }
-        let code = Code {
-            operands,
-            live: site.live.clone(),
-            instruction: site.instruction,
-            leaf: self.program.arch == Arch::X86_64 && leaf::is_leaf(&name),
-            moved: site.instruction.moved(),
-            map_code,
-            areas,
-            bias: ip.wrapping_sub(vaddr),
-            binary: self.id,
+    }
+
+    /// Size of the keys that the function of a sample is made for.
+    pub fn key_size(&self, sample: u32) -> Option<i64> {
+        self.code_of(sample as usize)?.areas.key_size
+    }
+
+    /// By place: what is said of its function.
+    fn told(&self, of: fn(&str) -> bool) -> Vec<bool> {
+        let function = |place: &Place| place.function.as_deref().is_some_and(of);
+        self.places.iter().map(function).collect()
+    }
+
+    pub fn is_proxy(&self, i: usize) -> bool {
+        self.is(i, &self.proxies)
+    }
+
+    fn is(&self, i: usize, which: &[bool]) -> bool {
+        let place = self.place.get(i).map(|&p| p as usize);
+        place.and_then(|p| which.get(p)) == Some(&true)
+    }
+
+    pub fn behalf(&self, i: usize) -> Behalf {
+        Behalf {
+            proxy: self.is(i, &self.proxies),
+            reads: self.is(i, &self.reading),
+            to_end: self.code_of(i).and_then(|code| code.to_end),
+        }
+    }
+
+    pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
+        let chunks: Vec<(Vec<Spot>, Vec<u32>)> = (0..recording.samples.len().div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| spots(recording, chunk * CHUNK, CHUNK))
+            .collect();
+        let mut all = Places {
+            place: Vec::with_capacity(recording.samples.len()),
+            places: Vec::new(),
+            codes: Vec::new(),
+            proxies: Vec::new(),
+            marking: Vec::new(),
+            reading: Vec::new(),
         };
-        (place, Ok(code))
+        let mut known: FxHashMap<Spot, u32> = FxHashMap::default();
+        for (spots, ids) in chunks {
+            let of_chunk: Vec<u32> = spots
+                .iter()
+                .map(|spot| {
+                    *known.entry(*spot).or_insert_with(|| {
+                        let (place, code) = if spot.user {
+                            look_at(recording, binaries, spot)
+                        } else {
+                            (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
+                        };
+                        all.places.push(place);
+                        all.codes.push(code);
+                        all.places.len() as u32 - 1
+                    })
+                })
+                .collect();
+            let place = |id: &u32| of_chunk.get(*id as usize).copied().unwrap_or(NONE);
+            all.place.extend(ids.iter().map(place));
+        }
+        all.proxies = all.told(is_proxy);
+        all.marking = all.told(marks);
+        all.reading = all.told(reads);
+        all
+    }
+}
+
+/// The turn of the helper at `ips[0]` in the map operation that the rest of the chain leads to.
+fn turn_of(
+    recording: &Recording,
+    binaries: &mut [Option<Binary>],
+    place: &Place,
+    ips: &[u64],
+    pid: i32,
+    time: u64,
+) -> Option<Turn> {
+    let mapping = recording.space.find(pid, *ips.first()?, time)?;
+    let load = mapping.start.wrapping_sub(mapping.pgoff);
+    let binary = binaries.get_mut(mapping.image as usize)?.as_mut()?;
+    let program = Arc::clone(&binary.program);
+    let returns = ips.iter().skip(1);
+    let returns = returns.filter_map(|ip| program.vaddr_of_offset(ip.wrapping_sub(load)));
+    turn(binary, place.function.as_deref()?, returns)
+}
+
+/// Samples that one thread finds the places of at a time.
+const CHUNK: usize = 1 << 18;
+
+/// What makes a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Spot {
+    ip: u64,
+    image: ImageId,
+    /// Run-time address of the image's first byte.
+    load: u64,
+    /// `ip` is behind the instruction.
+    after: bool,
+    user: bool,
+}
+
+/// The distinct spots of `len` samples from `first` on, and which is whose.
+fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32>) {
+    let samples = &recording.samples;
+    let end = samples.len().min(first + len);
+    let mut spots = Vec::new();
+    let mut ids: FxHashMap<Spot, u32> = FxHashMap::default();
+    let mut settled: FxHashMap<i32, Option<u64>> = FxHashMap::default();
+    // What a thread's ip is does not change once the memory of its process has settled.
+    let mut same: FxHashMap<(u32, u32, u16, u8), u32> = FxHashMap::default();
+    let mut of_sample = Vec::with_capacity(end.saturating_sub(first));
+    for i in first..end {
+        let mode = samples.cpumode.get(i).copied();
+        let user = mode.is_none_or(|mode| USER.contains(&mode));
+        let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+        let pid = if user { pid } else { -1 };
+        let time = samples.time.get(i).copied().unwrap_or(0);
+        let key = (
+            samples.ip.ids.get(i).copied().unwrap_or(0),
+            samples.thread.ids.get(i).copied().unwrap_or(0),
+            samples.event.get(i).copied().unwrap_or(0),
+            mode.unwrap_or(0),
+        );
+        let since = *settled
+            .entry(pid)
+            .or_insert_with(|| recording.space.settled(pid));
+        let lasting = since.is_some_and(|since| since <= time);
+        if lasting && let Some(&id) = same.get(&key) {
+            of_sample.push(id);
+            continue;
+        }
+        let ip = samples.ip.get(i).unwrap_or(0);
+        let event = recording.event(i);
+        let mapping = recording.space.find(pid, ip, time);
+        let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
+        let spot = Spot {
+            ip,
+            image,
+            load,
+            after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
+            user,
+        };
+        let id = *ids.entry(spot).or_insert_with(|| {
+            spots.push(spot);
+            spots.len() as u32 - 1
+        });
+        if lasting {
+            same.insert(key, id);
+        }
+        of_sample.push(id);
+    }
+    (spots, of_sample)
+}
+
+fn look_at(
+    recording: &Recording,
+    binaries: &mut [Option<Binary>],
+    spot: &Spot,
+) -> (Place, Result<Code, Reason>) {
+    let &Spot {
+        ip,
+        image,
+        load,
+        after,
+        ..
+    } = spot;
+    let path = recording
+        .space
+        .images
+        .get(image as usize)
+        .map_or("", |i| i.path.as_str());
+    let nowhere = |path: &str, reason| {
+        (
+            Place {
+                ip,
+                image: path.to_owned(),
+                ..Place::default()
+            },
+            Err(reason),
+        )
+    };
+    if image == NONE {
+        return nowhere("[unknown]", Reason::NoMapping);
+    }
+    let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
+        return nowhere(path, Reason::NoBinary);
+    };
+    match binary.program.vaddr_of_offset(ip.wrapping_sub(load)) {
+        Some(vaddr) => binary.place(path, ip, vaddr, after),
+        None => nowhere(path, Reason::NoSymbol),
+    }
+}
+
+fn in_kernel(kernel: &Kernel, ip: u64) -> Place {
+    let function = kernel.function_at(ip).to_owned();
+    let frame = Frame {
+        function: function.clone(),
+        ..Frame::default()
+    };
+    Place {
+        ip,
+        image: KERNEL.to_owned(),
+        function: Some(function),
+        frames: vec![frame],
+        ..Place::default()
     }
 }

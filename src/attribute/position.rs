@@ -5,10 +5,12 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
+use super::keys::KeyRead;
 use super::types::{ShapeId, Types};
-use crate::gomap::{MapType, Part, Spot};
+use crate::gomap::{MapType, Part, Spot, Stage};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A bucket or group whose start is known.
@@ -61,6 +63,8 @@ pub struct Starts {
     pages: Vec<Start>,
     /// By page: where its starts are in `pages`.
     ranges: FxHashMap<u64, Range<u32>>,
+    /// By page and time: keys that were hashed or compared.
+    keys: Vec<KeyRead>,
 }
 
 /// Starts around an address, by base.
@@ -106,6 +110,9 @@ const PAGE_SHIFT: u32 = 13;
 /// Starts looked at before and after a time, in each of three pages around an address.
 const IN_TIME: usize = 4;
 
+/// Starts of a page looked through, before and after a time, for the last and the next one here.
+const IN_PAGE: usize = 64;
+
 /// Starts looked at on each side of an address.
 const IN_SPACE: usize = 8;
 
@@ -116,7 +123,8 @@ const REACH: u64 = 512;
 const PROOF: usize = 3;
 
 impl Starts {
-    pub fn new(mut starts: Vec<Start>) -> Starts {
+    pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>) -> Starts {
+        keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
         starts.par_sort_unstable();
         starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
         let mut pages = starts.clone();
@@ -133,6 +141,7 @@ impl Starts {
             sorted: starts,
             pages,
             ranges,
+            keys,
         }
     }
 
@@ -155,13 +164,13 @@ impl Starts {
             Some((address - off, spot))
         };
         let known = matches!(admitted, Admitted::Known(_));
-        let mut best: Option<(usize, Located)> = None;
+        let mut best: Option<(Support, Located)> = None;
         let mut tied = false;
         for &shape in admitted.shapes(types) {
-            let Some((residue, support)) = supported(&near, address, shape, known, types) else {
+            let Some(support) = supported(&near, address, shape, known, types) else {
                 continue;
             };
-            let Some((base, spot)) = spot_of(shape, residue) else {
+            let Some((base, spot)) = spot_of(shape, support.residue) else {
                 continue;
             };
             let located = Located {
@@ -169,51 +178,104 @@ impl Starts {
                 spot,
                 shape: Some(shape),
             };
+            let verdict = |(most, one): &(Support, Located)| {
+                let rival = one.shape.filter(|_| one.base != base || one.spot != spot);
+                most.against(support, || {
+                    self.keys_tell(address, time, (rival?, most), (shape, &support), types)
+                })
+            };
+            let verdict = best.as_ref().map(verdict);
             match &mut best {
-                Some((most, _)) if *most > support => {}
-                Some((most, one)) if *most == support => {
-                    if (one.base, one.spot) == (base, spot) {
-                        one.shape = None;
-                    } else {
-                        tied = true;
+                Some((_, one)) => match verdict.unwrap_or(Verdict::Even) {
+                    Verdict::Better => {}
+                    Verdict::Even if (one.base, one.spot) == (base, spot) => one.shape = None,
+                    Verdict::Even => tied = true,
+                    Verdict::Worse => {
+                        best = Some((support, located));
+                        tied = false;
                     }
-                }
-                _ => {
-                    best = Some((support, located));
-                    tied = false;
-                }
+                },
+                None => best = Some((support, located)),
             }
         }
         match best {
             Some(_) if tied => None,
             Some((_, located)) => Some(located),
-            None => self.locate_far(address, part, admitted, types),
+            None => self
+                .locate_far(address, part, admitted, types)
+                .or_else(|| self.locate_in(&near, address, time, part, admitted, types)),
         }
     }
 
     /// The shape of the buckets around a start, where the others around it admit only one.
     pub fn shape_at(&self, start: &Start, types: &Types) -> Option<ShapeId> {
         let near = self.near(start.base, start.time);
-        let mut best: Option<(usize, ShapeId)> = None;
+        let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
         for &shape in start.shapes.shapes(types) {
-            let Some((residue, support)) = supported(&near, start.base, shape, false, types) else {
+            let Some(support) = supported(&near, start.base, shape, false, types) else {
                 continue;
             };
-            let stride = types.of_shape(shape)?.shape.stride();
-            if start.base % stride != residue {
+            if start.base % support.stride != support.residue {
                 continue;
             }
-            match best {
-                Some((most, _)) if most > support => {}
-                Some((most, _)) if most == support => tied = true,
-                _ => {
+            let keys = |most: &Support, rival: ShapeId| {
+                self.keys_tell(
+                    start.base,
+                    start.time,
+                    (rival, most),
+                    (shape, &support),
+                    types,
+                )
+            };
+            let verdict = best.map_or(Verdict::Worse, |(most, rival)| {
+                most.against(support, || keys(&most, rival))
+            });
+            match verdict {
+                Verdict::Better => {}
+                Verdict::Even => tied = true,
+                Verdict::Worse => {
                     best = Some((support, shape));
                     tied = false;
                 }
             }
         }
         best.filter(|_| !tied).map(|(_, shape)| shape)
+    }
+
+    /// Which of two shapes the keys have that were hashed or compared around an address, around a time:
+    /// where they are keys of one and never of the other.
+    fn keys_tell(
+        &self,
+        address: u64,
+        time: u64,
+        a: (ShapeId, &Support),
+        b: (ShapeId, &Support),
+        types: &Types,
+    ) -> Option<Verdict> {
+        let page = address >> PAGE_SHIFT;
+        let (mut of_a, mut of_b) = (0usize, 0usize);
+        for page in [page.saturating_sub(1), page, page + 1] {
+            let from = self
+                .keys
+                .partition_point(|k| k.address >> PAGE_SHIFT < page);
+            let here = self.keys.get(from..)?;
+            let here = &here[..here.partition_point(|k| k.address >> PAGE_SHIFT == page)];
+            let at = here.partition_point(|k| k.time < time);
+            let near = &here[at.saturating_sub(IN_TIME)..here.len().min(at + IN_TIME)];
+            for key in near {
+                let is_of = |(shape, support): (ShapeId, &Support)| {
+                    types.has_keys(shape, key.kind) && support.has_key_at(key.address, shape, types)
+                };
+                of_a += usize::from(is_of(a));
+                of_b += usize::from(is_of(b));
+            }
+        }
+        match (of_a, of_b) {
+            (PROOF.., 0) => Some(Verdict::Better),
+            (0, PROOF..) => Some(Verdict::Worse),
+            _ => None,
+        }
     }
 
     /// The starts in the pages around an address that are nearest in time, each bucket once.
@@ -232,6 +294,51 @@ impl Starts {
         }
         near.settle();
         near
+    }
+
+    /// The spot in the bucket or group that begins at the nearest start below, last and next seen
+    /// here: where all admitted shapes have the same there, and all are larger.
+    fn locate_in(
+        &self,
+        near: &Near,
+        address: u64,
+        time: u64,
+        part: Part,
+        admitted: Admitted,
+        types: &Types,
+    ) -> Option<Located> {
+        let base = near.iter().take_while(|s| s.base <= address).last()?.base;
+        let range = self.ranges.get(&(base >> PAGE_SHIFT))?;
+        let page = &self.pages[range.start as usize..range.end as usize];
+        let (before, after) = page.split_at(page.partition_point(|s| s.time < time));
+        let strides = admitted.shapes(types).iter();
+        let stride = strides
+            .filter_map(|&s| types.of_shape(s))
+            .map(|t| t.shape.stride())
+            .max()?;
+        let here = |s: &&Start| s.base.abs_diff(address) < stride;
+        let mut nearest = [
+            before.iter().rev().take(IN_PAGE).find(here),
+            after.iter().take(IN_PAGE).find(here),
+        ]
+        .into_iter()
+        .flatten();
+        if nearest.any(|s| s.base != base) {
+            return None;
+        }
+        let mut spots = admitted.shapes(types).iter().map(|&shape| {
+            let map_type = types.of_shape(shape)?;
+            let end = base.checked_add(map_type.shape.stride())?;
+            let others = near.iter().any(|s| s.base > address && s.base < end);
+            let spot = map_type.spot_at(address - base)?;
+            (spot.part == part && !others).then_some(spot)
+        });
+        let spot = spots.next()??;
+        spots.all(|other| other == Some(spot)).then_some(Located {
+            base,
+            spot,
+            shape: None,
+        })
     }
 
     fn locate_far(
@@ -309,7 +416,7 @@ fn supported(
     shape: ShapeId,
     known: bool,
     types: &Types,
-) -> Option<(u64, usize)> {
+) -> Option<Support> {
     let proof = if known { PROOF - 1 } else { PROOF };
     if near.len < proof {
         return None;
@@ -326,11 +433,65 @@ fn supported(
     if sides.any(|other| other != residue) {
         return None;
     }
-    let support = near
+    let starts = near
         .iter()
         .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
         .count();
-    (support >= proof && support * 3 >= near.len * 2).then_some((residue, support))
+    (starts >= proof && starts * 3 >= near.len * 2).then_some(Support {
+        starts,
+        stride,
+        residue,
+    })
+}
+
+/// What speaks for a shape: so many starts are congruent modulo its stride.
+#[derive(Debug, Clone, Copy)]
+struct Support {
+    starts: usize,
+    stride: u64,
+    residue: u64,
+}
+
+enum Verdict {
+    Better,
+    Even,
+    Worse,
+}
+
+/// So many times likelier is enough.
+const LIKELIER: f64 = 1000.0;
+
+impl Support {
+    /// More starts decide; where two strides explain as many, that all of them are congruent modulo
+    /// the larger one as well would be chance, of 1 in their ratio for each start. Last, `keys` tell.
+    fn against(&self, other: Support, keys: impl FnOnce() -> Option<Verdict>) -> Verdict {
+        match self.starts.cmp(&other.starts) {
+            Ordering::Greater => return Verdict::Better,
+            Ordering::Less => return Verdict::Worse,
+            Ordering::Equal => {}
+        }
+        let ratio = self.stride as f64 / other.stride as f64;
+        let likelier = ratio.powi(self.starts.saturating_sub(1).min(1000) as i32);
+        if likelier >= LIKELIER {
+            Verdict::Better
+        } else if likelier * LIKELIER <= 1.0 {
+            Verdict::Worse
+        } else {
+            keys().unwrap_or(Verdict::Even)
+        }
+    }
+
+    /// Whether a key of a bucket or group of this shape begins at an address.
+    fn has_key_at(&self, address: u64, shape: ShapeId, types: &Types) -> bool {
+        let off = (address % self.stride + self.stride - self.residue) % self.stride;
+        let spot = |off| types.of_shape(shape)?.spot_at(off);
+        let is_key = |s: Spot| s.part.stage() == Stage::Key;
+        let Some(slot) = spot(off).filter(|s| is_key(*s)).map(|s| s.slot) else {
+            return false;
+        };
+        let before = off.checked_sub(1).and_then(spot);
+        before.is_none_or(|s| !is_key(s) || s.slot != slot)
+    }
 }
 
 /// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.

@@ -6,8 +6,9 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::marking::Marking;
 use super::types::{ShapeId, TypeId, Types};
-use crate::gomap::{MapType, Part, Shape, Spot};
+use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -53,6 +54,8 @@ pub struct Region {
     pub end: u64,
     pub first: u64,
     pub last: u64,
+    /// When the collector may still, or already, have found it here: [`super::marking`].
+    marked: (u64, u64),
     pub shape: ShapeId,
     pub map_type: Option<TypeId>,
     pub stride: u64,
@@ -84,7 +87,10 @@ pub struct Regions {
 }
 
 /// Buckets that may lie unseen between two that were seen.
-const MAX_UNSEEN: u64 = 256;
+pub const MAX_UNSEEN: u64 = 256;
+
+/// Fewer congruent buckets than this may be of another shape: too little to go by at other times.
+const PROOF: u64 = 3;
 
 /// Gaps between the samples of one array are that of a random sample: one of so many times the mean
 /// has a chance of e^-16.
@@ -94,7 +100,12 @@ const GAPS: u64 = 16;
 const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
-    pub fn build(mut seen: Vec<Seen>, mut witnesses: Vec<Witness>, types: &Types) -> Regions {
+    pub fn build(
+        mut seen: Vec<Seen>,
+        mut witnesses: Vec<Witness>,
+        marking: &Marking,
+        types: &Types,
+    ) -> Regions {
         witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
         adopt(&mut seen, types);
         let mut runs: FxHashMap<(Run, u64), Vec<Seen>> = FxHashMap::default();
@@ -124,6 +135,13 @@ impl Regions {
                         let gap = usual_gap(run, stride);
                         for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
                             carve(run, &witnesses, of, map_type, &mut regions);
+                        }
+                    }
+                    for region in &mut regions {
+                        let buckets = (region.end - region.start) / region.stride;
+                        let reach = marking.reach(region.first, region.last);
+                        if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
+                            region.marked = unopposed(region, reach, &witnesses, of, map_type);
                         }
                     }
                 }
@@ -186,9 +204,12 @@ impl Regions {
             })
             .flat_map(|whole| {
                 let of = inside.iter().filter(move |r| r.header == whole.header);
+                let first = of.clone().map(|r| r.first).min().unwrap_or(whole.first);
+                let last = of.map(|r| r.last).max().unwrap_or(whole.last);
                 let sure = Region {
-                    first: of.clone().map(|r| r.first).min().unwrap_or(whole.first),
-                    last: of.map(|r| r.last).max().unwrap_or(whole.last),
+                    first,
+                    last,
+                    marked: (first, last),
                     ..whole
                 };
                 let presumed = Region {
@@ -200,6 +221,11 @@ impl Regions {
             .collect()
     }
 
+    /// Start and end of every region.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.regions.iter().map(|r| (r.start, r.end))
+    }
+
     /// The regions over an address at a time.
     pub fn covering(&self, address: u64, time: u64) -> impl Iterator<Item = &Region> {
         self.numbered(address, time).map(|(_, region)| region)
@@ -207,64 +233,84 @@ impl Regions {
 
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
+        let during = move |r: &&Region| (r.first..=r.last).contains(&time);
+        self.over(address).filter(move |(_, r)| during(r))
+    }
+
+    /// The regions over an address, at any time, with their numbers.
+    fn over(&self, address: u64) -> impl Iterator<Item = (u32, &Region)> {
         let page = address >> PAGE_SHIFT;
         let from = self.pages.partition_point(|(p, _)| *p < page);
         self.pages[from..]
             .iter()
             .take_while(move |(p, _)| *p == page)
             .filter_map(|(_, i)| Some((*i, self.regions.get(*i as usize)?)))
-            .filter(move |(_, r)| {
-                (r.start..r.end).contains(&address) && (r.first..=r.last).contains(&time)
-            })
+            .filter(move |(_, r)| (r.start..r.end).contains(&address))
     }
 
     /// What lies at an address at a time, where all that is known agrees.
     pub fn at(&self, address: u64, time: u64, part: Option<Part>, types: &Types) -> Option<Hit> {
-        let mut found: Option<Hit> = None;
-        let mut doubted = false;
-        for region in self.covering(address, time) {
-            let base = address - (address - region.start) % region.stride;
-            let spot = types.of_shape(region.shape)?.spot_at(address - base);
-            let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
-            // One of the regions is mistaken about this bucket.
-            let spot = spot?;
-            let (header, presumed) = match region.presumed {
-                true => (0, region.header),
-                false => (region.header, 0),
-            };
-            found = match found {
-                None => Some(Hit {
-                    base,
-                    spot,
-                    shape: region.shape,
-                    map_type: region.map_type,
-                    header,
-                    presumed,
-                }),
-                Some(hit) => {
-                    let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
-                    let differs = hit.base != base || hit.spot != spot;
-                    if differs || clash(hit.header, header) {
-                        return None;
-                    }
-                    doubted |= clash(hit.presumed, presumed);
-                    if !same(hit.map_type, region.map_type) {
-                        return None;
-                    }
-                    Some(Hit {
-                        map_type: hit.map_type.or(region.map_type),
-                        header: hit.header.max(header),
-                        presumed: hit.presumed.max(presumed),
-                        ..hit
-                    })
-                }
-            };
-        }
-        found.map(|hit| Hit {
-            presumed: if doubted { 0 } else { hit.presumed },
-            ..hit
-        })
+        agreed(self.covering(address, time), address, part, types)
     }
+
+    /// The same for what the collector reads at that time.
+    pub fn marked(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
+        let over = self.over(address).map(|(_, region)| region);
+        let regions = over.filter(|r| (r.marked.0..=r.marked.1).contains(&time));
+        agreed(regions, address, None, types)
+    }
+}
+
+fn agreed<'a>(
+    regions: impl Iterator<Item = &'a Region>,
+    address: u64,
+    part: Option<Part>,
+    types: &Types,
+) -> Option<Hit> {
+    let mut found: Option<Hit> = None;
+    let mut doubted = false;
+    for region in regions {
+        let base = address - (address - region.start) % region.stride;
+        let spot = types.of_shape(region.shape)?.spot_at(address - base);
+        let spot = spot.filter(|s| part.is_none_or(|p| p == s.part));
+        // One of the regions is mistaken about this bucket.
+        let spot = spot?;
+        let (header, presumed) = match region.presumed {
+            true => (0, region.header),
+            false => (region.header, 0),
+        };
+        found = match found {
+            None => Some(Hit {
+                base,
+                spot,
+                shape: region.shape,
+                map_type: region.map_type,
+                header,
+                presumed,
+            }),
+            Some(hit) => {
+                let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+                let differs = hit.base != base || hit.spot != spot;
+                if differs || clash(hit.header, header) {
+                    return None;
+                }
+                doubted |= clash(hit.presumed, presumed);
+                if !same(hit.map_type, region.map_type) {
+                    return None;
+                }
+                Some(Hit {
+                    map_type: hit.map_type.or(region.map_type),
+                    header: hit.header.max(header),
+                    presumed: hit.presumed.max(presumed),
+                    ..hit
+                })
+            }
+        };
+    }
+    found.map(|hit| Hit {
+        presumed: if doubted { 0 } else { hit.presumed },
+        ..hit
+    })
 }
 
 /// The largest gap, in buckets, that samples of one array leave.
@@ -372,6 +418,7 @@ fn carve(
                 end: hi,
                 first,
                 last,
+                marked: (first, last),
                 shape: of.shape,
                 map_type: of.map_type,
                 stride,
@@ -385,33 +432,11 @@ fn carve(
     }
 }
 
-/// Sizes of Go's heap objects (`internal/runtime/gc`, `SizeClassToSize`; `runtime/sizeclasses.go`), the
-/// same from 1.18 to 1.27; larger ones have pages of their own.
-const SIZE_CLASSES: &[u64] = &[
-    8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
-    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
-    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5120, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
-    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
-    32768,
-];
-
-/// Bytes that an object of this size occupies.
-fn occupied(size: u64) -> u64 {
-    let class = SIZE_CLASSES.iter().find(|class| **class >= size);
-    class.map_or_else(|| size.next_multiple_of(1 << PAGE_SHIFT), |class| *class)
-}
-
-/// The pointer to the type in front of objects with pointers beyond 512 bytes (Go 1.22 and later).
-const MALLOC_HEADER: u64 = 8;
-
 /// Groups of the largest table: `maxTableCapacity` / 8.
 const MAX_GROUPS: u64 = 128;
 
 /// A run of congruent buckets is not made of arrays so many times smaller.
 const SMALLER: u64 = 16;
-
-/// The largest object of a size class; larger ones have pages of their own.
-const MAX_SMALL: u64 = 32 << 10;
 
 /// Samples that must be missing before their absence says something.
 const MISSING: u64 = 8;
@@ -428,7 +453,7 @@ fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
     if buckets < 2 || !classic && buckets > MAX_GROUPS {
         return false;
     }
-    if classic && hi - lo <= MAX_SMALL {
+    if classic && hi - lo <= size_class::MAX_SMALL {
         return false;
     }
     let mut bases: Vec<u64> = seen.iter().map(|s| s.base).collect();
@@ -443,8 +468,8 @@ fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
         }
         let overflow = if classic && main >= 16 { main / 16 } else { 0 };
         let size = (main + overflow).saturating_mul(stride);
-        let congruent = [size, size.saturating_add(MALLOC_HEADER)]
-            .map(occupied)
+        let congruent = [size, size.saturating_add(size_class::HEADER)]
+            .map(size_class::occupied)
             .into_iter()
             .find(|bytes| bytes.is_multiple_of(stride));
         let Some(bytes) = congruent else { continue };
@@ -483,6 +508,30 @@ fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
         (bases.clone().min()?, bases.max()?.saturating_add(stride)),
         (times.clone().min()?, times.max()?),
     ))
+}
+
+/// How much of `reach` before and after a region's time no witness in it contradicts.
+fn unopposed(
+    region: &Region,
+    reach: (u64, u64),
+    witnesses: &[Witness],
+    of: Run,
+    map_type: &MapType,
+) -> (u64, u64) {
+    let from = witnesses.partition_point(|w| w.address < region.start);
+    let against = witnesses[from..]
+        .iter()
+        .take_while(|w| w.address < region.end)
+        .filter(|w| !agrees(w, region.start, of, map_type));
+    against.fold(reach, |(first, last), w| {
+        if w.time < region.first {
+            (first.max(w.time + 1), last)
+        } else if w.time > region.last {
+            (first, last.min(w.time - 1))
+        } else {
+            (first, last)
+        }
+    })
 }
 
 fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {

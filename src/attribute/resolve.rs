@@ -3,9 +3,9 @@
 //! What is certain here about objects (this bucket belongs to that header) goes into [`Fact`]s, from
 //! which the samples without registers, or in other code, are placed afterwards.
 
+use super::binary::Code;
 use super::flow::Target;
 use super::operand::{evaluate, index as evaluate_index};
-use super::places::Code;
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Family, Part, Structure};
@@ -14,6 +14,10 @@ use crate::recording::{Event, Memory, Samples};
 /// What is known of one sample. Zero addresses are not known.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
+    /// Index of the sample.
+    pub sample: u32,
+    /// Of the sample.
+    pub time: u64,
     pub part: Result<Part, Reason>,
     /// The address that was accessed.
     pub address: u64,
@@ -33,6 +37,8 @@ pub struct Row {
 impl Row {
     pub fn unplaced(reason: Reason, address: u64) -> Row {
         Row {
+            sample: u32::MAX,
+            time: 0,
             part: Err(reason),
             address,
             base: 0,

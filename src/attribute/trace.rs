@@ -1,10 +1,12 @@
 //! How one sample came to its row: what each rung of the evidence ladder was given and what it made
 //! of it. Filled in by the attribution itself while it runs; nothing here decides anything.
 
+use super::binary::Code;
+use super::chains::ChainSite;
+use super::complete::VARIABLE;
 use super::flow::{Expr, Operand, Target, Value, What};
-use super::places::Code;
-use super::resolve::{Row, choose, named, touched};
-use super::run::{ChainSite, VARIABLE};
+use super::resolve::{choose, named, touched};
+use super::rows::Rows;
 use super::types::Types;
 use super::{Evidence, Reason};
 use crate::gomap::{MapType, Part, Size, Structure};
@@ -142,8 +144,8 @@ impl Tracer {
     }
 
     /// Notes the watched sample's row after a step.
-    pub fn step(&mut self, name: &'static str, rows: &[Row], types: &Types) {
-        let row = self.watch.and_then(|i| rows.get(i));
+    pub fn step(&mut self, name: &'static str, rows: &Rows, types: &Types) {
+        let row = self.watch.and_then(|i| rows.of_sample(i));
         let (Some(trace), Some(row)) = (&mut self.trace, row) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
 use super::callers::CallSite;
+use super::keys::KeyKind;
 use crate::gomap::{Family, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
@@ -9,11 +10,9 @@ use std::sync::Arc;
 /// Index into [`Types`].
 pub type TypeId = u32;
 
-/// Types whose buckets (groups) have every part at the same place share one shape.
+/// Types whose buckets (groups) have every part at the same place share one shape: they differ in
+/// nothing but the padding behind a key or an elem.
 pub type ShapeId = u32;
-
-/// Geometry of the bucket, and the bytes of a key and an elem in their slots.
-type ShapeKey = (Shape, u64, u64);
 
 /// A call site with its type by id.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +32,9 @@ pub struct Types {
     shapes: Vec<ShapeId>,
     /// By shape: the types that have it.
     of_shape: Vec<Vec<TypeId>>,
-    shape_ids: FxHashMap<ShapeKey, ShapeId>,
+    /// By shape: no type, but as one with the least padding.
+    widest: Vec<MapType>,
+    shape_ids: FxHashMap<Shape, ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
     programs: Vec<Arc<Program>>,
@@ -71,17 +72,22 @@ impl Types {
             return id;
         }
         let id = self.types.len() as TypeId;
-        let key = (
-            map_type.shape,
-            map_type.key_slot_size(),
-            map_type.elem_slot_size(),
-        );
-        let shape = *self.shape_ids.entry(key).or_insert_with(|| {
+        let shape = *self.shape_ids.entry(map_type.shape).or_insert_with(|| {
             self.of_shape.push(Vec::new());
             self.admitted.push([false; 4]);
+            self.widest.push(MapType {
+                indirect_key: false,
+                indirect_elem: false,
+                key_size: 0,
+                elem_size: 0,
+                ..map_type.clone()
+            });
             self.of_shape.len() as ShapeId - 1
         });
         self.of_shape[shape as usize].push(id);
+        let widest = &mut self.widest[shape as usize];
+        widest.key_size = widest.key_size.max(map_type.key_slot_size());
+        widest.elem_size = widest.elem_size.max(map_type.elem_slot_size());
         let variant = match map_type.key_size {
             4 => Some(1),
             8 => Some(2),
@@ -119,9 +125,21 @@ impl Types {
         self.shapes.get(id as usize).copied()
     }
 
-    /// A type of this shape: the places of all parts are the same in each.
+    /// Bytes of the largest bucket or group.
+    pub fn largest_stride(&self) -> u64 {
+        let strides = self.widest.iter().map(|t| t.shape.stride());
+        strides.max().unwrap_or(0)
+    }
+
+    /// Where the parts are in this shape, with the least padding that a type of it has.
     pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
-        self.get(*self.of_shape.get(shape as usize)?.first()?)
+        self.widest.get(shape as usize)
+    }
+
+    /// Whether a type of this shape has keys of this kind.
+    pub fn has_keys(&self, shape: ShapeId, kind: KeyKind) -> bool {
+        let types = self.of_shape.get(shape as usize).into_iter().flatten();
+        types.filter_map(|id| self.get(*id)).any(|t| kind.is_of(t))
     }
 
     /// The type of this shape, where the program has but one.

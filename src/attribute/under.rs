@@ -1,8 +1,8 @@
 //! What the runtime's copying, clearing, comparing and hashing code does for a map operation: the
 //! code does not know, but the call chain leads to map code, whose call does.
 
+use super::binary::{Binary, is_proxy};
 use super::flow::{Area, Call, FunctionFlow, What, signature};
-use super::places::{Binary, is_proxy};
 use super::{Operation, Phase};
 use crate::gomap::Structure;
 

@@ -5,6 +5,7 @@
 
 mod classic;
 mod part;
+pub mod size_class;
 mod swiss;
 
 pub use part::{Part, Stage};

@@ -3,8 +3,8 @@
 use super::image::Image;
 use super::memory::Memory;
 use super::region::{Kind, Region};
-use super::size_class::slot_for;
 use super::spans::Spans;
+use crate::gomap::size_class::slot_for;
 use crate::gomap::{MapType, Shape};
 use serde::Serialize;
 

@@ -21,7 +21,6 @@ mod mark;
 mod memory;
 mod region;
 mod rtype;
-mod size_class;
 pub mod snapshot;
 mod spans;
 mod swiss;
@@ -32,7 +31,7 @@ pub use decode::{Control, Form};
 pub use error::HeapError;
 pub use region::{Kind, Region};
 
-use crate::gomap::{self, Family, Layout, MapType};
+use crate::gomap::{self, Family, Layout, MapType, size_class};
 use crate::program::Program;
 use decode::{Decoded, Source};
 use image::Image;

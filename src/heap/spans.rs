@@ -7,7 +7,7 @@
 use super::HeapError;
 use super::image::Image;
 use super::memory::Memory;
-use super::size_class::{HEADER, MAX_IN_SPAN, PAGE};
+use crate::gomap::size_class::{HEADER, MAX_IN_SPAN, PAGE};
 
 /// A run of pages of the heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

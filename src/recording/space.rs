@@ -76,6 +76,19 @@ impl AddressSpace {
             .or_else(|| self.find_in(KERNEL, addr, time))
     }
 
+    /// From when on [`AddressSpace::find`] gives the same for an address of this process whatever the
+    /// time; `None` where it looks into other processes.
+    pub fn settled(&self, pid: i32) -> Option<u64> {
+        let of = |process: &Process| {
+            let own = process.lives.iter().all(|(_, parent)| parent.is_none());
+            let began = process.lives.iter().map(|(began, _)| *began);
+            let spans = process.spans.iter().map(|span| span.time);
+            own.then(|| began.chain(spans).max().unwrap_or(0))
+        };
+        let kernel = self.processes.get(&KERNEL).map_or(Some(0), of)?;
+        Some(of(self.processes.get(&pid)?)?.max(kernel))
+    }
+
     fn find_in(&self, pid: i32, addr: u64, time: u64) -> Option<&Mapping> {
         let (mut pid, mut time) = (pid, time);
         for _ in 0..MAX_FORKS {

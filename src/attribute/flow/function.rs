@@ -131,6 +131,21 @@ pub(super) struct Code {
 
 /// Follows the values through the function that covers `pc`.
 pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
+    flow_from(program, layout, pc, State::at_entry)
+}
+
+/// The same for a function that touches memory for others: where its arguments point to, however far
+/// they advance.
+pub fn analyse_pointers(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
+    flow_from(program, layout, pc, State::of_pointers)
+}
+
+fn flow_from(
+    program: &Program,
+    layout: &Layout,
+    pc: u64,
+    entry: fn(&Abi) -> State,
+) -> FunctionFlow {
     let (Some(function), Some(abi)) = (program.function_at(pc), abi(program.arch)) else {
         return FunctionFlow::default();
     };
@@ -156,7 +171,7 @@ pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
     };
     let entry = match &signature {
         Some(signature) => State::of_map_function(signature, abi),
-        None => State::at_entry(abi),
+        None => entry(abi),
     };
     flow.solve(entry);
     flow.collect(signature)

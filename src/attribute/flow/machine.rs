@@ -2,7 +2,7 @@
 
 use super::instruction::Instruction;
 use super::state::{Abi, State};
-use super::value::{Area, Areas, Expr, Value, What};
+use super::value::{Area, Areas, Expr, HERE, Value, What};
 use crate::gomap::{Holds, Layout, Size, Structure};
 use iced_x86::InstructionInfoFactory;
 
@@ -131,8 +131,11 @@ impl<'a> Machine<'a> {
             Bucket | Buckets | OldBuckets if size == 8 => {
                 match self.areas.of_access(address, Some(size)) {
                     Area::Overflow => pointer(Bucket),
-                    _ => Value::UNKNOWN,
+                    area => self.out_of_slot(area),
                 }
+            }
+            Group | Groups if size == 8 => {
+                self.out_of_slot(self.areas.of_access(address, Some(size)))
             }
             Directory if size == 8 => pointer(Table),
             DirPtr if size == 8 && is_directory_entry(&address.expr) => pointer(Table),
@@ -161,6 +164,21 @@ impl<'a> Machine<'a> {
                     _ => Value::ANY_NUMBER,
                 }
             }
+        }
+    }
+
+    /// What a load of 8 bytes from this area of a bucket or group yields: where keys and elems may lie
+    /// outside of their slots, which code for keys of one size does not handle, the pointer to one.
+    fn out_of_slot(&self, area: Area) -> Value {
+        let what = match area {
+            Area::Key if self.areas.key_size.is_none() => What::Key(HERE),
+            Area::Elem if self.areas.key_size.is_none() => What::Elem(HERE),
+            _ => return Value::UNKNOWN,
+        };
+        Value {
+            what,
+            expr: Expr::constant(0),
+            ..Value::UNKNOWN
         }
     }
 

@@ -17,8 +17,8 @@ mod value;
 mod x86;
 
 pub use classify::{Target, classify};
-pub use function::{Call, FunctionFlow, Live, Site, abi, analyse, returns};
+pub use function::{Call, FunctionFlow, Live, Site, abi, analyse, analyse_pointers, returns};
 pub use instruction::{Control, Instruction};
 pub use machine::Operand;
 pub use signature::{Signature, signature};
-pub use value::{Area, Areas, Expr, Value, What};
+pub use value::{Area, Areas, Expr, HERE, Value, What};

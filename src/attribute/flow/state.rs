@@ -96,6 +96,16 @@ impl State {
         state
     }
 
+    /// The arguments of a function that touches memory for others: pointers, told apart by their
+    /// origins however far they advance.
+    pub fn of_pointers(abi: &Abi) -> State {
+        let mut state = State::at_entry(abi);
+        for (i, &reg) in abi.args.iter().enumerate() {
+            state.regs[reg] = Value::at(Structure::Other, 1 + i as u32);
+        }
+        state
+    }
+
     /// The arguments of a map function.
     pub fn of_map_function(signature: &Signature, abi: &Abi) -> State {
         let mut state = State::at_entry(abi);

@@ -175,6 +175,10 @@ pub enum What {
     Key(u64),
 }
 
+/// In place of the call that handed out a key or an elem: this very function found it, in its slot or
+/// behind the pointer there.
+pub const HERE: u64 = 0;
+
 /// Which part of a bucket or group a pointer stays in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
@@ -322,6 +326,12 @@ impl Value {
                 _ => Value::UNKNOWN,
             };
         }
+        if let Some(found) = self
+            .found(other, areas)
+            .or_else(|| other.found(self, areas))
+        {
+            return found;
+        }
         let Some(what) = join_what(self.what, other.what) else {
             return Value::UNKNOWN;
         };
@@ -348,6 +358,17 @@ impl Value {
             expr: Expr::constant(0),
             origin,
         }
+    }
+
+    /// `if t.IndirectKey() { k = *((*unsafe.Pointer)(k)) }`: the key (elem), wherever it lies.
+    fn found(&self, slot: &Value, areas: &Areas) -> Option<Value> {
+        let area = match self.what {
+            What::Key(HERE) => Area::Key,
+            What::Elem(HERE) => Area::Elem,
+            _ => return None,
+        };
+        let bucket = matches!(slot.what, What::At(Structure::Bucket | Structure::Group));
+        (bucket && areas.of(slot) == area).then_some(*self)
     }
 }
 
@@ -377,7 +398,11 @@ fn element_of(array: Structure, expr: Expr) -> Value {
         _ => (Structure::Bucket, Size::Bucket),
     };
     let mut inner = expr;
-    inner.stride = 0;
+    // The size of a bucket comes from its type: a stride that the code has as a constant is that of
+    // a key or an elem.
+    if inner.stride == 1 {
+        inner.stride = 0;
+    }
     inner.indexed &= !(1 << size as usize);
     inner.sizes[size as usize] = 0;
     if inner.c < 0 {
@@ -444,7 +469,9 @@ impl Areas {
             };
         }
         let keys_end = elems.unwrap_or(i64::MAX);
-        if e.stride != 0 && e.stride.is_multiple_of(4) && (8..keys_end).contains(&e.c) {
+        // The end itself: an index that begins as `bucketCnt`, for "none yet". Elems are indexed by a
+        // size that only the type knows.
+        if e.stride != 0 && e.stride.is_multiple_of(4) && (8..=keys_end).contains(&e.c) {
             return Area::Key;
         }
         // Only tophash is read byte by byte: keys are compared by word or by call.

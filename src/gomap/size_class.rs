@@ -4,13 +4,13 @@
 //! `runtime/malloc.go`, `mallocgc`.
 
 /// `runtime._PageSize`.
-pub(super) const PAGE: u64 = 8192;
+pub const PAGE: u64 = 8192;
 /// `runtime._MaxSmallSize`.
-const MAX_SMALL: u64 = 32768;
+pub const MAX_SMALL: u64 = 32768;
 /// `gc.MinSizeForMallocHeader`: larger objects with pointers begin with their type, from 1.22 on.
-pub(super) const MAX_IN_SPAN: u64 = 512;
+pub const MAX_IN_SPAN: u64 = 512;
 /// `gc.MallocHeaderSize`.
-pub(super) const HEADER: u64 = 8;
+pub const HEADER: u64 = 8;
 
 /// `class_to_size`.
 const CLASSES: [u64; 67] = [
@@ -21,16 +21,25 @@ const CLASSES: [u64; 67] = [
     32768,
 ];
 
+/// Bytes that an object of this size occupies; larger ones than [`MAX_SMALL`] have pages of their own.
+pub fn occupied(size: u64) -> u64 {
+    let class = CLASSES.partition_point(|&class| class < size);
+    CLASSES
+        .get(class)
+        .copied()
+        .unwrap_or_else(|| size.checked_next_multiple_of(PAGE).unwrap_or(size))
+}
+
 /// Where an object of `size` bytes goes: the size of its slot in a span, and how many bytes of the
 /// slot come before the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub struct Slot {
     pub size: u64,
     pub before: u64,
 }
 
 /// `None` for sizes that no allocation has.
-pub(super) fn slot_for(size: u64, noscan: bool, go_minor: u32) -> Option<Slot> {
+pub fn slot_for(size: u64, noscan: bool, go_minor: u32) -> Option<Slot> {
     let headers = go_minor >= 22;
     let largest = MAX_SMALL - if headers { HEADER } else { 0 };
     if size > largest {

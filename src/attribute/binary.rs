@@ -1,0 +1,211 @@
+//! The distinct instructions that samples hit, each looked at once: function, lines, and what its
+//! memory operands touch.
+
+use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
+use super::leaf;
+use super::phase::{self, Steps, phase_of};
+use super::types::Types;
+use super::{Place, Reason};
+use crate::gomap::{Layout, layout_for};
+use crate::program::{Arch, Program};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// What the code at one place says, for its samples to be resolved with.
+#[derive(Debug, Clone)]
+pub struct Code {
+    /// Each memory operand outside of the frame, and what it touches.
+    pub operands: Vec<(Target, Operand)>,
+    pub live: Vec<Live>,
+    pub instruction: Instruction,
+    /// The function is part of the map implementation.
+    pub map_code: bool,
+    /// The function touches memory for its caller, who may know what it is.
+    pub leaf: bool,
+    /// [`leaf::to_end`]
+    pub to_end: Option<u64>,
+    /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
+    /// moved.
+    pub moved: Option<(u32, u32)>,
+    /// What the function's variant says of its keys.
+    pub areas: Areas,
+    /// Run-time address minus link-time address.
+    pub bias: u64,
+    /// The binary, as [`super::types::Types`] numbers it.
+    pub binary: u32,
+}
+
+/// Whether a function touches memory that others point it to: the runtime (copying, comparing,
+/// hashing, clearing, the collector), what the compiler generates to compare and hash a type, and
+/// reflection. All other Go code reaches the slots of a map through what a map call returned to it.
+pub fn is_proxy(function: &str) -> bool {
+    const PACKAGES: &[&str] = &[
+        "runtime.",
+        "internal/",
+        "type:.",
+        "type..",
+        "reflect.",
+        "memeqbody",
+        "aeshash",
+    ];
+    PACKAGES.iter().any(|package| function.starts_with(package))
+}
+
+/// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
+pub struct Binary {
+    pub program: Arc<Program>,
+    pub layout: Option<&'static Layout>,
+    /// As [`super::types::Types`] numbers it.
+    pub id: u32,
+    flows: FxHashMap<u64, Arc<FunctionFlow>>,
+    /// By start of the function: where its arguments point to.
+    pointers: FxHashMap<u64, Arc<FunctionFlow>>,
+    /// By start of the function; `None` for code that is no map code.
+    steps: FxHashMap<u64, Option<Arc<Steps>>>,
+}
+
+impl Binary {
+    pub fn new(program: Arc<Program>, types: &mut Types) -> Binary {
+        let layout = program.go.as_ref().and_then(layout_for);
+        let id = types.add(&program, layout.map(|l| l.family));
+        Binary {
+            program,
+            layout,
+            id,
+            flows: FxHashMap::default(),
+            pointers: FxHashMap::default(),
+            steps: FxHashMap::default(),
+        }
+    }
+
+    /// The flow of the function that covers `vaddr`.
+    pub fn flow(&mut self, vaddr: u64) -> Option<Arc<FunctionFlow>> {
+        let layout = self.layout?;
+        flow::abi(self.program.arch)?;
+        let start = self.program.function_at(vaddr)?.start;
+        let program = &self.program;
+        let flow = self
+            .flows
+            .entry(start)
+            .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
+        Some(Arc::clone(flow))
+    }
+
+    /// Where the arguments of the function at `start` point to, in its code.
+    pub fn pointers(&mut self, start: u64) -> Option<Arc<FunctionFlow>> {
+        let layout = self.layout?;
+        let program = &self.program;
+        let flow = self
+            .pointers
+            .entry(start)
+            .or_insert_with(|| Arc::new(flow::analyse_pointers(program, layout, start)));
+        Some(Arc::clone(flow))
+    }
+
+    /// The steps of the map function that covers `vaddr`.
+    pub fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
+        let start = self.program.function_at(vaddr)?.start;
+        if !self.steps.contains_key(&start) {
+            let steps = Steps::of(self, start).map(Arc::new);
+            self.steps.insert(start, steps);
+        }
+        self.steps.get(&start)?.clone()
+    }
+
+    /// The place of the instruction at `vaddr` (with `after`: of the instruction that ends there,
+    /// as a breakpoint reports it) and its code, or why there is none.
+    pub fn place(
+        &mut self,
+        image: &str,
+        ip: u64,
+        vaddr: u64,
+        after: bool,
+    ) -> (Place, Result<Code, Reason>) {
+        let mut place = Place {
+            ip,
+            image: image.to_owned(),
+            ..Place::default()
+        };
+        // A watchpoint of arm64 traps before the access (`watchpoint_handler`,
+        // arch/arm64/kernel/hw_breakpoint.c), a debug register of x86 after it.
+        let after = after && self.program.arch == Arch::X86_64;
+        // The byte before a return address or a trap's ip lies in the instruction meant.
+        let probe = if after {
+            vaddr.saturating_sub(1)
+        } else {
+            vaddr
+        };
+        let Some(function) = self.program.function_at(probe) else {
+            return (place, Err(Reason::NoSymbol));
+        };
+        let name = function.name.clone();
+        place.function = Some(name.clone());
+        place.frames = self.program.frames_at(probe);
+        if self.program.go.is_none() {
+            return (place, Err(Reason::NotGo));
+        }
+        let (Some(layout), Some(flow)) = (self.layout, self.flow(probe)) else {
+            return (place, Err(Reason::NotMap));
+        };
+        let start = if after {
+            flow.before.get(&vaddr).copied()
+        } else {
+            Some(vaddr)
+        };
+        let map_code = flow.signature.is_some();
+        let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
+            let own_frame = start.is_some_and(|start| flow.frame.contains(&start));
+            let reason = match (map_code, own_frame) {
+                (false, _) => Reason::NotMap,
+                (true, true) => Reason::Stack,
+                (true, false) => Reason::NoOperand,
+            };
+            return (place, Err(reason));
+        };
+        let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
+        let operands: Vec<(Target, Operand)> = site
+            .operands
+            .iter()
+            .map(|operand| {
+                let target = if flow.is_len(operand) {
+                    let part = layout.header.first().and_then(|count| count.part);
+                    part.map(|part| Target::Part { part, off: Some(0) })
+                } else {
+                    None
+                };
+                let target = target.unwrap_or_else(|| classify(operand, layout, &areas, map_code));
+                (target, *operand)
+            })
+            .collect();
+        place.instruction = Some(site.instruction.text());
+        place.operation = flow.signature.map(|s| s.operation);
+        if let Some((target, operand)) = operands.first() {
+            let steps = self.steps(probe);
+            let access = phase::Step {
+                target,
+                operand,
+                instruction: &site.instruction,
+                frames: &place.frames,
+            };
+            place.phase = phase_of(&access, place.operation, steps.as_deref());
+            place.step = steps.and_then(|steps| steps.step(site.instruction.ip()));
+            if let Some(operation) = phase::of_caller(target, &flow, layout.family) {
+                place.operation = Some(operation);
+                place.step = Some(phase::LAST);
+            }
+        }
+        let code = Code {
+            operands,
+            live: site.live.clone(),
+            instruction: site.instruction,
+            leaf: !map_code && is_proxy(&name),
+            to_end: leaf::to_end(self, site.instruction.ip()),
+            moved: site.instruction.moved(),
+            map_code,
+            areas,
+            bias: ip.wrapping_sub(vaddr),
+            binary: self.id,
+        };
+        (place, Ok(code))
+    }
+}

@@ -1,0 +1,173 @@
+//! What all samples together say of one: its object's owner, and where in learned memory it lies.
+
+use super::blocks::Blocks;
+use super::instant::Instant;
+use super::learn::{Learned, part_at};
+use super::pages::Pages;
+use super::places::Behalf;
+use super::regions::Regions;
+use super::resolve::{About, Row};
+use super::types::Types;
+use super::{Evidence, Reason};
+use crate::gomap::{Layout, Part, Structure};
+
+/// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
+/// User addresses never have this bit.
+pub const VARIABLE: u64 = 1 << 63;
+
+/// Finds the map of a row from the other samples of the variable, the table or the object it hit.
+pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned) {
+    let time = row.time;
+    let Ok(part) = row.part else { return };
+    let owners = [
+        (About::Global, global.unwrap_or(0)),
+        (About::Table, row.table),
+        (about(part), row.base),
+    ];
+    for (about, address) in owners {
+        if row.header == 0
+            && address != 0
+            && let Some(header) = learned
+                .header_of(about, address, time)
+                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
+        {
+            row.header = header;
+        }
+    }
+    if part == Part::DirectoryTable
+        && row.base == 0
+        && let Some(directory) = learned.directory_of(row.header, time)
+    {
+        row.base = directory;
+    }
+    if let Some(global) = global
+        && row.header == 0
+        && !learned.knows(About::Global, global)
+    {
+        row.header = VARIABLE | global;
+    }
+}
+
+/// What all samples together taught.
+pub struct Known<'a> {
+    pub blocks: &'a Blocks,
+    pub learned: &'a Learned,
+    pub regions: &'a Regions,
+    pub types: &'a Types,
+    pub layout: Option<&'a Layout>,
+    pub instant: Option<&'a Instant<'a>>,
+}
+
+impl Known<'_> {
+    /// The memory that anything is known of.
+    pub fn pages(&self) -> Pages {
+        let indirect = self.instant.into_iter().flat_map(Instant::indirect_spans);
+        let spans = self.regions.spans().chain(self.learned.spans());
+        Pages::of(
+            spans.chain(self.blocks.spans()).chain(indirect).collect(),
+            0,
+        )
+    }
+}
+
+/// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
+/// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
+/// what the data flow follows.
+pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
+    let time = row.time;
+    if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
+        return None;
+    }
+    let unknown = match row.part {
+        Ok(_) => false,
+        Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
+        Err(_) => behalf.proxy,
+    };
+    if about_bucket(row.part) || unknown {
+        let part = row.part.ok();
+        let hit = known.regions.at(row.address, time, part, known.types);
+        let marked = || known.regions.marked(row.address, time, known.types);
+        if let Some(hit) = hit.or_else(|| behalf.reads.then(marked).flatten()) {
+            if row.base != 0 && row.base != hit.base {
+                return Some(row.evidence);
+            }
+            if row.header != 0 && hit.header != 0 && row.header != hit.header {
+                return Some(row.evidence);
+            }
+            if row.part.is_err() || row.base == 0 {
+                row.part = Ok(hit.spot.part);
+                row.base = hit.base;
+                row.slot = hit.spot.slot.map_or(-1, |s| s as i8);
+                row.evidence = row.evidence.max(Evidence::LearnedRegion);
+            }
+            row.shape = row.shape.or(Some(hit.shape));
+            row.map_type = row.map_type.or(hit.map_type);
+            if row.header == 0 {
+                row.header = hit.header;
+            }
+            if row.header == 0
+                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
+                && row.map_type.is_none_or(|t| t == map_type)
+                && known.types.shape_of(map_type) == Some(hit.shape)
+            {
+                row.header = hit.presumed;
+            }
+        }
+    }
+    if let Some(instant) = known.instant
+        && let Some(found) = instant.indirect(row.address, time)
+        && (unknown || row.part == Ok(found.part))
+        && (row.base == 0 || row.base == found.start)
+        && known
+            .regions
+            .covering(found.holder, time)
+            .any(|r| r.header == found.header)
+    {
+        row.part = Ok(found.part);
+        row.base = found.start;
+        row.slot = found.slot as i8;
+        row.header = found.header;
+        row.map_type = row.map_type.or(found.map_type);
+        row.evidence = row.evidence.max(Evidence::Heap);
+    }
+    if unknown
+        && row.part.is_err()
+        && let Some(to_end) = behalf.to_end
+        && let Some(end) = row.address.checked_add(to_end)
+        && let Some(block) = known.blocks.copied(row.address, end, time)
+    {
+        row.part = Ok(block.part);
+        row.base = block.start;
+        row.map_type = Some(block.map_type);
+        row.evidence = Evidence::LearnedRegion;
+    }
+    if row.map_type.is_none() && row.part.is_ok() {
+        row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
+    }
+    if !unknown || row.part.is_ok() {
+        return None;
+    }
+    let object = known.learned.at(row.address, time)?;
+    let part = part_at(object.about, row.address - object.start, known.layout?)?;
+    row.part = Ok(part);
+    row.base = object.start;
+    row.header = object.header;
+    row.map_type = row.map_type.or(object.map_type);
+    row.evidence = Evidence::LearnedRegion;
+    None
+}
+
+pub fn about(part: Part) -> About {
+    match part.structure() {
+        Structure::Header => About::Header,
+        Structure::Extra => About::Extra,
+        Structure::Table => About::Table,
+        Structure::Directory => About::Directory,
+        Structure::Bucket | Structure::Group => About::Bucket,
+        _ => About::Indirect,
+    }
+}
+
+pub fn about_bucket(part: Result<Part, Reason>) -> bool {
+    part.is_ok_and(|p| matches!(p.structure(), Structure::Bucket | Structure::Group))
+}

@@ -1,0 +1,51 @@
+//! Which pages of memory something is known of: the first question asked of most samples.
+
+use crate::gomap::size_class::PAGE;
+use rayon::prelude::*;
+
+/// Runs of pages.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// First and last page of each, sorted, apart from each other.
+    runs: Vec<(u64, u64)>,
+}
+
+impl Pages {
+    /// The pages of these spans (from, to), and those between two of them that are no more than
+    /// `reach` bytes apart.
+    pub fn of(mut spans: Vec<(u64, u64)>, reach: u64) -> Pages {
+        let reach = reach / PAGE + 1;
+        spans.par_sort_unstable();
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in spans {
+            let (first, last) = (from / PAGE, to / PAGE);
+            match runs.last_mut() {
+                Some(run) if first <= run.1.saturating_add(reach) => run.1 = run.1.max(last),
+                _ => runs.push((first, last)),
+            }
+        }
+        Pages { runs }
+    }
+
+    pub fn cover(&self, address: u64) -> bool {
+        let page = address / PAGE;
+        let after = self.runs.partition_point(|(first, _)| *first <= page);
+        let run = after.checked_sub(1).and_then(|i| self.runs.get(i));
+        run.is_some_and(|(_, last)| page <= *last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_that_are_near_are_one_run() {
+        let pages = Pages::of(vec![(PAGE * 9, PAGE * 9 + 8), (PAGE, PAGE + 8)], 0);
+        assert_eq!(pages.runs, vec![(1, 1), (9, 9)]);
+        assert!(pages.cover(PAGE + 5000) && pages.cover(PAGE * 10 - 1));
+        assert!(!pages.cover(0) && !pages.cover(PAGE * 2) && !pages.cover(PAGE * 10));
+        let pages = Pages::of(vec![(PAGE * 9, PAGE * 9 + 8), (PAGE, PAGE + 8)], PAGE * 8);
+        assert_eq!(pages.runs, vec![(1, 9)]);
+    }
+}

@@ -1,0 +1,84 @@
+//! The stage that gives accesses whose part is known their bucket or group, by position.
+
+use super::Evidence;
+use super::complete::about_bucket;
+use super::keys::{KeyKind, KeyRead};
+use super::places::Places;
+use super::position::{Admitted, Located, Start, Starts};
+use super::resolve::Row;
+use super::types::Types;
+use crate::recording::Recording;
+use rayon::prelude::*;
+
+/// Finds the bucket or group of the accesses whose part is known, from the starts around them.
+pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [Row]) {
+    let in_bucket = |row: &Row| about_bucket(row.part);
+    let start_of = |row: &Row| Start {
+        base: row.base,
+        time: row.time,
+        shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
+            Some(shape) => Admitted::Known(shape),
+            None => Admitted::Variant(places.key_size(row.sample)),
+        },
+    };
+    let starts = rows
+        .iter()
+        .filter(|row| in_bucket(row) && row.base != 0)
+        .map(start_of)
+        .collect();
+    let starts = Starts::new(starts, keys_read(recording, places));
+    let found: Vec<Option<Located>> = rows
+        .par_iter()
+        .map(|row| {
+            let part = row.part.ok().filter(|_| in_bucket(row))?;
+            let start = start_of(row);
+            if row.base == 0 {
+                return starts.locate(row.address, start.time, part, start.shapes, types);
+            }
+            let shape = match start.shapes {
+                Admitted::Known(_) => None,
+                Admitted::Variant(_) => starts.shape_at(&start, types),
+            }?;
+            let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
+            Some(Located {
+                base: row.base,
+                spot,
+                shape: Some(shape),
+            })
+        })
+        .collect();
+    for (row, found) in rows.iter_mut().zip(found) {
+        let Some(found) = found else { continue };
+        row.shape = found.shape;
+        if row.base == 0 {
+            row.base = found.base;
+            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+            row.evidence = row.evidence.max(Evidence::Position);
+        }
+    }
+}
+
+/// The keys that samples in hashing and comparing functions touched. Which of both operands of a
+/// comparison lies in a map, and whether either does, their addresses tell.
+fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
+    let kinds: Vec<Option<KeyKind>> = places
+        .places
+        .iter()
+        .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
+        .collect();
+    let samples = &recording.samples;
+    let read = |(i, place): (usize, &u32)| {
+        let kind = (*kinds.get(*place as usize)?)?;
+        Some(KeyRead {
+            address: *samples.addr.get(i)?,
+            time: *samples.time.get(i)?,
+            kind,
+        })
+    };
+    places
+        .place
+        .par_iter()
+        .enumerate()
+        .filter_map(read)
+        .collect()
+}

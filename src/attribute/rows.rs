@@ -1,0 +1,159 @@
+//! The rows: what is known of each sample that may touch a map, and why the others do not.
+
+use super::Reason;
+use super::chains::{ChainSites, LeafTargets, is_store, leaf_of};
+use super::places::Places;
+use super::resolve::{Context, Fact, Row, resolve};
+use super::types::Types;
+use crate::gomap::Part;
+use crate::recording::{Memory, Recording};
+use rayon::prelude::*;
+
+/// Samples that one thread resolves at a time.
+const CHUNK: usize = 1 << 16;
+
+/// One part, or one reason, a sample; most samples of a program are of no map and need no more.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    recording: &'a Recording,
+    /// Of every sample, as long as it has no row.
+    pub part: Vec<Result<Part, Reason>>,
+    /// In order of samples.
+    pub rows: Vec<Row>,
+    watch: Option<usize>,
+}
+
+impl<'a> Rows<'a> {
+    /// Resolves every sample by itself; sample `watch` gets a row in any case.
+    pub fn resolve(
+        recording: &'a Recording,
+        places: &Places,
+        chains: &ChainSites,
+        leaves: &LeafTargets,
+        types: &Types,
+        watch: Option<usize>,
+    ) -> (Rows<'a>, Vec<Fact>) {
+        let mut all = Rows {
+            recording,
+            part: vec![Err(Reason::NotAnAccess); recording.samples.len()],
+            rows: Vec::new(),
+            watch,
+        };
+        let mut part = std::mem::take(&mut all.part);
+        let chunks: Vec<(Vec<Row>, Vec<Fact>)> = part
+            .par_chunks_mut(CHUNK)
+            .enumerate()
+            .map(|(chunk, parts)| {
+                let (mut rows, mut facts) = (Vec::new(), Vec::new());
+                for (i, part) in (chunk * CHUNK..).zip(parts) {
+                    let row = one(recording, places, chains, leaves, types, i, &mut facts);
+                    *part = row.part;
+                    if all.is_kept(i, row.part) {
+                        rows.push(all.at(i, row));
+                    }
+                }
+                (rows, facts)
+            })
+            .collect();
+        all.part = part;
+        all.rows
+            .reserve_exact(chunks.iter().map(|(rows, _)| rows.len()).sum());
+        let mut facts = Vec::new();
+        for (rows, of_chunk) in chunks {
+            all.rows.extend(rows);
+            facts.extend(of_chunk);
+        }
+        (all, facts)
+    }
+
+    fn at(&self, i: usize, row: Row) -> Row {
+        Row {
+            sample: i as u32,
+            time: self.recording.samples.time.get(i).copied().unwrap_or(0),
+            ..row
+        }
+    }
+
+    /// Whether more may become known of a sample than its part or reason. A breakpoint's sample has
+    /// its address from its registers.
+    fn is_kept(&self, i: usize, part: Result<Part, Reason>) -> bool {
+        match part {
+            Ok(_) | Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
+            Err(_) => {
+                let event = self.recording.event(i);
+                self.watch == Some(i) || event.is_some_and(|e| e.memory == Memory::Breakpoint)
+            }
+        }
+    }
+
+    /// The samples without a row, as if they had one.
+    pub fn others(&self) -> impl IndexedParallelIterator<Item = Option<Row>> {
+        self.part.par_iter().enumerate().map(|(i, &part)| {
+            let reason = part.err().filter(|_| !self.is_kept(i, part))?;
+            let address = self.recording.samples.addr.get(i).copied().unwrap_or(0);
+            Some(self.at(i, Row::unplaced(reason, address)))
+        })
+    }
+
+    /// Gives rows to samples that had none.
+    pub fn add(&mut self, rows: Vec<Row>) {
+        self.rows.extend(rows);
+        self.rows.par_sort_unstable_by_key(|row| row.sample);
+    }
+
+    /// The row of one sample, if it has one.
+    pub fn of_sample(&self, i: usize) -> Option<&Row> {
+        let at = self
+            .rows
+            .binary_search_by_key(&(i as u32), |row| row.sample);
+        self.rows.get(at.ok()?)
+    }
+}
+
+fn one(
+    recording: &Recording,
+    places: &Places,
+    chains: &ChainSites,
+    leaves: &LeafTargets,
+    types: &Types,
+    i: usize,
+    facts: &mut Vec<Fact>,
+) -> Row {
+    let samples = &recording.samples;
+    let address = samples.addr.get(i).copied().unwrap_or(0);
+    let Some(event) = recording.event(i) else {
+        return Row::unplaced(Reason::NotAnAccess, address);
+    };
+    if !recording.is_access(i) {
+        return Row::unplaced(Reason::NotAnAccess, address);
+    }
+    let pmu = event.pmu.pmu();
+    if address == 0 {
+        return Row::unplaced(Reason::NoAddress, 0);
+    }
+    let code = match places.place.get(i).map(|&p| &places.codes[p as usize]) {
+        Some(Ok(code)) => code,
+        Some(Err(reason)) => return Row::unplaced(*reason, address),
+        None => return Row::unplaced(Reason::NoMapping, address),
+    };
+    if !pmu.ip_is_exact(event) {
+        return Row::unplaced(Reason::Skid, address);
+    }
+    // Where the registers are those of a later interrupt, so is the call chain.
+    let site = chains.of_sample(recording, i).filter(|_| pmu.regs_sound);
+    let stored = is_store(recording, i);
+    let leaf = leaf_of(places, samples.chain.get(i), leaves, i, stored);
+    let site = site.filter(|_| code.map_code || leaf.is_some());
+    let context = Context {
+        samples,
+        event,
+        stored,
+        registers_sound: pmu.regs_sound,
+        code,
+        types,
+        leaf,
+        global: site.and_then(|s| s.typed.global),
+        caller_type: site.and_then(|s| s.typed.map_type),
+    };
+    resolve(&context, i, facts)
+}
