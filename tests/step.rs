@@ -336,6 +336,33 @@ fn the_accesses_are_those_of_the_code() {
 }
 
 #[test]
+fn one_command_leads_from_a_program_to_its_report() {
+    if !ptrace() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", SWISS, dir.path());
+    let (output, report) = (dir.path().join("perf.data"), dir.path().join("report.html"));
+    mempath()
+        .args(["record", "--engine", "step", "--analyze", "-o"])
+        .arg(&output)
+        .arg("--report")
+        .arg(&report)
+        .arg("--")
+        .arg(&binary)
+        .arg("20000")
+        .assert()
+        .success()
+        .stderr(predicates::str::contains(
+            "engine: step; levels and latencies will be modelled",
+        ))
+        .stdout(predicates::str::contains("no hardware measured them"));
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.contains("modelled"));
+    assert!(read(&output).unwrap().meta.modelled.is_some());
+}
+
+#[test]
 fn what_cannot_be_stepped_is_refused() {
     if !ptrace() {
         return;
