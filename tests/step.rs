@@ -13,7 +13,7 @@ use mempath::recording::{Recording, read};
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const CLASSIC: &str = "1.22.10";
@@ -208,16 +208,17 @@ fn a_running_program_survives_a_detach_unharmed() {
     assert!(recording.samples.len() > 100, "{}", recording.samples.len());
 }
 
-fn step(program: &Running, output: &Path) -> Child {
-    let child = Command::new(assert_cmd::cargo::cargo_bin("mempath"))
+/// `mempath step` in the background, when something was stepped.
+fn step(program: &Running, output: &Path) -> Running {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    command
         .args(["step", "-p", &program.pid(), "-o"])
         .arg(output)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let stepper = Running::start(&mut command);
     for _ in 0..600 {
         if std::fs::metadata(output).is_ok_and(|file| file.len() > 20_000) {
-            return child;
+            return stepper;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -233,9 +234,9 @@ fn a_killed_stepper_leaves_the_program_running_and_a_recording() {
     let mut program = forever(dir.path());
     let output = dir.path().join("perf.data");
     let mut child = step(&program, &output);
-    let worker = child_of(child.id()).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let worker = child_of(child.child.id()).unwrap();
+    child.child.kill().unwrap();
+    child.child.wait().unwrap();
     for _ in 0..200 {
         // A zombie's parent may be slow.
         let status = std::fs::read_to_string(format!("/proc/{worker}/status"));
@@ -260,15 +261,14 @@ fn an_interrupted_stepper_lets_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = forever(dir.path());
     let output = dir.path().join("perf.data");
-    let child = step(&program, &output);
+    let mut stepper = step(&program, &output);
     // SAFETY: the child has not been waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
-    let said = child.wait_with_output().unwrap();
-    let text = String::from_utf8(said.stderr).unwrap();
-    assert!(
-        said.status.success() && text.contains("(interrupted)"),
-        "{text}"
-    );
+    unsafe { libc::kill(stepper.child.id() as i32, libc::SIGINT) };
+    let mut said = String::new();
+    let stderr = stepper.child.stderr.as_mut().unwrap();
+    std::io::Read::read_to_string(stderr, &mut said).unwrap();
+    assert!(said.contains("(interrupted)"), "{said}");
+    assert!(stepper.child.wait().unwrap().success());
     is_free(&program.pid());
     text_is_whole(&program.pid(), &dir.path().join("steady"));
     goes_on(&mut program);
@@ -333,6 +333,33 @@ fn the_accesses_are_those_of_the_code() {
     assert_eq!(of("hmap.count", "store"), Some(1), "{counts:?}");
     // `h.flags ^= hashWriting` and `h.flags &^= hashWriting`.
     assert_eq!(of("hmap.flags", "store"), Some(2 * 41), "{counts:?}");
+}
+
+#[test]
+fn one_command_leads_from_a_program_to_its_report() {
+    if !ptrace() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", SWISS, dir.path());
+    let (output, report) = (dir.path().join("perf.data"), dir.path().join("report.html"));
+    mempath()
+        .args(["record", "--engine", "step", "--analyze", "-o"])
+        .arg(&output)
+        .arg("--report")
+        .arg(&report)
+        .arg("--")
+        .arg(&binary)
+        .arg("20000")
+        .assert()
+        .success()
+        .stderr(predicates::str::contains(
+            "engine: step; levels and latencies will be modelled",
+        ))
+        .stdout(predicates::str::contains("no hardware measured them"));
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.contains("modelled"));
+    assert!(read(&output).unwrap().meta.modelled.is_some());
 }
 
 #[test]

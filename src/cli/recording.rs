@@ -16,7 +16,7 @@ use crate::{
         cache::{Geometries, MOST_CORES},
     },
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +80,14 @@ impl From<Doctor> for doctor::Options {
     }
 }
 
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Engine {
+    #[default]
+    Auto,
+    Pmu,
+    Step,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Record {
@@ -89,6 +97,10 @@ pub struct Record {
     /// without it the ones that the PMU of this machine records memory accesses with
     #[arg(short, long, value_name = "EVENT")]
     event: Vec<String>,
+    /// What records where no event is named; auto: the PMU, and without one a program that mempath
+    /// starts is stepped
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// Where the recording goes
     #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
     output: PathBuf,
@@ -131,6 +143,11 @@ impl From<Record> for record::Options {
             analyze: r.analyze.then(|| analysis(&r.output, &r.report, r.quiet)),
             duration: r.process.duration,
             target,
+            engine: match r.engine {
+                Engine::Auto => record::Engine::Auto,
+                Engine::Pmu => record::Engine::Pmu,
+                Engine::Step => record::Engine::Step,
+            },
             events: r.event,
             output: r.output,
             rate: (r.count.map(Rate::Period)).or(r.frequency.map(Rate::Frequency)),
@@ -179,7 +196,7 @@ pub struct Watch {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     addr: Vec<(u64, u64, u32)>,
     /// End when there are more accesses a second than this, for half a second
-    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_rate: u64,
     /// Where the recording goes
     #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
@@ -260,8 +277,8 @@ pub struct Step {
     /// Modelled cores; 0: as many as the machine has, at least 4
     #[arg(long, value_name = "N", default_value_t = 0)]
     cores: usize,
-    /// Sizes of the modelled caches in KiB: L1, L2, L3; without it those of this machine
-    #[arg(long, value_name = "KIB", value_delimiter = ',', num_args = 3)]
+    /// Sizes of the modelled caches in KiB: L1,L2,L3; without it those of this machine
+    #[arg(long, value_name = "KIB", value_delimiter = ',')]
     caches: Vec<u64>,
     /// Where the recording goes
     #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
@@ -288,21 +305,17 @@ impl From<Step> for step::Options {
         for (cache, kib) in all.into_iter().zip(&s.caches) {
             cache.bytes = kib.saturating_mul(1024);
         }
-        let cores = match s.cores {
-            0 => std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)),
-            cores => cores,
-        };
+        let mut plan = Plan::new(s.process.target(), s.output.clone(), caches);
+        if s.cores != 0 {
+            plan.cores = s.cores.min(MOST_CORES);
+        }
         step::Options {
             plan: Plan {
-                target: s.process.target(),
-                output: s.output.clone(),
                 window: s.window,
                 pause: s.pause,
                 duration: s.process.duration,
                 period: s.count,
-                caches,
-                cores: cores.min(MOST_CORES),
-                cmdline: std::env::args().collect(),
+                ..plan
             },
             analyze: s.analyze.then(|| analysis(&s.output, &s.report, s.quiet)),
             quiet: s.quiet,

@@ -8,13 +8,15 @@ use crate::record::run::{Done, Why, run as record};
 use crate::record::session::Settings;
 use crate::record::target::Ended;
 use anyhow::bail;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Options {
     pub target: Target,
+    pub engine: Engine,
     /// As the command line writes them; empty: what the machine's PMU has.
     pub events: Vec<String>,
     pub output: PathBuf,
@@ -29,6 +31,15 @@ pub struct Options {
     /// Analyze what was recorded.
     pub analyze: Option<super::analyze::Options>,
     pub quiet: bool,
+}
+
+/// What records where no events are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The PMU; where there is none, a program that mempath starts is stepped.
+    Auto,
+    Pmu,
+    Step,
 }
 
 /// Of the AUX buffer of a CPU: 4 MB, as perf takes.
@@ -48,10 +59,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bail!("--mmap-pages {}: not a power of 2", options.pages);
     }
     let (engine, events, given_up) = match options.events.is_empty() {
-        true => {
-            let choice = pmu::choose(&machine, &wish)?;
-            (choice.pmu.name, choice.events, choice.given_up)
-        }
+        true if options.engine == Engine::Step => return step(options, "it was asked for"),
+        true => match pmu::choose(&machine, &wish) {
+            Ok(choice) => (choice.pmu.name, choice.events, choice.given_up),
+            Err(error) if may_step(options) => return step(options, &error.to_string()),
+            Err(error) => return Err(error.into()),
+        },
         false => {
             let parse = |text: &String| Event::parse(text, wish.rate, wish.fields, &machine);
             let events = options.events.iter().map(parse).collect::<Result<_, _>>()?;
@@ -83,10 +96,73 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if !options.quiet {
         writeln!(io::stderr(), "mempath: {}", told(options, &done))?;
     }
-    match &options.analyze {
-        Some(analyze) => super::analyze::run(analyze),
-        None => Ok(()),
+    analyze(options)
+}
+
+/// A process that runs is slowed down by stepping only where that was asked for.
+fn may_step(options: &Options) -> bool {
+    options.engine == Engine::Auto
+        && matches!(options.target, Target::Command(_))
+        && cfg!(target_arch = "x86_64")
+}
+
+fn analyze(options: &Options) -> anyhow::Result<()> {
+    let Some(analyze) = &options.analyze else {
+        return Ok(());
+    };
+    super::analyze::run(analyze)?;
+    if let Some(report) = &analyze.report {
+        show(report);
     }
+    Ok(())
+}
+
+/// Opens the report where there is a desktop to open it on.
+fn show(report: &Path) {
+    let desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if desktop && io::stderr().is_terminal() {
+        // Where it cannot be opened its path has been printed all the same.
+        let _ = Command::new("xdg-open")
+            .arg(report)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn step(_: &Options, _: &str) -> anyhow::Result<()> {
+    bail!("only programs for x86-64 can be stepped")
+}
+
+/// Steps the program instead, with what `mempath step` does by itself.
+#[cfg(target_arch = "x86_64")]
+fn step(options: &Options, why: &str) -> anyhow::Result<()> {
+    use crate::record::step::{Plan, cache::Geometries};
+    if !options.quiet {
+        writeln!(
+            io::stderr(),
+            "mempath: engine: step; levels and latencies will be modelled ({why})"
+        )?;
+    }
+    let plan = Plan {
+        duration: options.duration,
+        ..Plan::new(
+            options.target.clone(),
+            options.output.clone(),
+            Geometries::here(),
+        )
+    };
+    super::step::run(&super::step::Options {
+        plan,
+        analyze: None,
+        quiet: options.quiet,
+        worker: false,
+    })?;
+    analyze(options)
 }
 
 /// What was recorded, and why it ended.

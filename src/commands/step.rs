@@ -8,8 +8,9 @@ use crate::record::RecordError;
 use crate::record::machine::Machine;
 use crate::record::signals::Signals;
 use crate::record::step::{self, Done, Plan, Why};
-use crate::record::target::Ended;
+use crate::record::target::{Ended, Target};
 use anyhow::bail;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -35,23 +36,44 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    delegate()?;
+    delegate(&options.plan, options.quiet)?;
     match &options.analyze {
         Some(analyze) => super::analyze::run(analyze),
         None => Ok(()),
     }
 }
 
-/// Has the same command line carried out by another process, and waits for it.
-fn delegate() -> anyhow::Result<()> {
+/// A plan as a command line, but for its target.
+fn words(plan: &Plan) -> Vec<OsString> {
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let caches = [plan.caches.l1, plan.caches.l2, plan.caches.l3];
+    let caches = caches.map(|cache| (cache.bytes >> 10).to_string());
+    let mut words: Vec<OsString> = vec!["step".into(), "--worker".into(), "--output".into()];
+    words.push(plan.output.clone().into());
+    let mut option = |name: &str, value: String| words.push(format!("--{name}={value}").into());
+    option("window", millis(plan.window));
+    option("pause", millis(plan.pause));
+    option("count", plan.period.to_string());
+    option("cores", plan.cores.to_string());
+    option("caches", caches.join(","));
+    if let Some(duration) = plan.duration {
+        option("for", millis(duration));
+    }
+    words
+}
+
+/// Has the plan carried out by another process, and waits for it.
+fn delegate(plan: &Plan, quiet: bool) -> anyhow::Result<()> {
     let signals = Signals::hold_with(&[libc::SIGCHLD])?;
-    let mut arguments = std::env::args_os();
-    let _own = arguments.next();
     let mut command = Command::new("/proc/self/exe");
-    command
-        .args(arguments.next())
-        .arg("--worker")
-        .args(arguments);
+    command.arg0("mempath").args(words(plan));
+    if quiet {
+        command.arg("--quiet");
+    }
+    match &plan.target {
+        Target::Pid(pid) => command.args(["-p", &pid.to_string()]),
+        Target::Command(words) => command.arg("--").args(words),
+    };
     let hook = || {
         // SAFETY: prctl with numbers only.
         match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {

@@ -426,7 +426,7 @@ mod tests {
             let load = DataSrc(answer.data_src(false));
             assert_eq!(load.op(), Some(Op::Load));
             assert_eq!(load.level(), Some(level), "{answer:?}");
-            let hitm = load.snoop() == Some(Snoop::Hitm);
+            let hitm = load.snoop() == Some(Snoop::HitM);
             assert_eq!(hitm, answer == Answer::Hitm);
             assert_eq!(DataSrc(answer.data_src(true)).op(), Some(Op::Store));
         }

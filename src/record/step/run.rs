@@ -36,6 +36,24 @@ pub struct Plan {
     pub cmdline: Vec<String>,
 }
 
+impl Plan {
+    /// Half of the time, every access a sample, as many cores as the machine has.
+    pub fn new(target: Target, output: PathBuf, caches: Geometries) -> Plan {
+        let cores = std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4));
+        Plan {
+            target,
+            output,
+            window: Duration::from_millis(100),
+            pause: Duration::from_millis(100),
+            duration: None,
+            period: 1,
+            caches,
+            cores: cores.min(MOST_CORES),
+            cmdline: std::env::args().collect(),
+        }
+    }
+}
+
 /// Why it came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
