@@ -51,8 +51,9 @@ pub fn assemble(
         ..Attribution::default()
     };
     let region_of = |row: &Row| {
-        let mut here = regions.numbered(row.base, row.time);
-        here.find(|(_, r)| about_bucket(row.part) && r.header == row.header)
+        let here = regions.numbered(row.base, row.time);
+        let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
+        own.min_by_key(|(number, _)| *number)
     };
     let regions: Vec<_> = rows.rows.par_iter().map(region_of).collect();
     for (row, region) in rows.rows.iter().zip(regions) {

@@ -86,12 +86,17 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The samples without a row, as if they had one.
-    pub fn others(&self) -> impl IndexedParallelIterator<Item = Option<Row>> {
-        self.part.par_iter().enumerate().map(|(i, &part)| {
-            let reason = part.err().filter(|_| !self.is_kept(i, part))?;
+    /// The samples without a row whose address is `wanted`, as if they had one.
+    pub fn others<'s>(
+        &'s self,
+        wanted: impl Fn(u64) -> bool + Sync + Send + 's,
+    ) -> impl ParallelIterator<Item = Row> + 's {
+        let samples = self.part.par_iter().enumerate();
+        samples.filter_map(move |(i, &part)| {
+            let reason = part.err()?;
             let address = self.recording.samples.addr.get(i).copied().unwrap_or(0);
-            Some(self.at(i, Row::unplaced(reason, address)))
+            let other = wanted(address) && !self.is_kept(i, part);
+            other.then(|| self.at(i, Row::unplaced(reason, address)))
         })
     }
 
