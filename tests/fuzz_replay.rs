@@ -9,6 +9,7 @@ mod targets;
 
 use common::builder::*;
 use flate2::read::GzDecoder;
+use mempath::recording::{Recording, read_bytes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,6 +80,47 @@ fn sample_file(path: &str) -> Vec<u8> {
     inflated
 }
 
+/// Records as zstd holds them in a pipe.
+fn compressed() -> Vec<u8> {
+    const COMPRESSED: u32 = 81;
+    let plain = recording(false);
+    let mut packed = recording(false);
+    packed.records.bytes.clear();
+    let records = zstd::encode_all(plain.records.bytes.as_slice(), 3).unwrap();
+    for piece in records.chunks(100) {
+        packed.record(COMPRESSED, 0, piece);
+    }
+    packed.pipe()
+}
+
+/// Chains, registers, stacks, branches and raw bytes: the sample type of every bit.
+fn every_field() -> RecordingBuilder {
+    let mut recording = RecordingBuilder::new().cpuid("AuthenticAMD,25,17,1");
+    let event = recording.event(EventSpec {
+        name: "ibs_op//".into(),
+        sample_type: (1 << 24) - 1,
+        sample_regs_user: 0xff,
+        sample_regs_intr: 0xff_0fff,
+        sample_id_all: true,
+        ..EventSpec::loads()
+    });
+    for n in 1..9 {
+        let sample = Sample {
+            counters: vec![(n, 1, 0)],
+            callchain: vec![0xffff_ffff_ffff_fe00, n, 2 * n],
+            raw: vec![n as u8; 68],
+            branches: vec![[1, 2, n]; 3],
+            regs_user: (0..8).collect(),
+            stack_user: vec![n as u8; 64],
+            stack_dyn_size: 48,
+            regs_intr: (0..20).collect(),
+            ..Sample::load(n as u32)
+        };
+        recording.sample(event, sample);
+    }
+    recording
+}
+
 fn recording(big: bool) -> RecordingBuilder {
     let mut recording = RecordingBuilder::of_order(big).cpuid("GenuineIntel,6,106,6");
     let loads = recording.event(EventSpec::loads());
@@ -110,6 +152,9 @@ fn whole(target: &str) -> Vec<Vec<u8>> {
             recording(true).file(),
             recording(false).pipe(),
             recording(true).pipe(),
+            compressed(),
+            every_field().file(),
+            every_field().pipe(),
             sample_file("versions/go1.19.8/perf.data.gz"),
         ],
         "sample" => (0..26)
@@ -278,47 +323,137 @@ fn changed_bytes_neither_panic_nor_take_much_memory() {
     }
 }
 
-/// Cut at every byte, or at a stride: what is kept is what stood before the cut.
-#[test]
-fn a_recording_cut_anywhere_takes_little_memory_and_says_where_it_is_cut() {
-    let mut files = vec![recording(false).file(), recording(true).pipe()];
-    for sample in ["classic-go1.22", "swiss-go1.27", "modelled-go1.22-twins"] {
-        files.push(sample_file(&format!("{sample}/perf.data")));
+/// The whole records of a file, as a bare walk over their headers sees them: where each ends, and how
+/// many samples end there or before. `None` for compressed records, whose samples lie elsewhere.
+fn samples_before(whole: &[u8], recording: &Recording) -> Option<Vec<(usize, usize)>> {
+    const SAMPLE: u32 = 9;
+    const TRACING_DATA: u32 = 66;
+    const AUXTRACE: u32 = 71;
+    if recording.meta.compressed || recording.left_out != 0 {
+        return None;
     }
-    for whole in files {
-        let read = |bytes: &[u8]| mempath::recording::read_bytes(Path::new("cut"), bytes);
-        let all = read(&whole).unwrap();
-        let stride = match whole.len() {
-            0..16_000 => 1,
-            len => len / 61,
+    let big = recording.meta.big_endian;
+    let word = |at: usize, len: usize| {
+        let bytes = whole.get(at..at + len)?;
+        let add = |sum, byte: &u8| sum << 8 | u64::from(*byte);
+        Some(match big {
+            true => bytes.iter().fold(0u64, add),
+            false => bytes.iter().rev().fold(0u64, add),
+        })
+    };
+    let mut at = match recording.meta.pipe {
+        true => 16,
+        false => word(40, 8)? as usize,
+    };
+    let end = match recording.meta.pipe {
+        true => whole.len(),
+        false => at + word(48, 8)? as usize,
+    };
+    let (mut ends, mut samples) = (Vec::new(), 0);
+    while at < end {
+        let (kind, size) = (word(at, 4)? as u32, word(at + 6, 2)? as usize);
+        if matches!(kind, TRACING_DATA | AUXTRACE) || size < 8 || at + size > end {
+            return None;
+        }
+        at += size;
+        samples += usize::from(kind == SAMPLE);
+        ends.push((at, samples));
+    }
+    Some(ends)
+}
+
+/// Cut at every byte, or at a stride: every whole record before the cut is kept, and the cut is told.
+fn cut_anywhere(name: &str, whole: &[u8], cuts: usize) {
+    let read = |bytes: &[u8]| read_bytes(Path::new(name), bytes);
+    let all = read(whole).unwrap();
+    let ends = samples_before(whole, &all);
+    let stride = match whole.len() {
+        0..16_000 => 1,
+        len => len / cuts,
+    };
+    for cut in (0..whole.len()).step_by(stride) {
+        let bytes = &whole[..cut];
+        assert_eq!(
+            run(targets::container, bytes),
+            Ok(()),
+            "{name} cut at {cut}"
+        );
+        let Ok(recording) = read(bytes) else {
+            continue;
         };
-        for cut in (0..whole.len()).step_by(stride) {
-            let bytes = &whole[..cut];
-            assert_eq!(run(targets::container, bytes), Ok(()), "cut at {cut}");
-            let Ok(recording) = read(bytes) else {
-                continue;
-            };
-            let rows = recording.samples.len();
-            assert_eq!(
-                recording.samples.time,
-                all.samples.time[..rows],
-                "cut at {cut}"
+        let (samples, all) = (&recording.samples, &all.samples);
+        let rows = samples.len();
+        let same = samples.event.iter().eq(all.event.iter().take(rows))
+            && samples.time.iter().eq(all.time.iter().take(rows))
+            && samples.addr.iter().eq(all.addr.iter().take(rows));
+        assert!(same, "{name} cut at {cut}");
+        let before = ends.as_ref().map(|ends| {
+            let whole = ends.partition_point(|(end, _)| *end <= cut);
+            whole.checked_sub(1).map_or(0, |last| ends[last].1)
+        });
+        assert_eq!(before.unwrap_or(rows), rows, "{name} cut at {cut}");
+        for damage in &recording.damage {
+            assert!(
+                damage.offset <= whole.len() as u64,
+                "{name} cut at {cut}: {damage:?}"
             );
-            assert_eq!(
-                recording.samples.event,
-                all.samples.event[..rows],
-                "cut at {cut}"
+        }
+        // A pipe may end after any record; a file names the end of its records.
+        if !recording.meta.pipe {
+            assert!(
+                !recording.damage.is_empty(),
+                "{name} cut at {cut}: not told"
             );
-            for damage in &recording.damage {
-                assert!(
-                    damage.offset <= whole.len() as u64,
-                    "cut at {cut}: {damage:?}"
-                );
-            }
-            // A pipe may end after any record; a file names the end of its records.
-            if !recording.meta.pipe {
-                assert!(!recording.damage.is_empty(), "cut at {cut} is not told");
-            }
+        }
+    }
+}
+
+#[test]
+fn a_recording_cut_anywhere_keeps_what_came_before_and_says_where_it_is_cut() {
+    cut_anywhere("file", &recording(false).file(), 0);
+    cut_anywhere("big endian pipe", &recording(true).pipe(), 0);
+    for sample in ["classic-go1.22", "swiss-go1.27", "modelled-go1.22-twins"] {
+        cut_anywhere(sample, &sample_file(&format!("{sample}/perf.data")), 31);
+    }
+}
+
+/// The files of the corpus, and how many bytes they have.
+fn corpus_files() -> Vec<(String, Vec<u8>)> {
+    let Some(shared) = common::shared() else {
+        return Vec::new();
+    };
+    let files = std::fs::read_dir(shared.join("corpus/files")).unwrap();
+    let mut files: Vec<_> = files
+        .map(|file| {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            (name, std::fs::read(file.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn corpus_files_cut_anywhere_keep_what_came_before() {
+    for (name, whole) in corpus_files() {
+        cut_anywhere(&name, &whole, 37);
+    }
+}
+
+#[test]
+fn corpus_files_with_changed_bytes_neither_panic_nor_take_much_memory() {
+    let mut random = Random(0x6d65_6d70_6174_6803);
+    for (name, whole) in corpus_files() {
+        let rounds = 1 + (4 << 20) / whole.len();
+        for round in 0..rounds.min(100) {
+            let mut bytes = whole.clone();
+            random.change(&mut bytes);
+            assert_eq!(
+                run(targets::container, &bytes),
+                Ok(()),
+                "{name}, round {round}"
+            );
         }
     }
 }

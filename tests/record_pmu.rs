@@ -169,7 +169,7 @@ fn a_started_program_is_recorded_from_its_first_instruction_with_its_children() 
             let (_, tid) = recording.samples.thread.get(i).unwrap();
             recording
                 .space
-                .comm(tid, recording.samples.time[i])
+                .comm(tid, recording.samples.time.get(i).unwrap())
                 .unwrap()
         })
         .collect();

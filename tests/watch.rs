@@ -92,7 +92,7 @@ fn events(file: &[u8]) -> u64 {
 /// Samples at each address, without the tracker's event.
 fn counts(recording: &Recording) -> Vec<(u64, u64)> {
     let mut counts = std::collections::BTreeMap::new();
-    for &addr in &recording.samples.addr {
+    for addr in recording.samples.addr.iter() {
         *counts.entry(addr).or_insert(0) += 1;
     }
     counts.into_iter().collect()

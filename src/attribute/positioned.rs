@@ -70,8 +70,8 @@ fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
     let read = |(i, place): (usize, &u32)| {
         let kind = (*kinds.get(*place as usize)?)?;
         Some(KeyRead {
-            address: *samples.addr.get(i)?,
-            time: *samples.time.get(i)?,
+            address: samples.addr.get(i)?,
+            time: samples.time.get(i)?,
             kind,
         })
     };

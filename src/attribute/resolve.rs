@@ -124,7 +124,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         types,
         ..
     } = *context;
-    let recorded = samples.addr.get(i).copied().unwrap_or(0);
+    let recorded = samples.addr.get(i).unwrap_or(0);
     let Some((target, operand)) = choose(code, context.stored) else {
         return Row::unplaced(Reason::NoOperand, recorded);
     };
@@ -170,7 +170,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     {
         row.base = address.wrapping_sub(index).wrapping_sub(off as u64);
     }
-    let time = samples.time.get(i).copied().unwrap_or(0);
+    let time = samples.time.get(i).unwrap_or(0);
     let value = if context.registers_sound {
         moved(samples, i, event, code)
     } else {

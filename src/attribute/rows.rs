@@ -69,7 +69,7 @@ impl<'a> Rows<'a> {
     fn at(&self, i: usize, row: Row) -> Row {
         Row {
             sample: i as u32,
-            time: self.recording.samples.time.get(i).copied().unwrap_or(0),
+            time: self.recording.samples.time.get(i).unwrap_or(0),
             ..row
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Rows<'a> {
         let samples = self.part.par_iter().enumerate();
         samples.filter_map(move |(i, &part)| {
             let reason = part.err()?;
-            let address = self.recording.samples.addr.get(i).copied().unwrap_or(0);
+            let address = self.recording.samples.addr.get(i).unwrap_or(0);
             let other = wanted(address) && !self.is_kept(i, part);
             other.then(|| self.at(i, Row::unplaced(reason, address)))
         })
@@ -125,7 +125,7 @@ fn one(
     facts: &mut Vec<Fact>,
 ) -> Row {
     let samples = &recording.samples;
-    let address = samples.addr.get(i).copied().unwrap_or(0);
+    let address = samples.addr.get(i).unwrap_or(0);
     let Some(event) = recording.event(i) else {
         return Row::unplaced(Reason::NotAnAccess, address);
     };

@@ -88,13 +88,7 @@ pub fn attribute_watching(
         .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
-    let last = recording
-        .samples
-        .time
-        .par_iter()
-        .max()
-        .copied()
-        .unwrap_or(0);
+    let last = recording.samples.time.par_iter().max().unwrap_or(0);
     let instant = heap
         .zip(layout)
         .map(|(heap, layout)| Instant::new(heap, layout, &types, last));

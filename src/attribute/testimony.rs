@@ -106,10 +106,10 @@ fn between(seen: &[Seen], types: &Types) -> Pages {
 
 /// When the collector marked.
 pub fn marking(places: &Places, recording: &Recording) -> Marking {
-    let times = places.place.iter().zip(&recording.samples.time);
+    let times = places.place.iter().zip(recording.samples.time.iter());
     let marking = times.filter(|(place, _)| places.marking.get(**place as usize) == Some(&true));
     Marking::from_times(
-        marking.map(|(_, time)| *time).collect(),
+        marking.map(|(_, time)| time).collect(),
         &recording.samples.time,
     )
 }

@@ -4,7 +4,8 @@
 //! lanes' rows are then added to the recording's columns in the order of the file.
 
 use super::attr::Attr;
-use super::columns::Columns;
+use super::column::ROWS;
+use super::columns::Run;
 use super::cursor::ByteOrder;
 use super::plan::Plan;
 use super::reader::Reader;
@@ -15,8 +16,6 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
-/// Samples in a run: their columns stay in a core's own cache.
-const RUN: usize = 1 << 14;
 /// A lane's columns and dictionaries take a few MB.
 const MAX_LANES: usize = 16;
 
@@ -122,22 +121,32 @@ pub struct Batch {
     runs: Vec<Range<usize>>,
     /// Samples in the last of them.
     samples: usize,
+    /// Rows that the last block of the columns has already: the first run fills it.
+    begun: usize,
 }
 
 impl Batch {
+    /// Runs that come after so many rows.
+    pub fn after(rows: usize) -> Batch {
+        Batch {
+            begun: rows % ROWS,
+            ..Batch::default()
+        }
+    }
+
     /// Adds the sample in these bytes; `true` when there is a run for every lane. Records of other
     /// kinds may stand between the samples of a run.
     #[inline(always)]
     pub fn add(&mut self, start: usize, end: usize) -> bool {
         match self.runs.last_mut() {
-            Some(run) if self.samples < RUN => run.end = end,
+            Some(run) if self.samples < ROWS => run.end = end,
             _ => {
                 self.runs.push(start..end);
-                self.samples = 0;
+                self.samples = std::mem::take(&mut self.begun);
             }
         }
         self.samples += 1;
-        self.samples == RUN && self.runs.len() >= rayon::current_num_threads().min(MAX_LANES)
+        self.samples == ROWS && self.runs.len() >= rayon::current_num_threads().min(MAX_LANES)
     }
 }
 
@@ -165,9 +174,9 @@ impl Seen {
     }
 }
 
-/// One run's columns while they are decoded.
+/// Where one run is decoded.
 pub struct Lane {
-    pub columns: Columns,
+    run: Run,
     last_id: (u64, u16),
     /// Samples too short for what their event samples.
     short: Seen,
@@ -178,7 +187,7 @@ pub struct Lane {
 impl Lane {
     fn new(file_size: u64) -> Lane {
         Lane {
-            columns: Columns::new(file_size),
+            run: Run::new(file_size),
             last_id: (0, 0),
             short: Seen::default(),
             strangers: Seen::default(),
@@ -193,7 +202,7 @@ impl Lane {
         })
     }
 
-    fn run(&mut self, events: &Events, data: &[u8], run: Range<usize>, origin: Origin) {
+    fn decode(&mut self, events: &Events, data: &[u8], run: Range<usize>, origin: Origin) {
         self.last_id = (0, 0);
         let order = events.order;
         let mut at = run.start;
@@ -228,13 +237,12 @@ impl Lane {
         let pushed = match events.plans.get(usize::from(event)) {
             Some(Some(plan)) => plan
                 .row(body, order)
-                .map(|row| self.columns.push(row, event, cpumode)),
+                .and_then(|row| self.run.push(row, event, cpumode)),
             Some(None) => events.attrs.get(usize::from(event)).and_then(|attr| {
                 let body = SampleBody::decode(body, attr, order)?;
                 let body_at = origin.base + (at + RECORD_HEADER) as u64;
                 let body_at = origin.inflated.is_none().then_some(body_at);
-                self.columns.push_body(&body, body_at, event, cpumode);
-                Some(())
+                self.run.push_body(&body, body_at, event, cpumode)
             }),
             None => None,
         };
@@ -263,37 +271,18 @@ impl Lane {
 impl Reader {
     /// Adds the samples of `batch`, which lie in `data`, and empties it.
     pub fn decode(&mut self, data: &[u8], origin: Origin, batch: &mut Batch) {
-        let Batch { runs, .. } = std::mem::take(batch);
-        let Some((first, last)) = runs.first().zip(runs.last()) else {
-            return;
-        };
-        let (read, left) = (last.end - first.start, data.len() - first.start);
+        let runs = std::mem::take(&mut batch.runs);
         while self.lanes.len() < runs.len() {
             self.lanes.push(Lane::new(self.meta.file_size));
         }
-        let (events, columns) = (&self.events, &mut self.columns);
+        let (events, sampled) = (&self.events, self.columns.sampled());
         let lanes = self.lanes.get_mut(..runs.len()).unwrap_or_default();
         lanes.par_iter_mut().zip(runs).for_each(|(lane, run)| {
-            lane.columns.begin(columns.sampled());
-            lane.run(events, data, run, origin);
+            lane.run.begin(sampled);
+            lane.decode(events, data, run, origin);
         });
-        if !self.reserved && origin.inflated.is_none() {
-            let rows: usize = lanes.iter().map(|lane| lane.columns.len()).sum();
-            columns.reserve(rows_in(left, read, rows));
-            self.reserved = true;
-        }
-        for lane in lanes {
-            columns.append(&mut lane.columns);
-        }
+        let runs = lanes.iter_mut().map(|lane| &mut lane.run);
+        self.columns.append(runs.collect());
+        *batch = Batch::after(self.columns.len());
     }
-}
-
-/// Rows to expect of `left` bytes where `read` of them gave `rows`: a little more than in proportion,
-/// for a vector that has to grow would be twice as large.
-fn rows_in(left: usize, read: usize, rows: usize) -> usize {
-    if left == read {
-        return rows;
-    }
-    let expected = rows as u128 * left as u128 / read.max(1) as u128;
-    usize::try_from(expected + expected / 64).unwrap_or(rows)
 }

@@ -33,7 +33,6 @@ pub struct Reader {
     pub events: Events,
     pub columns: Columns,
     pub lanes: Vec<Lane>,
-    pub reserved: bool,
     pub space: SpaceBuilder,
     pub gaps: Vec<Gap>,
     pub aux: Aux,
@@ -84,9 +83,8 @@ impl Reader {
                 ..Meta::default()
             },
             events: Events::new(order),
-            columns: Columns::new(file_size),
+            columns: Columns::default(),
             lanes: Vec::new(),
-            reserved: false,
             space: SpaceBuilder::default(),
             gaps: Vec::new(),
             aux: Aux::default(),

@@ -34,7 +34,7 @@ impl Reader {
     /// lies that they came out of. Returns the bytes it took.
     pub(super) fn walk(&mut self, data: &[u8], base: u64, inflated: Option<u64>) -> usize {
         let origin = Origin { base, inflated };
-        let mut batch = Batch::default();
+        let mut batch = Batch::after(self.columns.len());
         let mut at = 0;
         while !self.stopped && at < data.len() {
             let header = (

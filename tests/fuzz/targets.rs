@@ -31,7 +31,7 @@ pub fn container(bytes: &[u8]) {
         recording.access(i);
         samples.reg(i, u64::MAX, 5);
         recording.raw(i);
-        if let Some(&chain) = samples.chain.get(i) {
+        if let Some(chain) = samples.chain.get(i) {
             samples.chains.get(chain);
         }
         let (pid, tid) = samples.thread.get(i).unwrap_or_default();
