@@ -379,29 +379,37 @@ const NEIGHBOURS: usize = 32;
 /// with; where several shapes are, that of the one nearest in time.
 fn adopt(seen: &mut [Seen], types: &Types) {
     seen.par_sort_unstable();
-    let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
-    seen.par_iter_mut()
-        .filter(|s| s.shape.is_none())
-        .for_each(|s| {
-            let at = typed.partition_point(|t| t.base < s.base);
-            let fits = |t: &&Seen| {
-                t.shape
-                    .and_then(|shape| stride_of(shape, types))
-                    .is_some_and(|stride| {
-                        let distance = t.base.abs_diff(s.base);
-                        distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
-                    })
-            };
-            let below = typed[..at].iter().rev().take(NEIGHBOURS);
-            let above = typed[at..].iter().take(NEIGHBOURS);
-            let nearest = below
-                .chain(above)
-                .filter(fits)
-                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
-            if let Some(nearest) = nearest {
-                s.shape = nearest.shape;
-            }
-        });
+    let typed = |s: &Seen| Some((s.base, s.time, s.shape?));
+    let typed: Vec<(u64, u64, ShapeId)> = seen.par_iter().filter_map(typed).collect();
+    let fits = |base: u64, of: u64, shape: ShapeId| {
+        let distance = of.abs_diff(base);
+        stride_of(shape, types).is_some_and(|stride| {
+            distance <= stride.saturating_mul(MAX_UNSEEN) && distance.is_multiple_of(stride)
+        })
+    };
+    let adopt = |around: &mut Vec<(u64, ShapeId)>, run: &mut [Seen]| {
+        let Some(base) = run.first().map(|s| s.base) else {
+            return;
+        };
+        if run.iter().all(|s| s.shape.is_some()) {
+            return;
+        }
+        let at = typed.partition_point(|(of, _, _)| *of < base);
+        let nearest = at.saturating_sub(NEIGHBOURS)..typed.len().min(at + NEIGHBOURS);
+        around.clear();
+        let fitting = typed[nearest]
+            .iter()
+            .filter(|(of, _, s)| fits(base, *of, *s));
+        around.extend(fitting.map(|(_, time, shape)| (*time, *shape)));
+        for s in run.iter_mut().filter(|s| s.shape.is_none()) {
+            let nearest = around
+                .iter()
+                .min_by_key(|(t, shape)| (t.abs_diff(s.time), *shape));
+            s.shape = nearest.map(|(_, shape)| *shape);
+        }
+    };
+    seen.par_chunk_by_mut(|a, b| a.base == b.base)
+        .for_each_init(Vec::new, adopt);
 }
 
 /// What the buckets of one array have in common.
