@@ -1,5 +1,7 @@
 //! The command line, declared. Only [`parse`] leaves this file: nobody else sees clap.
 
+mod recording;
+
 use crate::commands::{Command, analyze, explain, export, info, maps, report, snapshot};
 use crate::export::FORMATS;
 use crate::program::Sources;
@@ -38,6 +40,15 @@ enum Sub {
     Maps(Maps),
     /// Write a core file of a running process, pausing it briefly
     Snapshot(Snapshot),
+    /// Say what this machine can record and what would help, or what a perf.data lacks
+    Doctor(recording::Doctor),
+    /// Record the memory accesses of a program into a perf.data
+    Record(recording::Record),
+    /// Record every access to a few words of a map, in order, without a PMU
+    Watch(recording::Watch),
+    /// Step through map code and model the caches, where nothing can be measured
+    #[cfg(target_arch = "x86_64")]
+    Step(recording::Step),
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +242,11 @@ pub fn parse() -> Command {
             pid: s.pid,
             output: s.output,
         }),
+        Sub::Doctor(d) => Command::Doctor(d.into()),
+        Sub::Watch(w) => Command::Watch(Box::new(w.into())),
+        #[cfg(target_arch = "x86_64")]
+        Sub::Step(s) => Command::Step(Box::new(s.into())),
+        Sub::Record(r) => Command::Record(Box::new(r.into())),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,
             format: i.format.into(),

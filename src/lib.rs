@@ -26,6 +26,7 @@ pub mod gomap;
 pub mod heap;
 pub mod pmu;
 pub mod program;
+pub mod record;
 pub mod recording;
 pub mod report;
 pub mod tables;

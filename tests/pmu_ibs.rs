@@ -412,16 +412,11 @@ fn perf_finds_the_same_registers() {
     let ips: Vec<u64> = (0..4).map(|i| samples.ip.get(i).unwrap()).collect();
     assert_eq!(all("IbsOpRip:", "IbsOpRip:"), hex(&ips));
     // Printed where it is valid.
-    let valid: Vec<u64> = samples
-        .addr
-        .iter()
-        .copied()
-        .filter(|addr| *addr != 0)
-        .collect();
+    let valid: Vec<u64> = samples.addr.iter().filter(|addr| *addr != 0).collect();
     assert_eq!(all("IbsDCLinAd:", "IbsDCLinAd:"), hex(&valid));
     assert_eq!(
         all("IbsDCPhysAd:", "IbsDCPhysAd:"),
-        hex(&samples.phys_addr[..1])
+        hex(&[samples.phys_addr.get(0).unwrap()])
     );
     let op = |i| recording.access(i).op;
     let is = |wanted| {
@@ -431,7 +426,7 @@ fn perf_finds_the_same_registers() {
     };
     assert_eq!(all("ibs_op_data3:", " LdOp "), is(Op::Load));
     assert_eq!(all("ibs_op_data3:", " StOp "), is(Op::Store));
-    let latencies = samples.weight.iter().map(|word| (*word as u32).to_string());
+    let latencies = samples.weight.iter().map(|word| (word as u32).to_string());
     assert_eq!(
         all("ibs_op_data3:", " DcMissLat "),
         latencies.collect::<Vec<_>>()

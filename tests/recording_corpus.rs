@@ -126,7 +126,7 @@ fn every_file_has_the_samples_that_it_has() {
             return;
         };
         let samples = &recording.samples;
-        let addr = samples.addr.iter().filter(|&&addr| addr != 0).count();
+        let addr = samples.addr.iter().filter(|&addr| addr != 0).count();
         let mem = (0..samples.len())
             .filter_map(|i| samples.data_src.get(i))
             .filter(|&data_src| DataSrc(data_src).says_something())

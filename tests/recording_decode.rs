@@ -4,7 +4,6 @@
 mod common;
 
 use common::builder::*;
-use common::{corpus, shared};
 use mempath::data_src::{Level, Op};
 use mempath::recording::{
     Attr, ByteOrder, GapKind, Memory, Recording, RecordingError, SampleBody, Words, read_bytes,
@@ -147,7 +146,10 @@ fn columns(event: &EventSpec, sample: &Sample, big: bool) {
         has(DATA_SRC).then_some(sample.data_src)
     );
     if has(CALLCHAIN) {
-        assert_eq!(samples.chains.get(samples.chain[0]), sample.callchain);
+        assert_eq!(
+            samples.chains.get(samples.chain.get(0).unwrap()),
+            sample.callchain
+        );
     }
     if has(REGS_INTR) && event.sample_regs_intr & 1 << 3 != 0 && !sample.regs_intr.is_empty() {
         let before = (event.sample_regs_intr & 0b111).count_ones() as usize;
@@ -443,34 +445,15 @@ fn a_file_cut_anywhere_keeps_what_came_before() {
         for cut in 0..=whole.len() {
             if let Ok(recording) = read_bytes(Path::new("test"), &whole[..cut]) {
                 let times = &recording.samples.time;
-                assert_eq!(times, &all[..times.len()], "cut at {cut}");
+                assert!(
+                    times.iter().eq(all.iter().take(times.len())),
+                    "cut at {cut}"
+                );
                 assert!(times.len() >= seen, "cut at {cut} loses samples");
                 seen = times.len();
             }
         }
         assert_eq!(seen, all.len());
-    }
-}
-
-#[test]
-fn corpus_files_cut_anywhere_keep_what_came_before() {
-    let Some(shared) = shared() else {
-        return;
-    };
-    for entry in std::fs::read_dir(shared.join("corpus/files")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let whole = std::fs::read(corpus(&name).unwrap()).unwrap();
-        let all = open(&whole).samples.addr;
-        let stride = match whole.len() {
-            0..16_000 => 1,
-            len => len / 997,
-        };
-        for cut in (0..whole.len()).step_by(stride) {
-            if let Ok(recording) = read_bytes(Path::new(&name), &whole[..cut]) {
-                let addr = &recording.samples.addr;
-                assert_eq!(addr, &all[..addr.len()], "{name} cut at {cut}");
-            }
-        }
     }
 }
 

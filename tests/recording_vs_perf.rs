@@ -23,11 +23,11 @@ fn line(recording: &Recording, i: usize) -> String {
     let samples = &recording.samples;
     let event = recording.event(i).unwrap();
     let (pid, tid) = samples.thread.get(i).unwrap();
-    let time = samples.time[i];
+    let time = samples.time.get(i).unwrap();
     let comm = recording.space.comm(tid, time).unwrap_or("no name");
     let cpu = match event.sample_type & CPU {
         0 => String::new(),
-        _ => format!("[{:03}] ", samples.cpu[i]),
+        _ => format!("[{:03}] ", samples.cpu.get(i).unwrap()),
     };
     let data_src = samples.data_src.get(i).unwrap();
     // What perf prints is cut after 99 characters.
@@ -36,17 +36,17 @@ fn line(recording: &Recording, i: usize) -> String {
     let words: Vec<&str> = words.split_whitespace().collect();
     let weight = match event.sample_type & WEIGHT {
         0 => {
-            let word = samples.weight[i];
+            let word = samples.weight.get(i).unwrap();
             format!("{} {}", word as u32, word >> 32 & 0xffff)
         }
-        _ => samples.weight[i].to_string(),
+        _ => samples.weight.get(i).unwrap().to_string(),
     };
     format!(
         "{comm} {pid}/{tid} {cpu}{}.{:09}: {}: {:x} {} {weight} {:x}",
         time / 1_000_000_000,
         time % 1_000_000_000,
         event.name,
-        samples.addr[i],
+        samples.addr.get(i).unwrap(),
         words.join(" "),
         samples.ip.get(i).unwrap(),
     )
@@ -75,7 +75,7 @@ fn compare(path: &Path) -> usize {
 
     // perf sorts by time; samples of one time stay in file order.
     let mut order: Vec<usize> = (0..recording.samples.len()).collect();
-    order.sort_by_key(|&i| recording.samples.time[i]);
+    order.sort_by_key(|&i| recording.samples.time.get(i));
     let ours: Vec<String> = order.iter().map(|&i| line(&recording, i)).collect();
     assert_eq!(ours.len(), printed.len(), "{path}");
     for (i, (ours, perf)) in ours.iter().zip(&printed).enumerate() {

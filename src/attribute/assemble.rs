@@ -17,6 +17,104 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+/// Rows that one thread numbers the maps and arrays of at a time.
+const CHUNK: usize = 1 << 16;
+
+/// What the rows of a chunk hit, by numbers of its own.
+#[derive(Default)]
+struct Numbered {
+    names: Names,
+    arrays: Arrays,
+    /// Of each row: its map, its array, and the index in that.
+    rows: Vec<(u32, u32, u32)>,
+}
+
+#[derive(Default)]
+struct Arrays {
+    /// By map and start.
+    ids: FxHashMap<(u32, u64), u32>,
+    arrays: Vec<Array>,
+}
+
+impl Arrays {
+    /// The number of an array of which so many buckets or groups were seen.
+    fn id_of(&mut self, map: u32, base: u64, stride: u64, len: u32) -> u32 {
+        let id = *self.ids.entry((map, base)).or_insert_with(|| {
+            self.arrays.push(Array {
+                map,
+                base,
+                stride,
+                len: 0,
+                old: false,
+            });
+            self.arrays.len() as u32 - 1
+        });
+        if let Some(array) = self.arrays.get_mut(id as usize) {
+            array.len = array.len.max(len);
+        }
+        id
+    }
+}
+
+/// What names the maps and bounds the arrays.
+struct Hits<'a> {
+    recording: &'a Recording,
+    chains: &'a ChainSites,
+    learned: &'a Learned,
+    regions: &'a Regions,
+    /// Header and start of the known arrays, sorted.
+    starts: Vec<(u64, u64)>,
+}
+
+impl Hits<'_> {
+    fn number(&self, rows: &[Row]) -> Numbered {
+        let mut out = Numbered::default();
+        for row in rows {
+            let here = self.regions.numbered(row.base, row.time);
+            let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
+            let region = own.min_by_key(|(number, _)| *number);
+            let map = if row.part.is_ok() {
+                let seen = || self.learned.type_of(row.header, row.time);
+                let map_type: Option<TypeId> = match row.header {
+                    0 => row.map_type,
+                    _ => row.map_type.or_else(seen),
+                };
+                let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
+                let site = self.chains.of_sample(self.recording, row.sample as usize);
+                out.names.map_of(row.header, map_type, memory, site)
+            } else {
+                NONE
+            };
+            let (array, index) = match region {
+                Some((_, region)) => {
+                    let start = self.start_of(row, region.start);
+                    let index = ((row.base - start) / region.stride) as u32;
+                    let len = index.saturating_add(1);
+                    (out.arrays.id_of(map, start, region.stride, len), index)
+                }
+                None => (NONE, NONE),
+            };
+            out.rows.push((map, array, index));
+        }
+        out
+    }
+
+    /// Where the array begins that a row hit: a known one, or else the region.
+    fn start_of(&self, row: &Row, region: u64) -> u64 {
+        let at = self
+            .starts
+            .partition_point(|s| *s <= (row.header, row.base));
+        let known = at.checked_sub(1).and_then(|i| self.starts.get(i));
+        known
+            .filter(|(header, start)| *header == row.header && *start >= region)
+            .map_or(region, |(_, start)| *start)
+    }
+}
+
+fn filled<T: Copy + Send + Sync>(value: T, len: usize) -> Vec<T> {
+    rayon::iter::repeat_n(value, len).collect()
+}
+
 #[allow(clippy::too_many_arguments)]
 pub fn assemble(
     recording: &Recording,
@@ -31,82 +129,55 @@ pub fn assemble(
     conflicts: Vec<(Evidence, u64)>,
     heap: Option<&Heap>,
 ) -> Attribution {
-    let mut starts: Vec<(u64, u64)> = known.iter().map(|a| (a.header, a.start)).collect();
-    starts.sort_unstable();
-    let mut names = Names::default();
-    let mut arrays: Vec<Array> = Vec::new();
-    let mut array_ids: FxHashMap<(u32, u64), u32> = FxHashMap::default();
+    let mut hits = Hits {
+        recording,
+        chains,
+        learned,
+        regions,
+        starts: known.iter().map(|a| (a.header, a.start)).collect(),
+    };
+    hits.starts.sort_unstable();
+    let chunks = rows.rows.par_chunks(CHUNK);
+    let chunks: Vec<(&[Row], Numbered)> = chunks.map(|rows| (rows, hits.number(rows))).collect();
     let samples = rows.part.len();
     let mut out = Attribution {
         place: places.place,
         places: places.places,
-        part: rows.part,
-        map: vec![NONE; samples],
-        base: vec![0; samples],
-        off: vec![NONE; samples],
-        array: vec![NONE; samples],
-        index: vec![NONE; samples],
-        slot: vec![-1; samples],
-        evidence: vec![Evidence::None; samples],
+        map: filled(NONE, samples),
+        base: filled(0, samples),
+        off: filled(NONE, samples),
+        array: filled(NONE, samples),
+        index: filled(NONE, samples),
+        slot: filled(-1, samples),
+        evidence: filled(Evidence::None, samples),
         ..Attribution::default()
     };
-    let region_of = |row: &Row| {
-        let mut here = regions.numbered(row.base, row.time);
-        here.find(|(_, r)| about_bucket(row.part) && r.header == row.header)
-    };
-    let regions: Vec<_> = rows.rows.par_iter().map(region_of).collect();
-    for (row, region) in rows.rows.iter().zip(regions) {
-        let (i, time) = (row.sample as usize, row.time);
-        let map_type: Option<TypeId> = match row.header {
-            0 => row.map_type,
-            header => row.map_type.or_else(|| learned.type_of(header, time)),
-        };
-        let in_map = row.part.is_ok();
-        let map = if in_map {
-            let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
-            names.map_of(row.header, map_type, memory, chains.of_sample(recording, i))
-        } else {
-            NONE
-        };
-        let off = match row.base {
-            0 => NONE,
-            base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
-        };
-        let (array, index) = match region {
-            Some((_, region)) => {
-                let at = starts.partition_point(|s| *s <= (row.header, row.base));
-                let start = at
-                    .checked_sub(1)
-                    .and_then(|i| starts.get(i))
-                    .filter(|(header, start)| *header == row.header && *start >= region.start)
-                    .map_or(region.start, |(_, start)| *start);
-                let id = *array_ids.entry((map, start)).or_insert_with(|| {
-                    arrays.push(Array {
-                        map,
-                        base: start,
-                        stride: region.stride,
-                        len: 0,
-                        old: false,
-                    });
-                    arrays.len() as u32 - 1
-                });
-                let index = ((row.base - start) / region.stride) as u32;
-                arrays[id as usize].len = arrays[id as usize].len.max(index + 1);
-                (id, index)
+    let mut part = rows.part;
+    let mut names = Names::default();
+    let mut arrays = Arrays::default();
+    for (rows, numbered) in chunks {
+        let maps = names.merge(numbered.names);
+        let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
+        let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
+        let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
+        for (row, (map, array, index)) in rows.iter().zip(numbered.rows) {
+            let i = row.sample as usize;
+            part[i] = row.part;
+            out.map[i] = map_of(map);
+            out.base[i] = row.base;
+            if row.base != 0 {
+                let off = u32::try_from(row.address.wrapping_sub(row.base));
+                out.off[i] = off.unwrap_or(NONE);
             }
-            None => (NONE, NONE),
-        };
-        out.part[i] = row.part;
-        out.map[i] = map;
-        out.base[i] = row.base;
-        out.off[i] = off;
-        out.array[i] = array;
-        out.index[i] = index;
-        out.slot[i] = row.slot;
-        out.evidence[i] = row.evidence;
+            out.array[i] = ids.get(array as usize).copied().unwrap_or(NONE);
+            out.index[i] = index;
+            out.slot[i] = row.slot;
+            out.evidence[i] = row.evidence;
+        }
     }
+    out.part = part;
     out.maps = names.finish(types, programs, heap);
-    out.arrays = arrays;
+    out.arrays = arrays.arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {
         match merged.iter_mut().find(|(e, _)| *e == evidence) {

@@ -27,7 +27,7 @@ pub struct ChainSite {
 
 impl ChainSites {
     pub fn of_sample(&self, recording: &Recording, i: usize) -> Option<&ChainSite> {
-        let chain = *recording.samples.chain.get(i)?;
+        let chain = recording.samples.chain.get(i)?;
         self.sites.get(chain as usize)?.as_ref()
     }
 }
@@ -40,7 +40,7 @@ pub fn chain_sites(
     let samples = &recording.samples;
     let mut sites: Vec<Option<ChainSite>> = vec![None; samples.chains.ends.len()];
     let mut done = vec![false; sites.len()];
-    for (i, &chain) in samples.chain.iter().enumerate() {
+    for (i, chain) in samples.chain.iter().enumerate() {
         let Some(seen) = done.get_mut(chain as usize) else {
             continue;
         };
@@ -49,7 +49,7 @@ pub fn chain_sites(
         }
         let ips = samples.chains.get(chain);
         let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
-        let time = samples.time.get(i).copied().unwrap_or(0);
+        let time = samples.time.get(i).unwrap_or(0);
         let Some(mapping) = ips
             .get(1)
             .and_then(|&ip| recording.space.find(pid, ip, time))
@@ -113,7 +113,7 @@ pub fn leaf_targets(
 ) -> LeafTargets {
     let samples = &recording.samples;
     let mut targets = LeafTargets::default();
-    for (i, (&place, &chain)) in places.place.iter().zip(&samples.chain).enumerate() {
+    for (i, (&place, chain)) in places.place.iter().zip(samples.chain.iter()).enumerate() {
         let Some(Ok(code)) = places.codes.get(place as usize) else {
             continue;
         };
@@ -143,7 +143,7 @@ pub fn leaf_targets(
 
 pub fn leaf_of(
     places: &Places,
-    chain: Option<&u32>,
+    chain: Option<u32>,
     leaves: &LeafTargets,
     i: usize,
     stored: bool,
@@ -151,7 +151,7 @@ pub fn leaf_of(
     if leaves.is_empty() {
         return None;
     }
-    *leaves.get(&(*places.place.get(i)?, *chain?, stored))?
+    *leaves.get(&(*places.place.get(i)?, chain?, stored))?
 }
 
 /// A store that is no load as well: its operand is the one that is written.

@@ -5,6 +5,8 @@
 //! there, it keeps until the end of the next one. (`runtime/mgc.go`: sweep termination, mark, mark
 //! termination, sweep.)
 
+use crate::recording::Column;
+
 /// Functions that run in mark phases alone, by the start of their names (Go 1.18 to 1.27).
 const MARKING: &[&str] = &[
     "runtime.gcDrain",
@@ -48,7 +50,7 @@ const MISSING: usize = 64;
 
 impl Marking {
     /// From the times of the samples in code that marks, and of all.
-    pub fn from_times(mut times: Vec<u64>, all: &[u64]) -> Marking {
+    pub fn from_times(mut times: Vec<u64>, all: &Column<u64>) -> Marking {
         times.sort_unstable();
         let mut pauses: Vec<u64> = times.windows(2).map(|w| w[1] - w[0]).collect();
         let middle = pauses.len() / 2;
@@ -90,13 +92,13 @@ impl Marking {
 }
 
 /// The spans of time without samples.
-fn blind(all: &[u64]) -> Vec<(u64, u64)> {
-    let (Some(&first), Some(&last)) = (all.iter().min(), all.iter().max()) else {
+fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
+    let (Some(first), Some(last)) = (all.iter().min(), all.iter().max()) else {
         return Vec::new();
     };
     let slice = (last - first) / SLICES as u64 + 1;
     let mut counts = vec![0u32; ((last - first) / slice) as usize + 1];
-    for time in all {
+    for time in all.iter() {
         if let Some(count) = counts.get_mut(((time - first) / slice) as usize) {
             *count = count.saturating_add(1);
         }
@@ -121,9 +123,12 @@ mod tests {
     fn long_pauses_end_a_phase() {
         let times = vec![10, 11, 12, 13, 500, 501, 502, 503];
         let phases = vec![(10, 13), (500, 503)];
-        let marking = Marking::from_times(times.clone(), &times);
+        let marking = Marking::from_times(times.clone(), &times.iter().copied().collect());
         assert_eq!(marking.phases, phases);
-        assert_eq!(Marking::from_times(vec![7], &[7]), Marking::default());
+        assert_eq!(
+            Marking::from_times(vec![7], &[7].into_iter().collect()),
+            Marking::default()
+        );
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
         assert_eq!(marking.reach(320, 350), Some((300, 400)));
         assert_eq!(marking.reach(295, 350), Some((290, 400)));
         // 4,096 samples one apart, and as many after a pause of 1,000.
-        let all: Vec<u64> = (0..4096).chain(5096..9192).collect();
-        assert_eq!(blind(&all), vec![(4098, 5094)]);
+        let all = (0..4096).chain(5096..9192);
+        assert_eq!(blind(&all.collect()), vec![(4098, 5094)]);
     }
 }

@@ -14,6 +14,7 @@ mod leaf;
 mod learn;
 mod marking;
 mod names;
+mod nearby;
 mod operand;
 mod pages;
 mod phase;

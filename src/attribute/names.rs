@@ -42,10 +42,19 @@ struct SiteCount {
     typed: TypedSite,
 }
 
+impl SiteCount {
+    /// Callers hand different maps to the function that the call is in.
+    fn agree_on(&mut self, kept: &Option<Kept>) {
+        if self.typed.kept.is_some() && self.typed.kept != *kept {
+            self.typed.kept = None;
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Names {
     ids: FxHashMap<Key, u32>,
-    seen: Vec<Seen>,
+    seen: Vec<(Key, Seen)>,
 }
 
 impl Names {
@@ -67,16 +76,13 @@ impl Names {
             (0, _, Some(t), None) => Key::Type(t),
             (header, _, t, _) => Key::Header(header, t),
         };
-        let id = *self.ids.entry(key).or_insert_with(|| {
-            self.seen.push(Seen {
-                map_type,
-                header,
-                memory: region.map(|(_, start)| start),
-                ..Seen::default()
-            });
-            self.seen.len() as u32 - 1
+        let id = self.id_of(key, || Seen {
+            map_type,
+            header,
+            memory: region.map(|(_, start)| start),
+            ..Seen::default()
         });
-        if let (Some(site), Some(seen)) = (site, self.seen.get_mut(id as usize)) {
+        if let (Some(site), Some((_, seen))) = (site, self.seen.get_mut(id as usize)) {
             let count = seen
                 .sites
                 .entry((site.image, site.ret))
@@ -84,13 +90,43 @@ impl Names {
                     samples: 0,
                     typed: site.typed.clone(),
                 });
-            // Callers hand different maps to the function that the call is in.
-            if count.typed.kept.is_some() && count.typed.kept != site.typed.kept {
-                count.typed.kept = None;
-            }
             count.samples += 1;
+            count.agree_on(&site.typed.kept);
         }
         id
+    }
+
+    fn id_of(&mut self, key: Key, seen: impl FnOnce() -> Seen) -> u32 {
+        *self.ids.entry(key).or_insert_with(|| {
+            self.seen.push((key, seen()));
+            self.seen.len() as u32 - 1
+        })
+    }
+
+    /// Adds what other samples were seen to hit; returns the ids that its maps have here.
+    pub fn merge(&mut self, other: Names) -> Vec<u32> {
+        let add = |(key, seen): (Key, Seen)| {
+            let Seen { sites, .. } = seen;
+            let id = self.id_of(key, || Seen {
+                sites: FxHashMap::default(),
+                ..seen
+            });
+            if let Some((_, seen)) = self.seen.get_mut(id as usize) {
+                for (site, count) in sites {
+                    match seen.sites.get_mut(&site) {
+                        Some(known) => {
+                            known.samples += count.samples;
+                            known.agree_on(&count.typed.kept);
+                        }
+                        None => {
+                            seen.sites.insert(site, count);
+                        }
+                    }
+                }
+            }
+            id
+        };
+        other.seen.into_iter().map(add).collect()
     }
 
     pub fn finish(
@@ -101,7 +137,7 @@ impl Names {
     ) -> Vec<Map> {
         self.seen
             .iter()
-            .map(|seen| name(seen, types, programs, heap))
+            .map(|(_, seen)| name(seen, types, programs, heap))
             .collect()
     }
 }

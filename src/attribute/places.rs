@@ -53,7 +53,7 @@ impl Places {
         let samples = &recording.samples;
         let mut turns: FxHashMap<(u32, u32), Option<Turn>> = FxHashMap::default();
         let mut split: FxHashMap<(u32, Turn), u32> = FxHashMap::default();
-        for (i, &chain) in samples.chain.iter().enumerate() {
+        for (i, chain) in samples.chain.iter().enumerate() {
             let Some(&id) = self.place.get(i) else {
                 continue;
             };
@@ -65,7 +65,7 @@ impl Places {
             let turn = *turns.entry((id, chain)).or_insert_with(|| {
                 let ips = samples.chains.get(chain).get(1..).unwrap_or(&[]);
                 let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
-                let time = samples.time.get(i).copied().unwrap_or(0);
+                let time = samples.time.get(i).unwrap_or(0);
                 turn_of(recording, binaries, place, ips, pid, time)
             });
             let Some(turn) = turn else { continue };
@@ -206,15 +206,15 @@ fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32
     let mut same: FxHashMap<(u32, u32, u16, u8), u32> = FxHashMap::default();
     let mut of_sample = Vec::with_capacity(end.saturating_sub(first));
     for i in first..end {
-        let mode = samples.cpumode.get(i).copied();
+        let mode = samples.cpumode.get(i);
         let user = mode.is_none_or(|mode| USER.contains(&mode));
         let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
         let pid = if user { pid } else { -1 };
-        let time = samples.time.get(i).copied().unwrap_or(0);
+        let time = samples.time.get(i).unwrap_or(0);
         let key = (
-            samples.ip.ids.get(i).copied().unwrap_or(0),
-            samples.thread.ids.get(i).copied().unwrap_or(0),
-            samples.event.get(i).copied().unwrap_or(0),
+            samples.ip.ids.get(i).unwrap_or(0),
+            samples.thread.ids.get(i).unwrap_or(0),
+            samples.event.get(i).unwrap_or(0),
             mode.unwrap_or(0),
         );
         let since = *settled

@@ -6,12 +6,11 @@
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
 use super::keys::KeyRead;
-use super::types::{ShapeId, Types};
+use super::nearby::{IN_TIME, Near, Nearby, PAGE_SHIFT};
+use super::types::{ShapeId, Types, variant_of};
 use crate::gomap::{MapType, Part, Spot, Stage};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
-use std::ops::Range;
 
 /// A bucket or group whose start is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +39,7 @@ impl Admitted {
     pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
         match *self {
             Admitted::Known(known) => known == shape,
-            Admitted::Variant(key_size) => types.variant_admits(key_size, shape),
+            Admitted::Variant(key_size) => types.admitted(shape)[variant_of(key_size)],
         }
     }
 }
@@ -57,61 +56,12 @@ pub struct Located {
 /// The known starts.
 #[derive(Debug, Default)]
 pub struct Starts {
-    /// By address.
-    sorted: Vec<Start>,
-    /// By page and time.
-    pages: Vec<Start>,
-    /// By page: where its starts are in `pages`.
-    ranges: FxHashMap<u64, Range<u32>>,
+    /// All of them, each once.
+    bases: Vec<u64>,
+    near: Nearby,
     /// By page and time: keys that were hashed or compared.
     keys: Vec<KeyRead>,
 }
-
-/// Starts around an address, by base.
-#[derive(Debug, Default)]
-struct Near {
-    starts: [Option<Start>; NEAR],
-    len: usize,
-}
-
-/// At most so many: before and after in each of three pages.
-const NEAR: usize = 3 * 2 * IN_TIME;
-
-impl Near {
-    fn push(&mut self, start: &Start) {
-        if let Some(place) = self.starts.get_mut(self.len) {
-            *place = Some(*start);
-            self.len += 1;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Start> {
-        self.starts[..self.len].iter().flatten()
-    }
-
-    /// Sorts by base and keeps each bucket once.
-    fn settle(&mut self) {
-        self.starts[..self.len].sort_unstable();
-        let mut kept = 0;
-        for i in 0..self.len {
-            let base = |i: usize| self.starts[i].map(|s| s.base);
-            if kept == 0 || base(kept - 1) != base(i) {
-                self.starts[kept] = self.starts[i];
-                kept += 1;
-            }
-        }
-        self.len = kept;
-    }
-}
-
-/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
-const PAGE_SHIFT: u32 = 13;
-
-/// Starts looked at before and after a time, in each of three pages around an address.
-const IN_TIME: usize = 4;
-
-/// Starts of a page looked through, before and after a time, for the last and the next one here.
-const IN_PAGE: usize = 64;
 
 /// Starts looked at on each side of an address.
 const IN_SPACE: usize = 8;
@@ -126,21 +76,11 @@ impl Starts {
     pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>) -> Starts {
         keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
         starts.par_sort_unstable();
-        starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
-        let mut pages = starts.clone();
-        let page = |s: &Start| s.base >> PAGE_SHIFT;
-        pages.par_sort_unstable_by_key(|s| (page(s), s.time, s.base));
-        let mut ranges = FxHashMap::default();
-        let mut at = 0u32;
-        for run in pages.chunk_by(|a, b| page(a) == page(b)) {
-            let end = at + run.len() as u32;
-            ranges.insert(page(&run[0]), at..end);
-            at = end;
-        }
+        let mut bases: Vec<u64> = starts.iter().map(|s| s.base).collect();
+        bases.dedup();
         Starts {
-            sorted: starts,
-            pages,
-            ranges,
+            bases,
+            near: Nearby::new(starts),
             keys,
         }
     }
@@ -155,7 +95,7 @@ impl Starts {
         admitted: Admitted,
         types: &Types,
     ) -> Option<Located> {
-        let near = self.near(address, time);
+        let near = self.near.around(address, time);
         let spot_of = |shape: ShapeId, residue: u64| {
             let map_type = types.of_shape(shape)?;
             let stride = map_type.shape.stride();
@@ -167,7 +107,7 @@ impl Starts {
         let mut best: Option<(Support, Located)> = None;
         let mut tied = false;
         for &shape in admitted.shapes(types) {
-            let Some(support) = supported(&near, address, shape, known, types) else {
+            let Some(support) = supported(&near, shape, known, types) else {
                 continue;
             };
             let Some((base, spot)) = spot_of(shape, support.residue) else {
@@ -209,11 +149,11 @@ impl Starts {
 
     /// The shape of the buckets around a start, where the others around it admit only one.
     pub fn shape_at(&self, start: &Start, types: &Types) -> Option<ShapeId> {
-        let near = self.near(start.base, start.time);
+        let near = self.near.around(start.base, start.time);
         let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
         for &shape in start.shapes.shapes(types) {
-            let Some(support) = supported(&near, start.base, shape, false, types) else {
+            let Some(support) = supported(&near, shape, false, types) else {
                 continue;
             };
             if start.base % support.stride != support.residue {
@@ -278,24 +218,6 @@ impl Starts {
         }
     }
 
-    /// The starts in the pages around an address that are nearest in time, each bucket once.
-    fn near(&self, address: u64, time: u64) -> Near {
-        let page = address >> PAGE_SHIFT;
-        let mut near = Near::default();
-        for page in [page.saturating_sub(1), page, page + 1] {
-            let Some(range) = self.ranges.get(&page) else {
-                continue;
-            };
-            let here = &self.pages[range.start as usize..range.end as usize];
-            let at = here.partition_point(|s| s.time < time);
-            let (before, after) = here.split_at(at);
-            before.iter().rev().take(IN_TIME).for_each(|s| near.push(s));
-            after.iter().take(IN_TIME).for_each(|s| near.push(s));
-        }
-        near.settle();
-        near
-    }
-
     /// The spot in the bucket or group that begins at the nearest start below, last and next seen
     /// here: where all admitted shapes have the same there, and all are larger.
     fn locate_in(
@@ -307,29 +229,21 @@ impl Starts {
         admitted: Admitted,
         types: &Types,
     ) -> Option<Located> {
-        let base = near.iter().take_while(|s| s.base <= address).last()?.base;
-        let range = self.ranges.get(&(base >> PAGE_SHIFT))?;
-        let page = &self.pages[range.start as usize..range.end as usize];
-        let (before, after) = page.split_at(page.partition_point(|s| s.time < time));
+        let base = near.base(near.below()?);
         let strides = admitted.shapes(types).iter();
         let stride = strides
             .filter_map(|&s| types.of_shape(s))
             .map(|t| t.shape.stride())
             .max()?;
-        let here = |s: &&Start| s.base.abs_diff(address) < stride;
-        let mut nearest = [
-            before.iter().rev().take(IN_PAGE).find(here),
-            after.iter().take(IN_PAGE).find(here),
-        ]
-        .into_iter()
-        .flatten();
-        if nearest.any(|s| s.base != base) {
+        let here = |other: u64| other.abs_diff(address) < stride;
+        let mut nearest = self.near.last_and_next(base, time, here).into_iter();
+        if nearest.any(|other| other.is_some_and(|other| other != base)) {
             return None;
         }
         let mut spots = admitted.shapes(types).iter().map(|&shape| {
             let map_type = types.of_shape(shape)?;
             let end = base.checked_add(map_type.shape.stride())?;
-            let others = near.iter().any(|s| s.base > address && s.base < end);
+            let others = near.above().is_some_and(|above| near.base(above) < end);
             let spot = map_type.spot_at(address - base)?;
             (spot.part == part && !others).then_some(spot)
         });
@@ -381,14 +295,11 @@ impl Starts {
     ) -> Option<(u64, Spot)> {
         let stride = map_type.shape.stride();
         let reach = stride.checked_mul(REACH)?;
-        let at = self.sorted.partition_point(|s| s.base <= address);
-        let below = self.sorted[..at]
-            .iter()
-            .rev()
-            .take_while(|s| address - s.base <= reach);
-        let above = self.sorted[at..]
-            .iter()
-            .take_while(|s| s.base - address <= reach);
+        let at = self.bases.partition_point(|base| *base <= address);
+        let below = self.bases[..at].iter().rev().copied();
+        let below = below.take_while(|base| address - base <= reach);
+        let above = self.bases[at..].iter().copied();
+        let above = above.take_while(|base| base - address <= reach);
         let below = agreeing(below.take(IN_SPACE), stride);
         let above = agreeing(above.take(IN_SPACE), stride);
         let (residue, agreed) = match (below, above) {
@@ -410,37 +321,29 @@ impl Starts {
 
 /// The remainder modulo the shape's stride that most of these starts share, and how many do, if
 /// there are enough of them to believe it.
-fn supported(
-    near: &Near,
-    address: u64,
-    shape: ShapeId,
-    known: bool,
-    types: &Types,
-) -> Option<Support> {
+fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<Support> {
     let proof = if known { PROOF - 1 } else { PROOF };
-    if near.len < proof {
+    if near.len() < proof {
         return None;
     }
     let stride = types.of_shape(shape)?.shape.stride();
-    if stride == 0 {
-        return None;
-    }
+    let modulus = u32::try_from(stride).ok().filter(|m| *m != 0)?;
     // Between two arrays, the starts on either side differ.
-    let below = near.iter().take_while(|s| s.base <= address).last();
-    let above = near.iter().find(|s| s.base > address);
-    let mut sides = below.into_iter().chain(above).map(|s| s.base % stride);
+    let sides = near.below().into_iter().chain(near.above());
+    let mut sides = sides.map(|start| start.at() % modulus);
     let residue = sides.next()?;
     if sides.any(|other| other != residue) {
         return None;
     }
+    let variants = types.admitted(shape);
     let starts = near
         .iter()
-        .filter(|s| s.base % stride == residue && s.shapes.admits(shape, types))
+        .filter(|start| start.at() % modulus == residue && start.admits(shape, variants))
         .count();
-    (starts >= proof && starts * 3 >= near.len * 2).then_some(Support {
+    (starts >= proof && starts * 3 >= near.len() * 2).then_some(Support {
         starts,
         stride,
-        residue,
+        residue: near.residue(residue, stride),
     })
 }
 
@@ -494,13 +397,9 @@ impl Support {
     }
 }
 
-/// The remainder modulo `stride` of the nearest start, and how many distinct starts outward share it.
-fn agreeing<'a>(starts: impl Iterator<Item = &'a Start>, stride: u64) -> Option<(u64, usize)> {
-    let mut bases: Vec<u64> = starts.map(|s| s.base).collect();
-    bases.dedup();
-    let residue = bases.first()?.checked_rem(stride)?;
-    Some((
-        residue,
-        bases.iter().take_while(|b| **b % stride == residue).count(),
-    ))
+/// The remainder modulo `stride` of the nearest start, and how many starts outward share it.
+fn agreeing(bases: impl Iterator<Item = u64> + Clone, stride: u64) -> Option<(u64, usize)> {
+    let residue = bases.clone().next()?.checked_rem(stride)?;
+    let shared = bases.take_while(|base| base % stride == residue);
+    Some((residue, shared.count()))
 }

@@ -21,41 +21,36 @@ pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mu
             None => Admitted::Variant(places.key_size(row.sample)),
         },
     };
-    let starts = rows
-        .iter()
-        .filter(|row| in_bucket(row) && row.base != 0)
-        .map(start_of)
-        .collect();
-    let starts = Starts::new(starts, keys_read(recording, places));
-    let found: Vec<Option<Located>> = rows
+    let known = rows
         .par_iter()
-        .map(|row| {
-            let part = row.part.ok().filter(|_| in_bucket(row))?;
-            let start = start_of(row);
-            if row.base == 0 {
-                return starts.locate(row.address, start.time, part, start.shapes, types);
-            }
-            let shape = match start.shapes {
-                Admitted::Known(_) => None,
-                Admitted::Variant(_) => starts.shape_at(&start, types),
-            }?;
-            let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
-            Some(Located {
-                base: row.base,
-                spot,
-                shape: Some(shape),
-            })
+        .filter(|row| in_bucket(row) && row.base != 0);
+    let starts = Starts::new(known.map(start_of).collect(), keys_read(recording, places));
+    let locate = |row: &Row| -> Option<Located> {
+        let part = row.part.ok().filter(|_| in_bucket(row))?;
+        let start = start_of(row);
+        if row.base == 0 {
+            return starts.locate(row.address, start.time, part, start.shapes, types);
+        }
+        let shape = match start.shapes {
+            Admitted::Known(_) => None,
+            Admitted::Variant(_) => starts.shape_at(&start, types),
+        }?;
+        let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
+        Some(Located {
+            base: row.base,
+            spot,
+            shape: Some(shape),
         })
-        .collect();
-    for (row, found) in rows.iter_mut().zip(found) {
-        let Some(found) = found else { continue };
+    };
+    rows.par_iter_mut().for_each(|row| {
+        let Some(found) = locate(row) else { return };
         row.shape = found.shape;
         if row.base == 0 {
             row.base = found.base;
             row.slot = found.spot.slot.map_or(-1, |s| s as i8);
             row.evidence = row.evidence.max(Evidence::Position);
         }
-    }
+    });
 }
 
 /// The keys that samples in hashing and comparing functions touched. Which of both operands of a
@@ -70,8 +65,8 @@ fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
     let read = |(i, place): (usize, &u32)| {
         let kind = (*kinds.get(*place as usize)?)?;
         Some(KeyRead {
-            address: *samples.addr.get(i)?,
-            time: *samples.time.get(i)?,
+            address: samples.addr.get(i)?,
+            time: samples.time.get(i)?,
             kind,
         })
     };

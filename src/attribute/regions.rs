@@ -11,6 +11,7 @@ use super::types::{ShapeId, TypeId, Types};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// A bucket or group that one sample knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,8 +83,19 @@ pub struct Hit {
 #[derive(Debug, Default)]
 pub struct Regions {
     regions: Vec<Region>,
-    /// Pages and the regions that reach into them, sorted.
-    pages: Vec<(u64, u32)>,
+    /// The regions that reach into each page, by the time at which they begin.
+    on_page: Vec<OnPage>,
+    /// By page: where its regions are in `on_page`.
+    pages: FxHashMap<u64, Range<u32>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct OnPage {
+    page: u64,
+    first: u64,
+    region: u32,
+    /// The latest end of this page's regions up to this one.
+    until: u64,
 }
 
 /// Buckets that may lie unseen between two that were seen.
@@ -108,28 +120,31 @@ impl Regions {
     ) -> Regions {
         witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
         adopt(&mut seen, types);
-        let mut runs: FxHashMap<(Run, u64), Vec<Seen>> = FxHashMap::default();
-        for s in &seen {
-            let Some(shape) = s.shape else { continue };
-            let Some(stride) = stride_of(shape, types) else {
-                continue;
-            };
-            let run = Run {
-                header: s.header,
-                shape,
-                map_type: s.map_type,
-            };
-            runs.entry((run, s.base % stride)).or_default().push(*s);
-        }
-        let mut runs: Vec<_> = runs.into_iter().collect();
-        runs.sort_unstable_by_key(|(key, _)| *key);
+        let mut placed: Vec<(Run, u64, Seen)> = seen
+            .into_par_iter()
+            .filter_map(|s| {
+                let run = Run {
+                    header: s.header,
+                    shape: s.shape?,
+                    map_type: s.map_type,
+                };
+                Some((run, s.base % stride_of(run.shape, types)?, s))
+            })
+            .collect();
+        placed.par_sort_unstable();
+        placed.dedup_by_key(|(run, phase, s)| (*run, *phase, s.base, s.time));
+        let runs: Vec<&[(Run, u64, Seen)]> =
+            placed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
         let mut regions: Vec<Region> = runs
             .into_par_iter()
-            .flat_map_iter(|((of, _), mut seen)| {
-                seen.sort_unstable();
-                seen.dedup_by_key(|s| (s.base, s.time));
+            .flat_map_iter(|run| {
                 let mut regions = Vec::new();
-                if let Some(map_type) = types.of_shape(of.shape) {
+                let (of, seen): (Option<Run>, Vec<Seen>) = (
+                    run.first().map(|(of, _, _)| *of),
+                    run.iter().map(|(_, _, s)| *s).collect(),
+                );
+                let map_type = of.and_then(|of| types.of_shape(of.shape));
+                if let (Some(of), Some(map_type)) = (of, map_type) {
                     let stride = map_type.shape.stride();
                     for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
                         let gap = usual_gap(run, stride);
@@ -166,23 +181,48 @@ impl Regions {
                 r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last,
             )
         });
-        let mut pages: Vec<(u64, u32)> = Vec::new();
+        let mut on_page: Vec<OnPage> = Vec::new();
         for (i, region) in regions.iter().enumerate() {
             let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
-            pages.extend((region.start >> PAGE_SHIFT..=last).map(|page| (page, i as u32)));
+            let here = |page| OnPage {
+                page,
+                first: region.first,
+                region: i as u32,
+                until: region.last,
+            };
+            on_page.extend((region.start >> PAGE_SHIFT..=last).map(here));
         }
-        pages.sort_unstable();
-        Regions { regions, pages }
+        on_page.par_sort_unstable();
+        let mut pages = FxHashMap::default();
+        let mut at = 0u32;
+        for run in on_page.chunk_by_mut(|a, b| a.page == b.page) {
+            let mut until = 0;
+            for here in run.iter_mut() {
+                until = here.until.max(until);
+                here.until = until;
+            }
+            let end = at + run.len() as u32;
+            pages.extend(run.first().map(|first| (first.page, at..end)));
+            at = end;
+        }
+        Regions {
+            regions,
+            on_page,
+            pages,
+        }
+    }
+
+    fn page(&self, page: u64) -> &[OnPage] {
+        let range = self.pages.get(&page);
+        range.map_or(&[], |r| &self.on_page[r.start as usize..r.end as usize])
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
     fn owned(&self, region: &Region) -> Vec<Region> {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
-        let from = self.pages.partition_point(|(p, _)| p < pages.start());
-        let mut inside: Vec<&Region> = self.pages[from..]
-            .iter()
-            .take_while(|(p, _)| pages.contains(p))
-            .filter_map(|(_, i)| self.regions.get(*i as usize))
+        let mut inside: Vec<&Region> = pages
+            .flat_map(|page| self.page(page))
+            .filter_map(|here| self.regions.get(here.region as usize))
             .filter(|r| r.header != 0 && r.shape == region.shape)
             .filter(|r| same(r.map_type, region.map_type))
             .filter(|r| r.start < region.end && region.start < r.end)
@@ -233,19 +273,14 @@ impl Regions {
 
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
-        let during = move |r: &&Region| (r.first..=r.last).contains(&time);
-        self.over(address).filter(move |(_, r)| during(r))
-    }
-
-    /// The regions over an address, at any time, with their numbers.
-    fn over(&self, address: u64) -> impl Iterator<Item = (u32, &Region)> {
-        let page = address >> PAGE_SHIFT;
-        let from = self.pages.partition_point(|(p, _)| *p < page);
-        self.pages[from..]
+        let page = self.page(address >> PAGE_SHIFT);
+        let begun = page.partition_point(|here| here.first <= time);
+        page[..begun]
             .iter()
-            .take_while(move |(p, _)| *p == page)
-            .filter_map(|(_, i)| Some((*i, self.regions.get(*i as usize)?)))
-            .filter(move |(_, r)| (r.start..r.end).contains(&address))
+            .rev()
+            .take_while(move |here| here.until >= time)
+            .filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
+            .filter(move |(_, r)| (r.start..r.end).contains(&address) && r.last >= time)
     }
 
     /// What lies at an address at a time, where all that is known agrees.
@@ -255,8 +290,12 @@ impl Regions {
 
     /// The same for what the collector reads at that time.
     pub fn marked(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
-        let over = self.over(address).map(|(_, region)| region);
-        let regions = over.filter(|r| (r.marked.0..=r.marked.1).contains(&time));
+        let regions = self
+            .page(address >> PAGE_SHIFT)
+            .iter()
+            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter(|r| (r.start..r.end).contains(&address))
+            .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
     }
 }
@@ -340,29 +379,37 @@ const NEIGHBOURS: usize = 32;
 /// with; where several shapes are, that of the one nearest in time.
 fn adopt(seen: &mut [Seen], types: &Types) {
     seen.par_sort_unstable();
-    let typed: Vec<Seen> = seen.iter().filter(|s| s.shape.is_some()).copied().collect();
-    seen.par_iter_mut()
-        .filter(|s| s.shape.is_none())
-        .for_each(|s| {
-            let at = typed.partition_point(|t| t.base < s.base);
-            let fits = |t: &&Seen| {
-                t.shape
-                    .and_then(|shape| stride_of(shape, types))
-                    .is_some_and(|stride| {
-                        let distance = t.base.abs_diff(s.base);
-                        distance.is_multiple_of(stride) && distance / stride <= MAX_UNSEEN
-                    })
-            };
-            let below = typed[..at].iter().rev().take(NEIGHBOURS);
-            let above = typed[at..].iter().take(NEIGHBOURS);
-            let nearest = below
-                .chain(above)
-                .filter(fits)
-                .min_by_key(|t| (t.time.abs_diff(s.time), t.shape));
-            if let Some(nearest) = nearest {
-                s.shape = nearest.shape;
-            }
-        });
+    let typed = |s: &Seen| Some((s.base, s.time, s.shape?));
+    let typed: Vec<(u64, u64, ShapeId)> = seen.par_iter().filter_map(typed).collect();
+    let fits = |base: u64, of: u64, shape: ShapeId| {
+        let distance = of.abs_diff(base);
+        stride_of(shape, types).is_some_and(|stride| {
+            distance <= stride.saturating_mul(MAX_UNSEEN) && distance.is_multiple_of(stride)
+        })
+    };
+    let adopt = |around: &mut Vec<(u64, ShapeId)>, run: &mut [Seen]| {
+        let Some(base) = run.first().map(|s| s.base) else {
+            return;
+        };
+        if run.iter().all(|s| s.shape.is_some()) {
+            return;
+        }
+        let at = typed.partition_point(|(of, _, _)| *of < base);
+        let nearest = at.saturating_sub(NEIGHBOURS)..typed.len().min(at + NEIGHBOURS);
+        around.clear();
+        let fitting = typed[nearest]
+            .iter()
+            .filter(|(of, _, s)| fits(base, *of, *s));
+        around.extend(fitting.map(|(_, time, shape)| (*time, *shape)));
+        for s in run.iter_mut().filter(|s| s.shape.is_none()) {
+            let nearest = around
+                .iter()
+                .min_by_key(|(t, shape)| (t.abs_diff(s.time), *shape));
+            s.shape = nearest.map(|(_, shape)| *shape);
+        }
+    };
+    seen.par_chunk_by_mut(|a, b| a.base == b.base)
+        .for_each_init(Vec::new, adopt);
 }
 
 /// What the buckets of one array have in common.

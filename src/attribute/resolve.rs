@@ -124,15 +124,19 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         types,
         ..
     } = *context;
-    let recorded = samples.addr.get(i).copied().unwrap_or(0);
+    let recorded = samples.addr.get(i).unwrap_or(0);
     let Some((target, operand)) = choose(code, context.stored) else {
         return Row::unplaced(Reason::NoOperand, recorded);
     };
-    let target = context.leaf.unwrap_or(target);
+    let target = context.leaf.as_ref().unwrap_or(target);
+    let registers = context.registers_sound && event.sample_regs_intr != 0;
+    if let (Target::None(reason), Memory::Sampled, false) = (*target, event.memory, registers) {
+        return Row::unplaced(reason, recorded);
+    }
     let (address, exact) = match event.memory {
         Memory::Breakpoint => match touched(samples, i, event, code, operand.size, recorded) {
             (_, false) => {
-                at_offset(&target, event, recorded).map_or((recorded, false), |a| (a, true))
+                at_offset(target, event, recorded).map_or((recorded, false), |a| (a, true))
             }
             exact => exact,
         },
@@ -159,7 +163,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         row.map_type = context.caller_type;
         row.evidence = row.evidence.max(Evidence::CallSite);
     }
-    place(&mut row, &target, operand.value.origin, &named, code, types);
+    place(&mut row, target, operand.value.origin, &named, code, types);
     if !exact {
         row.slot = -1;
     } else if row.part == Ok(Part::DirectoryTable)
@@ -170,7 +174,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     {
         row.base = address.wrapping_sub(index).wrapping_sub(off as u64);
     }
-    let time = samples.time.get(i).copied().unwrap_or(0);
+    let time = samples.time.get(i).unwrap_or(0);
     let value = if context.registers_sound {
         moved(samples, i, event, code)
     } else {
@@ -203,12 +207,12 @@ fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64>
 }
 
 /// The operand that the event sampled: the one that is written for a store, read for a load.
-pub(super) fn choose(code: &Code, stored: bool) -> Option<(Target, super::flow::Operand)> {
+pub(super) fn choose(code: &Code, stored: bool) -> Option<&(Target, super::flow::Operand)> {
     let matching = code
         .operands
         .iter()
         .find(|(_, o)| if stored { o.write } else { o.read });
-    matching.or_else(|| code.operands.first()).copied()
+    matching.or_else(|| code.operands.first())
 }
 
 /// The address that a breakpoint's instruction touched, and whether it is more than the watched

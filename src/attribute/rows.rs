@@ -69,7 +69,7 @@ impl<'a> Rows<'a> {
     fn at(&self, i: usize, row: Row) -> Row {
         Row {
             sample: i as u32,
-            time: self.recording.samples.time.get(i).copied().unwrap_or(0),
+            time: self.recording.samples.time.get(i).unwrap_or(0),
             ..row
         }
     }
@@ -86,12 +86,17 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The samples without a row, as if they had one.
-    pub fn others(&self) -> impl IndexedParallelIterator<Item = Option<Row>> {
-        self.part.par_iter().enumerate().map(|(i, &part)| {
-            let reason = part.err().filter(|_| !self.is_kept(i, part))?;
-            let address = self.recording.samples.addr.get(i).copied().unwrap_or(0);
-            Some(self.at(i, Row::unplaced(reason, address)))
+    /// The samples without a row whose address is `wanted`, as if they had one.
+    pub fn others<'s>(
+        &'s self,
+        wanted: impl Fn(u64) -> bool + Sync + Send + 's,
+    ) -> impl ParallelIterator<Item = Row> + 's {
+        let samples = self.part.par_iter().enumerate();
+        samples.filter_map(move |(i, &part)| {
+            let reason = part.err()?;
+            let address = self.recording.samples.addr.get(i).unwrap_or(0);
+            let other = wanted(address) && !self.is_kept(i, part);
+            other.then(|| self.at(i, Row::unplaced(reason, address)))
         })
     }
 
@@ -120,7 +125,7 @@ fn one(
     facts: &mut Vec<Fact>,
 ) -> Row {
     let samples = &recording.samples;
-    let address = samples.addr.get(i).copied().unwrap_or(0);
+    let address = samples.addr.get(i).unwrap_or(0);
     let Some(event) = recording.event(i) else {
         return Row::unplaced(Reason::NotAnAccess, address);
     };

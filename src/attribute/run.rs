@@ -88,13 +88,7 @@ pub fn attribute_watching(
         .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
-    let last = recording
-        .samples
-        .time
-        .par_iter()
-        .max()
-        .copied()
-        .unwrap_or(0);
+    let last = recording.samples.time.par_iter().max().unwrap_or(0);
     let instant = heap
         .zip(layout)
         .map(|(heap, layout)| Instant::new(heap, layout, &types, last));
@@ -104,7 +98,7 @@ pub fn attribute_watching(
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
         rows.rows.par_iter().for_each(hear);
-        rows.others().flatten().for_each(|row| hear(&row));
+        rows.others(|_| true).for_each(|row| hear(&row));
         instant.heard();
         instant.complete(&mut rows.rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
@@ -153,9 +147,7 @@ pub fn attribute_watching(
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     let pages = known.pages();
     let found: Vec<Row> = rows
-        .others()
-        .flatten()
-        .filter(|row| pages.cover(row.address))
+        .others(|address| pages.cover(address))
         .filter_map(|mut row| {
             finish(&mut row);
             row.part.is_ok().then_some(row)

@@ -59,16 +59,13 @@ pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) 
 /// What each sample says of the memory that it touched, around the buckets and groups seen.
 pub fn witnesses(rows: &Rows, seen: &[Seen], places: &Places, types: &Types) -> Vec<Witness> {
     let around = between(seen, types);
-    let other = |row: Option<Row>| {
-        let row = row.filter(|row| around.cover(row.address))?;
-        says(&row, places, types)
-    };
     let of_rows = rows
         .rows
         .par_iter()
         .filter_map(|row| says(row, places, types));
     let mut witnesses: Vec<Witness> = of_rows.collect();
-    witnesses.par_extend(rows.others().filter_map(other));
+    let others = rows.others(|address| around.cover(address));
+    witnesses.par_extend(others.filter_map(|row| says(&row, places, types)));
     witnesses
 }
 
@@ -109,10 +106,10 @@ fn between(seen: &[Seen], types: &Types) -> Pages {
 
 /// When the collector marked.
 pub fn marking(places: &Places, recording: &Recording) -> Marking {
-    let times = places.place.iter().zip(&recording.samples.time);
+    let times = places.place.iter().zip(recording.samples.time.iter());
     let marking = times.filter(|(place, _)| places.marking.get(**place as usize) == Some(&true));
     Marking::from_times(
-        marking.map(|(_, time)| *time).collect(),
+        marking.map(|(_, time)| time).collect(),
         &recording.samples.time,
     )
 }

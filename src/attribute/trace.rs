@@ -181,9 +181,9 @@ impl Tracer {
 fn code_seen(given: &Given, code: &Code, i: usize) -> CodeSeen {
     let samples = &given.recording.samples;
     let event = given.recording.event(i);
-    let chosen = choose(code, given.stored).map(|(_, operand)| operand);
+    let chosen = choose(code, given.stored).map(|&(_, operand)| operand);
     let sound = event.is_some_and(|e| e.pmu.pmu().regs_sound);
-    let recorded = samples.addr.get(i).copied().unwrap_or(0);
+    let recorded = samples.addr.get(i).unwrap_or(0);
     CodeSeen {
         vaddr: code.instruction.ip(),
         bias: code.bias,

@@ -40,13 +40,18 @@ pub struct Types {
     programs: Vec<Arc<Program>>,
     families: Vec<Option<Family>>,
     sites: FxHashMap<(u32, u64), TypedSite>,
-    /// The shapes of all types, and of those with keys of 4 and 8 bytes and with string keys.
-    variants: [Vec<ShapeId>; 4],
+    /// The shapes that each kind of function handles.
+    variants: [Vec<ShapeId>; VARIANTS],
     /// By shape: which of `variants` list it.
-    admitted: Vec<[bool; 4]>,
+    admitted: Vec<[bool; VARIANTS]>,
 }
 
-fn variant_of(key_size: Option<i64>) -> usize {
+/// Kinds of functions by the maps that they handle: of any, and of those with keys of 4 and 8 bytes and
+/// with string keys.
+pub const VARIANTS: usize = 4;
+
+/// The kind of the functions for keys of this many bytes; of any where that is not fixed.
+pub fn variant_of(key_size: Option<i64>) -> usize {
     match key_size {
         Some(4) => 1,
         Some(8) => 2,
@@ -74,7 +79,7 @@ impl Types {
         let id = self.types.len() as TypeId;
         let shape = *self.shape_ids.entry(map_type.shape).or_insert_with(|| {
             self.of_shape.push(Vec::new());
-            self.admitted.push([false; 4]);
+            self.admitted.push([false; VARIANTS]);
             self.widest.push(MapType {
                 indirect_key: false,
                 indirect_elem: false,
@@ -156,10 +161,12 @@ impl Types {
         &self.variants[variant_of(key_size)]
     }
 
-    /// Whether such a function handles maps of this shape.
-    pub fn variant_admits(&self, key_size: Option<i64>, shape: ShapeId) -> bool {
-        let admits = self.admitted.get(shape as usize);
-        admits.is_some_and(|admits| admits[variant_of(key_size)])
+    /// Which kinds of functions handle maps of this shape.
+    pub fn admitted(&self, shape: ShapeId) -> [bool; VARIANTS] {
+        self.admitted
+            .get(shape as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The type whose descriptor is at this link-time address.

@@ -155,12 +155,12 @@ fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
     let mut known = FxHashMap::default();
     let mut counts = FxHashMap::<ImageId, u64>::default();
     for i in 0..samples.len() {
-        if samples.cpumode.get(i) != Some(&USER) {
+        if samples.cpumode.get(i) != Some(USER) {
             continue;
         }
         let ids = (samples.ip.ids.get(i), samples.thread.ids.get(i));
         let image = *known.entry(ids).or_insert_with(|| {
-            let time = samples.time.get(i).copied().unwrap_or(0);
+            let time = samples.time.get(i).unwrap_or(0);
             let (pid, _) = samples.thread.get(i)?;
             Some(recording.space.find(pid, samples.ip.get(i)?, time)?.image)
         });

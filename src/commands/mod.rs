@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod binaries;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod info;
@@ -9,8 +10,12 @@ pub mod input;
 pub mod maps;
 mod output;
 mod progress;
+pub mod record;
 pub mod report;
 pub mod snapshot;
+#[cfg(target_arch = "x86_64")]
+pub mod step;
+pub mod watch;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -22,6 +27,11 @@ pub enum Command {
     Export(export::Options),
     Maps(maps::Options),
     Snapshot(snapshot::Options),
+    Doctor(doctor::Options),
+    Record(Box<record::Options>),
+    Watch(Box<watch::Options>),
+    #[cfg(target_arch = "x86_64")]
+    Step(Box<step::Options>),
 }
 
 impl Command {
@@ -34,6 +44,11 @@ impl Command {
             Command::Export(options) => export::run(options),
             Command::Maps(options) => maps::run(options),
             Command::Snapshot(options) => snapshot::run(options),
+            Command::Doctor(options) => doctor::run(options),
+            Command::Record(options) => record::run(options),
+            Command::Watch(options) => watch::run(options),
+            #[cfg(target_arch = "x86_64")]
+            Command::Step(options) => step::run(options),
         }
     }
 }

@@ -119,7 +119,7 @@ fn address(seen: &CodeSeen, trace: &Trace) -> (Verdict, String) {
 fn call_site(recording: &Recording, trace: &Trace, n: usize) -> (Verdict, String) {
     let Some(site) = &trace.call_site else {
         let has_chain = (recording.samples.chain.get(n))
-            .is_some_and(|&chain| !recording.samples.chains.get(chain).is_empty());
+            .is_some_and(|chain| !recording.samples.chains.get(chain).is_empty());
         let handed = trace.code.as_ref().ok().and_then(|seen| {
             let from_call = |o: &&crate::attribute::trace::OperandSeen| {
                 o.chosen && o.part == Ok(None) && o.object.contains("handed out")

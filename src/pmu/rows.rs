@@ -62,13 +62,13 @@ impl<'a> Rows<'a> {
     pub fn begin_columns(&mut self, phys_addr: bool) {
         let samples = &mut *self.samples;
         let rows = samples.len();
-        samples.addr.resize(rows, 0);
-        samples.weight.resize(rows, 0);
+        samples.addr.pad(rows, 0);
+        samples.weight.pad(rows, 0);
         if phys_addr {
-            samples.phys_addr.resize(rows, 0);
+            samples.phys_addr.pad(rows, 0);
         }
         let none = self.data_srcs.id(&mut samples.data_src, 0);
-        samples.data_src.ids.resize(rows, none);
+        samples.data_src.ids.pad(rows, none);
     }
 
     /// The same, and of columns that every sample has.
@@ -76,13 +76,13 @@ impl<'a> Rows<'a> {
         self.begin_columns(phys_addr);
         let samples = &mut *self.samples;
         let rows = samples.len();
-        samples.time.resize(rows, 0);
-        samples.cpu.resize(rows, 0);
-        samples.period.resize(rows, 0);
+        samples.time.pad(rows, 0);
+        samples.cpu.pad(rows, 0);
+        samples.period.pad(rows, 0);
         let none = self.ips.id(&mut samples.ip, 0);
-        samples.ip.ids.resize(rows, none);
+        samples.ip.ids.pad(rows, none);
         let none = self.threads.id(&mut samples.thread, (0, 0));
-        samples.thread.ids.resize(rows, none);
+        samples.thread.ids.pad(rows, none);
     }
 
     /// Adds a sample of event `event`, after [`Rows::begin_all_columns`].
@@ -103,40 +103,33 @@ impl<'a> Rows<'a> {
         samples.weight.push(row.weight);
         let rows = samples.len();
         if !samples.phys_addr.is_empty() || row.phys_addr != 0 {
-            samples.phys_addr.resize(rows, 0);
-            if let Some(last) = samples.phys_addr.last_mut() {
-                *last = row.phys_addr;
-            }
+            samples.phys_addr.pad(rows - 1, 0);
+            samples.phys_addr.push(row.phys_addr);
         }
         // What no decoded sample has.
         if !samples.chain.is_empty() {
-            samples.chain.resize(rows, 0);
+            samples.chain.pad(rows, 0);
         }
         if !samples.regs_intr.start.is_empty() {
-            samples.regs_intr.start.resize(rows, u64::MAX);
+            samples.regs_intr.start.pad(rows, u64::MAX);
         }
         if !samples.raw.start.is_empty() {
-            samples.raw.start.resize(rows, u64::MAX);
-            samples.raw.len.resize(rows, 0);
+            samples.raw.start.pad(rows, u64::MAX);
+            samples.raw.len.pad(rows, 0);
         }
     }
 
-    /// Writes what a decoder found out of sample `i`, after [`Rows::begin_columns`].
-    pub fn set(&mut self, i: usize, addr: u64, phys_addr: u64, weight: u64, data_src: u64) {
+    /// Writes what a decoder found out of samples, in their order, after [`Rows::begin_columns`].
+    pub fn set(&mut self, found: &[(usize, Row)]) {
         let samples = &mut *self.samples;
-        let id = self.data_srcs.id(&mut samples.data_src, data_src);
-        if let Some(own) = samples.data_src.ids.get_mut(i) {
-            *own = id;
-        }
-        let columns = [
-            (&mut samples.addr, addr),
-            (&mut samples.phys_addr, phys_addr),
-            (&mut samples.weight, weight),
-        ];
-        for (column, value) in columns {
-            if let Some(own) = column.get_mut(i) {
-                *own = value;
-            }
-        }
+        let data_srcs: Vec<(usize, u32)> = found
+            .iter()
+            .map(|(i, row)| (*i, self.data_srcs.id(&mut samples.data_src, row.data_src)))
+            .collect();
+        samples.data_src.ids.replace(data_srcs);
+        let of = |field: fn(&Row) -> u64| found.iter().map(move |(i, row)| (*i, field(row)));
+        samples.addr.replace(of(|row| row.addr));
+        samples.phys_addr.replace(of(|row| row.phys_addr));
+        samples.weight.replace(of(|row| row.weight));
     }
 }

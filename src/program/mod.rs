@@ -282,11 +282,28 @@ impl Program {
 
     /// What the source calls what is kept there: `s.sessions`. From DWARF; `None` without it.
     pub fn name_of(&self, kept: &Kept) -> Option<String> {
+        self.variables()?.name(kept)
+    }
+
+    /// Where the map that the source calls `main.cache.sessions` is kept, from a global on, and its
+    /// type. From DWARF; `None` without it.
+    pub fn map_named(&self, name: &str) -> Option<(Kept, &MapType)> {
+        let (kept, type_name) = self.variables()?.find(name)?;
+        let map_type = self.map_types.iter().find(|t| t.name == type_name)?;
+        Some((kept, map_type))
+    }
+
+    /// Names of the global variables that are maps. From DWARF; empty without it.
+    pub fn map_variables(&self) -> Vec<String> {
+        self.variables().map_or_else(Vec::new, Variables::maps)
+    }
+
+    fn variables(&self) -> Option<&Variables> {
         let variables = self.variables.get_or_init(|| {
             let own = || Variables::load(&self.elf);
             self.debug.as_ref().and_then(Variables::load).or_else(own)
         });
-        variables.as_ref()?.name(kept)
+        variables.as_ref()
     }
 
     /// The map type whose descriptor is at `vaddr`, in `map_types` or not. `None` unless the bytes

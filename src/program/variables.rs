@@ -1,6 +1,8 @@
 //! The names of arguments, fields and globals, from DWARF: what a pointer that code loads from is
 //! called in the source.
 
+mod lookup;
+
 use super::dwarf::{Reader, sections};
 use super::elf::Elf;
 use gimli::{

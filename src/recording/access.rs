@@ -23,7 +23,7 @@ pub struct Access {
 impl Recording {
     /// The event of sample `i`.
     pub fn event(&self, i: usize) -> Option<&Event> {
-        self.events.get(usize::from(*self.samples.event.get(i)?))
+        self.events.get(usize::from(self.samples.event.get(i)?))
     }
 
     /// The rules that hold for sample `i`.
@@ -51,7 +51,7 @@ impl Recording {
             return Access::default();
         };
         let data_src = DataSrc(self.samples.data_src.get(i).unwrap_or(0));
-        event.access(data_src, self.samples.weight.get(i).copied())
+        event.access(data_src, self.samples.weight.get(i))
     }
 }
 

@@ -2,6 +2,7 @@
 //! the raw bytes of samples.
 
 use super::Recording;
+use super::column::Column;
 use super::cursor::{ByteOrder, Cursor};
 use super::records::{Record, Stamp};
 use perf_event_open_sys::bindings as sys;
@@ -118,9 +119,9 @@ impl TimeConv {
 pub struct Raw {
     /// Where those of row `i` begin: in the file, or from the file's size on in what was inflated
     /// from it; `u64::MAX` for none. Empty when no event sampled raw bytes.
-    pub start: Vec<u64>,
+    pub start: Column<u64>,
     /// Their number.
-    pub len: Vec<u32>,
+    pub len: Column<u32>,
 }
 
 /// The bytes that a recording was read from, kept as far as something in it points to them.
@@ -165,8 +166,8 @@ impl Recording {
     /// event samples none.
     pub fn raw(&self, i: usize) -> Option<&[u8]> {
         let raw = &self.samples.raw;
-        let start = *raw.start.get(i).filter(|&&start| start != u64::MAX)?;
-        let len = u64::from(*raw.len.get(i)?);
+        let start = raw.start.get(i).filter(|&start| start != u64::MAX)?;
+        let len = u64::from(raw.len.get(i)?);
         match start.checked_sub(self.meta.file_size) {
             Some(start) => part(&self.bytes.inflated, start, len),
             None => part(&self.bytes.file, start, len),

@@ -3,6 +3,10 @@
 use super::{Event, Memory, Recording};
 use crate::data_src::DataSrc;
 use perf_event_open_sys::bindings as sys;
+use rayon::prelude::*;
+
+/// Samples counted at a time.
+const PART: usize = 1 << 16;
 
 /// Why a recording holds no usable memory accesses, and how to record some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +21,7 @@ const BREAKPOINT: &str = "perf record -e mem:ADDR/8:rw -c 1 -d -W -I -T --sample
 
 /// Sets what follows from attrs, names and samples together: counts, kinds, PMUs, ldlat, modelled.
 pub fn classify(recording: &mut Recording) {
-    let says = says_something(recording);
-    let mut counts = vec![0u64; recording.events.len()];
-    for &event in &recording.samples.event {
-        if let Some(count) = counts.get_mut(usize::from(event)) {
-            *count += 1;
-        }
-    }
+    let (counts, says) = counts(recording);
     for (i, event) in recording.events.iter_mut().enumerate() {
         event.samples = counts.get(i).copied().unwrap_or(0);
         event.memory = memory(event, says.get(i).copied().unwrap_or(false));
@@ -43,23 +41,35 @@ pub fn classify(recording: &mut Recording) {
     .cloned();
 }
 
-/// For each event whether any of its samples has a `data_src` with an op or a level.
-fn says_something(recording: &Recording) -> Vec<bool> {
-    let mut says = vec![false; recording.events.len()];
-    let data_src = &recording.samples.data_src;
-    let says_by_id: Vec<bool> = data_src
+/// For each event the number of its samples, and whether any of them has a `data_src` with an op or a
+/// level.
+fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
+    let (samples, events) = (&recording.samples, recording.events.len());
+    let says_by_id: Vec<bool> = samples
+        .data_src
         .values
         .iter()
         .map(|&value| DataSrc(value).says_something())
         .collect();
-    for (&id, &event) in data_src.ids.iter().zip(&recording.samples.event) {
-        if says_by_id.get(id as usize).copied().unwrap_or(false)
-            && let Some(says) = says.get_mut(usize::from(event))
-        {
-            *says = true;
+    let none = || (vec![0u64; events], vec![false; events]);
+    let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
+    let parts = parts.map(|part| {
+        let (mut counts, mut says) = none();
+        for i in part * PART..samples.len().min((part + 1) * PART) {
+            let event = samples.event.get(i).map_or(usize::MAX, usize::from);
+            if let (Some(count), Some(says)) = (counts.get_mut(event), says.get_mut(event)) {
+                *count += 1;
+                let id = samples.data_src.ids.get(i);
+                *says |= id.is_some_and(|id| says_by_id.get(id as usize) == Some(&true));
+            }
         }
-    }
-    says
+        (counts, says)
+    });
+    parts.reduce(none, |(mut counts, mut says), (other, other_says)| {
+        counts.iter_mut().zip(other).for_each(|(n, m)| *n += m);
+        says.iter_mut().zip(other_says).for_each(|(n, m)| *n |= m);
+        (counts, says)
+    })
 }
 
 fn samples(event: &Event, bit: sys::perf_event_sample_format) -> bool {

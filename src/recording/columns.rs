@@ -1,12 +1,225 @@
-//! Sample records -> the columns of [`Samples`].
+//! Rows of samples -> the columns of [`Samples`].
+//!
+//! Rows are written into runs, several at once; a run knows values that repeat by ids of its own. Runs
+//! are then added to the columns in the order of the file.
 
+use super::column::{Block, ROWS};
 use super::cursor::Words;
 use super::intern::Interner;
 use super::plan::Row;
 use super::sample::{SampleBody, WEIGHTS};
 use super::samples::{Chains, Interned, Samples};
 use perf_event_open_sys::bindings as sys;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+
+/// Bits of `sample_type` that fill each column of [`Samples::words`]; every sample fills the first two.
+const FIELDS: [u64; 15] = [
+    u64::MAX,
+    u64::MAX,
+    sys::PERF_SAMPLE_IP as u64,
+    sys::PERF_SAMPLE_TID as u64,
+    sys::PERF_SAMPLE_TIME as u64,
+    sys::PERF_SAMPLE_ADDR as u64,
+    sys::PERF_SAMPLE_CPU as u64,
+    sys::PERF_SAMPLE_PERIOD as u64,
+    WEIGHTS,
+    sys::PERF_SAMPLE_DATA_SRC as u64,
+    sys::PERF_SAMPLE_PHYS_ADDR as u64,
+    sys::PERF_SAMPLE_CALLCHAIN as u64,
+    sys::PERF_SAMPLE_REGS_INTR as u64,
+    sys::PERF_SAMPLE_RAW as u64,
+    sys::PERF_SAMPLE_RAW as u64,
+];
+
+/// Bits of fields that lie outside of the record's fixed part, which the last of [`FIELDS`] are.
+const APART: u64 =
+    (sys::PERF_SAMPLE_CALLCHAIN | sys::PERF_SAMPLE_REGS_INTR | sys::PERF_SAMPLE_RAW) as u64;
+
+/// A column of a run. The columns lie one cache line off each other's place in the cache: with a power
+/// of two between them the words of a row would push each other out of it.
+type Field = [u64; ROWS + 8];
+
+fn filled(field: u64, sampled: u64) -> bool {
+    field == u64::MAX || field & sampled != 0
+}
+
+/// At most [`ROWS`] samples that follow each other.
+#[derive(Debug)]
+pub struct Run {
+    rows: usize,
+    /// As [`FIELDS`].
+    words: Box<[Field]>,
+    /// Bits that some event samples.
+    sampled: u64,
+    blocks: Vec<Block>,
+    ips: Interner,
+    threads: Interner,
+    data_srcs: Interner,
+    chains: Chains,
+    regs: Vec<u64>,
+    /// Raw bytes of samples that were compressed; they count from `file_size` on.
+    inflated: Vec<u8>,
+    scratch: Vec<u64>,
+    file_size: u64,
+    to: Place,
+}
+
+/// Where in the columns a run goes.
+#[derive(Debug, Default)]
+struct Place {
+    /// It makes whole blocks.
+    whole: bool,
+    chains: Vec<u32>,
+    regs: u64,
+    inflated: u64,
+}
+
+impl Run {
+    /// A run of a file of this size.
+    pub fn new(file_size: u64) -> Run {
+        Run {
+            rows: 0,
+            words: vec![[0; ROWS + 8]; FIELDS.len()].into_boxed_slice(),
+            sampled: 0,
+            blocks: Vec::new(),
+            ips: Interner::default(),
+            threads: Interner::default(),
+            data_srcs: Interner::default(),
+            chains: no_chains(),
+            regs: Vec::new(),
+            inflated: Vec::new(),
+            scratch: Vec::new(),
+            file_size,
+            to: Place::default(),
+        }
+    }
+
+    /// Empties it, to be filled with samples of events that sample these bits. Ids of values stay what
+    /// they are.
+    pub fn begin(&mut self, sampled: u64) {
+        self.rows = 0;
+        self.sampled = sampled;
+        self.regs.clear();
+        self.inflated.clear();
+        if self.chains.ends.len() > 1 {
+            self.chains = no_chains();
+        }
+    }
+
+    /// Adds a sample of which all fields have a fixed size; `None` when the run is full.
+    #[inline(always)]
+    pub fn push(&mut self, row: Row, event: u16, cpumode: u8) -> Option<()> {
+        self.push_row(row, event, cpumode, [0, u64::MAX, u64::MAX, 0])
+    }
+
+    /// Adds any sample, whose body lies at byte `at` of the file; `at` is `None` when it was
+    /// compressed. `None` when the run is full.
+    pub fn push_body(
+        &mut self,
+        body: &SampleBody,
+        at: Option<u64>,
+        event: u16,
+        cpumode: u8,
+    ) -> Option<()> {
+        let chain = body.callchain.map_or(0, |ips| self.chain(ips));
+        let regs = match body.regs_intr {
+            Some(registers) if !registers.values.is_empty() => {
+                let start = self.regs.len() as u64;
+                self.regs.extend(registers.values.iter());
+                start
+            }
+            _ => u64::MAX,
+        };
+        let raw = body.raw.filter(|raw| !raw.is_empty());
+        let start = match (raw, at) {
+            (None, _) => u64::MAX,
+            (Some(_), Some(at)) => at + body.raw_at as u64,
+            (Some(raw), None) => {
+                let start = self.file_size + self.inflated.len() as u64;
+                self.inflated.extend_from_slice(raw);
+                start
+            }
+        };
+        let len = raw.map_or(0, |raw| raw.len() as u64);
+        let apart = [u64::from(chain), regs, start, len];
+        self.push_row(Row::from(body), event, cpumode, apart)
+    }
+
+    #[inline(always)]
+    fn push_row(&mut self, row: Row, event: u16, cpumode: u8, apart: [u64; 4]) -> Option<()> {
+        let words = [
+            u64::from(event),
+            u64::from(cpumode),
+            self.ips.id(row.ip).into(),
+            self.threads.id(row.thread).into(),
+            row.time,
+            row.addr,
+            row.cpu.into(),
+            row.period,
+            row.weight,
+            self.data_srcs.id(row.data_src).into(),
+            row.phys_addr,
+        ];
+        let fields: &mut [Field; FIELDS.len()] = (&mut *self.words).try_into().ok()?;
+        let row = self.rows;
+        if row >= ROWS {
+            return None;
+        }
+        for (field, word) in fields.iter_mut().zip(words) {
+            field[row] = word;
+        }
+        if self.sampled & APART != 0 {
+            for (field, word) in fields.iter_mut().skip(words.len()).zip(apart) {
+                field[row] = word;
+            }
+        }
+        self.rows += 1;
+        Some(())
+    }
+
+    fn chain(&mut self, ips: Words) -> u32 {
+        self.scratch.clear();
+        self.scratch.extend(ips.iter());
+        add_chain(&mut self.chains, &self.scratch)
+    }
+
+    /// Makes ids and places those of the columns; packs a whole run.
+    fn settle(&mut self) {
+        let sampled = self.sampled;
+        let mut fields = self.words.iter_mut().map(|words| &mut words[..self.rows]);
+        let mut next = || fields.next().unwrap_or_default();
+        let (_event, _cpumode, ip, thread) = (next(), next(), next(), next());
+        self.ips.translate(ip);
+        self.threads.translate(thread);
+        let (_time, _addr, _cpu, _period, _weight) = (next(), next(), next(), next(), next());
+        self.data_srcs.translate(next());
+        let (_phys_addr, chain, regs, raw) = (next(), next(), next(), next());
+        if filled(sys::PERF_SAMPLE_CALLCHAIN.into(), sampled) {
+            for id in chain {
+                *id = self.to.chains.get(*id as usize).map_or(0, |&id| id.into());
+            }
+        }
+        if filled(sys::PERF_SAMPLE_REGS_INTR.into(), sampled) {
+            for start in regs.iter_mut().filter(|start| **start != u64::MAX) {
+                *start += self.to.regs;
+            }
+        }
+        if filled(sys::PERF_SAMPLE_RAW.into(), sampled) {
+            let inflated = self.file_size..u64::MAX;
+            for start in raw.iter_mut().filter(|start| inflated.contains(*start)) {
+                *start += self.to.inflated;
+            }
+        }
+        self.blocks.clear();
+        if self.to.whole {
+            let fields = FIELDS.iter().zip(self.words.iter());
+            let fields = fields.filter(|(field, _)| filled(**field, sampled));
+            self.blocks
+                .extend(fields.map(|(_, words)| Block::new(&words[..ROWS])));
+        }
+    }
+}
 
 /// The columns while they grow.
 #[derive(Debug)]
@@ -17,76 +230,72 @@ pub struct Columns {
     data_srcs: Interner,
     /// Bits that some event samples: their columns are filled.
     sampled: u64,
-    scratch: Vec<u64>,
-    /// Raw bytes of samples that were compressed; they count from `file_size` on.
     inflated: Vec<u8>,
-    file_size: u64,
 }
 
-fn has(bits: u64, bit: sys::perf_event_sample_format) -> bool {
-    bits & u64::from(bit) != 0
-}
-
-impl Columns {
-    /// Columns of a file of this size.
-    pub fn new(file_size: u64) -> Self {
+impl Default for Columns {
+    fn default() -> Self {
         Columns {
             samples: Samples {
-                chains: Chains {
-                    ends: vec![0],
-                    frames: Vec::new(),
-                    index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
-                },
+                chains: no_chains(),
                 ..Samples::default()
             },
             ips: Interner::default(),
             threads: Interner::default(),
             data_srcs: Interner::default(),
             sampled: 0,
-            scratch: Vec::new(),
             inflated: Vec::new(),
-            file_size,
         }
     }
+}
 
+impl Columns {
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// Room for `rows` more rows.
-    pub fn reserve(&mut self, rows: usize) {
-        let samples = &mut self.samples;
+    /// Bits that some event samples.
+    pub fn sampled(&self) -> u64 {
+        self.sampled
+    }
+
+    /// Adds the rows of the runs.
+    pub fn append(&mut self, mut runs: Vec<&mut Run>) {
+        let mut rows = self.len();
+        for run in &mut runs {
+            run.ips.add_to(&mut self.ips);
+            run.threads.add_to(&mut self.threads);
+            run.data_srcs.add_to(&mut self.data_srcs);
+            let chains = 0..run.chains.ends.len() as u32;
+            let chains = chains.map(|id| add_chain(&mut self.samples.chains, run.chains.get(id)));
+            run.to = Place {
+                whole: rows.is_multiple_of(ROWS) && run.rows == ROWS,
+                chains: chains.collect(),
+                regs: self.samples.regs_intr.values.len() as u64,
+                inflated: self.inflated.len() as u64,
+            };
+            self.samples.regs_intr.values.extend(&run.regs);
+            self.inflated.extend(&run.inflated);
+            rows += run.rows;
+        }
         let sampled = self.sampled;
-        let words = [
-            (sys::PERF_SAMPLE_ADDR, &mut samples.addr),
-            (sys::PERF_SAMPLE_TIME, &mut samples.time),
-            (sys::PERF_SAMPLE_PERIOD, &mut samples.period),
-            (
-                sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT,
-                &mut samples.weight,
-            ),
-            (sys::PERF_SAMPLE_PHYS_ADDR, &mut samples.phys_addr),
-        ];
-        for (bits, column) in words {
-            if has(sampled, bits) {
-                column.reserve(rows);
+        runs.par_iter_mut().for_each(|run| run.settle());
+        for run in runs {
+            let mut blocks = run.blocks.drain(..);
+            let columns = self.samples.words().into_iter().zip(FIELDS);
+            for ((column, field), words) in columns.zip(run.words.iter()) {
+                if !filled(field, sampled) {
+                    continue;
+                }
+                match blocks.next() {
+                    Some(block) => column.push_block(block),
+                    None => words
+                        .iter()
+                        .take(run.rows)
+                        .for_each(|&word| column.push(word)),
+                }
             }
         }
-        let ids = [
-            (sys::PERF_SAMPLE_IP, &mut samples.ip.ids),
-            (sys::PERF_SAMPLE_TID, &mut samples.thread.ids),
-            (sys::PERF_SAMPLE_DATA_SRC, &mut samples.data_src.ids),
-        ];
-        for (bits, column) in ids {
-            if has(sampled, bits) {
-                column.reserve(rows);
-            }
-        }
-        if has(sampled, sys::PERF_SAMPLE_CPU) {
-            samples.cpu.reserve(rows);
-        }
-        samples.event.reserve(rows);
-        samples.cpumode.reserve(rows);
     }
 
     /// Says that events with these `sample_type` bits exist. Rows from before hold 0 in columns that
@@ -97,154 +306,18 @@ impl Columns {
         if rows == 0 {
             return;
         }
-        self.pad(rows);
-    }
-
-    fn pad(&mut self, rows: usize) {
-        let sampled = self.sampled;
         let (ip, thread, data_src) = (self.ips.id(0), self.threads.id(0), self.data_srcs.id(0));
-        let samples = &mut self.samples;
-        let pad = |bits, column: &mut Vec<u64>| {
-            if has(sampled, bits) {
-                column.resize(rows, 0);
-            }
-        };
-        pad(sys::PERF_SAMPLE_ADDR, &mut samples.addr);
-        pad(sys::PERF_SAMPLE_TIME, &mut samples.time);
-        pad(sys::PERF_SAMPLE_PERIOD, &mut samples.period);
-        pad(
-            sys::PERF_SAMPLE_WEIGHT | sys::PERF_SAMPLE_WEIGHT_STRUCT,
-            &mut samples.weight,
-        );
-        pad(sys::PERF_SAMPLE_PHYS_ADDR, &mut samples.phys_addr);
-        let pad = |bits, column: &mut Vec<u32>, zero| {
-            if has(sampled, bits) {
-                column.resize(rows, zero);
-            }
-        };
-        pad(sys::PERF_SAMPLE_IP, &mut samples.ip.ids, ip);
-        pad(sys::PERF_SAMPLE_TID, &mut samples.thread.ids, thread);
-        pad(
-            sys::PERF_SAMPLE_DATA_SRC,
-            &mut samples.data_src.ids,
-            data_src,
-        );
-        pad(sys::PERF_SAMPLE_CALLCHAIN, &mut samples.chain, 0);
-        if has(sampled, sys::PERF_SAMPLE_CPU) {
-            samples.cpu.resize(rows, 0);
-        }
-        if has(sampled, sys::PERF_SAMPLE_REGS_INTR) {
-            samples.regs_intr.start.resize(rows, u64::MAX);
-        }
-        if has(sampled, sys::PERF_SAMPLE_RAW) {
-            samples.raw.start.resize(rows, u64::MAX);
-            samples.raw.len.resize(rows, 0);
-        }
-    }
-
-    /// Adds a sample of which all fields have a fixed size.
-    #[inline(always)]
-    pub fn push(&mut self, row: Row, event: u16, cpumode: u8) {
-        self.push_row(row, event, cpumode);
-        if has(self.sampled, sys::PERF_SAMPLE_CALLCHAIN) {
-            self.samples.chain.push(0);
-        }
-        if has(self.sampled, sys::PERF_SAMPLE_REGS_INTR) {
-            self.samples.regs_intr.start.push(u64::MAX);
-        }
-        if has(self.sampled, sys::PERF_SAMPLE_RAW) {
-            self.samples.raw.start.push(u64::MAX);
-            self.samples.raw.len.push(0);
-        }
-    }
-
-    /// Adds any sample, whose body lies at byte `at` of the file; `None` when it was compressed.
-    pub fn push_body(&mut self, body: &SampleBody, at: Option<u64>, event: u16, cpumode: u8) {
-        self.push_row(Row::from(body), event, cpumode);
-        if has(self.sampled, sys::PERF_SAMPLE_CALLCHAIN) {
-            let chain = body.callchain.map_or(0, |ips| self.chain(ips));
-            self.samples.chain.push(chain);
-        }
-        if has(self.sampled, sys::PERF_SAMPLE_REGS_INTR) {
-            let regs = &mut self.samples.regs_intr;
-            match body.regs_intr {
-                Some(registers) if !registers.values.is_empty() => {
-                    regs.start.push(regs.values.len() as u64);
-                    regs.values.extend(registers.values.iter());
-                }
-                _ => regs.start.push(u64::MAX),
+        let (ip, thread, data_src) = (ip.into(), thread.into(), data_src.into());
+        let none = u64::MAX;
+        let empty = [
+            0, 0, ip, thread, 0, 0, 0, 0, 0, data_src, 0, 0, none, none, 0,
+        ];
+        let columns = self.samples.words().into_iter().zip(FIELDS);
+        for ((column, field), word) in columns.zip(empty) {
+            if filled(field, self.sampled) {
+                column.pad(rows, word);
             }
         }
-        if has(self.sampled, sys::PERF_SAMPLE_RAW) {
-            let raw = body.raw.filter(|raw| !raw.is_empty());
-            let start = match (raw, at) {
-                (None, _) => u64::MAX,
-                (Some(_), Some(at)) => at + body.raw_at as u64,
-                (Some(raw), None) => {
-                    let start = self.file_size + self.inflated.len() as u64;
-                    self.inflated.extend_from_slice(raw);
-                    start
-                }
-            };
-            self.samples.raw.start.push(start);
-            self.samples
-                .raw
-                .len
-                .push(raw.map_or(0, |raw| raw.len() as u32));
-        }
-    }
-
-    #[inline(always)]
-    fn push_row(&mut self, row: Row, event: u16, cpumode: u8) {
-        let samples = &mut self.samples;
-        let sampled = self.sampled;
-        samples.event.push(event);
-        samples.cpumode.push(cpumode);
-        if has(sampled, sys::PERF_SAMPLE_IP) {
-            samples.ip.ids.push(self.ips.id(row.ip));
-        }
-        if has(sampled, sys::PERF_SAMPLE_TID) {
-            samples.thread.ids.push(self.threads.id(row.thread));
-        }
-        if has(sampled, sys::PERF_SAMPLE_TIME) {
-            samples.time.push(row.time);
-        }
-        if has(sampled, sys::PERF_SAMPLE_ADDR) {
-            samples.addr.push(row.addr);
-        }
-        if has(sampled, sys::PERF_SAMPLE_CPU) {
-            samples.cpu.push(row.cpu);
-        }
-        if has(sampled, sys::PERF_SAMPLE_PERIOD) {
-            samples.period.push(row.period);
-        }
-        if sampled & WEIGHTS != 0 {
-            samples.weight.push(row.weight);
-        }
-        if has(sampled, sys::PERF_SAMPLE_DATA_SRC) {
-            samples.data_src.ids.push(self.data_srcs.id(row.data_src));
-        }
-        if has(sampled, sys::PERF_SAMPLE_PHYS_ADDR) {
-            samples.phys_addr.push(row.phys_addr);
-        }
-    }
-
-    fn chain(&mut self, ips: Words) -> u32 {
-        self.scratch.clear();
-        self.scratch.extend(ips.iter());
-        let chains = &mut self.samples.chains;
-        if let Some(&id) = chains.index.get(self.scratch.as_slice()) {
-            return id;
-        }
-        // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
-        let Ok(end) = u32::try_from(chains.frames.len() + self.scratch.len()) else {
-            return 0;
-        };
-        let id = chains.ends.len() as u32;
-        chains.frames.extend_from_slice(&self.scratch);
-        chains.ends.push(end);
-        chains.index.insert(self.scratch.as_slice().into(), id);
-        id
     }
 
     /// The columns, and the raw bytes of samples that were compressed.
@@ -263,4 +336,27 @@ impl Columns {
         };
         (samples, self.inflated)
     }
+}
+
+fn no_chains() -> Chains {
+    Chains {
+        ends: vec![0],
+        frames: Vec::new(),
+        index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
+    }
+}
+
+fn add_chain(chains: &mut Chains, ips: &[u64]) -> u32 {
+    if let Some(&id) = chains.index.get(ips) {
+        return id;
+    }
+    // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
+    let Ok(end) = u32::try_from(chains.frames.len() + ips.len()) else {
+        return 0;
+    };
+    let id = chains.ends.len() as u32;
+    chains.frames.extend_from_slice(ips);
+    chains.ends.push(end);
+    chains.index.insert(ips.into(), id);
+    id
 }

@@ -1,19 +1,20 @@
 //! The samples of a recording as columns.
 
 use super::aux::Raw;
+use super::column::{Column, Words};
 use rustc_hash::FxHashMap;
 
 /// A column of values that repeat: one `u32` a row, each distinct value once.
 #[derive(Debug, Default, Clone)]
 pub struct Interned<T> {
     pub values: Vec<T>,
-    pub ids: Vec<u32>,
+    pub ids: Column<u32>,
 }
 
 impl<T: Copy> Interned<T> {
     /// The value of row `i`; `None` past the end of the column.
     pub fn get(&self, i: usize) -> Option<T> {
-        self.values.get(*self.ids.get(i)? as usize).copied()
+        self.values.get(self.ids.get(i)? as usize).copied()
     }
 }
 
@@ -44,7 +45,7 @@ impl Chains {
 pub struct Regs {
     /// Row `i` starts at `values[start[i]]`; `u64::MAX` means that the sample has no registers.
     /// Empty when no event sampled registers.
-    pub start: Vec<u64>,
+    pub start: Column<u64>,
     /// One value for each bit of the event's `sample_regs_intr`, lowest bit first.
     pub values: Vec<u64>,
 }
@@ -54,27 +55,27 @@ pub struct Regs {
 #[derive(Debug, Default, Clone)]
 pub struct Samples {
     pub ip: Interned<u64>,
-    pub addr: Vec<u64>,
+    pub addr: Column<u64>,
     /// Nanoseconds on the recording's clock.
-    pub time: Vec<u64>,
+    pub time: Column<u64>,
     /// Process and thread.
     pub thread: Interned<(i32, i32)>,
-    pub cpu: Vec<u16>,
+    pub cpu: Column<u16>,
     /// Index into `Recording::events`.
-    pub event: Vec<u16>,
-    pub period: Vec<u64>,
+    pub event: Column<u16>,
+    pub period: Column<u64>,
     /// As written: the whole `u64` of `WEIGHT`, or of `WEIGHT_STRUCT` (`var1_dw` in the low 32 bits,
     /// then `var2_w`, then `var3_w`).
-    pub weight: Vec<u64>,
+    pub weight: Column<u64>,
     pub data_src: Interned<u64>,
-    pub phys_addr: Vec<u64>,
+    pub phys_addr: Column<u64>,
     /// Ids into `chains`.
-    pub chain: Vec<u32>,
+    pub chain: Column<u32>,
     pub chains: Chains,
     pub regs_intr: Regs,
     pub raw: Raw,
     /// `PERF_RECORD_MISC_CPUMODE` of the record: 1 kernel, 2 user, 3 hypervisor, 4/5 guest.
-    pub cpumode: Vec<u8>,
+    pub cpumode: Column<u8>,
 }
 
 impl Samples {
@@ -89,7 +90,7 @@ impl Samples {
     /// The value of register `reg` (perf's number, `arch/x86/include/uapi/asm/perf_regs.h`) of
     /// sample `i`, where `mask` is its event's `sample_regs_intr`.
     pub fn reg(&self, i: usize, mask: u64, reg: u32) -> Option<u64> {
-        let start = *self.regs_intr.start.get(i)?;
+        let start = self.regs_intr.start.get(i)?;
         if start == u64::MAX || reg >= 64 || mask >> reg & 1 == 0 {
             return None;
         }
@@ -98,5 +99,26 @@ impl Samples {
             .values
             .get(usize::try_from(start).ok()?.checked_add(before)?)
             .copied()
+    }
+
+    /// The words of the columns, in the order of [`super::columns::FIELDS`].
+    pub(super) fn words(&mut self) -> [&mut Words; 15] {
+        [
+            self.event.words(),
+            self.cpumode.words(),
+            self.ip.ids.words(),
+            self.thread.ids.words(),
+            self.time.words(),
+            self.addr.words(),
+            self.cpu.words(),
+            self.period.words(),
+            self.weight.words(),
+            self.data_src.ids.words(),
+            self.phys_addr.words(),
+            self.chain.words(),
+            self.regs_intr.start.words(),
+            self.raw.start.words(),
+            self.raw.len.words(),
+        ]
     }
 }

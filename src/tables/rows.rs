@@ -2,7 +2,7 @@
 
 use super::aggregate::Key;
 use crate::attribute::{Attribution, Evidence, NONE, Reason};
-use crate::recording::{Event, Memory, Recording, Samples};
+use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
 
 /// `PERF_SAMPLE_*` (`include/uapi/linux/perf_event.h`).
 mod bit {
@@ -51,19 +51,19 @@ impl<'a> Rows<'a> {
 
     /// Index into `Recording::events`.
     pub fn event(&self, i: usize) -> usize {
-        self.samples.event.get(i).map_or(usize::MAX, |&e| e.into())
+        self.samples.event.get(i).map_or(usize::MAX, |e| e.into())
     }
 
     pub fn event_name(&self, i: usize) -> &'a str {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
 
-    fn sampled<T: Copy>(&self, i: usize, column: &[T], bit: u64) -> Option<T> {
+    fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
         let sample_type = self.sample_types.get(self.event(i)).copied().unwrap_or(0);
         if sample_type & bit == 0 {
             return None;
         }
-        column.get(i).copied()
+        column.get(i)
     }
 
     pub fn time(&self, i: usize) -> Option<u64> {

@@ -5,6 +5,7 @@
 pub mod builder;
 pub mod core;
 pub mod go;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 

@@ -118,7 +118,7 @@ pub fn answers(folder: &Path, perf_data: &Path, binary: &Path) -> BTreeMap<Answe
     let (recording, attribution) = attributed(perf_data, binary);
     let mut counts = BTreeMap::new();
     for i in 0..recording.samples.len() {
-        let watched = recording.samples.addr.get(i).copied().unwrap_or(0);
+        let watched = recording.samples.addr.get(i).unwrap_or(0);
         let word = words.iter().find(|w| w.start == watched);
         let word = word.unwrap_or_else(|| panic!("sample {i}: {watched:#x} was not watched"));
         let place = &attribution.places[attribution.place[i] as usize];

@@ -38,7 +38,7 @@ impl Usable {
                 continue;
             }
             let access = recording.access(i);
-            let addr = recording.samples.addr.get(i).copied().unwrap_or(0);
+            let addr = recording.samples.addr.get(i).unwrap_or(0);
             usable.accesses += 1;
             usable.addresses += u64::from(addr != 0);
             usable.levels += u64::from(access.level.is_some());

@@ -1,7 +1,7 @@
 //! A recording -> what there is to say of it. `schema` is the version of this structure.
 
 use super::answers::{self, Answer};
-use crate::recording::{Damage, Event, Memory, Recording};
+use crate::recording::{Cell, Column, Damage, Event, Memory, Recording};
 use crate::tables::gap_name;
 use perf_event_open_sys::bindings as sys;
 use rustc_hash::FxHashSet;
@@ -225,17 +225,17 @@ pub(super) fn sampling(recording: &Recording, bit: sys::perf_event_sample_format
 }
 
 /// The values of a column, of the samples whose event samples it.
-fn values<'a, T: Copy>(
+fn values<'a, T: Cell>(
     recording: &'a Recording,
-    column: &'a [T],
+    column: &'a Column<T>,
     bit: sys::perf_event_sample_format,
 ) -> impl Iterator<Item = T> + 'a {
     let sampling = sampling(recording, bit);
     column
         .iter()
-        .zip(&recording.samples.event)
-        .filter(move |&(_, &event)| sampling.get(usize::from(event)) == Some(&true))
-        .map(|(&value, _)| value)
+        .zip(recording.samples.event.iter())
+        .filter(move |&(_, event)| sampling.get(usize::from(event)) == Some(&true))
+        .map(|(value, _)| value)
 }
 
 fn time(recording: &Recording) -> Option<Time> {

@@ -5,7 +5,7 @@ use super::Cpu;
 use super::registers::OpRegisters;
 use crate::data_src::DataSrc;
 use crate::pmu::of_pmu;
-use crate::pmu::rows::Rows;
+use crate::pmu::rows::{Row, Rows};
 use crate::recording::{ByteOrder, Event, Meta, Recording};
 use perf_event_open_sys::bindings as sys;
 
@@ -27,7 +27,7 @@ pub fn decode(recording: &mut Recording) -> bool {
         false => ByteOrder::Little,
     };
     let mut found = Vec::new();
-    for (i, &event) in recording.samples.event.iter().enumerate() {
+    for (i, event) in recording.samples.event.iter().enumerate() {
         let event = usize::from(event);
         let source = recording.samples.data_src.get(i).unwrap_or(0);
         if !wanted.get(event).copied().unwrap_or(false) || DataSrc(source).says_something() {
@@ -43,20 +43,30 @@ pub fn decode(recording: &mut Recording) -> bool {
     if found.is_empty() {
         return false;
     }
+    let found: Vec<(usize, Row)> = found
+        .into_iter()
+        .map(|(i, event, sample)| {
+            let whole = recording
+                .events
+                .get(event)
+                .is_some_and(|event| has(event, sys::PERF_SAMPLE_WEIGHT));
+            let row = Row {
+                addr: sample.addr,
+                phys_addr: sample.phys_addr,
+                // `WEIGHT` holds the latency alone.
+                weight: match whole {
+                    true => sample.weight & 0xffff,
+                    false => sample.weight,
+                },
+                data_src: sample.data_src,
+                ..Row::default()
+            };
+            (i, row)
+        })
+        .collect();
     let mut columns = Rows::new(&mut recording.samples);
     columns.begin_columns(true);
-    for (i, event, sample) in found {
-        let whole = recording
-            .events
-            .get(event)
-            .is_some_and(|event| has(event, sys::PERF_SAMPLE_WEIGHT));
-        // `WEIGHT` holds the latency alone.
-        let weight = match whole {
-            true => sample.weight & 0xffff,
-            false => sample.weight,
-        };
-        columns.set(i, sample.addr, sample.phys_addr, weight, sample.data_src);
-    }
+    columns.set(&found);
     let fields = sys::PERF_SAMPLE_ADDR | sys::PERF_SAMPLE_PHYS_ADDR | sys::PERF_SAMPLE_DATA_SRC;
     for (event, _) in recording
         .events

@@ -1,0 +1,24 @@
+//! A modelled recording where nothing else is to be had: the map code of a program is executed step
+//! by step, every memory operand decoded, and the accesses are run through a model of caches.
+//!
+//! ```text
+//! native ──int3 at a map function's entry──▶ step ──▶ operands ──▶ caches ──▶ samples ──▶ perf.data
+//!   ▲                                         │ call of other code: native until it returns
+//!   └───────── the elem's use in the caller ◀─┘
+//! ```
+//!
+//! Real: the code, addresses, registers, call chains, threads, order. Modelled: levels, latencies,
+//! snoops and CPU numbers ([`cache`]). The clock is real and runs on while a thread is stepped. The
+//! header says so (`cpudesc: modelled: ...`), and every report shows it.
+//!
+//! Between windows there is no int3 in the program, and it runs natively.
+
+pub mod cache;
+mod code;
+mod ptrace;
+mod run;
+mod sample;
+mod thread;
+
+pub use code::{Code, is_entry, is_map_code};
+pub use run::{Done, Plan, StepError, Why, run};

@@ -1,0 +1,773 @@
+//! The stepper: opens windows, steps map calls, lets go.
+
+use super::cache::{Caches, Geometries, MOST_CORES};
+use super::code::{Access, Code, Flow};
+use super::ptrace::{self, Memory, Registers, Stop};
+use super::sample::{CPUID, LOADS, STORES, Sample, events};
+use super::thread::{Away, Call, Phase, Traps};
+use crate::program::{Arch, Program, ProgramError};
+use crate::record::features::{self, BuildId, Facts};
+use crate::record::file::{PerfData, record, user};
+use crate::record::machine::Machine;
+use crate::record::session::now;
+use crate::record::signals::Signals;
+use crate::record::target::{Ended, Process, Target};
+use crate::record::{Event, RecordError, synthesize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What is to be stepped, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub target: Target,
+    pub output: PathBuf,
+    /// Map calls are stepped for so long ...
+    pub window: Duration,
+    /// ... and then the program runs natively for so long.
+    pub pause: Duration,
+    pub duration: Option<Duration>,
+    /// Every so many loads, and stores, are a sample.
+    pub period: u64,
+    pub caches: Geometries,
+    /// Modelled cores; a thread has one of its own while there are enough.
+    pub cores: usize,
+    pub cmdline: Vec<String>,
+}
+
+impl Plan {
+    /// Half of the time, every access a sample, as many cores as the machine has.
+    pub fn new(target: Target, output: PathBuf, caches: Geometries) -> Plan {
+        let cores = std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4));
+        Plan {
+            target,
+            output,
+            window: Duration::from_millis(100),
+            pause: Duration::from_millis(100),
+            duration: None,
+            period: 1,
+            caches,
+            cores: cores.min(MOST_CORES),
+            cmdline: std::env::args().collect(),
+        }
+    }
+}
+
+/// Why it came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Process(Ended),
+    Time,
+    Signal(i32),
+    /// The process executes another program.
+    Exec,
+}
+
+/// A modelled recording that was made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Done {
+    pub samples: u64,
+    pub steps: u64,
+    /// Map calls that were stepped to their end, and those that were not.
+    pub calls: u64,
+    pub cut: u64,
+    /// Time in which something was stepped.
+    pub stepping: Duration,
+    pub windows: u64,
+    pub bytes: u64,
+    pub why: Why,
+    pub process: Ended,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+
+    #[error("process {pid}: its program cannot be read: {error}")]
+    Program { pid: i32, error: Box<ProgramError> },
+
+    #[error(
+        "process {pid} runs no Go program for x86-64 with map functions: only those are stepped"
+    )]
+    NotGo { pid: i32 },
+
+    #[error(
+        "process {pid}: ptrace was refused ({error}): run mempath as root, or lower kernel.yama.ptrace_scope, or let mempath start the program; a process that a debugger holds cannot be stepped"
+    )]
+    Ptrace { pid: i32, error: io::Error },
+}
+
+/// The stepper looks after other threads after so many rounds of steps.
+const ROUNDS: usize = 32;
+/// Longest time without a look at the clock.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Samples are written when so many bytes of them are there.
+const BATCH: usize = 256 << 10;
+
+/// What a thread does.
+#[derive(Debug, Default)]
+struct Thread {
+    core: usize,
+    /// It is stopped, and is stepped through this call; with its registers.
+    call: Option<(Call, Registers)>,
+    /// Signals that wait until the call is over.
+    signals: VecDeque<i32>,
+}
+
+struct Stepper {
+    pid: i32,
+    code: Code,
+    traps: Traps,
+    threads: BTreeMap<i32, Thread>,
+    away: Vec<Away>,
+    /// Processes that were forked: whether they share our memory. Stops that came before that is
+    /// known.
+    forked: BTreeMap<i32, bool>,
+    early: Vec<i32>,
+    open: bool,
+    caches: Caches,
+    period: u64,
+    counts: [u64; 2],
+    done: Done,
+    times: Option<(u64, u64)>,
+    buffer: Vec<u8>,
+    accesses: Vec<Access>,
+    ended: Option<Why>,
+}
+
+/// Steps map calls of the target until it ends, the time is over, or Ctrl-C.
+///
+/// # Errors
+///
+/// When the process cannot be had or traced, or the file not be written.
+pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
+    let signals = Signals::hold_with(&[libc::SIGCHLD])?;
+    let mut process = Process::of(&plan.target)?;
+    let (pid, ours) = (process.pid, process.is_ours());
+    let refused = |error| StepError::Ptrace { pid, error };
+    for tid in process.threads()? {
+        match ptrace::seize(tid, ours) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            other => other.map_err(refused)?,
+        }
+    }
+    if ours {
+        process.release()?;
+        // It stands still after its exec.
+        ptrace::wait_for(pid, true);
+    }
+    let code = code(pid)?;
+    let memory = Memory::of(pid).map_err(refused)?;
+    let file = File::create(plan, machine)?;
+    let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory));
+    for (core, tid) in process.threads()?.into_iter().enumerate() {
+        let thread = Thread {
+            core,
+            ..Thread::default()
+        };
+        stepper.threads.insert(tid, thread);
+    }
+    if ours {
+        ptrace::resume(pid, 0).map_err(refused)?;
+    }
+    let result = stepper.all(plan, &signals, file);
+    // Whatever went wrong, the program runs on as it was.
+    stepper.let_go();
+    let (why, bytes) = result?;
+    let ended = match why {
+        Why::Process(ended) => ended,
+        Why::Signal(_) => process.end(),
+        _ => process.wait(),
+    };
+    Ok(Done {
+        why,
+        bytes,
+        process: ended,
+        ..stepper.done
+    })
+}
+
+fn code(pid: i32) -> Result<Code, StepError> {
+    let program = Program::open(&PathBuf::from(format!("/proc/{pid}/exe")));
+    let program = program.map_err(|error| StepError::Program {
+        pid,
+        error: Box::new(error),
+    })?;
+    if program.go.is_none() || program.arch != Arch::X86_64 {
+        return Err(StepError::NotGo { pid });
+    }
+    let bias = synthesize::bias(pid, &program)?;
+    let code = Code::new(program, bias);
+    match code.entries.is_empty() {
+        true => Err(StepError::NotGo { pid }),
+        false => Ok(code),
+    }
+}
+
+/// The recording, with what its header says.
+struct File {
+    data: PerfData,
+    events: Vec<(Event, Vec<u64>)>,
+    machine: Machine,
+    cmdline: Vec<String>,
+}
+
+impl File {
+    fn create(plan: &Plan, mut machine: Machine) -> Result<File, RecordError> {
+        let events = events(plan.period);
+        machine.cpu_desc = format!(
+            "modelled: levels, latencies and cores simulated ({}, {} cores), code, addresses and \
+             clock real, of stepped map calls; laid out as on Intel(R) Xeon(R) Gold 6342 CPU @ 2.80GHz",
+            plan.caches.text(),
+            plan.cores,
+        );
+        machine.cpuid = CPUID.to_owned();
+        let mut data = PerfData::create(&plan.output, &events, 0)?;
+        let sections = features::of_machine(&machine, &events);
+        data.append(&features::in_stream(&sections, &events))?;
+        Ok(File {
+            data,
+            events,
+            machine,
+            cmdline: plan.cmdline.clone(),
+        })
+    }
+
+    /// Writes what is mapped at this moment.
+    fn tell_process(&mut self, pid: i32) -> Result<(), RecordError> {
+        let Some((event, _)) = self.events.first() else {
+            return Ok(());
+        };
+        match synthesize::process(pid, event) {
+            Ok(records) => self.data.append(&records),
+            // It has just ended.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn finish(
+        self,
+        pid_exe: Option<BuildId>,
+        times: Option<(u64, u64)>,
+    ) -> Result<u64, RecordError> {
+        let facts = Facts {
+            times,
+            clocks: (now(libc::CLOCK_REALTIME), now(libc::CLOCK_MONOTONIC)),
+            build_ids: pid_exe.into_iter().collect(),
+            cmdline: self.cmdline,
+            ..Facts::default()
+        };
+        let mut sections = features::of_machine(&self.machine, &self.events);
+        sections.extend(features::of_recording(&facts, &self.events));
+        self.data.finish(&sections)
+    }
+}
+
+impl Stepper {
+    fn new(plan: &Plan, pid: i32, code: Code, traps: Traps) -> Stepper {
+        Stepper {
+            pid,
+            code,
+            traps,
+            threads: BTreeMap::new(),
+            away: Vec::new(),
+            forked: BTreeMap::new(),
+            early: Vec::new(),
+            open: false,
+            caches: Caches::new(&plan.caches, plan.cores.min(MOST_CORES)),
+            period: plan.period.max(1),
+            counts: [0; 2],
+            done: Done {
+                samples: 0,
+                steps: 0,
+                calls: 0,
+                cut: 0,
+                stepping: Duration::ZERO,
+                windows: 0,
+                bytes: 0,
+                why: Why::Time,
+                process: Ended::No,
+            },
+            times: None,
+            buffer: Vec::new(),
+            accesses: Vec::new(),
+            ended: None,
+        }
+    }
+
+    fn all(
+        &mut self,
+        plan: &Plan,
+        signals: &Signals,
+        mut file: File,
+    ) -> Result<(Why, u64), StepError> {
+        let exe = executable(self.pid);
+        let begin = Instant::now();
+        // The first window opens at once: short programs are over soon.
+        let mut next = begin;
+        let why = loop {
+            if let Some(why) = self.ended {
+                break why;
+            }
+            let time = Instant::now();
+            if plan.duration.is_some_and(|all| time - begin >= all) {
+                break Why::Time;
+            }
+            while let Some(signal) = signals.arrived() {
+                if signal != libc::SIGCHLD {
+                    self.ended = Some(Why::Signal(signal));
+                }
+            }
+            if time >= next {
+                next = time + if self.open { plan.pause } else { plan.window };
+                match self.open {
+                    true => self.close_window(),
+                    false => self.open_window(&mut file)?,
+                }
+            }
+            if self.stepped() {
+                self.rounds();
+                self.done.stepping += time.elapsed();
+            } else {
+                let patience = next.saturating_duration_since(Instant::now()).min(PATIENCE);
+                signals.wait(patience);
+            }
+            self.serve();
+            if self.buffer.len() >= BATCH {
+                self.flush(&mut file)?;
+            }
+        };
+        self.flush(&mut file)?;
+        file.tell_process(self.pid)?;
+        let bytes = file.finish(exe, self.times)?;
+        Ok((why, bytes))
+    }
+
+    fn open_window(&mut self, file: &mut File) -> Result<(), StepError> {
+        self.flush(file)?;
+        file.tell_process(self.pid)?;
+        for entry in self.code.entries.clone() {
+            // The process may be ending.
+            let _ = self.traps.set_entry(entry);
+        }
+        self.open = true;
+        self.done.windows += 1;
+        Ok(())
+    }
+
+    /// Takes all int3s out; calls that are being stepped go on to their end.
+    fn close_window(&mut self) {
+        self.open = false;
+        self.done.cut += self.away.len() as u64;
+        self.away.clear();
+        // The process may be ending.
+        let _ = self.traps.clear_all();
+    }
+
+    fn flush(&mut self, file: &mut File) -> Result<(), RecordError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend(record(user::FINISHED_ROUND, 0, &[]).unwrap_or_default());
+        let written = file.data.append(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        written
+    }
+
+    fn stepped(&self) -> bool {
+        self.threads.values().any(|thread| thread.call.is_some())
+    }
+
+    /// One instruction of each call in turn, some times.
+    fn rounds(&mut self) {
+        for _ in 0..ROUNDS {
+            let tids: Vec<i32> = (self.threads.iter())
+                .filter(|(_, thread)| thread.call.is_some())
+                .map(|(tid, _)| *tid)
+                .collect();
+            if tids.is_empty() {
+                return;
+            }
+            for tid in tids {
+                self.advance(tid);
+            }
+        }
+    }
+
+    /// Takes the stops that are there.
+    fn serve(&mut self) {
+        while let Some((tid, stop)) = ptrace::wait(false) {
+            self.stopped(tid, stop);
+            if self.ended.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Executes one instruction of a call.
+    fn advance(&mut self, tid: i32) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let Some((mut call, before)) = thread.call.take() else {
+            return;
+        };
+        let core = thread.core;
+        let mut accesses = std::mem::take(&mut self.accesses);
+        accesses.clear();
+        let flow = self.code.look(&before, &mut accesses);
+        let after = self.step(tid, before.rip);
+        if let Some(after) = &after {
+            self.done.steps += 1;
+            for access in &accesses {
+                self.sample(tid, core, &call, &before, after, access);
+            }
+        }
+        self.accesses = accesses;
+        let Some(after) = after else {
+            self.done.cut += 1;
+            return;
+        };
+        let returned = call.returned(&after);
+        match &mut call.phase {
+            Phase::Map if returned => match self.code.function(after.rip) {
+                Some(function) => {
+                    call.back_in_caller(function);
+                    self.keep(tid, call, after);
+                }
+                None => self.over(tid),
+            },
+            Phase::Map if self.code.in_map_code(after.rip) => {
+                call.follow(&after, flow == Flow::Call, &self.traps.memory);
+                self.keep(tid, call, after);
+            }
+            Phase::Map => self.leave(tid, call, &after),
+            Phase::Caller { left, function } => {
+                *left = left.saturating_sub(1);
+                let goes_on = *left > 0 && flow != Flow::Call && function.contains(&after.rip);
+                match goes_on && !self.traps.is_entry(after.rip) {
+                    true => self.keep(tid, call, after),
+                    false => self.over(tid),
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, tid: i32, call: Call, registers: Registers) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.call = Some((call, registers));
+        }
+    }
+
+    /// Map code has called other code: native, until that returns.
+    fn leave(&mut self, tid: i32, call: Call, registers: &Registers) {
+        let back = self.traps.memory.u64(registers.rsp);
+        let trap = back.filter(|_| self.open);
+        match trap.map(|back| (back, self.traps.set_return(back))) {
+            Some((back, Ok(()))) => self.away.push(Away {
+                call,
+                back,
+                sp: registers.rsp.wrapping_add(8),
+            }),
+            _ => self.done.cut += 1,
+        }
+        self.release(tid);
+    }
+
+    fn over(&mut self, tid: i32) {
+        self.done.calls += 1;
+        self.release(tid);
+    }
+
+    /// Lets a stopped thread run, and gives it a signal that waited for that.
+    fn release(&mut self, tid: i32) {
+        let signal = (self.threads.get_mut(&tid)).and_then(|thread| thread.signals.pop_front());
+        // Of several, the others are sent anew: only one can be delivered with a resume.
+        let rest = self
+            .threads
+            .get_mut(&tid)
+            .map(|thread| std::mem::take(&mut thread.signals));
+        for signal in rest.into_iter().flatten() {
+            // SAFETY: a signal to a thread that is traced by us.
+            unsafe { libc::syscall(libc::SYS_tgkill, self.pid, tid, signal) };
+        }
+        // It may have been killed.
+        let _ = ptrace::resume(tid, signal.unwrap_or(0));
+    }
+
+    /// One instruction, past an int3 of our own. `None` when the thread is no longer ours to step: it
+    /// has ended, or a fault's signal was delivered.
+    fn step(&mut self, tid: i32, ip: u64) -> Option<Registers> {
+        let trapped = self.traps.is_set(ip);
+        if trapped {
+            self.traps.lift(ip).ok()?;
+        }
+        let stepped = self.step_natively(tid);
+        if trapped {
+            // The process may be ending.
+            let _ = self.traps.put(ip);
+        }
+        stepped
+    }
+
+    fn step_natively(&mut self, tid: i32) -> Option<Registers> {
+        loop {
+            ptrace::step(tid).ok()?;
+            let (_, stop) = ptrace::wait_for(tid, true)?;
+            match stop {
+                Stop::Signal(libc::SIGTRAP) => return ptrace::registers(tid).ok(),
+                Stop::Signal(
+                    fault @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL),
+                ) => {
+                    // It did not execute: the program's handler decides what follows.
+                    let _ = ptrace::resume(tid, fault);
+                    return None;
+                }
+                // Not delivered in the middle of a call: a goroutine would be preempted here only
+                // because it is slow here.
+                Stop::Signal(signal) => {
+                    let thread = self.threads.get_mut(&tid)?;
+                    if !thread.signals.contains(&signal) {
+                        thread.signals.push_back(signal);
+                    }
+                }
+                Stop::Asked | Stop::Group => {}
+                other => {
+                    self.stopped(tid, other);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn sample(
+        &mut self,
+        tid: i32,
+        core: usize,
+        call: &Call,
+        before: &Registers,
+        after: &Registers,
+        access: &Access,
+    ) {
+        let kinds = [(access.load, LOADS, 0), (access.store, STORES, 1)];
+        for (does, id, kind) in kinds {
+            if !does {
+                continue;
+            }
+            let store = id == STORES;
+            let answer = self.caches.access(core, access.addr, access.size, store);
+            let Some(count) = self.counts.get_mut(kind) else {
+                continue;
+            };
+            *count += 1;
+            if !count.is_multiple_of(self.period) {
+                continue;
+            }
+            let time = now(libc::CLOCK_MONOTONIC);
+            let (first, _) = self.times.unwrap_or((time, time));
+            self.times = Some((first, time));
+            self.done.samples += 1;
+            let sample = Sample {
+                id,
+                ip: before.rip,
+                pid: self.pid,
+                tid,
+                time,
+                addr: access.addr,
+                core: core as u32,
+                period: self.period,
+                callers: &call.callers(),
+                answer,
+                registers: after,
+            };
+            sample.write(&mut self.buffer);
+        }
+    }
+
+    /// A thread, or a new process, stands still by itself.
+    fn stopped(&mut self, tid: i32, stop: Stop) {
+        match stop {
+            Stop::Exit(_) | Stop::Killed(_) => self.gone(tid, stop),
+            _ if !self.threads.contains_key(&tid) && !self.adopt(tid) => {}
+            Stop::Signal(libc::SIGTRAP) => self.trapped(tid),
+            Stop::Signal(signal) => {
+                let _ = ptrace::resume(tid, signal);
+            }
+            Stop::Clone | Stop::Asked => {
+                let _ = ptrace::resume(tid, 0);
+            }
+            Stop::Fork | Stop::VFork => {
+                if let Ok(child) = ptrace::made(tid) {
+                    self.forked.insert(child, stop == Stop::VFork);
+                    if let Some(at) = self.early.iter().position(|early| *early == child) {
+                        self.early.swap_remove(at);
+                        self.dismiss(child);
+                    }
+                }
+                let _ = ptrace::resume(tid, 0);
+            }
+            Stop::Exec => {
+                self.traps.forget();
+                self.threads.retain(|thread, _| *thread == tid);
+                self.ended = Some(Why::Exec);
+                let _ = ptrace::detach(tid, 0);
+                self.threads.remove(&tid);
+            }
+            Stop::Group => {
+                let _ = ptrace::listen(tid);
+            }
+        }
+    }
+
+    /// Whether a thread that we have not met is one of the process; another process is let go.
+    fn adopt(&mut self, tid: i32) -> bool {
+        if Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists() {
+            let core = self.threads.len();
+            let thread = Thread {
+                core,
+                ..Thread::default()
+            };
+            self.threads.insert(tid, thread);
+            return true;
+        }
+        match self.forked.contains_key(&tid) {
+            true => self.dismiss(tid),
+            false => self.early.push(tid),
+        }
+        false
+    }
+
+    /// Lets a forked process go, without our int3s where its memory is its own. While int3s are set,
+    /// whether it is must be known.
+    fn dismiss(&mut self, child: i32) {
+        let shares = self.forked.remove(&child).unwrap_or(self.open);
+        if !shares {
+            // It may have been killed.
+            let _ = self.traps.clean_copy(child);
+        }
+        let _ = ptrace::detach(child, 0);
+    }
+
+    fn gone(&mut self, tid: i32, stop: Stop) {
+        if let Some(thread) = self.threads.remove(&tid)
+            && thread.call.is_some()
+        {
+            self.done.cut += 1;
+        }
+        if tid == self.pid {
+            self.ended = Some(Why::Process(match stop {
+                Stop::Exit(code) => Ended::Exit(code),
+                Stop::Killed(signal) => Ended::Signal(signal),
+                _ => Ended::Gone,
+            }));
+        }
+    }
+
+    /// SIGTRAP: an int3 of ours, one that is gone meanwhile, or the program's own.
+    fn trapped(&mut self, tid: i32) {
+        let Ok(mut registers) = ptrace::registers(tid) else {
+            return;
+        };
+        let ip = registers.rip.wrapping_sub(1);
+        if !self.traps.was(ip) {
+            let _ = ptrace::resume(tid, libc::SIGTRAP);
+            return;
+        }
+        registers.rip = ip;
+        if ptrace::set_registers(tid, &registers).is_err() {
+            return;
+        }
+        if !self.traps.is_set(ip) {
+            let _ = ptrace::resume(tid, 0);
+            return;
+        }
+        let fits = |away: &Away| away.back == ip && away.sp == registers.rsp;
+        if let Some(at) = self.away.iter().position(fits) {
+            let mut call = self.away.swap_remove(at).call;
+            // The process may be ending.
+            let _ = self.traps.clear_return(ip);
+            match self.code.function(ip) {
+                Some(function) if call.returned(&registers) => call.back_in_caller(function),
+                _ => call.follow(&registers, false, &self.traps.memory),
+            }
+            self.keep(tid, call, registers);
+        } else if self.traps.is_entry(ip) && self.open {
+            let call = Call::enter(&registers, &self.traps.memory);
+            self.keep(tid, call, registers);
+        } else {
+            // Somebody else's return.
+            if self.step(tid, ip).is_some() {
+                self.release(tid);
+            }
+        }
+    }
+
+    /// Takes everything out of the program and lets all threads go.
+    ///
+    /// Stops are taken as they come: a thread that waits for the process it forked stops only after
+    /// that one was let go.
+    fn let_go(&mut self) {
+        self.close_window();
+        for child in std::mem::take(&mut self.early) {
+            self.dismiss(child);
+        }
+        let mut left = BTreeSet::new();
+        for (tid, thread) in std::mem::take(&mut self.threads) {
+            let signal = thread.signals.front().copied().unwrap_or(0);
+            // A call that is stepped stands still.
+            if thread.call.is_some() && ptrace::detach(tid, signal).is_ok() {
+                continue;
+            }
+            // One that has ended meanwhile needs no letting go.
+            if ptrace::interrupt(tid).is_ok() {
+                left.insert(tid);
+            }
+        }
+        while !left.is_empty() {
+            let Some((tid, stop)) = ptrace::wait(true) else {
+                return;
+            };
+            match stop {
+                Stop::Exit(_) | Stop::Killed(_) => {
+                    self.gone(tid, stop);
+                    left.remove(&tid);
+                }
+                _ if left.remove(&tid) => self.detach(tid, stop),
+                // Made since: a thread, or a process.
+                _ => self.dismiss(tid),
+            }
+        }
+    }
+
+    /// Detaches a thread as it would have been without us.
+    fn detach(&mut self, tid: i32, stop: Stop) {
+        let mut signal = 0;
+        if let Stop::Signal(arrived) = stop {
+            signal = arrived;
+            let ours = |registers: &Registers| self.traps.was(registers.rip.wrapping_sub(1));
+            if arrived == libc::SIGTRAP
+                && let Some(mut registers) = ptrace::registers(tid).ok().filter(ours)
+            {
+                registers.rip = registers.rip.wrapping_sub(1);
+                let _ = ptrace::set_registers(tid, &registers);
+                signal = 0;
+            }
+        }
+        // It may have been killed.
+        let _ = ptrace::detach(tid, signal);
+    }
+}
+
+/// The program's file and its build id.
+fn executable(pid: i32) -> Option<BuildId> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(BuildId {
+        id: features::build_id_of(&path)?,
+        path: path.to_string_lossy().into_owned(),
+        kernel: false,
+    })
+}

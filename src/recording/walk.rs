@@ -1,0 +1,221 @@
+//! The walk over the records of a file, a pipe, or what was inflated.
+
+use super::attr::Attr;
+use super::aux::{AuxChunk, AuxInfo, TimeConv};
+use super::cursor::{Cursor, text};
+use super::decode::{Batch, Origin};
+use super::features::{self, Section};
+use super::reader::Reader;
+use super::records::{self, Record, Stamp};
+use perf_event_open_sys::bindings as sys;
+
+/// Records that perf itself writes, `tools/lib/perf/include/perf/event.h`, `enum perf_user_event_type`.
+mod user {
+    pub const FIRST: u32 = 64;
+    pub const HEADER_ATTR: u32 = 64;
+    pub const HEADER_TRACING_DATA: u32 = 66;
+    pub const HEADER_BUILD_ID: u32 = 67;
+    pub const FINISHED_ROUND: u32 = 68;
+    pub const AUXTRACE_INFO: u32 = 70;
+    pub const AUXTRACE: u32 = 71;
+    pub const EVENT_UPDATE: u32 = 78;
+    pub const TIME_CONV: u32 = 79;
+    pub const HEADER_FEATURE: u32 = 80;
+    pub const COMPRESSED: u32 = 81;
+    pub const COMPRESSED2: u32 = 83;
+}
+
+pub const RECORD_HEADER: usize = 8;
+/// Size of `struct perf_record_auxtrace`. Google's old pipe files use its number for something else.
+const AUXTRACE_RECORD: usize = 48;
+
+impl Reader {
+    /// Walks over records from byte `base` of the file on; `inflated` says where the compressed record
+    /// lies that they came out of. Returns the bytes it took.
+    pub(super) fn walk(&mut self, data: &[u8], base: u64, inflated: Option<u64>) -> usize {
+        let origin = Origin { base, inflated };
+        let mut batch = Batch::after(self.columns.len());
+        let mut at = 0;
+        while !self.stopped && at < data.len() {
+            let header = (
+                self.order.u32_at(data, at),
+                self.order.u16_at(data, at + 4),
+                self.order.u16_at(data, at + 6),
+            );
+            let (Some(kind), Some(misc), Some(size)) = header else {
+                if inflated.is_none() {
+                    let left = data.len() - at;
+                    self.tell(
+                        origin.offset(at),
+                        format!("{left} bytes are left after the last record"),
+                    );
+                }
+                break;
+            };
+            let size = usize::from(size);
+            if size < RECORD_HEADER {
+                self.tell(
+                    origin.offset(at),
+                    format!("a record (type {kind}) says it is {size} bytes long, less than its own header; nothing after it can be read"),
+                );
+                self.stopped = true;
+                break;
+            }
+            let Some(body) = data.get(at + RECORD_HEADER..at + size) else {
+                if inflated.is_none() {
+                    let left = data.len() - at;
+                    self.tell(
+                        origin.offset(at),
+                        format!("a record (type {kind}) of {size} bytes is cut after {left}"),
+                    );
+                }
+                break;
+            };
+            let start = at;
+            at += size;
+            if kind == sys::PERF_RECORD_SAMPLE {
+                if batch.add(start, at) {
+                    self.decode(data, origin, &mut batch);
+                }
+                continue;
+            }
+            // Records of perf's own may bring events, or samples out of a compressed one.
+            if kind >= user::FIRST && kind != user::FINISHED_ROUND {
+                self.decode(data, origin, &mut batch);
+            }
+            let record = Record { kind, misc, body };
+            let after = data.len() - at;
+            let skip = self.other(record, origin.offset(start), after, inflated.is_some());
+            at = at.saturating_add(skip).min(data.len());
+        }
+        self.decode(data, origin, &mut batch);
+        at
+    }
+
+    /// Takes a record that is no sample; returns the bytes after it that belong to it.
+    fn other(&mut self, record: Record, offset: u64, after: usize, inflated: bool) -> usize {
+        let order = self.order;
+        let body = record.body;
+        match record.kind {
+            sys::PERF_RECORD_MMAP
+            | sys::PERF_RECORD_MMAP2
+            | sys::PERF_RECORD_COMM
+            | sys::PERF_RECORD_FORK
+            | sys::PERF_RECORD_LOST
+            | sys::PERF_RECORD_LOST_SAMPLES
+            | sys::PERF_RECORD_THROTTLE
+            | sys::PERF_RECORD_UNTHROTTLE
+            | sys::PERF_RECORD_AUX
+            | sys::PERF_RECORD_ITRACE_START
+            | sys::PERF_RECORD_SWITCH
+            | sys::PERF_RECORD_SWITCH_CPU_WIDE => self.kernel_record(record, offset),
+            user::HEADER_ATTR if self.meta.pipe => match Attr::with_ids(body, order) {
+                Some(attr) => self.add_attr(attr),
+                None => self.tell(offset, "an attr record is too short; its event is left out"),
+            },
+            user::HEADER_FEATURE => {
+                let feature = order.u64_at(body, 0).and_then(|id| u32::try_from(id).ok());
+                if let (Some(feature), Some(data)) = (feature, body.get(8..)) {
+                    self.sections.push(Section {
+                        feature,
+                        offset,
+                        data: data.to_vec(),
+                    });
+                }
+            }
+            user::EVENT_UPDATE => self.update_event(body),
+            user::HEADER_BUILD_ID => {
+                features::build_id(record.misc, body, order, &mut self.space);
+            }
+            user::HEADER_TRACING_DATA if self.meta.pipe && body.len() == 4 => {
+                let size = order.u32_at(body, 0).unwrap_or(0);
+                return (size as usize).next_multiple_of(8);
+            }
+            user::AUXTRACE if body.len() + RECORD_HEADER == AUXTRACE_RECORD && !inflated => {
+                let data_at = offset + AUXTRACE_RECORD as u64;
+                if let Some(chunk) = AuxChunk::parse(body, data_at, after as u64, order) {
+                    if chunk.len < chunk.size {
+                        self.tell(
+                            offset,
+                            format!(
+                                "{} bytes of AUX data are cut after {}",
+                                chunk.size, chunk.len
+                            ),
+                        );
+                    }
+                    self.aux.chunks.push(chunk);
+                    return usize::try_from(chunk.size).unwrap_or(usize::MAX);
+                }
+            }
+            user::AUXTRACE_INFO => self.aux.infos.extend(AuxInfo::parse(body, order)),
+            user::TIME_CONV => {
+                self.aux.time_conv = TimeConv::parse(body, order).or(self.aux.time_conv);
+            }
+            user::COMPRESSED if !inflated => self.inflate(body, offset),
+            user::COMPRESSED2 if !inflated => {
+                let payload = order
+                    .u64_at(body, 0)
+                    .and_then(|size| body.get(8..)?.get(..usize::try_from(size).ok()?));
+                match payload {
+                    Some(payload) => self.inflate(payload, offset),
+                    None => self.tell(
+                        offset,
+                        "a compressed record says it holds more than it does; it is left out",
+                    ),
+                }
+            }
+            _ => {}
+        }
+        0
+    }
+
+    fn kernel_record(&mut self, record: Record, offset: u64) {
+        let none = Attr::default();
+        let identifier = record
+            .body
+            .len()
+            .checked_sub(8)
+            .and_then(|at| self.order.u64_at(record.body, at));
+        let event = match identifier {
+            Some(id) if !self.events.same_trailer => self.events.ids.get(&id).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let attr = self.events.attrs.get(usize::from(event)).unwrap_or(&none);
+        let stamp = Stamp::parse(record.body, attr, self.order);
+        self.gaps.extend(records::gap(record, stamp, self.order));
+        let taken = records::place(&mut self.space, record, stamp, attr, self.order)
+            .and_then(|()| self.aux.take(record, stamp, self.order));
+        if taken.is_none() {
+            self.tell(
+                offset,
+                format!(
+                    "a record (type {}) is too short; it is left out",
+                    record.kind
+                ),
+            );
+        }
+    }
+
+    /// `PERF_RECORD_EVENT_UPDATE`: only the name is of use here.
+    fn update_event(&mut self, body: &[u8]) {
+        const NAME: u64 = 2;
+        let mut at = Cursor::new(body, self.order);
+        if let (Some(NAME), Some(id)) = (at.u64(), at.u64())
+            && let Some(&event) = self.events.ids.get(&id)
+            && let Some(attr) = self.events.attrs.get_mut(usize::from(event))
+        {
+            attr.event.name = text(at.rest());
+        }
+    }
+
+    fn inflate(&mut self, payload: &[u8], offset: u64) {
+        self.meta.compressed = true;
+        let mut inflate = std::mem::take(&mut self.inflate);
+        let result = inflate.feed(payload, |records| self.walk(records, 0, Some(offset)));
+        self.inflate = inflate;
+        if let Err(rule) = result {
+            self.tell(offset, rule);
+            self.stopped = true;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What reading costs beside the least that it could: `scripts/bench` runs each stage by itself.
+//!
+//! `stages STAGE FILE` prints the records or samples that the stage saw.
+
+use linux_perf_data::{PerfFileReader, PerfFileRecord};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+/// Every record header of the mapped file, and nothing of the records.
+fn walk(path: &Path) -> usize {
+    // SAFETY: nobody shortens a recording that is being measured.
+    let data = unsafe { memmap2::Mmap::map(&File::open(path).unwrap()) }.unwrap();
+    let word = |at: usize| u64::from_le_bytes(data[at..at + 8].try_into().unwrap());
+    let (mut at, mut records) = (word(40) as usize, 0);
+    let end = at + word(48) as usize;
+    while at + 8 <= end {
+        // type, misc, size
+        at += usize::from(u16::from_le_bytes([data[at + 6], data[at + 7]])).max(8);
+        records += 1;
+    }
+    records
+}
+
+/// Every record by linux-perf-data, samples parsed.
+fn iterate(path: &Path) -> usize {
+    let file = BufReader::new(File::open(path).unwrap());
+    let reader = PerfFileReader::parse_file(file).unwrap();
+    let (mut perf_file, mut records) = (reader.perf_file, reader.record_iter);
+    let mut samples = 0;
+    while let Some(record) = records.next_record(&mut perf_file).unwrap() {
+        if let PerfFileRecord::EventRecord { record, .. } = record
+            && let Ok(linux_perf_data::linux_perf_event_reader::EventRecord::Sample(sample)) =
+                record.parse()
+        {
+            samples += usize::from(sample.addr.is_some());
+        }
+    }
+    samples
+}
+
+/// All samples in columns.
+fn read(path: &Path) -> usize {
+    mempath::recording::read(path).unwrap().samples.len()
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, stage, path, ..] = args.as_slice() else {
+        return;
+    };
+    let path = Path::new(path);
+    let seen = match stage.as_str() {
+        "walk" => walk(path),
+        "iterate" => iterate(path),
+        "read" => read(path),
+        other => panic!("no stage is called {other}"),
+    };
+    println!("{seen}");
+}

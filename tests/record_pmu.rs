@@ -1,0 +1,405 @@
+//! `mempath record` on programs whose accesses are known, through hardware breakpoints and software
+//! events: the same path as any PMU's.
+
+mod common;
+
+use assert_cmd::Command as Mempath;
+use common::perf;
+use common::target::{Running, breakpoints, build};
+use mempath::recording::{GapKind, Recording, read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const GO: &str = "1.27.3";
+
+fn mempath() -> Mempath {
+    Mempath::cargo_bin("mempath").unwrap()
+}
+
+/// A recorder in the background, and what it says at the end.
+struct Recorder(Child);
+
+impl Recorder {
+    fn start(args: &[&str], output: &Path) -> Recorder {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+        command.arg("record").args(args).arg("-o").arg(output);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        Recorder(child)
+    }
+
+    /// Waits until breakpoints are armed: the file is made after the events are open.
+    fn armed(self, output: &Path) -> Recorder {
+        let begun = || std::fs::metadata(output).is_ok_and(|file| file.len() > 104);
+        wait_for(begun, "the recording begins");
+        // The events are enabled between the first bytes and the first wait.
+        std::thread::sleep(Duration::from_millis(300));
+        self
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for.
+        unsafe { libc::kill(self.0.id() as i32, signal) };
+    }
+
+    fn said(self) -> String {
+        let output = self.0.wait_with_output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool, what: &str) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{what}: not in 30 seconds");
+}
+
+/// The counting program, and the address of its words.
+fn counts(dir: &Path, threads: &str, rounds: &str) -> (Running, u64) {
+    let binary = build("tests/programs/counts.go", GO, dir);
+    let mut program = Running::start(Command::new(binary).args([threads, rounds]));
+    let line = program.line();
+    let words = line.strip_prefix("words ").unwrap();
+    (program, u64::from_str_radix(words, 16).unwrap())
+}
+
+/// Samples of each event, by name.
+fn by_event(recording: &Recording) -> Vec<(String, u64)> {
+    let events = recording.events.iter();
+    events.map(|e| (e.name.clone(), e.samples)).collect()
+}
+
+/// What perf says on standard error of a file; nothing, when all is well.
+fn complaints(args: &[&str]) -> String {
+    let output = Command::new("perf").args(args).output().unwrap();
+    assert!(output.status.success(), "perf {args:?}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let (mut program, words) = counts(dir.path(), "4", "1000");
+    let events = [
+        format!("mem:{words:#x}/8:w"),
+        format!("mem:{words:#x}/8:rw:u"),
+        format!("mem:{:#x}/8:rw", words + 64),
+    ];
+    let args: Vec<&str> = events.iter().flat_map(|e| ["-e", e]).collect();
+    let pid = program.pid();
+    let recorder = Recorder::start(&[&args[..], &["-p", &pid]].concat(), &output);
+    let recorder = recorder.armed(&output);
+    assert_eq!(program.ask("go"), "done");
+    recorder.signal(libc::SIGINT);
+    let said = recorder.said();
+    assert!(said.contains("16000 samples, 0 lost"), "{said}");
+    assert!(said.contains("(interrupted)"), "{said}");
+    // It still works, and nothing is armed in it any more.
+    assert_eq!(program.ask("go"), "done");
+
+    let recording = read(&output).unwrap();
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    let expected = [(&events[0], 4000), (&events[1], 8000), (&events[2], 4000)];
+    let expected = expected.map(|(name, n)| (name.trim_end_matches(":u").to_owned(), n));
+    let found = by_event(&recording);
+    let found: Vec<_> = (found.into_iter())
+        .map(|(name, n)| (name.trim_end_matches(":u").to_owned(), n))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(recording.meta.clock.as_deref(), Some("monotonic"));
+    let mut tids: Vec<i32> = (0..recording.samples.len())
+        .map(|i| recording.samples.thread.get(i).unwrap().1)
+        .collect();
+    tids.sort_unstable();
+    tids.dedup();
+    assert_eq!(tids.len(), 4);
+
+    let path = output.to_str().unwrap();
+    assert_eq!(
+        perf(&["script", "-i", path, "-G", "-F", "ip"])
+            .lines()
+            .count(),
+        16000
+    );
+    for report in [
+        &["script", "-i", path][..],
+        &["evlist", "-v", "-i", path],
+        &["report", "--stdio", "-i", path],
+        &["mem", "report", "--stdio", "-i", path],
+        &["c2c", "report", "--stdio", "-i", path],
+    ] {
+        let said = complaints(report);
+        let hints = |line: &&str| !line.is_empty() && !line.contains("addr2line");
+        assert_eq!(
+            said.lines().filter(hints).collect::<Vec<_>>(),
+            [""; 0],
+            "{report:?}"
+        );
+    }
+    let functions = perf(&["script", "-i", path, "-G", "-F", "ip,sym"]);
+    assert!(functions.contains("main.store"), "perf finds the binary");
+}
+
+#[test]
+fn a_started_program_is_recorded_from_its_first_instruction_with_its_children() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    mempath()
+        .args(["record", "-e", "page-faults:u", "-o"])
+        .arg(&output)
+        .args(["--", "sh", "-c", "/bin/true; exit 3"])
+        .assert()
+        .success()
+        .stderr(predicates::str::contains("it ended with exit code 3"));
+    let recording = read(&output).unwrap();
+    let names: std::collections::BTreeSet<&str> = (0..recording.samples.len())
+        .map(|i| {
+            let (_, tid) = recording.samples.thread.get(i).unwrap();
+            recording
+                .space
+                .comm(tid, recording.samples.time.get(i).unwrap())
+                .unwrap()
+        })
+        .collect();
+    assert!(names.contains("sh") && names.contains("true"), "{names:?}");
+    assert!(!names.contains("mempath"), "{names:?}");
+}
+
+#[test]
+fn the_recording_of_a_killed_recorder_is_read_to_its_last_whole_round() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let (mut program, words) = counts(dir.path(), "2", "500");
+    let event = format!("mem:{words:#x}/8:rw");
+    let pid = program.pid();
+    let recorder = Recorder::start(&["-e", &event, "-p", &pid], &output).armed(&output);
+    assert_eq!(program.ask("go"), "done");
+    // A round is written at least every 100 ms.
+    std::thread::sleep(Duration::from_millis(500));
+    recorder.signal(libc::SIGKILL);
+    recorder.said();
+    let recording = read(&output).unwrap();
+    assert_eq!(by_event(&recording), [(event, 2000)]);
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    assert_eq!(
+        recording.meta.cpu_desc,
+        mempath::record::machine::Machine::here().cpu_desc.into()
+    );
+    // Its breakpoints died with it.
+    assert_eq!(program.ask("go"), "done");
+    let path = output.to_str().unwrap();
+    assert_eq!(
+        perf(&["script", "-i", path, "-G", "-F", "ip"])
+            .lines()
+            .count(),
+        2000
+    );
+}
+
+#[test]
+fn the_end_and_the_crash_of_the_target_end_the_recording() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let (mut program, words) = counts(dir.path(), "1", "10");
+    let event = format!("mem:{words:#x}/8:w");
+    let recorder = Recorder::start(&["-e", &event, "-p", &program.pid()], &output).armed(&output);
+    assert_eq!(program.ask("go"), "done");
+    program.stdin = None;
+    program.child.wait().unwrap();
+    let said = recorder.said();
+    assert!(said.contains("10 samples, 0 lost"), "{said}");
+    assert!(said.contains("(the process: it has ended)"), "{said}");
+    mempath()
+        .args(["record", "-e", "page-faults", "-o"])
+        .arg(&output)
+        .args(["--", "sh", "-c", "kill -SEGV $$"])
+        .assert()
+        .success()
+        .stderr(predicates::str::contains("it was ended by signal 11"));
+    assert!(read(&output).unwrap().damage.is_empty());
+}
+
+/// A file system of 1 MB, which is full soon.
+struct Small<'a>(&'a Path);
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mount = dir.path().join("small");
+    std::fs::create_dir(&mount).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+        .arg(&mount)
+        .status()
+        .unwrap();
+    if !mounted.success() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "mount a tmpfs: run as root"
+        );
+        eprintln!("no file system of 1 MB can be mounted: nothing is tested");
+        return;
+    }
+    let _mount = Small(&mount);
+    let output = mount.join("perf.data");
+    let (mut program, words) = counts(dir.path(), "1", "100000");
+    let event = format!("mem:{words:#x}/8:rw");
+    let recorder = Recorder::start(&["-e", &event, "-p", &program.pid()], &output).armed(&output);
+    assert_eq!(program.ask("go"), "done");
+    let said = recorder.said();
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("bytes of records before are kept"), "{said}");
+    let recording = read(&output).unwrap();
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    let file = std::fs::metadata(&output).unwrap().len();
+    assert!((500_000..=1 << 20).contains(&file), "{file}");
+    assert!(
+        recording.samples.len() > 1000,
+        "{}",
+        recording.samples.len()
+    );
+}
+
+#[test]
+fn records_that_find_no_room_are_counted() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let (mut program, words) = counts(dir.path(), "1", "20000");
+    let event = format!("mem:{words:#x}/8:rw");
+    let args = ["-e", &event, "-p", &program.pid(), "--mmap-pages", "1"];
+    let recorder = Recorder::start(&args, &output).armed(&output);
+    recorder.signal(libc::SIGSTOP);
+    assert_eq!(program.ask("go"), "done");
+    recorder.signal(libc::SIGCONT);
+    std::thread::sleep(Duration::from_millis(300));
+    recorder.signal(libc::SIGTERM);
+    let said = recorder.said();
+    assert!(said.contains("stopped by signal 15"), "{said}");
+    let recording = read(&output).unwrap();
+    let lost: u64 = recording
+        .gaps
+        .iter()
+        .filter(|gap| matches!(gap.kind, GapKind::Lost | GapKind::LostSamples))
+        .map(|gap| gap.lost)
+        .sum();
+    assert_eq!(recording.samples.len() as u64 + lost, 40000);
+    assert!(said.contains(&format!("{lost} lost")), "{said}");
+}
+
+#[test]
+fn what_cannot_be_recorded_is_refused_with_the_reason() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str], reason: &str| {
+        let output = dir.path().join("perf.data");
+        mempath()
+            .arg("record")
+            .args(args)
+            .arg("-o")
+            .arg(&output)
+            .args(["--", "/no/such/program"])
+            .assert()
+            .code(1)
+            .stderr(predicates::str::contains(reason));
+        assert!(!output.exists());
+    };
+    refused(&["-e", "page-faults"], "could not start '/no/such/program'");
+    refused(&["-e", "mem:0x1001/8"], "0x1001 is no multiple of 8");
+    let five: Vec<String> = (0..5)
+        .map(|i| format!("mem:{:#x}/8:w", 4096 + 8 * i))
+        .collect();
+    let five: Vec<&str> = five.iter().flat_map(|e| ["-e", e]).collect();
+    refused(&five, "ENOSPC");
+    refused(&five, "all debug registers are taken");
+    mempath()
+        .args(["record", "-e", "page-faults", "-p", "2147483646"])
+        .assert()
+        .code(1)
+        .stderr(predicates::str::contains("there is no process 2147483646"));
+}
+
+#[test]
+fn another_users_process_is_left_alone() {
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("only root can become another user: nothing is tested");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // Where others may run it.
+    let copy = dir.path().join("mempath");
+    std::fs::copy(assert_cmd::cargo::cargo_bin("mempath"), &copy).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    let output = Command::new(&copy)
+        .args([
+            "record",
+            "-e",
+            "page-faults",
+            "-p",
+            &std::process::id().to_string(),
+        ])
+        .current_dir("/tmp")
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("belongs to user 0 and mempath runs as user 65534"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_command_line_of_perf_is_printed_instead() {
+    mempath()
+        .args([
+            "record",
+            "--print-command",
+            "-e",
+            "mem:0xc000012340/8:rw",
+            "-c",
+            "1",
+        ])
+        .args(["--", "./a b", "-x"])
+        .assert()
+        .success()
+        .stdout(
+            "perf record -e mem:0xc000012340/8:rw -c 1 -d -W -T --sample-cpu --data-page-size \
+             --phys-data --intr-regs -g --clockid mono -m 128 -o perf.data -- './a b' -x\n",
+        );
+}
