@@ -6,7 +6,7 @@ use crate::commands::{Command, analyze, explain, export, info, maps, report, sna
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
-use crate::terminal::{Colour, Style};
+use crate::terminal::{Colour, Style, SummaryStyle};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -279,12 +279,12 @@ impl From<Format> for Style {
     }
 }
 
-impl From<SummaryFormat> for Style {
+impl From<SummaryFormat> for SummaryStyle {
     fn from(format: SummaryFormat) -> Self {
         match format {
-            SummaryFormat::Text => Style::Text,
-            SummaryFormat::Json => Style::Json,
-            SummaryFormat::Markdown => Style::Markdown,
+            SummaryFormat::Text => SummaryStyle::Text,
+            SummaryFormat::Json => SummaryStyle::Json,
+            SummaryFormat::Markdown => SummaryStyle::Markdown,
         }
     }
 }

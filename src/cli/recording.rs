@@ -7,7 +7,7 @@ use crate::program::find::Search;
 use crate::record::Target;
 use crate::record::event::{Fields, Rate, breakpoint};
 use crate::record::watch::{MapWords, Plan as WatchPlan, Spot};
-use crate::terminal::{Colour, Style};
+use crate::terminal::{Colour, SummaryStyle};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     commands::step,
@@ -346,7 +346,7 @@ fn analysis(
         },
         report: Some(report.to_owned()),
         tables: None,
-        summary: (!quiet).then_some(Style::Text),
+        summary: (!quiet).then_some(SummaryStyle::Text),
         colour: Colour::Auto,
     }
 }

@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let trace = trace.context("the attribution left no trace of the sample")?;
     let explanation = explain(&recording, &attribution, &trace, n);
     Output::create(Path::new("-"))?.write(|out| match options.style {
-        Style::Text | Style::Markdown => print(&explanation, out),
+        Style::Text => print(&explanation, out),
         Style::Json => {
             serde_json::to_writer_pretty(&mut *out, &explanation)?;
             out.write_all(b"\n")

@@ -40,7 +40,7 @@ fn print(facts: &Facts, format: Style) -> io::Result<()> {
             serde_json::to_writer_pretty(&mut out, facts)?;
             out.write_all(b"\n")?;
         }
-        Style::Text | Style::Markdown => out.write_all(text::page(facts).as_bytes())?,
+        Style::Text => out.write_all(text::page(facts).as_bytes())?,
     }
     out.flush()
 }
