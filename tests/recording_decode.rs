@@ -502,3 +502,48 @@ fn ids_that_overlap_do_not_multiply() {
     assert_eq!(ids, len / 8);
     assert_eq!(recording.events.len(), 1);
 }
+
+#[test]
+fn a_folder_of_files_is_one_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let mut whole = two_events(false);
+    whole.records.bytes.clear();
+    whole.mmap(1, 0x40_0000, 0x1000, "/bin/a", 1);
+    write("data", &whole.file());
+    let samples = |times: &[u64]| {
+        let mut part = two_events(false);
+        part.records.bytes.clear();
+        for &time in times {
+            let load = Sample {
+                time,
+                ..Sample::load(7)
+            };
+            part.sample(0, load);
+        }
+        part.records.bytes
+    };
+    write("data.0", b"");
+    write("data.10", &samples(&[30]));
+    write("data.2", &samples(&[20, 21]));
+    let read = || mempath::recording::read(folder.path()).unwrap();
+    let recording = read();
+    assert!(recording.meta.directory);
+    assert_eq!(recording.samples.time, [20, 21, 30]);
+    assert_eq!(recording.damage, []);
+
+    // What is damaged in a file is told of that file; the next one is read.
+    let mut cut = samples(&[20, 21]);
+    let second = cut.len() as u64 / 2;
+    cut.pop();
+    write("data.2", &cut);
+    let recording = read();
+    assert_eq!(recording.samples.time, [20, 30]);
+    let damage = &recording.damage[0];
+    assert_eq!(damage.offset, second);
+    assert!(damage.rule.starts_with("in data.2: a record"), "{damage:?}");
+
+    std::fs::remove_file(folder.path().join("data")).unwrap();
+    let error = mempath::recording::read(folder.path()).unwrap_err();
+    assert!(matches!(error, RecordingError::NoHeaderFile));
+}

@@ -4,6 +4,7 @@
 use super::Recording;
 use super::column::Column;
 use super::cursor::{ByteOrder, Cursor};
+use super::held::{Held, part};
 use super::records::{Record, Stamp};
 use perf_event_open_sys::bindings as sys;
 
@@ -132,34 +133,11 @@ pub struct Bytes {
     pub(super) inflated: Vec<u8>,
 }
 
-/// A file in memory.
-#[derive(Debug)]
-pub(super) enum Held {
-    Owned(Vec<u8>),
-    Mapped(memmap2::Mmap),
-}
-
-impl Default for Held {
-    fn default() -> Self {
-        Held::Owned(Vec::new())
-    }
-}
-
-impl std::ops::Deref for Held {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Held::Owned(bytes) => bytes,
-            Held::Mapped(map) => map,
-        }
-    }
-}
-
 impl Recording {
     /// The bytes of a piece of AUX data.
     pub fn aux_data(&self, chunk: &AuxChunk) -> &[u8] {
-        part(&self.bytes.file, chunk.file_offset, chunk.len).unwrap_or(&[])
+        let data = self.bytes.file.part(chunk.file_offset, chunk.len);
+        data.unwrap_or(&[])
     }
 
     /// The raw bytes of sample `i`, with the padding that its record counts to them; `None` where the
@@ -170,14 +148,9 @@ impl Recording {
         let len = u64::from(raw.len.get(i)?);
         match start.checked_sub(self.meta.file_size) {
             Some(start) => part(&self.bytes.inflated, start, len),
-            None => part(&self.bytes.file, start, len),
+            None => self.bytes.file.part(start, len),
         }
     }
-}
-
-fn part(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
-    let start = usize::try_from(start).ok()?;
-    bytes.get(start..start.checked_add(usize::try_from(len).ok()?)?)
 }
 
 impl AuxInfo {

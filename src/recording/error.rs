@@ -9,6 +9,10 @@ pub enum RecordingError {
     Open(#[source] std::io::Error),
     #[error("could not read it")]
     Read(#[source] std::io::Error),
+    #[error(
+        "a folder without a file `data`, which every recording has that is a folder; name the perf.data itself"
+    )]
+    NoHeaderFile,
     #[error("the file is empty: perf wrote no recording")]
     Empty,
     #[error(

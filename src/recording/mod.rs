@@ -13,6 +13,7 @@ mod decode;
 mod error;
 mod features;
 mod header;
+mod held;
 mod inflate;
 mod intern;
 mod plan;
@@ -35,13 +36,12 @@ pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
 pub use samples::{Chains, Interned, Regs, Samples};
 pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
 
-use aux::Held;
+use held::{Held, Piece};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Reads the perf.data at `path`, or from stdin when it is `-`, in file or pipe format.
+/// Reads the perf.data at `path`, or from stdin when it is `-`: in file or pipe format, or the folder
+/// that `perf record --threads` makes of it.
 ///
 /// What can be read in spite of damage is read, and [`Recording::damage`] says what was wrong.
 ///
@@ -49,32 +49,11 @@ use std::path::{Path, PathBuf};
 ///
 /// When there is no such file, or it is no perf.data, or its header is cut.
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(RecordingError::Read)?;
-        return read_held(path, Held::Owned(bytes));
-    }
-    let mut file = File::open(path).map_err(RecordingError::Open)?;
-    let metadata = file.metadata().map_err(RecordingError::Open)?;
-    if metadata.is_file() && metadata.len() != 0 {
-        // SAFETY: sound as long as nobody shortens the file meanwhile; perf.data is written once, and
-        // a copy of it would take as much memory again.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(RecordingError::Read)?;
-        return read_held(path, Held::Mapped(map));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(RecordingError::Read)?;
-    read_held(path, Held::Owned(bytes))
-}
-
-fn read_held(path: &Path, file: Held) -> Result<Recording, RecordingError> {
-    let mut recording = reader::read(&file)?;
+    let held = Held::read(path)?;
+    let mut recording = reader::read(&held.pieces())?;
     recording.path = path.to_owned();
     if recording.needs_bytes() {
-        recording.bytes.file = file;
+        recording.bytes.file = held;
         recording.decode();
     }
     Ok(recording)
@@ -86,10 +65,15 @@ fn read_held(path: &Path, file: Held) -> Result<Recording, RecordingError> {
 ///
 /// As [`read`].
 pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
-    let mut recording = reader::read(bytes)?;
+    let whole = Piece {
+        name: "",
+        base: 0,
+        bytes,
+    };
+    let mut recording = reader::read(&[whole])?;
     recording.path = path.to_owned();
     if recording.needs_bytes() {
-        recording.bytes.file = Held::Owned(bytes.to_vec());
+        recording.bytes.file = Held::of(bytes.to_vec());
         recording.decode();
     }
     Ok(recording)
@@ -117,7 +101,8 @@ pub struct Recording {
     /// In the order of the file's attrs; `Samples::event` indexes it.
     pub events: Vec<Event>,
     pub space: AddressSpace,
-    /// In file order: row `i` is the `i`-th `PERF_RECORD_SAMPLE` of the file.
+    /// In file order: row `i` is the `i`-th `PERF_RECORD_SAMPLE` of the file, or of a folder's files one
+    /// after the other.
     pub samples: Samples,
     /// Samples of the file that are in no row: too short for what their event samples, or in a file
     /// without events.
@@ -149,9 +134,12 @@ pub struct Meta {
     /// Clock id of the sample times, where the file names one.
     pub clock: Option<String>,
     pub pipe: bool,
+    /// A folder of files, as `perf record --threads` makes it.
+    #[serde(default)]
+    pub directory: bool,
     pub big_endian: bool,
     pub compressed: bool,
-    /// Size of the file in bytes.
+    /// Size of the file, or of the files together, in bytes.
     pub file_size: u64,
     /// What the file itself says of levels or latencies that no hardware measured.
     pub modelled: Option<String>,

@@ -14,6 +14,7 @@ use super::columns::Columns;
 use super::cursor::ByteOrder;
 use super::decode::{Events, Lane, Seen};
 use super::features::{self, Section};
+use super::held::Piece;
 use super::inflate::Inflate;
 use super::space::SpaceBuilder;
 use super::{Damage, Gap, Meta, Recording, RecordingError};
@@ -40,10 +41,28 @@ pub struct Reader {
     pub sections: Vec<Section>,
     pub inflate: Inflate,
     pub stopped: bool,
+    /// Name and first byte of each file.
+    files: Vec<(String, u64)>,
+    /// The one that is read.
+    file: usize,
 }
 
-/// Reads a recording from its bytes.
-pub fn read(data: &[u8]) -> Result<Recording, RecordingError> {
+/// Reads a recording from the bytes of its files: the first has the header, the others hold records.
+pub fn read(files: &[Piece]) -> Result<Recording, RecordingError> {
+    let data = files.first().map_or(&[][..], |file| file.bytes);
+    let mut reader = open(data, files)?;
+    reader.end_file(data.len() as u64);
+    for file in files.iter().skip(1) {
+        reader.meta.directory = true;
+        reader.file += 1;
+        reader.walk(file.bytes, file.base, None);
+        reader.end_file(file.base + file.bytes.len() as u64);
+    }
+    Ok(reader.finish())
+}
+
+/// Reads the first file.
+fn open(data: &[u8], files: &[Piece]) -> Result<Reader, RecordingError> {
     let order = match data.get(..8) {
         Some(b"PERFILE2") => ByteOrder::Little,
         Some(b"2ELIFREP") => ByteOrder::Big,
@@ -59,7 +78,7 @@ pub fn read(data: &[u8]) -> Result<Recording, RecordingError> {
         header,
     };
     let size = order.u64_at(data, 8).ok_or(cut(PIPE_HEADER))?;
-    let mut reader = Reader::new(order, data.len() as u64);
+    let mut reader = Reader::new(order, files);
     match size {
         PIPE_HEADER => {
             reader.meta.pipe = true;
@@ -70,11 +89,13 @@ pub fn read(data: &[u8]) -> Result<Recording, RecordingError> {
         }
         size => return Err(RecordingError::HeaderSize { size }),
     }
-    Ok(reader.finish())
+    Ok(reader)
 }
 
 impl Reader {
-    fn new(order: ByteOrder, file_size: u64) -> Reader {
+    fn new(order: ByteOrder, files: &[Piece]) -> Reader {
+        let file_size = files.iter().map(|file| file.bytes.len() as u64).sum();
+        let named = files.iter().map(|file| (file.name.to_owned(), file.base));
         Reader {
             order,
             meta: Meta {
@@ -92,16 +113,26 @@ impl Reader {
             sections: Vec::new(),
             inflate: Inflate::default(),
             stopped: false,
+            files: named.collect(),
+            file: 0,
         }
     }
 
     pub(super) fn tell(&mut self, offset: u64, rule: impl Into<String>) {
-        if self.damage.len() < MAX_DAMAGE {
-            self.damage.push(Damage {
-                offset,
-                rule: rule.into(),
-            });
+        self.tell_of(self.file, offset, rule.into());
+    }
+
+    fn tell_of(&mut self, file: usize, offset: u64, rule: String) {
+        if self.damage.len() >= MAX_DAMAGE {
+            return;
         }
+        self.damage.push(match self.files.get(file) {
+            Some((name, base)) if !name.is_empty() => Damage {
+                offset: offset.saturating_sub(*base),
+                rule: format!("in {name}: {rule}"),
+            },
+            _ => Damage { offset, rule },
+        });
     }
 
     pub(super) fn add_attr(&mut self, attr: Attr) {
@@ -111,26 +142,38 @@ impl Reader {
         }
     }
 
-    fn finish(mut self) -> Recording {
+    /// A file ends at byte `end`: the next one begins with a record, in a stream of its own.
+    fn end_file(&mut self, end: u64) {
         if self.inflate.unread() != 0 {
             let rule = format!(
                 "the compressed records end inside a record, {} bytes into it",
                 self.inflate.unread()
             );
-            let end = self.meta.file_size;
             self.tell(end, rule);
         }
+        self.inflate = Inflate::default();
+        self.stopped = false;
+    }
+
+    fn file_of(&self, offset: u64) -> usize {
+        let before = self.files.partition_point(|(_, base)| *base <= offset);
+        before.saturating_sub(1)
+    }
+
+    fn finish(mut self) -> Recording {
         let (short, strangers) = Lane::told(&self.lanes);
         let Seen { offset, number } = short;
         if number != 0 {
-            self.tell(
+            self.tell_of(
+                self.file_of(offset),
                 offset,
                 format!("{number} samples, from this one on, are too short for what their event samples; they are left out"),
             );
         }
         let Seen { offset, number } = strangers;
         if number != 0 {
-            self.tell(
+            self.tell_of(
+                self.file_of(offset),
                 offset,
                 format!("{number} samples, from this one on, have the id of no event; they are counted to the first"),
             );

@@ -1,7 +1,7 @@
 //! A recording -> what there is to say of it. `schema` is the version of this structure.
 
 use super::answers::{self, Answer};
-use crate::recording::{Cell, Column, Damage, Event, Memory, Recording};
+use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, Recording};
 use crate::tables::gap_name;
 use perf_event_open_sys::bindings as sys;
 use rustc_hash::FxHashSet;
@@ -128,7 +128,13 @@ impl Facts {
             schema: 1,
             recording: recording.path.display().to_string(),
             file_size: meta.file_size,
-            container: if meta.pipe { "pipe" } else { "file" },
+            container: match meta {
+                Meta {
+                    directory: true, ..
+                } => "directory",
+                Meta { pipe: true, .. } => "pipe",
+                _ => "file",
+            },
             byte_order: if meta.big_endian { "big" } else { "little" },
             compressed: meta.compressed,
             hostname: meta.hostname.clone(),
