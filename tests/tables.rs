@@ -122,7 +122,10 @@ fn recording() -> Recording {
         precise_ip: 3,
         ..Event::default()
     };
-    let intern = |ids: Vec<u32>, values: Vec<u64>| Interned { values, ids };
+    let intern = |ids: Vec<u32>, values: Vec<u64>| Interned {
+        values,
+        ids: ids.into(),
+    };
     let source = |row: &Row| SOURCES.iter().position(|s| *s == row.source).unwrap() as u32;
     Recording {
         path: PathBuf::from("perf.data"),
@@ -146,13 +149,13 @@ fn recording() -> Recording {
             time: (0..8).map(|i| 5000 + 100 * i).collect(),
             thread: Interned {
                 values: vec![(7, 8)],
-                ids: vec![0; 8],
+                ids: vec![0; 8].into(),
             },
-            cpu: vec![1; 8],
+            cpu: vec![1; 8].into(),
             event: ROWS.iter().map(|r| r.event).collect(),
             weight: ROWS.iter().map(|r| r.weight).collect(),
             data_src: intern(ROWS.iter().map(source).collect(), SOURCES.to_vec()),
-            cpumode: vec![2, 2, 2, 2, 2, 2, 2, 1],
+            cpumode: vec![2, 2, 2, 2, 2, 2, 2, 1].into(),
             ..Samples::default()
         },
         gaps: vec![Gap {
