@@ -50,8 +50,8 @@ pub struct Run {
     rows: usize,
     /// As [`FIELDS`].
     words: Box<[Field]>,
-    /// Bits that some event samples. Set before the first row.
-    pub sampled: u64,
+    /// Bits that some event samples.
+    sampled: u64,
     ips: Known,
     threads: Known,
     data_srcs: Known,
@@ -99,18 +99,17 @@ impl Run {
         self.rows == ROWS
     }
 
-    /// Ends the run and begins another one. A whole run is packed, if it has nothing that depends on the
-    /// runs before it.
-    pub fn end(&mut self) -> Ended {
+    /// Ends the run. A whole one is packed, if it has nothing that depends on the runs before it, and
+    /// begins anew.
+    pub fn end(mut self: Box<Run>) -> (Ended, Option<Box<Run>>) {
         let settled = [&self.ips, &self.threads, &self.data_srcs];
         let settled = settled.into_iter().all(Known::is_settled);
         if settled && self.is_whole() && self.sampled & APART == 0 {
             let blocks = self.pack();
             self.rows = 0;
-            return Ended::Packed(blocks);
+            return (Ended::Packed(blocks), Some(self));
         }
-        let next = Run::new(self.file_size, self.sampled);
-        Ended::Open(Box::new(std::mem::replace(self, next)))
+        (Ended::Open(self), None)
     }
 
     /// Adds a sample of which all fields have a fixed size; `None` when the run is full.
@@ -307,7 +306,7 @@ impl Columns {
             self.samples.regs_intr.values.extend(&run.regs);
             self.inflated.extend(&run.inflated);
         }
-        runs.par_iter_mut().for_each(|ended| {
+        side_by_side(&mut runs, |ended| {
             if let Ended::Open(run) = ended {
                 run.settle();
                 if run.is_whole() {
@@ -376,6 +375,15 @@ impl Columns {
             ids: samples.thread.ids,
         };
         (samples, self.inflated)
+    }
+}
+
+/// Does something to each; other threads are asked only where there are several, for most files are
+/// small.
+pub fn side_by_side<T: Send>(each: &mut [T], act: impl Fn(&mut T) + Sync) {
+    match each {
+        [one] => act(one),
+        many => many.par_iter_mut().for_each(&act),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::attr::Attr;
 use super::column::ROWS;
-use super::columns::{Ended, Run, Values};
+use super::columns::{Ended, Run, Values, side_by_side};
 use super::cursor::ByteOrder;
 use super::plan::Plan;
 use super::reader::Reader;
@@ -13,7 +13,6 @@ use super::sample::SampleBody;
 use super::walk::RECORD_HEADER;
 use super::walk::user::{FINISHED_ROUND, FIRST as FIRST_OF_PERF};
 use perf_event_open_sys::bindings as sys;
-use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -233,8 +232,12 @@ impl Seen {
 
 /// Where one run is decoded.
 pub struct Lane {
-    run: Run,
+    run: Option<Box<Run>>,
+    file_size: u64,
+    sampled: u64,
     ended: Vec<Ended>,
+    /// The bytes to decode.
+    range: Range<usize>,
     /// Rows after which a block of the columns is full.
     room: usize,
     last_id: (u64, u16),
@@ -247,8 +250,11 @@ pub struct Lane {
 impl Lane {
     fn new(file_size: u64) -> Lane {
         Lane {
-            run: Run::new(file_size, 0),
+            run: None,
+            file_size,
+            sampled: 0,
             ended: Vec::new(),
+            range: 0..0,
             room: ROWS,
             last_id: (0, 0),
             short: Seen::default(),
@@ -258,7 +264,10 @@ impl Lane {
 
     /// Begins with samples of events that sample these bits.
     fn begin(&mut self, sampled: u64) {
-        self.run.sampled = sampled;
+        if self.sampled != sampled {
+            self.run = None;
+        }
+        self.sampled = sampled;
         self.room = ROWS;
     }
 
@@ -270,23 +279,16 @@ impl Lane {
         })
     }
 
-    fn decode(
-        &mut self,
-        events: &Events,
-        values: &Values,
-        data: &[u8],
-        run: Range<usize>,
-        origin: Origin,
-    ) {
+    fn decode(&mut self, events: &Events, values: &Values, data: &[u8], origin: Origin) {
         self.last_id = (0, 0);
-        let mut at = run.start;
-        while at < run.end {
+        let mut at = self.range.start;
+        while at < self.range.end {
             let Some((header, body)) = Header::at(data, at, events.order) else {
                 return;
             };
             if header.kind == sys::PERF_RECORD_SAMPLE {
                 if self.room == 0 {
-                    self.ended.push(self.run.end());
+                    self.end_run();
                     self.room = ROWS;
                 }
                 self.room -= 1;
@@ -294,7 +296,15 @@ impl Lane {
             }
             at += header.size;
         }
-        self.ended.push(self.run.end());
+        self.end_run();
+    }
+
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            let (ended, next) = run.end();
+            self.ended.push(ended);
+            self.run = next;
+        }
     }
 
     #[inline(always)]
@@ -313,16 +323,19 @@ impl Lane {
             Some(id) => self.event_of(events, id, origin.offset(at)),
             None => 0,
         };
+        let (file_size, sampled) = (self.file_size, self.sampled);
+        let begin = || Box::new(Run::new(file_size, sampled));
+        let run = self.run.get_or_insert_with(begin);
         let cpumode = (u32::from(misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK) as u8;
         let pushed = match events.plans.get(usize::from(event)) {
             Some(Some(plan)) => plan
                 .row(body, order)
-                .and_then(|row| self.run.push(values, row, event, cpumode)),
+                .and_then(|row| run.push(values, row, event, cpumode)),
             Some(None) => events.attrs.get(usize::from(event)).and_then(|attr| {
                 let body = SampleBody::decode(body, attr, order)?;
                 let body_at = origin.base + (at + RECORD_HEADER) as u64;
                 let body_at = origin.inflated.is_none().then_some(body_at);
-                self.run.push_body(values, &body, body_at, event, cpumode)
+                run.push_body(values, &body, body_at, event, cpumode)
             }),
             None => None,
         };
@@ -351,15 +364,17 @@ impl Lane {
 impl Reader {
     /// Adds the samples of a stretch of `data`, and looks at the headers after it meanwhile.
     pub fn decode(&mut self, data: &[u8], origin: Origin, stretch: &mut Stretch) -> Stretch {
-        let (order, stopped, end) = (self.order, stretch.stopped, stretch.end);
+        let (order, end) = (self.order, stretch.end);
+        let last = stretch.stopped || end == data.len();
         let rows = self.columns.len() + stretch.samples;
         let runs = std::mem::take(&mut stretch.runs);
+        if last {
+            self.decode_runs(data, origin, runs);
+            return Stretch::default();
+        }
         let ((), next) = rayon::join(
             || self.decode_runs(data, origin, runs),
-            || match stopped {
-                true => Stretch::default(),
-                false => Stretch::scan(data, end, rows, order),
-            },
+            || Stretch::scan(data, end, rows, order),
         );
         next
     }
@@ -379,8 +394,11 @@ impl Reader {
         if let Some(first) = lanes.first_mut() {
             first.room = ROWS - columns.len() % ROWS;
         }
-        lanes.par_iter_mut().zip(runs).for_each(|(lane, run)| {
-            lane.decode(events, columns.values(), data, run, origin);
+        for (lane, run) in lanes.iter_mut().zip(runs) {
+            lane.range = run;
+        }
+        side_by_side(lanes, |lane| {
+            lane.decode(events, columns.values(), data, origin);
         });
         let ended = lanes.iter_mut().flat_map(|lane| lane.ended.drain(..));
         self.columns.append(ended.collect());
