@@ -6,7 +6,7 @@ use crate::commands::{Command, analyze, explain, export, info, maps, report, sna
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
-use crate::terminal::{Colour, Style};
+use crate::terminal::{Colour, Style, SummaryStyle};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,7 @@ struct Analyze {
     tables: Option<PathBuf>,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: SummaryFormat,
     /// Whether the summary is coloured; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -201,6 +201,14 @@ enum Format {
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum SummaryFormat {
+    #[default]
+    Text,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Color {
     #[default]
     Auto,
@@ -213,9 +221,11 @@ pub fn parse() -> Command {
     match Cli::parse().command {
         Sub::Analyze(a) => Command::Analyze(analyze::Options {
             input: a.input.into(),
+            // The page on standard output leaves no room there for the summary.
+            summary: (!a.quiet && (a.no_report || a.output != Path::new("-")))
+                .then_some(a.format.into()),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
-            summary: (!a.quiet).then_some(a.format.into()),
             colour: match a.color {
                 Color::Auto => Colour::Auto,
                 Color::Always => Colour::Always,
@@ -265,6 +275,16 @@ impl From<Format> for Style {
         match format {
             Format::Text => Style::Text,
             Format::Json => Style::Json,
+        }
+    }
+}
+
+impl From<SummaryFormat> for SummaryStyle {
+    fn from(format: SummaryFormat) -> Self {
+        match format {
+            SummaryFormat::Text => SummaryStyle::Text,
+            SummaryFormat::Json => SummaryStyle::Json,
+            SummaryFormat::Markdown => SummaryStyle::Markdown,
         }
     }
 }

@@ -13,6 +13,14 @@ pub enum Style {
     Json,
 }
 
+/// How the summary of an analysis is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SummaryStyle {
+    Text,
+    Json,
+    Markdown,
+}
+
 /// Whether the text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
@@ -30,14 +38,17 @@ const MAPS: usize = 4;
 const NAME: usize = 36;
 
 /// Prints the summary on stdout.
-pub fn print(digest: &Digest, style: Style, colour: Colour) -> io::Result<()> {
+pub fn print(digest: &Digest, style: SummaryStyle, colour: Colour) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match style {
-        Style::Json => {
+        SummaryStyle::Json => {
             serde_json::to_writer_pretty(&mut out, digest)?;
             out.write_all(b"\n")?;
         }
-        Style::Text => out.write_all(text(digest, colour.wanted()).as_bytes())?,
+        SummaryStyle::Markdown => {
+            out.write_all(crate::export::markdown::text(digest).as_bytes())?
+        }
+        SummaryStyle::Text => out.write_all(text(digest, colour.wanted()).as_bytes())?,
     }
     out.flush()
 }

@@ -117,6 +117,79 @@ fn a_selection_reaches_the_views_and_the_fragment() {
 }
 
 #[test]
+fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    // Of each table that has such a column, the sum of its samples in rows that are shown.
+    let sums = "Object.fromEntries(['maps-table', 'functions-table', 'lines-table'].map(id => { const table = document.getElementById(id); const at = [...table.tHead.rows[0].cells].findIndex(head => head.textContent === 'samples'); return [id, [...table.querySelectorAll('tbody tr:not(.child)')].filter(row => !row.hidden).map(row => Number(row.cells[at].dataset.sort)).reduce((a, b) => a + b, 0)]; }))";
+    let html = "['maps', 'misses', 'functions', 'lines'].map(id => document.querySelector(`#${id} table`).outerHTML).join('')";
+    let before = browser.eval(html);
+    assert_eq!(
+        browser.eval(sums),
+        json!({"maps-table": 20_000, "functions-table": 20_000, "lines-table": 20_000})
+    );
+    let kept = synthetic::tables(20_000).kept;
+    let cpu = kept.column("cpu").unwrap().u16().unwrap().clone();
+    let op = kept.column("op").unwrap().str().unwrap().clone();
+    let chosen = (0..kept.height())
+        .filter(|&i| cpu.get(i) == Some(3) && op.get(i) == Some("load"))
+        .count();
+    browser.eval("for (const [key, value] of [['cpu', '3'], ['op', 'load']]) { const s = document.getElementById(`filter-${key}`); s.value = value; s.dispatchEvent(new Event('change')); }");
+    assert_eq!(
+        browser.eval(sums),
+        json!({"maps-table": chosen, "functions-table": chosen, "lines-table": chosen})
+    );
+    assert_eq!(browser.eval("location.hash"), "#op=load&cpu=3");
+    assert_eq!(
+        browser.eval("[...document.querySelectorAll('.unreached')].filter(line => !line.hidden).map(line => line.closest('section').id)"),
+        json!(["coverage"])
+    );
+    browser.press("Escape");
+    assert_eq!(browser.eval(html), before);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn counting_again_over_all_gives_the_tables_of_the_report() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    // A time range that holds everything selects everything and counts all again.
+    let text = "['maps', 'misses', 'functions', 'lines'].map(id => [...document.querySelectorAll(`#${id} td`)].map(cell => cell.textContent))";
+    let stated = browser.eval(text);
+    browser.eval("{ const s = document.getElementById('filter-time'); s.value = '0-999999999999999'; s.dispatchEvent(new Event('change')); }");
+    assert_eq!(
+        browser.eval("document.querySelector('#maps-table td.number').textContent.length > 0"),
+        true
+    );
+    assert_eq!(browser.eval(text), stated);
+}
+
+#[test]
+fn a_drag_over_time_and_over_buckets_selects_them_everywhere() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    let drag = |id: &str, x: [u32; 2], y: [u32; 2]| {
+        format!(
+            "{{ const c = document.querySelector('#{id} canvas'); const f = c.getBoundingClientRect(); for (const [type, x, y] of [['pointerdown', {}, {}], ['pointerup', {}, {}]]) c.dispatchEvent(new PointerEvent(type, {{clientX: f.left + x, clientY: f.top + y}})); }}",
+            x[0], y[0], x[1], y[1]
+        )
+    };
+    browser.eval(&drag("latency", [200, 300], [100, 100]));
+    let hash = browser.eval("location.hash");
+    assert!(hash.as_str().unwrap().starts_with("#time="), "{hash}");
+    browser.eval(&drag("heatmap", [300, 300], [47, 100]));
+    let hash = browser.eval("decodeURIComponent(location.hash)");
+    assert!(hash.as_str().unwrap().contains("&index=0-"), "{hash}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
     let (_folder, file, _) = page(20_000);
     let mut browser = Browser::start();
@@ -163,7 +236,7 @@ fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
         "{order}"
     );
     assert_eq!(
-        browser.eval("document.querySelector('#maps .unreached').textContent"),
+        browser.eval("document.querySelector('#coverage .unreached').textContent"),
         "Not filtered by level, cpu: these counts are sums that do not keep it."
     );
     assert_eq!(
@@ -303,6 +376,6 @@ fn hostile_names_run_nothing() {
     assert_eq!(browser.eval("typeof window.hacked"), "undefined");
     assert_eq!(
         browser.eval("document.querySelectorAll('img, script').length"),
-        2
+        3
     );
 }

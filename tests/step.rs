@@ -335,6 +335,52 @@ fn the_accesses_are_those_of_the_code() {
     assert_eq!(of("hmap.flags", "store"), Some(2 * 41), "{counts:?}");
 }
 
+/// Each instruction that the recorder executes the thread executes as well: registers, flags and stack
+/// must come out the same.
+fn emulation_is_exact(version: &str) {
+    if !ptrace() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", version, dir.path());
+    let alone = Command::new(&binary).arg("100").output().unwrap();
+    let run = |emulate: &str| {
+        let mut command = mempath();
+        command.args(["step", "--window", "10m", "--emulate", emulate, "-o"]);
+        command.arg(dir.path().join("perf.data"));
+        command.arg("--").arg(&binary).arg("100");
+        let done = command.output().unwrap();
+        assert!(done.status.success());
+        assert_eq!(done.stdout, alone.stdout, "--emulate {emulate}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    run("yes");
+    let said = run("check");
+    let same = ["emulated too", "0 with another result"].join(", ");
+    assert!(said.contains(&same), "{said}");
+    let words: Vec<&str> = said.split([' ', ',']).collect();
+    let before = |words_after: [&str; 2]| -> u64 {
+        let at = words
+            .windows(3)
+            .position(|w| w[1..] == words_after)
+            .unwrap();
+        words[at].parse().unwrap()
+    };
+    // Most of map code, not some of it.
+    let (steps, emulated) = (before(["steps", ""]), before(["of", "them"]));
+    assert!(emulated >= 20_000 && emulated * 10 >= steps * 7, "{said}");
+}
+
+#[test]
+fn emulation_of_classic_map_code_is_exact() {
+    emulation_is_exact(CLASSIC);
+}
+
+#[test]
+fn emulation_of_swiss_map_code_is_exact() {
+    emulation_is_exact(SWISS);
+}
+
 #[test]
 fn one_command_leads_from_a_program_to_its_report() {
     if !ptrace() {

@@ -124,7 +124,7 @@ fn recording() -> Recording {
     };
     let intern = |ids: Vec<u32>, values: Vec<u64>| Interned {
         values,
-        ids: ids.into(),
+        ids: ids.into_iter().collect(),
     };
     let source = |row: &Row| SOURCES.iter().position(|s| *s == row.source).unwrap() as u32;
     Recording {
@@ -149,13 +149,13 @@ fn recording() -> Recording {
             time: (0..8).map(|i| 5000 + 100 * i).collect(),
             thread: Interned {
                 values: vec![(7, 8)],
-                ids: vec![0; 8].into(),
+                ids: [0; 8].into_iter().collect(),
             },
-            cpu: vec![1; 8].into(),
+            cpu: [1; 8].into_iter().collect(),
             event: ROWS.iter().map(|r| r.event).collect(),
             weight: ROWS.iter().map(|r| r.weight).collect(),
             data_src: intern(ROWS.iter().map(source).collect(), SOURCES.to_vec()),
-            cpumode: vec![2, 2, 2, 2, 2, 2, 2, 1].into(),
+            cpumode: [2, 2, 2, 2, 2, 2, 2, 1].into_iter().collect(),
             ..Samples::default()
         },
         gaps: vec![Gap {

@@ -7,12 +7,12 @@ use crate::program::find::Search;
 use crate::record::Target;
 use crate::record::event::{Fields, Rate, breakpoint};
 use crate::record::watch::{MapWords, Plan as WatchPlan, Spot};
-use crate::terminal::{Colour, Style};
+use crate::terminal::{Colour, SummaryStyle};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     commands::step,
     record::step::{
-        Plan,
+        Emulate, Plan,
         cache::{Geometries, MOST_CORES},
     },
 };
@@ -277,6 +277,10 @@ pub struct Step {
     /// Modelled cores; 0: as many as the machine has, at least 4
     #[arg(long, value_name = "N", default_value_t = 0)]
     cores: usize,
+    /// Execute simple instructions in mempath, which is faster than stepping the thread; check: both,
+    /// comparing what they make of registers and memory
+    #[arg(long, value_enum, default_value_t = Emulation::Yes)]
+    emulate: Emulation,
     /// Sizes of the modelled caches in KiB: L1,L2,L3; without it those of this machine
     #[arg(long, value_name = "KIB", value_delimiter = ',')]
     caches: Vec<u64>,
@@ -297,6 +301,13 @@ pub struct Step {
     worker: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Emulation {
+    No,
+    Yes,
+    Check,
+}
+
 #[cfg(target_arch = "x86_64")]
 impl From<Step> for step::Options {
     fn from(s: Step) -> step::Options {
@@ -306,6 +317,11 @@ impl From<Step> for step::Options {
             cache.bytes = kib.saturating_mul(1024);
         }
         let mut plan = Plan::new(s.process.target(), s.output.clone(), caches);
+        plan.emulate = match s.emulate {
+            Emulation::No => Emulate::No,
+            Emulation::Yes => Emulate::Yes,
+            Emulation::Check => Emulate::Check,
+        };
         if s.cores != 0 {
             plan.cores = s.cores.min(MOST_CORES);
         }
@@ -346,7 +362,7 @@ fn analysis(
         },
         report: Some(report.to_owned()),
         tables: None,
-        summary: (!quiet).then_some(Style::Text),
+        summary: (!quiet).then_some(SummaryStyle::Text),
         colour: Colour::Auto,
     }
 }

@@ -7,7 +7,7 @@ use super::{binaries, input};
 use crate::attribute::attribute;
 use crate::export::digest::Digest;
 use crate::tables::{Accesses, Tables, write_accesses};
-use crate::terminal::{self, Colour, Style};
+use crate::terminal::{self, Colour, SummaryStyle};
 use anyhow::Context;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct Options {
     pub report: Option<PathBuf>,
     pub tables: Option<PathBuf>,
     /// `None`: no summary.
-    pub summary: Option<Style>,
+    pub summary: Option<SummaryStyle>,
     pub colour: Colour,
 }
 

@@ -7,7 +7,7 @@
 use crate::record::RecordError;
 use crate::record::machine::Machine;
 use crate::record::signals::Signals;
-use crate::record::step::{self, Done, Plan, Why};
+use crate::record::step::{self, Done, Emulate, Plan, Why};
 use crate::record::target::{Ended, Target};
 use anyhow::bail;
 use std::ffi::OsString;
@@ -55,6 +55,12 @@ fn words(plan: &Plan) -> Vec<OsString> {
     option("pause", millis(plan.pause));
     option("count", plan.period.to_string());
     option("cores", plan.cores.to_string());
+    let emulate = match plan.emulate {
+        Emulate::No => "no",
+        Emulate::Yes => "yes",
+        Emulate::Check => "check",
+    };
+    option("emulate", emulate.to_owned());
     option("caches", caches.join(","));
     if let Some(duration) = plan.duration {
         option("for", millis(duration));
@@ -105,9 +111,17 @@ fn delegate(plan: &Plan, quiet: bool) -> anyhow::Result<()> {
 fn tell(plan: &Plan, done: &Done) -> io::Result<()> {
     let mut out = io::stderr().lock();
     let seconds = done.stepping.as_secs_f64();
+    let emulated = match plan.emulate {
+        Emulate::No => String::new(),
+        Emulate::Yes => format!(", {} of them emulated", done.emulated),
+        Emulate::Check => format!(
+            ", {} of them emulated too, {} with another result",
+            done.emulated, done.differing
+        ),
+    };
     writeln!(
         out,
-        "mempath: {} map calls stepped in {} windows, {} cut short; {} steps in {seconds:.2} s, {:.0} a second",
+        "mempath: {} map calls stepped in {} windows, {} cut short; {} steps{emulated} in {seconds:.2} s, {:.0} a second",
         done.calls,
         done.windows,
         done.cut,

@@ -2,6 +2,7 @@
 
 mod csv;
 pub mod digest;
+pub mod markdown;
 mod parquet;
 
 pub use csv::one_row;

@@ -226,12 +226,6 @@ impl<T: Cell> FromIterator<T> for Column<T> {
     }
 }
 
-impl<T: Cell> From<Vec<T>> for Column<T> {
-    fn from(values: Vec<T>) -> Self {
-        values.into_iter().collect()
-    }
-}
-
 impl<T: Cell> fmt::Debug for Column<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()

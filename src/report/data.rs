@@ -1,6 +1,7 @@
 //! The frames of [`Tables`] as rows, read once. A column that a frame lacks reads as null.
 
 use super::ReportError;
+use super::kept::Kept;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
 use polars::prelude::{DataFrame, DataType};
@@ -27,6 +28,7 @@ pub struct Data<'a> {
     pub steps: Vec<StepRow>,
     pub latency: Vec<LatencyRow>,
     pub order: Vec<OrderRow>,
+    pub kept: Kept,
 }
 
 /// The columns that every frame of counts has. `None`: the recording does not tell.
@@ -153,6 +155,7 @@ pub struct CodeRow {
 /// A row of `steps`.
 #[derive(Debug, Clone)]
 pub struct StepRow {
+    pub step: Option<u64>,
     pub operation: Option<String>,
     pub outer: Option<String>,
     pub function: Option<String>,
@@ -202,7 +205,10 @@ impl<'a> Data<'a> {
         functions.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
         let mut lines = code(&Frame::new("lines", &tables.lines))?;
         lines.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
+        let steps = steps(&Frame::new("steps", &tables.steps))?;
+        let time = tables.summary.time_ns;
         Ok(Data {
+            kept: Kept::read(&tables.kept, time, &functions, &lines, &steps)?,
             summary: &tables.summary,
             maps,
             parts: parts(&Frame::new("parts", &tables.parts))?,
@@ -210,7 +216,7 @@ impl<'a> Data<'a> {
             cells: cells(&Frame::new("cells", &tables.cells))?,
             functions,
             lines,
-            steps: steps(&Frame::new("steps", &tables.steps))?,
+            steps,
             latency: latency(&Frame::new("latency", &tables.latency))?,
             order: order(&Frame::new("order", &tables.order))?,
         })
@@ -245,17 +251,17 @@ impl<'a> Data<'a> {
 }
 
 /// One frame and its name for errors.
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     name: &'static str,
     frame: &'a DataFrame,
 }
 
 impl<'a> Frame<'a> {
-    fn new(name: &'static str, frame: &'a DataFrame) -> Frame<'a> {
+    pub fn new(name: &'static str, frame: &'a DataFrame) -> Frame<'a> {
         Frame { name, frame }
     }
 
-    fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.frame.height()
     }
 
@@ -275,7 +281,7 @@ impl<'a> Frame<'a> {
         values.cast(to).map(Some).map_err(error)
     }
 
-    fn u64s(&self, column: Column) -> Result<Vec<Option<u64>>, ReportError> {
+    pub fn u64s(&self, column: Column) -> Result<Vec<Option<u64>>, ReportError> {
         let Some(values) = self.cast(column, &DataType::UInt64)? else {
             return Ok(vec![None; self.rows()]);
         };
@@ -287,7 +293,7 @@ impl<'a> Frame<'a> {
         Ok(values.u64().map_err(error)?.iter().collect())
     }
 
-    fn i64s(&self, column: Column) -> Result<Vec<Option<i64>>, ReportError> {
+    pub fn i64s(&self, column: Column) -> Result<Vec<Option<i64>>, ReportError> {
         let Some(values) = self.cast(column, &DataType::Int64)? else {
             return Ok(vec![None; self.rows()]);
         };
@@ -299,7 +305,7 @@ impl<'a> Frame<'a> {
         Ok(values.i64().map_err(error)?.iter().collect())
     }
 
-    fn strings(&self, column: Column) -> Result<Vec<Option<String>>, ReportError> {
+    pub fn strings(&self, column: Column) -> Result<Vec<Option<String>>, ReportError> {
         let Some(values) = self.cast(column, &DataType::String)? else {
             return Ok(vec![None; self.rows()]);
         };
@@ -316,7 +322,7 @@ impl<'a> Frame<'a> {
             .collect())
     }
 
-    fn measures(&self) -> Result<Vec<Measures>, ReportError> {
+    pub fn measures(&self) -> Result<Vec<Measures>, ReportError> {
         let column = |c| self.u64s(c);
         let (samples, loads, stores) = (column(c::SAMPLES)?, column(c::LOADS)?, column(c::STORES)?);
         let (l1_hit, lfb) = (column(c::L1_HIT)?, column(c::LFB)?);
@@ -508,6 +514,7 @@ fn code(frame: &Frame) -> Result<Vec<CodeRow>, ReportError> {
 }
 
 fn steps(frame: &Frame) -> Result<Vec<StepRow>, ReportError> {
+    let mut step = Rows::new(frame.u64s(c::STEP)?);
     let mut operation = Rows::new(frame.strings(c::OPERATION)?);
     let mut outer = Rows::new(frame.strings(c::OUTER)?);
     let mut function = Rows::new(frame.strings(c::FUNCTION)?);
@@ -520,6 +527,7 @@ fn steps(frame: &Frame) -> Result<Vec<StepRow>, ReportError> {
         .measures()?
         .into_iter()
         .map(|m| StepRow {
+            step: step.take(),
             operation: operation.take(),
             outer: outer.take(),
             function: function.take(),

@@ -96,6 +96,7 @@ fn grid(grid: &Grid) -> Value {
         .collect();
     json!({
         "name": visible(&grid.name()),
+        "array": grid.array.array,
         "map": grid.array.map,
         "unit": grid.unit(),
         "stride": grid.stride,

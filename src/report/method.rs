@@ -40,7 +40,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "interval",
-        "Wilson's 95 % interval of a share of samples. It covers chance in the sampling, not a bias of the sampler.",
+        "The exact 95 % interval of a share of samples (Clopper and Pearson). It covers chance in the sampling, not a bias of the sampler.",
     ),
 ];
 

@@ -15,6 +15,7 @@ mod first;
 mod grid;
 mod html;
 mod json;
+mod kept;
 mod method;
 mod number;
 mod svg;
@@ -29,7 +30,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 const CSS: &str = include_str!("report.css");
-const JS: &str = include_str!("report.js");
+const JS: &str = concat!(include_str!("rows.js"), include_str!("report.js"));
 
 #[derive(Debug, Error)]
 pub enum ReportError {
@@ -84,6 +85,7 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     html.open("div", &[("id", "live"), ("role", "status"), ("hidden", "")])
         .close("div");
     html.markup(&json::element(&data)?);
+    html.markup(&data.kept.element(&data)?);
     html.open("script", &[])
         .markup(&Markup::trusted(JS.to_owned()))
         .close("script");

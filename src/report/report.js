@@ -1,4 +1,3 @@
-"use strict";
 // Adds to a page that is complete without it: exact counts on hover, a filter that all views
 // follow, sorting, search, copying. Reads the JSON in #data; asks nobody for anything.
 (async () => {
@@ -14,19 +13,44 @@
   const duration = (ns) =>
     ns < 1e3 ? `${ns} ns` : ns < 1e6 ? `${(ns / 1e3).toFixed(2)} µs` : ns < 1e9 ? `${(ns / 1e6).toFixed(3)} ms` : `${(ns / 1e9).toFixed(4)} s`;
 
-  const data = await readData();
-  const FILTERS = ["map", "part", "level", "op", "cpu", "tid"];
-  const KEYS = [...FILTERS, "q", "array", "measure", "instance", "lane"];
+  const [data, rows] = await Promise.all([readData(), readRows()]);
+  const FILTERS = ["map", "part", "level", "op", "cpu", "tid", "time", "index"];
+  const KEYS = [...FILTERS, "q", "array", "measure", "scale", "instance", "lane"];
   const state = Object.fromEntries(KEYS.map((key) => [key, ""]));
   const plots = [];
 
   async function readData() {
     const element = byId("data");
     if (element.type === "application/json") return JSON.parse(element.textContent);
-    const bytes = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(stream).text());
+    return JSON.parse(await new Response(unzipped(element)).text());
   }
+
+  async function readRows() {
+    return Rows.unpack(new Uint8Array(await new Response(unzipped(byId("rows"))).arrayBuffer()));
+  }
+
+  function unzipped(element) {
+    const bytes = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
+    return new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  }
+
+  // The selection's raw accesses, picked once for all views.
+
+  let picked = null;
+  let pickedFor = "";
+
+  function selection() {
+    const grid = data.grids[Number(state.array || 0)];
+    return { ...state, array: grid?.array };
+  }
+
+  function pickedRows() {
+    const key = JSON.stringify([...FILTERS, "array"].map((name) => state[name]));
+    if (key !== pickedFor) [picked, pickedFor] = [Rows.pick(rows, selection()), key];
+    return picked;
+  }
+
+  const active = () => FILTERS.filter((key) => state[key] !== "");
 
   // The fragment: an optional view, then the selection, as in #heatmap&map=3&level=RAM.
 
@@ -67,20 +91,28 @@
     const order = data.order;
     const sorted = (values) => [...new Set(values)].sort((a, b) => a - b);
     const strings = (column) => [...new Set(column)].filter((id) => id >= 0).map((id) => order.strings[id]);
+    const told = (values) => values.filter((value) => value !== null);
+    const cpus = [...new Set(rows.column.cpu)].filter((n) => n > 0).map((n) => n - 1);
     const options = {
       map: Object.entries(data.maps),
-      part: pairs([...new Set([...all("[data-part]").map((row) => row.dataset.part), ...strings(order.part)])].sort()),
-      level: pairs([...new Set([...data.latency.levels, ...strings(order.level)])].sort()),
-      op: pairs(strings(order.op).sort()),
-      cpu: pairs(sorted(order.cpu.filter((n) => n >= 0)).map(String)),
-      tid: pairs(sorted(order.tid.filter((n) => n >= 0)).map(String)),
+      part: pairs([...new Set([...all("[data-part]").map((row) => row.dataset.part), ...strings(order.part), ...rows.parts.map(([part]) => part)])].sort()),
+      level: pairs([...new Set([...data.latency.levels, ...strings(order.level), ...told(rows.kinds.map(([, level]) => level))])].sort(byText)),
+      op: pairs([...new Set([...strings(order.op), ...told(rows.kinds.map(([op]) => op))])].sort()),
+      cpu: pairs(sorted([...cpus, ...order.cpu.filter((n) => n >= 0)]).map(String)),
+      tid: pairs(sorted([...rows.tids, ...order.tid.filter((n) => n >= 0)]).map(String)),
     };
     const names = { map: "map", part: "part", level: "level", op: "load/store", cpu: "CPU", tid: "thread" };
-    for (const key of FILTERS) {
+    for (const key of Object.keys(names)) {
       const box = chooser(names[key], [["", "all"], ...options[key]], (value) => select({ [key]: value }));
       selects[key] = box.querySelector("select");
       selects[key].id = `filter-${key}`;
       bar.append(box);
+    }
+    for (const [key, name, hint] of [["time", "time", "from-to, ns"], ["index", "buckets", "from-to"]]) {
+      const input = make("input", { id: `filter-${key}`, placeholder: hint, size: "11", spellcheck: "false" });
+      input.addEventListener("change", () => select({ [key]: Rows.range(input.value) ? input.value : "" }));
+      selects[key] = input;
+      bar.append(make("label", {}, `${name} `, input));
     }
     const search = make("input", { id: "filter-q", type: "search", placeholder: "regular expression", spellcheck: "false" });
     search.addEventListener("input", () => select({ q: search.value }));
@@ -92,6 +124,10 @@
     help.addEventListener("click", toggleKeys);
     bar.append(clear, help);
     bar.hidden = false;
+  }
+
+  function byText(a, b) {
+    return a < b ? -1 : a > b ? 1 : 0;
   }
 
   function pairs(values) {
@@ -118,17 +154,178 @@
       selects[key].classList.toggle("on", state[key] !== "");
     }
     for (const table of all("table")) {
+      recount(table);
       for (const body of table.tBodies) filterBody(body, pattern);
     }
     for (const section of all("section[data-filters]")) {
       const reached = section.dataset.filters.split(" ");
-      const missed = FILTERS.filter((key) => state[key] !== "" && !reached.includes(key));
+      const missed = active().filter((key) => !reached.includes(key));
       const line = section.querySelector(".unreached");
-      line.hidden = missed.length === 0;
-      line.textContent = missed.length ? `Not filtered by ${missed.join(", ")}: these counts are sums that do not keep it.` : "";
+      const counted = reached.length > 1 && active().length > 0 && !rows.whole;
+      line.hidden = missed.length === 0 && !counted;
+      line.textContent = missed.length
+        ? `Not filtered by ${missed.join(", ")}: these counts are sums that do not keep it.`
+        : counted
+          ? `Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`
+          : "";
     }
     for (const plot of plots) plot.redraw();
   }
+
+  // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
+
+  const EXACT = { "maps-table": ["map"], "misses-table": ["map"], "operations-table": [], "functions-table": [], "lines-table": [], "cells-table": ["map"], "latency-table": [] };
+  const original = new Map();
+
+  function recount(table) {
+    const exact = EXACT[table.id];
+    if (!exact) return;
+    const kept = active().every((key) => exact.includes(key));
+    if (kept && !original.has(table)) return;
+    if (kept) {
+      for (const [cell, html, sort] of original.get(table)) {
+        cell.innerHTML = html;
+        if (sort !== undefined) cell.dataset.sort = sort;
+      }
+      for (const row of all("tbody tr", table)) delete row.dataset.none;
+      original.delete(table);
+      return;
+    }
+    if (!original.has(table)) {
+      original.set(table, all("tbody td.number", table).map((cell) => [cell, cell.innerHTML, cell.dataset.sort]));
+    }
+    RECOUNT[table.id](table, pickedRows());
+  }
+
+  const RECOUNT = {
+    "maps-table": (table, chosen) => {
+      const { map, part } = rows.column;
+      const ofMap = Rows.sums(rows, chosen, (i) => (map[i] ? map[i] - 1 : undefined));
+      const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? `${map[i] - 1} ${rows.parts[part[i] - 1][0]}` : undefined));
+      fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(`${row.dataset.map} ${row.dataset.part}`)));
+    },
+    "functions-table": (table, chosen) => byCode(table, chosen, 0, "function"),
+    "lines-table": (table, chosen) => byCode(table, chosen, 1, "line"),
+    "operations-table": (table, chosen) => byCode(table, chosen, 2, "step"),
+    "cells-table": (table, chosen) => {
+      const { array, index, off } = rows.column;
+      const perRow = new Map(data.grids.map((grid) => [grid.array, grid.per_row]));
+      const key = (i) => {
+        const each = array[i] && index[i] && off[i] ? perRow.get(array[i] - 1) : undefined;
+        return each === undefined ? undefined : `${array[i] - 1}:${Math.floor((index[i] - 1) / each)}:${off[i] - 1}`;
+      };
+      const sums = Rows.sums(rows, chosen, key);
+      fill(table, null, (row) => sums.get(row.dataset.cell));
+    },
+    "misses-table": (table, chosen) => {
+      const { map, part } = rows.column;
+      const sums = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? `${map[i] - 1} ${rows.parts[part[i] - 1][1]}` : undefined));
+      const stages = [...table.tHead.rows[0].cells].slice(2).map((head) => (head.textContent === "tophash / ctrl" ? "control" : head.textContent));
+      for (const body of table.tBodies) {
+        const id = body.rows[0].dataset.map;
+        let some = false;
+        [...body.rows].forEach((row, r) => {
+          stages.forEach((stage, s) => {
+            const cell = row.cells[s + 2];
+            const sum = sums.get(`${id} ${stage}`) ?? Rows.zero();
+            some ||= sum.samples > 0;
+            // A stage that the layout lacks stays so.
+            if (body.rows[0].cells[s + 2].querySelector(".na")) return;
+            put(cell, [() => counted(sum.samples), () => share(sum.l1_miss, sum), () => share(sum.llc_miss, sum), () => mean(sum)][r]());
+          });
+        });
+        for (const row of body.rows) row.dataset.none = some ? "" : "yes";
+      }
+    },
+    "latency-table": (table, chosen) => {
+      const bins = new Map();
+      for (const i of chosen) {
+        const latency = rows.column.latency[i];
+        if (!latency || !rows.column.time[i]) continue;
+        const [, level, [samples]] = rows.kinds[rows.column.kind[i] - 1];
+        const name = level ?? "level unknown";
+        if (!bins.has(name)) bins.set(name, [0, 0, 0, 0, 0, 0, 0]);
+        bins.get(name)[Math.min(6, Math.max(0, Math.floor((latencyBin(latency - 1) - 16) / 16)))] += samples;
+      }
+      for (const body of table.tBodies) {
+        const row = body.rows[0];
+        const counts = bins.get(nameIn(row.cells[0])) ?? [0, 0, 0, 0, 0, 0, 0];
+        const sum = counts.reduce((a, b) => a + b, 0);
+        [sum, ...counts].forEach((n, i) => put(row.cells[i + 1], counted(n)));
+        row.dataset.none = sum ? "" : "yes";
+      }
+    },
+  };
+
+  function byCode(table, chosen, kind, key) {
+    const { code } = rows.column;
+    const sums = Rows.sums(rows, chosen, (i) => rows.codes[code[i] - 1][kind] ?? undefined);
+    let total = 0;
+    for (const sum of sums.values()) total += sum.latency_sum ?? 0;
+    fill(table, total, (row) => sums.get(Number(row.dataset[key])));
+  }
+
+  function totalOf(chosen) {
+    const sum = Rows.sums(rows, chosen, () => 0).get(0);
+    return sum?.latency_sum ?? 0;
+  }
+
+  const SHOWS = {
+    samples: (sum) => counted(sum.samples),
+    loads: (sum) => counted(sum.loads),
+    stores: (sum) => counted(sum.stores),
+    latency: (sum) => known(sum.latency_sum, sum),
+    "latency share": (sum, total) => (sum.latency_sum === null ? (sum.loads ? absent : none) : [`${percent(sum.latency_sum, total)} <small>${about()}${count(sum.latency_sum)}</small>`, sum.latency_sum]),
+    p50: (sum) => known(Rows.quantile(sum, 0.5), sum),
+    p95: (sum) => known(Rows.quantile(sum, 0.95), sum),
+    "L1 miss": (sum) => share(sum.l1_miss, sum),
+    "LLC miss": (sum) => share(sum.llc_miss, sum),
+    HITM: (sum) => (sum.loads ? known(sum.hitm, sum) : none),
+  };
+
+  // Markup made of numbers only, and what to sort by.
+  const absent = ['<span class="absent" title="not recorded or not known">?</span>', ""];
+  const none = ['<span class="na" title="not applicable">n/a</span>', ""];
+  const about = () => (rows.whole ? "" : "\u2248");
+  const counted = (n) => [n ? `${about()}${count(n)}` : '<span class="zero">0</span>', n];
+  const known = (n, sum) => (n === null ? (sum.loads ? absent : none) : counted(n));
+  const mean = (sum) => (sum.latency_n ? [(sum.latency_sum / sum.latency_n).toFixed(1), sum.latency_sum / sum.latency_n] : sum.samples ? absent : none);
+
+  function share(n, sum) {
+    const of = sum.loads - sum.level_unknown;
+    if (!sum.loads) return none;
+    if (n === null || of <= 0) return absent;
+    return [`<span class="${n ? "share" : "zero"}">${percent(n, of)}</span> <small>${about()}${count(n)} of ${count(of)}</small>`, n / of];
+  }
+
+  // As src/report/number.rs.
+  function percent(n, of) {
+    const share = (n / of) * 100;
+    if (of === 0 || n === 0) return "0 %";
+    if (n === of) return "100 %";
+    if (share < 0.1) return "&lt;0.1 %";
+    if (share > 99.9) return "&gt;99.9 %";
+    return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.min(share, 99).toFixed(0)} %`;
+  }
+
+  function put(cell, [html, sort]) {
+    cell.innerHTML = html;
+    cell.dataset.sort = sort;
+  }
+
+  function fill(table, total, sumOf) {
+    const names = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+    for (const row of all("tbody tr", table)) {
+      const sum = sumOf(row);
+      row.dataset.none = sum ? "" : "yes";
+      if (!sum) continue;
+      names.forEach((name, i) => {
+        if (SHOWS[name] && row.cells[i].classList.contains("number")) put(row.cells[i], SHOWS[name](sum, total));
+      });
+    }
+  }
+
+  const latencyBin = (cycles) => (cycles ? Math.floor(8 * Math.log2(cycles)) : 0);
 
   let printing = false;
   for (const [event, begins] of [["beforeprint", true], ["afterprint", false]]) {
@@ -150,7 +347,7 @@
   }
 
   function filterBody(body, pattern) {
-    const chosen = (row) => FILTERS.every((key) => state[key] === "" || row.dataset[key] === undefined || row.dataset[key] === state[key]);
+    const chosen = (row) => row.dataset.none !== "yes" && FILTERS.every((key) => state[key] === "" || row.dataset[key] === undefined || row.dataset[key] === state[key]);
     const rows = [...body.rows];
     const fits = rows.map((row) => chosen(row) && (!pattern || !body.closest("section.view") || pattern.test(row.textContent)));
     const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
@@ -179,6 +376,14 @@
           apply();
         });
         body.rows[0].cells[0].prepend(button);
+      }
+      for (const row of all("tbody tr", table)) {
+        const named = ["map", "part", "level"].filter((key) => row.dataset[key] !== undefined);
+        const name = nameIn(row.cells[0]);
+        if (!named.length || !name) continue;
+        const button = make("button", { type: "button", class: "pick", "aria-label": `Select ${named.at(-1)} ${row.dataset[named.at(-1)]}: ${name}`, title: "Select" }, "◎");
+        button.addEventListener("click", () => select(Object.fromEntries(named.map((key) => [key, row.dataset[key]]))));
+        row.cells[0].append(button);
       }
       all("thead th", table).forEach((head, column) => {
         if (!head.textContent) return;
@@ -230,8 +435,13 @@
     for (const [, item] of keyed) parent.append(item);
   }
 
+  // A cell's text without the buttons that the script put into it.
+  function nameIn(cell) {
+    return cell.textContent.replace(/^[▸▾]|◎$/g, "").trim();
+  }
+
   function shownRows(table) {
-    const cells = (row) => [...row.cells].map((cell) => cell.textContent.replace(/^[▸▾]/, "").trim());
+    const cells = (row) => [...row.cells].map((cell) => cell.textContent.replace(/^[▸▾]|◎$/g, "").trim());
     return [cells(table.tHead.rows[0]), ...all("tbody tr", table).filter((row) => !row.hidden).map(cells)];
   }
 
@@ -261,6 +471,13 @@
       area.remove();
     }
     say(`Copied as ${what}`);
+  }
+
+  function save(blob, name) {
+    const link = make("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    say(`Saved as ${name}`);
   }
 
   let silence = 0;
@@ -317,7 +534,14 @@
       element.append(this.controls, this.canvas, this.says);
       element.hidden = false;
       kind.setup?.(this.controls);
+      for (const [name, does] of [["PNG", () => this.png()], ["SVG", () => this.svg()]]) {
+        const button = make("button", { type: "button", "aria-label": `Copy the chart as ${name}` }, name);
+        button.addEventListener("click", does);
+        this.controls.append(button);
+      }
       this.canvas.addEventListener("pointermove", (event) => this.hover(event));
+      this.canvas.addEventListener("pointerdown", (event) => (this.from = { x: event.offsetX, y: event.offsetY }));
+      this.canvas.addEventListener("pointerup", (event) => this.release(event));
       this.canvas.addEventListener("pointerleave", () => (tip.hidden = true));
       this.canvas.addEventListener("blur", () => (tip.hidden = true));
       this.canvas.addEventListener("keydown", (event) => this.key(event));
@@ -342,16 +566,42 @@
       this.says.textContent = says;
     }
 
-    hover(event) {
-      const [x, y] = [event.offsetX, event.offsetY];
-      let best = null;
-      for (const mark of this.marks) {
-        if (x >= mark.x && x < mark.x + mark.w && y >= mark.y && y < mark.y + mark.h) best = mark;
+    async png() {
+      const blob = await new Promise((done) => this.canvas.toBlob(done, "image/png"));
+      try {
+        await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        say("Copied as PNG");
+      } catch {
+        save(blob, `${this.element.dataset.plot}.png`);
       }
-      this.show(best, event.clientX, event.clientY);
+    }
+
+    // The drawing that the page has without its script: all samples, no selection.
+    svg() {
+      const drawing = this.element.closest("section").querySelector("svg.static");
+      if (drawing) copy(new XMLSerializer().serializeToString(drawing), "SVG, without the selection");
+      else say("This chart has no SVG");
+    }
+
+    markAt(x, y) {
+      return this.marks.findLast((mark) => x >= mark.x && x < mark.x + mark.w && y >= mark.y && y < mark.y + mark.h) ?? null;
+    }
+
+    hover(event) {
+      this.show(this.markAt(event.offsetX, event.offsetY), event.clientX, event.clientY);
+    }
+
+    // A drag selects a stretch, a click the mark under it.
+    release(event) {
+      const [from, to] = [this.from, { x: event.offsetX, y: event.offsetY }];
+      this.from = null;
+      if (!from) return;
+      if (Math.hypot(to.x - from.x, to.y - from.y) > 5) this.kind.brush?.(from, to);
+      else this.markAt(to.x, to.y)?.select?.();
     }
 
     key(event) {
+      if (event.key === "Enter" && this.marks[this.at]) return this.marks[this.at].select?.();
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (!step || !this.marks.length) return;
       event.preventDefault();
@@ -399,7 +649,8 @@
       const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
       this.first = usable[0][0];
-      controls.append(this.measure, this.array);
+      this.scale = chooser("scale", [["", "logarithmic"], ["linear", "linear"]], (scale) => select({ scale }));
+      controls.append(this.measure, this.scale, this.array);
     },
 
     grid() {
@@ -414,6 +665,7 @@
       const grid = this.grid();
       const name = data.measures.some(([known]) => known === state.measure) ? state.measure : this.first;
       this.measure.querySelector("select").value = name;
+      this.scale.querySelector("select").value = state.scale === "linear" ? "linear" : "";
       if (!grid) {
         const none = "No bucket or group of the selected map was hit.";
         return { name, height: 24, draw: () => none };
@@ -426,26 +678,28 @@
     draw(pen, marks, grid, name, width, height) {
       const [left, top] = [84, 46];
       const plot = width - left - 12;
+      this.span = { top, height };
       const measure = data.measures.findIndex(([known]) => known === name);
-      const values = grid.values[measure];
+      const cells = this.cells(grid);
+      const values = cells.values[measure];
       const unit = data.measures[measure][1];
       const x = (off) => left + (off * plot) / grid.stride;
       const y = (row) => top + (row * height) / grid.rows;
       const most = values.reduce((a, b) => Math.max(a, b), 0);
-      const part = state.part === "" ? null : state.part.split(".").pop();
+      const linear = state.scale === "linear";
       const segmentAt = (off) => grid.segments.find(([, , start, end]) => start <= off && off < end);
       pen.fillStyle = css("--wash");
       pen.fillRect(left, top, plot, height);
       let total = 0;
       values.forEach((value, i) => {
-        const [row, off] = [grid.row[i], grid.off[i]];
+        const [row, off] = [cells.row[i], cells.off[i]];
         const segment = segmentAt(off);
-        if (!value || (part && segment?.[0] !== part)) return;
+        if (!value) return;
         total += value;
         const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
-        pen.fillStyle = cividis(Math.log1p(value) / Math.log1p(most));
+        pen.fillStyle = cividis(linear ? value / most : Math.log1p(value) / Math.log1p(most));
         pen.fillRect(box.x, box.y, box.w, box.h);
-        marks.push({ ...box, value, text: () => this.text(grid, i, segment) });
+        marks.push({ ...box, value, text: () => this.text(grid, cells, i, segment), select: () => this.pickRow(grid, row, segment) });
       });
       marks.sort((a, b) => b.value - a.value);
       this.axis(pen, grid, x, top);
@@ -460,9 +714,37 @@
         pen.fillRect(left + 14 + step * 4, foot - 6, 4, 12);
       }
       write(pen, "1", left + 8, foot, { align: "right" });
-      write(pen, `${count(most)} ${unit} in a cell, logarithmic`, left + 182, foot);
-      const rows = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
-      return `${name}: ${count(total)} ${unit} drawn${part ? ` in ${part}` : ""}; ${rows}, one column a byte. ${grid.borders}`;
+      write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"}`, left + 182, foot);
+      const each = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
+      return `${name}: ${count(total)} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte. ${grid.borders}`;
+    },
+
+    // The grid's own cells over all samples, or those of the selected accesses.
+    cells(grid) {
+      if (active().every((key) => key === "map")) return grid;
+      const { array, index, off } = rows.column;
+      const key = (i) => (array[i] - 1 === grid.array && index[i] && off[i] && off[i] <= grid.stride ? Math.floor((index[i] - 1) / grid.per_row) * grid.stride + off[i] - 1 : undefined);
+      const sums = [...Rows.sums(rows, pickedRows(), key)];
+      return {
+        row: sums.map(([key]) => Math.floor(key / grid.stride)),
+        off: sums.map(([key]) => key % grid.stride),
+        values: data.measures.map(([name]) => sums.map(([, sum]) => Rows.measure(sum, name))),
+      };
+    },
+
+    pickRow(grid, row, segment) {
+      const first = row * grid.per_row;
+      const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
+      select({ map: grid.map === null ? "" : String(grid.map), array: String(data.grids.indexOf(grid)), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
+    },
+
+    // A stretch of rows, from a drag.
+    brush(from, to) {
+      const grid = this.grid();
+      if (!grid || !this.span) return;
+      const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - this.span.top) * grid.rows) / this.span.height)));
+      const [first, last] = [at(Math.min(from.y, to.y)), at(Math.max(from.y, to.y))];
+      select({ array: String(data.grids.indexOf(grid)), index: `${first * grid.per_row}-${(last + 1) * grid.per_row - 1}` });
     },
 
     axis(pen, grid, x, top) {
@@ -509,19 +791,19 @@
       }
     },
 
-    text(grid, i, segment) {
-      const first = grid.row[i] * grid.per_row;
+    text(grid, cells, i, segment) {
+      const first = cells.row[i] * grid.per_row;
       const last = Math.min(first + grid.per_row, Math.max(grid.len, first + 1)) - 1;
       const unit = grid.unit.replace(/s$/, "");
       const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
       const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
-      const loads = grid.values[data.measures.findIndex(([name]) => name === "loads")][i];
+      const loads = cells.values[data.measures.findIndex(([name]) => name === "loads")][i];
       const lines = data.measures.map(([name, unit], m) => {
-        const value = grid.values[m][i];
+        const value = cells.values[m][i];
         if (value !== null) return `${name}: ${count(value)} ${unit}`;
         return `${name}: ${unit === "loads" && loads === 0 ? "not applicable" : "unknown"}`;
       });
-      return [`${where}, byte ${grid.off[i]}${part}`, ...lines].join("\n");
+      return [`${where}, byte ${cells.off[i]}${part}`, ...lines].join("\n");
     },
   };
 
@@ -549,16 +831,30 @@
       const y = (bin) => top + plotHeight - ((bin - low) * plotHeight) / (high - low);
       const cells = new Map();
       let samples = 0;
-      cube.samples.forEach((n, i) => {
-        const level = cube.level[i] < 0 ? null : cube.levels[cube.level[i]];
-        if (state.level !== "" && level !== state.level) return;
-        if (cube.by_map && state.map !== "" && String(cube.map[i]) !== state.map) return;
-        const key = cube.time[i] * 512 + cube.bin[i];
+      const add = (time, bin, level, n) => {
+        const key = time * 512 + bin;
         if (!cells.has(key)) cells.set(key, new Map());
         const levels = cells.get(key);
         levels.set(level, (levels.get(level) ?? 0) + n);
         samples += n;
-      });
+      };
+      const exact = active().every((key) => key === "level" || (key === "map" && cube.by_map));
+      if (exact) {
+        cube.samples.forEach((n, i) => {
+          const level = cube.level[i] < 0 ? null : cube.levels[cube.level[i]];
+          if (state.level !== "" && level !== state.level) return;
+          if (state.map !== "" && String(cube.map[i]) !== state.map) return;
+          add(cube.time[i], cube.bin[i], level, n);
+        });
+      } else {
+        const { latency, time, kind } = rows.column;
+        for (const i of pickedRows()) {
+          if (!latency[i] || !time[i]) continue;
+          const [, level, [n]] = rows.kinds[kind[i] - 1];
+          add(Math.floor(((time[i] - 1) * rows.time_unit_ns) / cube.time_bin_ns), latencyBin(latency[i] - 1), level, n);
+        }
+      }
+      this.span = { left, width: plotWidth, ns: bins * cube.time_bin_ns };
       pen.strokeStyle = css("--line");
       for (let octave = low; octave <= high; octave += 8) {
         line(pen, left, y(octave), width - 16, y(octave));
@@ -576,7 +872,8 @@
         pen.fillStyle = levelColour(level);
         const box = { x: x(time), y: y(bin + 1), w: Math.max(1.5, plotWidth / bins), h: Math.max(1.5, y(bin) - y(bin + 1)) };
         pen.fillRect(box.x, box.y, box.w, box.h);
-        marks.push({ ...box, text: () => this.text(time, bin, levels) });
+        const choose = () => select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: level ?? "" });
+        marks.push({ ...box, text: () => this.text(time, bin, levels), select: choose });
       }
       pen.globalAlpha = 1;
       this.gaps(pen, marks, left, top, plotWidth, plotHeight);
@@ -586,8 +883,15 @@
       }
       write(pen, "cycles", 0, 12);
       levelLegend(pen, [...seen].sort(byDistance), left, 12);
-      const partly = !cube.by_map && state.map !== "" ? " Not filtered by map: there are too many." : "";
-      return `${count(samples)} samples with a latency${state.level ? ` from ${state.level}` : ""}.${partly}`;
+      const how = exact ? "" : about();
+      return `${how}${count(samples)} samples with a latency${state.level ? ` from ${state.level}` : ""}.`;
+    },
+
+    // A stretch of time, from a drag.
+    brush(from, to) {
+      if (!this.span) return;
+      const at = (x) => Math.max(0, Math.min(this.span.ns, Math.round(((x - this.span.left) * this.span.ns) / this.span.width)));
+      select({ time: `${at(Math.min(from.x, to.x))}-${at(Math.max(from.x, to.x))}` });
     },
 
     gaps(pen, marks, left, top, plotWidth, plotHeight) {
@@ -622,13 +926,15 @@
     rows() {
       const o = data.order;
       const text = (id) => (id < 0 ? "" : o.strings[id]);
+      const time = Rows.range(state.time);
       const wanted = (i) =>
         (state.map === "" || String(o.map[i]) === state.map) &&
         (state.part === "" || text(o.part[i]) === state.part) &&
         (state.level === "" || text(o.level[i]) === state.level) &&
         (state.op === "" || text(o.op[i]) === state.op) &&
         (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
-        (state.tid === "" || String(o.tid[i]) === state.tid);
+        (state.tid === "" || String(o.tid[i]) === state.tid) &&
+        (!time || (o.time[i] >= time[0] && o.time[i] <= time[1]));
       let instance = Number(state.instance || 0);
       const ofMap = (n) => state.map === "" || o.instance.some((each, i) => each === n && String(o.map[i]) === state.map);
       if (!ofMap(instance)) instance = Math.max(0, o.instances.findIndex((_, n) => ofMap(n)));
@@ -671,7 +977,7 @@
         if (store) pen.rect(x - 4, y(i) - 4, 8, 8);
         else pen.arc(x, y(i), 4, 0, 7);
         pen.fill();
-        marks.push({ x: x - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(i) });
+        marks.push({ x: x - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(i), select: () => select({ cpu: o.cpu[i] < 0 ? "" : String(o.cpu[i]), tid: o.tid[i] < 0 ? "" : String(o.tid[i]) }) });
       });
       pen.fillStyle = css("--faint");
       pen.beginPath();
@@ -703,7 +1009,7 @@
 
   // Keys.
 
-  const HELP = [["/", "search"], ["Esc", "clear the selection"], ["n  p", "next, previous finding"], ["]  [", "next, previous view"], ["arrows", "in a chart: from mark to mark"], ["?", "these keys"]];
+  const HELP = [["/", "search"], ["Esc", "clear the selection"], ["n  p", "next, previous finding"], ["]  [", "next, previous view"], ["arrows", "in a chart: from mark to mark"], ["Enter", "in a chart: select the mark; a drag selects a stretch"], ["click", "on a row's ◎: select what it names"], ["?", "these keys"]];
 
   function buildKeys() {
     const list = make("dl");

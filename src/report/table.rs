@@ -190,6 +190,10 @@ fn key_attr(key: &str) -> &'static str {
         "level" => "data-level",
         "op" => "data-op",
         "cpu" => "data-cpu",
+        "function" => "data-function",
+        "line" => "data-line",
+        "step" => "data-step",
+        "cell" => "data-cell",
         _ => "data-tid",
     }
 }

@@ -47,6 +47,7 @@ columns! {
     IMAGE "image" "str" "" "The file that holds the instruction.";
     FUNCTION "function" "str" "" "Innermost inlined function at ip; null without symbols.";
     OUTER "outer_function" "str" "" "The function whose code ip is in; null without symbols.";
+    ON_BEHALF "on_behalf" "str" "" "The map function that the code runs for, where a call chain leads to one; else null.";
     FILE "file" "str" "" "Source file of the innermost frame; null where unknown.";
     LINE "line" "u32" "" "Source line of the innermost frame; null where unknown.";
     OPERATION "operation" "str" "" "Map operation that the code belongs to; in its callers the one that handed out the key or elem; else null.";

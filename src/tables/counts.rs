@@ -54,6 +54,30 @@ impl Counts {
         }
     }
 
+    /// The counts of `n` accesses like this one.
+    pub fn times(mut self, n: u32) -> Counts {
+        for count in [
+            &mut self.samples,
+            &mut self.loads,
+            &mut self.stores,
+            &mut self.l1_hit,
+            &mut self.lfb,
+            &mut self.l1_miss,
+            &mut self.llc_miss,
+            &mut self.llc_known,
+            &mut self.hitm,
+            &mut self.level_unknown,
+            &mut self.snoop_known,
+            &mut self.store_l1_miss,
+            &mut self.store_level_known,
+            &mut self.latency_n,
+        ] {
+            *count = count.saturating_mul(n);
+        }
+        self.latency_sum = self.latency_sum.saturating_mul(n.into());
+        self
+    }
+
     pub fn merge(&mut self, other: &Counts) {
         self.samples += other.samples;
         self.loads += other.loads;

@@ -1,7 +1,8 @@
-//! At most seven sentences worth reading first, each with its counts and a 95 % interval.
+//! At most seven sentences worth reading first, each with its counts and an exact 95 % interval.
 
 use super::aggregate::{Group, Totals};
 use super::frames::sums;
+use super::interval::clopper_pearson;
 use super::summary::{Finding, Overall};
 use super::words::{evidence_name, stage_name};
 use crate::attribute::{Attribution, Evidence, NONE};
@@ -43,22 +44,6 @@ pub fn findings(
     all.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
     all.truncate(MOST);
     all
-}
-
-/// The 95 % interval of a share (Wilson, 1927): it stays within 0..1 and holds for few samples.
-pub fn wilson(hits: u64, of: u64) -> (f64, f64) {
-    if of == 0 {
-        return (0.0, 1.0);
-    }
-    const Z: f64 = 1.959_963_984_540_054;
-    let (n, p) = (of as f64, hits as f64 / of as f64);
-    let middle = p + Z * Z / (2.0 * n);
-    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (
-        ((middle - spread) / scale).max(0.0),
-        ((middle + spread) / scale).min(1.0),
-    )
 }
 
 /// The samples that are in maps.
@@ -114,7 +99,12 @@ impl<'a> Maps<'a> {
             at_stake,
             samples,
             of,
-            interval: wilson(samples, of),
+            // Fewer are no finding: their interval is not asked for.
+            interval: if samples < LEAST {
+                (0.0, 1.0)
+            } else {
+                clopper_pearson(samples, of)
+            },
             evidence: most.map_or_else(String::new, |((_, e), _)| evidence_name(*e).to_owned()),
             chart: chart.to_owned(),
         }
@@ -270,19 +260,6 @@ pub fn thousands(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wilson_gives_the_published_interval() {
-        // Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263, 15 of 148, 0 of 20.
-        let rounded = |hits, of| {
-            let (low, high) = wilson(hits, of);
-            ((low * 1e4).round() / 1e4, (high * 1e4).round() / 1e4)
-        };
-        assert_eq!(rounded(81, 263), (0.2553, 0.3662));
-        assert_eq!(rounded(15, 148), (0.0624, 0.1605));
-        assert_eq!(rounded(0, 20), (0.0, 0.1611));
-        assert_eq!(wilson(0, 0), (0.0, 1.0));
-    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

@@ -27,7 +27,7 @@ fn id(id: u32) -> Option<u32> {
 }
 
 /// The columns that every frame of counts has.
-fn count_columns(counts: &[Counts]) -> Vec<Column> {
+pub fn count_columns(counts: &[Counts]) -> Vec<Column> {
     let all = |f: fn(&Counts) -> u32| counts.iter().map(|c| u64::from(f(c))).collect::<Vec<_>>();
     let known = |f: fn(&Counts) -> Option<u64>| counts.iter().map(f).collect::<Vec<_>>();
     vec![

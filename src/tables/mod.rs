@@ -13,6 +13,8 @@ mod findings;
 mod frames;
 mod funnel;
 mod histogram;
+mod interval;
+mod kept;
 mod kinds;
 mod order;
 pub mod read;
@@ -22,7 +24,7 @@ mod summary;
 mod words;
 
 pub use accesses::{Access, Accesses, CHUNK};
-pub use findings::{percent, thousands, wilson};
+pub use findings::{percent, thousands};
 pub use frames::{file_line, inner};
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
@@ -63,6 +65,8 @@ pub struct Tables {
     pub misses: DataFrame,
     /// One row a gap of the recording.
     pub gaps: DataFrame,
+    /// One row a raw access, as many as a page holds; `samples` says how many it stands for.
+    pub kept: DataFrame,
 }
 
 impl Tables {
@@ -105,11 +109,12 @@ impl Tables {
             order: accesses.frame(order.into_iter())?,
             misses: frames::misses(&totals)?,
             gaps: frames::gaps(&recording.gaps)?,
+            kept: kept::frame(accesses)?,
         })
     }
 
     /// The frames by name: the names of the Parquet files.
-    pub fn frames(&self) -> [(&'static str, &DataFrame); 11] {
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 12] {
         [
             ("maps", &self.maps),
             ("parts", &self.parts),
@@ -122,6 +127,7 @@ impl Tables {
             ("order", &self.order),
             ("misses", &self.misses),
             ("gaps", &self.gaps),
+            ("kept", &self.kept),
         ]
     }
 }

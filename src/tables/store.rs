@@ -85,6 +85,7 @@ impl Tables {
             order: frame("order")?,
             misses: frame("misses")?,
             gaps: frame("gaps")?,
+            kept: frame("kept")?,
         })
     }
 

@@ -476,8 +476,43 @@ pub fn tables(n: usize) -> Tables {
         lines: frame(lines),
         latency: frame(latency),
         order: frame(order),
+        kept: kept(&all),
         ..empty()
     }
+}
+
+/// All accesses, or one of each few, which stands for them.
+fn kept(all: &[Access]) -> DataFrame {
+    let each = all.len().div_ceil(100_000).max(1);
+    let rows: Vec<&Access> = all.iter().step_by(each).collect();
+    let groups: Vec<Vec<&Access>> = rows.iter().map(|a| vec![*a; each]).collect();
+    macro_rules! of {
+        ($column:expr, |$a:ident| $value:expr) => {
+            column($column, rows.iter().map(|$a| $value).collect::<Vec<_>>())
+        };
+    }
+    let mut columns = vec![
+        of!(c::TIME, |a| a.time),
+        of!(c::TID, |a| a.tid),
+        of!(c::CPU, |a| a.cpu),
+        of!(c::OP, |a| if a.store { "store" } else { "load" }),
+        of!(c::LEVEL, |a| a.level),
+        of!(c::LATENCY, |a| (!a.store).then_some(a.latency)),
+        of!(c::MAP, |a| a.map as u32),
+        of!(c::PART, |a| a.part),
+        of!(c::ARRAY, |a| a.array),
+        of!(c::INDEX, |a| a.index),
+        of!(c::OFF, |a| a.off),
+        of!(c::IMAGE, |a| function(a).0),
+        of!(c::OUTER, |a| function(a).1),
+        of!(c::FUNCTION, |a| function(a).2),
+        of!(c::FILE, |a| line(a).0),
+        of!(c::LINE, |a| line(a).1),
+        of!(c::OPERATION, |a| line(a).2),
+        of!(c::PHASE, |a| line(a).3),
+    ];
+    columns.extend(measures(&groups, false));
+    frame(columns)
 }
 
 fn function(a: &Access) -> (&'static str, &'static str, &'static str) {
@@ -669,6 +704,7 @@ pub fn empty() -> Tables {
         order: DataFrame::empty(),
         misses: DataFrame::empty(),
         gaps: DataFrame::empty(),
+        kept: DataFrame::empty(),
     }
 }
 
@@ -705,6 +741,7 @@ pub fn hostile() -> Tables {
         &mut tables.lines,
         &mut tables.latency,
         &mut tables.order,
+        &mut tables.kept,
     ] {
         *frame = hostile_frame(frame);
     }

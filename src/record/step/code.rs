@@ -89,6 +89,7 @@ pub struct Access {
 
 #[derive(Debug, Clone)]
 struct Decoded {
+    instruction: Instruction,
     operands: Vec<Operand>,
     flow: Flow,
 }
@@ -164,6 +165,11 @@ impl Code {
         decoded.flow
     }
 
+    /// The instruction at `ip`, which was looked at before.
+    pub fn instruction(&self, ip: u64) -> Option<&Instruction> {
+        self.decoded.get(&ip).map(|decoded| &decoded.instruction)
+    }
+
     fn decode(&self, ip: u64) -> Decoded {
         /// The longest instruction of x86.
         const LONGEST: usize = 15;
@@ -179,6 +185,7 @@ impl Code {
         let mut factory = InstructionInfoFactory::new();
         let operands = factory.info(&instruction).used_memory().iter();
         Decoded {
+            instruction,
             operands: operands.filter_map(operand).collect(),
             flow: match instruction.flow_control() {
                 FlowControl::Next => Flow::Next,
@@ -206,7 +213,7 @@ fn operand(memory: &UsedMemory) -> Option<Operand> {
 }
 
 /// What a register holds; a segment's register its base.
-fn value(registers: &Registers, register: Register) -> Option<u64> {
+pub(super) fn value(registers: &Registers, register: Register) -> Option<u64> {
     Some(match register.full_register() {
         Register::RAX => registers.rax,
         Register::RBX => registers.rbx,

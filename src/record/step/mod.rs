@@ -11,14 +11,18 @@
 //! snoops and CPU numbers ([`cache`]). The clock is real and runs on while a thread is stepped. The
 //! header says so (`cpudesc: modelled: ...`), and every report shows it.
 //!
+//! Simple instructions are executed here instead of by the thread ([`emulate`]); `--emulate check` has
+//! both do each of them and compares.
+//!
 //! Between windows there is no int3 in the program, and it runs natively.
 
 pub mod cache;
 mod code;
+mod emulate;
 mod ptrace;
 mod run;
 mod sample;
 mod thread;
 
 pub use code::{Code, is_entry, is_map_code};
-pub use run::{Done, Plan, StepError, Why, run};
+pub use run::{Done, Emulate, Plan, StepError, Why, run};

@@ -154,6 +154,7 @@ pub fn wait_for(tid: i32, block: bool) -> Option<(i32, Stop)> {
 /// Memory of a process, which is traced: code can be written too.
 #[derive(Debug)]
 pub struct Memory {
+    pid: i32,
     file: File,
 }
 
@@ -161,7 +162,7 @@ impl Memory {
     pub fn of(pid: i32) -> io::Result<Memory> {
         let path = format!("/proc/{pid}/mem");
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Memory { file })
+        Ok(Memory { pid, file })
     }
 
     pub fn u64(&self, addr: u64) -> Option<u64> {
@@ -178,5 +179,32 @@ impl Memory {
 
     pub fn set_byte(&self, addr: u64, byte: u8) -> io::Result<()> {
         self.file.write_all_at(&[byte], addr)
+    }
+
+    /// So many bytes, at most 8, little-endian, as the process itself could read them.
+    pub fn load(&self, addr: u64, len: usize) -> Option<u64> {
+        let mut bytes = [0u8; 8];
+        let ours = iovec(bytes.as_mut_ptr(), len.min(8));
+        let theirs = iovec(std::ptr::without_provenance_mut(addr as usize), len.min(8));
+        // SAFETY: the kernel writes at most `len` bytes, at most 8, which live for the call; addresses
+        // of the other process are only looked up there.
+        let read = unsafe { libc::process_vm_readv(self.pid, &ours, 1, &theirs, 1, 0) };
+        (read == len as isize).then(|| u64::from_le_bytes(bytes))
+    }
+
+    /// Stores bytes, at most 8, where the process itself could.
+    pub fn store(&self, addr: u64, bytes: &[u8]) -> Option<()> {
+        let ours = iovec(bytes.as_ptr().cast_mut(), bytes.len());
+        let theirs = iovec(std::ptr::without_provenance_mut(addr as usize), bytes.len());
+        // SAFETY: the kernel reads `bytes`, which live for the call.
+        let written = unsafe { libc::process_vm_writev(self.pid, &ours, 1, &theirs, 1, 0) };
+        (written == bytes.len() as isize).then_some(())
+    }
+}
+
+fn iovec(base: *mut u8, len: usize) -> libc::iovec {
+    libc::iovec {
+        iov_base: base.cast(),
+        iov_len: len,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cache::{Caches, Geometries, MOST_CORES};
 use super::code::{Access, Code, Flow};
+use super::emulate::{self, Effect};
 use super::ptrace::{self, Memory, Registers, Stop};
 use super::sample::{CPUID, LOADS, STORES, Sample, events};
 use super::thread::{Away, Call, Phase, Traps};
@@ -18,6 +19,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Who executes the simple instructions of map code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulate {
+    /// The thread, as all others.
+    No,
+    /// The recorder.
+    Yes,
+    /// Both, and what they make of registers and memory is compared.
+    Check,
+}
+
 /// What is to be stepped, and how much of it.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -31,6 +43,7 @@ pub struct Plan {
     /// Every so many loads, and stores, are a sample.
     pub period: u64,
     pub caches: Geometries,
+    pub emulate: Emulate,
     /// Modelled cores; a thread has one of its own while there are enough.
     pub cores: usize,
     pub cmdline: Vec<String>,
@@ -48,6 +61,7 @@ impl Plan {
             duration: None,
             period: 1,
             caches,
+            emulate: Emulate::Yes,
             cores: cores.min(MOST_CORES),
             cmdline: std::env::args().collect(),
         }
@@ -68,7 +82,12 @@ pub enum Why {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Done {
     pub samples: u64,
+    /// Instructions executed one by one ...
     pub steps: u64,
+    /// ... and those of them that the recorder executed.
+    pub emulated: u64,
+    /// Emulated instructions that came out otherwise than the thread's own.
+    pub differing: u64,
     /// Map calls that were stepped to their end, and those that were not.
     pub calls: u64,
     pub cut: u64,
@@ -112,8 +131,42 @@ struct Thread {
     core: usize,
     /// It is stopped, and is stepped through this call; with its registers.
     call: Option<(Call, Registers)>,
+    /// Its registers, where the recorder executed for it and it does not have them yet.
+    ahead: Option<Registers>,
     /// Signals that wait until the call is over.
     signals: VecDeque<i32>,
+}
+
+/// Takes one of so many accesses in the mean. Loops make accesses in turn: every n-th of them may be the
+/// same one each time, so the gaps vary.
+struct Sampler {
+    period: u64,
+    left: u64,
+    /// Of the gaps: the same program gives the same ones (Marsaglia 2003, xorshift).
+    state: u64,
+}
+
+impl Sampler {
+    fn new(period: u64) -> Sampler {
+        Sampler {
+            period,
+            left: period,
+            state: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    fn takes(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if self.left != 0 {
+            return false;
+        }
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        // From 1 to twice the period less 1: the period in the mean.
+        self.left = 1 + self.state % (2 * self.period.min(u64::MAX / 4) - 1);
+        true
+    }
 }
 
 struct Stepper {
@@ -127,9 +180,11 @@ struct Stepper {
     forked: BTreeMap<i32, bool>,
     early: Vec<i32>,
     open: bool,
+    emulate: Emulate,
     caches: Caches,
     period: u64,
-    counts: [u64; 2],
+    /// Of loads, and of stores.
+    samplers: [Sampler; 2],
     done: Done,
     times: Option<(u64, u64)>,
     buffer: Vec<u8>,
@@ -276,12 +331,18 @@ impl Stepper {
             forked: BTreeMap::new(),
             early: Vec::new(),
             open: false,
+            emulate: plan.emulate,
             caches: Caches::new(&plan.caches, plan.cores.min(MOST_CORES)),
             period: plan.period.max(1),
-            counts: [0; 2],
+            samplers: [
+                Sampler::new(plan.period.max(1)),
+                Sampler::new(plan.period.max(1)),
+            ],
             done: Done {
                 samples: 0,
                 steps: 0,
+                emulated: 0,
+                differing: 0,
                 calls: 0,
                 cut: 0,
                 stepping: Duration::ZERO,
@@ -420,7 +481,7 @@ impl Stepper {
         let mut accesses = std::mem::take(&mut self.accesses);
         accesses.clear();
         let flow = self.code.look(&before, &mut accesses);
-        let after = self.step(tid, before.rip);
+        let after = self.execute(tid, &before);
         if let Some(after) = &after {
             self.done.steps += 1;
             for access in &accesses {
@@ -457,6 +518,87 @@ impl Stepper {
         }
     }
 
+    /// Executes the instruction that was looked at, by whom it is to be.
+    fn execute(&mut self, tid: i32, before: &Registers) -> Option<Registers> {
+        let effect = match self.emulate {
+            Emulate::No => None,
+            _ => self.emulated(before),
+        };
+        let (Some(effect), Emulate::Yes) = (effect, self.emulate) else {
+            let after = self.step(tid, before.rip)?;
+            if let Some(effect) = effect {
+                self.done.emulated += 1;
+                // Another thread may have stored in between: the scheduler asks for preemption in
+                // the word that every function looks at first.
+                let again = || {
+                    self.emulated(before)
+                        .is_some_and(|e| self.agrees(&e, before.rip, &after))
+                };
+                let same = self.agrees(&effect, before.rip, &after) || again();
+                self.done.differing += u64::from(!same);
+            }
+            return Some(after);
+        };
+        let write = effect.write;
+        let stored = write.map(|w| (self.traps.memory).store(w.addr, w.bytes.get(..w.len)?));
+        if stored == Some(None) {
+            return self.step(tid, before.rip);
+        }
+        self.done.emulated += 1;
+        self.threads.get_mut(&tid)?.ahead = Some(effect.registers);
+        Some(effect.registers)
+    }
+
+    fn emulated(&self, before: &Registers) -> Option<Effect> {
+        let instruction = self.code.instruction(before.rip)?;
+        let load = |addr, len| self.traps.memory.load(addr, len);
+        emulate::execute(instruction, before, load)
+    }
+
+    /// Whether the thread's own execution came to the same.
+    fn agrees(&self, effect: &Effect, ip: u64, after: &Registers) -> bool {
+        let undefined = self.code.instruction(ip).map_or(0, emulate::undefined);
+        let flags = emulate::STATUS & !undefined;
+        let values = |r: &Registers| {
+            [
+                r.rip,
+                r.rsp,
+                r.rbp,
+                r.rax,
+                r.rbx,
+                r.rcx,
+                r.rdx,
+                r.rsi,
+                r.rdi,
+                r.r8,
+                r.r9,
+                r.r10,
+                r.r11,
+                r.r12,
+                r.r13,
+                r.r14,
+                r.r15,
+                r.eflags & flags,
+            ]
+        };
+        let stored = effect.write.is_none_or(|write| {
+            let mut wanted = [0; 8];
+            let bytes = write.bytes.iter().take(write.len);
+            wanted.iter_mut().zip(bytes).for_each(|(w, b)| *w = *b);
+            self.traps.memory.load(write.addr, write.len) == Some(u64::from_le_bytes(wanted))
+        });
+        values(&effect.registers) == values(after) && stored
+    }
+
+    /// Gives a thread the registers that it would have, had it executed all by itself.
+    fn catch_up(&mut self, tid: i32) {
+        let ahead = (self.threads.get_mut(&tid)).and_then(|thread| thread.ahead.take());
+        if let Some(registers) = ahead {
+            // It may have been killed.
+            let _ = ptrace::set_registers(tid, &registers);
+        }
+    }
+
     fn keep(&mut self, tid: i32, call: Call, registers: Registers) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.call = Some((call, registers));
@@ -485,6 +627,7 @@ impl Stepper {
 
     /// Lets a stopped thread run, and gives it a signal that waited for that.
     fn release(&mut self, tid: i32) {
+        self.catch_up(tid);
         let signal = (self.threads.get_mut(&tid)).and_then(|thread| thread.signals.pop_front());
         // Of several, the others are sent anew: only one can be delivered with a resume.
         let rest = self
@@ -502,6 +645,7 @@ impl Stepper {
     /// One instruction, past an int3 of our own. `None` when the thread is no longer ours to step: it
     /// has ended, or a fault's signal was delivered.
     fn step(&mut self, tid: i32, ip: u64) -> Option<Registers> {
+        self.catch_up(tid);
         let trapped = self.traps.is_set(ip);
         if trapped {
             self.traps.lift(ip).ok()?;
@@ -560,11 +704,10 @@ impl Stepper {
             }
             let store = id == STORES;
             let answer = self.caches.access(core, access.addr, access.size, store);
-            let Some(count) = self.counts.get_mut(kind) else {
+            let Some(sampler) = self.samplers.get_mut(kind) else {
                 continue;
             };
-            *count += 1;
-            if !count.is_multiple_of(self.period) {
+            if !sampler.takes() {
                 continue;
             }
             let time = now(libc::CLOCK_MONOTONIC);
@@ -715,6 +858,8 @@ impl Stepper {
         for child in std::mem::take(&mut self.early) {
             self.dismiss(child);
         }
+        let ahead: Vec<i32> = self.threads.keys().copied().collect();
+        ahead.into_iter().for_each(|tid| self.catch_up(tid));
         let mut left = BTreeSet::new();
         for (tid, thread) in std::mem::take(&mut self.threads) {
             let signal = thread.signals.front().copied().unwrap_or(0);
@@ -770,4 +915,27 @@ fn executable(pid: i32) -> Option<BuildId> {
         path: path.to_string_lossy().into_owned(),
         kernel: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sampler;
+
+    #[test]
+    fn a_sampler_takes_its_share_of_every_access_of_a_loop() {
+        let mut sampler = Sampler::new(3);
+        let mut taken = [0u32; 6];
+        for i in 0..60_000 {
+            taken[i % 6] += u32::from(sampler.takes());
+        }
+        // A third of 10,000, with a deviation of sqrt(10,000 x 2/9) = 47.
+        for of_one in taken {
+            assert!(
+                (3333 - 4 * 47..=3333 + 4 * 47).contains(&of_one),
+                "{taken:?}"
+            );
+        }
+        let mut every = Sampler::new(1);
+        assert!((0..100).all(|_| every.takes()));
+    }
 }

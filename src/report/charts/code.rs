@@ -69,7 +69,7 @@ impl Chart for Functions {
     }
 
     fn filters(&self) -> &'static str {
-        ""
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -91,15 +91,24 @@ impl Chart for Functions {
             },
         ];
         let (shown, note) = cut(&data.functions, MOST, "functions");
-        let rows = data.functions.iter().take(shown).map(|row| {
-            let outer = match &row.outer {
-                outer if *outer == row.function => Cell::NotApplicable,
-                outer => Cell::code(outer),
-            };
-            let mut cells = vec![Cell::code(&row.function), outer, Cell::code(&row.image)];
-            cells.extend(measures(&row.m, &total));
-            Row::new(cells)
-        });
+        let rows = data
+            .functions
+            .iter()
+            .take(shown)
+            .enumerate()
+            .map(|(i, row)| {
+                let outer = match &row.outer {
+                    outer if *outer == row.function => Cell::NotApplicable,
+                    outer => Cell::code(outer),
+                };
+                let mut cells = vec![Cell::code(&row.function), outer, Cell::code(&row.image)];
+                cells.extend(measures(&row.m, &total));
+                Row {
+                    cells,
+                    keys: vec![("function", i.to_string())],
+                    children: Vec::new(),
+                }
+            });
         Ok(table(
             "functions-table",
             "functions",
@@ -132,7 +141,7 @@ impl Chart for Lines {
     }
 
     fn filters(&self) -> &'static str {
-        "part"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -162,7 +171,7 @@ impl Chart for Lines {
             },
         ];
         let (shown, note) = cut(&data.lines, MOST, "lines");
-        let rows = data.lines.iter().take(shown).map(|row| {
+        let rows = data.lines.iter().take(shown).enumerate().map(|(i, row)| {
             let place = match (&row.file, row.line) {
                 (Some(file), Some(line)) => Cell::Code(format!("{file}:{line}")),
                 (Some(file), None) => Cell::Code(file.clone()),
@@ -180,7 +189,8 @@ impl Chart for Lines {
                 Cell::code(&row.part),
             ];
             cells.extend(measures(&row.m, &total));
-            let keys: Keys = row.part.iter().map(|part| ("part", part.clone())).collect();
+            let mut keys: Keys = vec![("line", i.to_string())];
+            keys.extend(row.part.iter().map(|part| ("part", part.clone())));
             Row {
                 cells,
                 keys,

@@ -34,6 +34,9 @@ pub const MEASURES: &[(&str, &str, Value)] = &[
     ("loads", "loads", |m| Some(m.loads)),
     ("stores", "stores", |m| Some(m.stores)),
     ("latency", "cycles", |m| m.latency_sum),
+    ("mean latency", "cycles", |m| {
+        m.latency_sum?.checked_div(m.latency_n)
+    }),
     ("HITM", "loads", |m| m.hitm),
 ];
 
@@ -59,7 +62,7 @@ impl Chart for Heatmap {
     }
 
     fn filters(&self) -> &'static str {
-        "map part"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -304,11 +307,8 @@ fn hottest(grids: &[Grid]) -> Table {
         let map = grid
             .map
             .map_or(Cell::Absent, |m| Cell::Code(m.name.clone()));
-        let keys = grid
-            .map
-            .map(|m| ("map", m.map.to_string()))
-            .into_iter()
-            .collect();
+        let mut keys = vec![("cell", format!("{}:{row}:{off}", grid.array.array))];
+        keys.extend(grid.map.map(|m| ("map", m.map.to_string())));
         Row {
             cells: vec![
                 map,

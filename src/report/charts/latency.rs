@@ -43,7 +43,7 @@ impl Chart for Latency {
     }
 
     fn filters(&self) -> &'static str {
-        "map level"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {

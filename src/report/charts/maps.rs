@@ -86,7 +86,7 @@ impl Chart for Maps {
     }
 
     fn filters(&self) -> &'static str {
-        "map part"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {

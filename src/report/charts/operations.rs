@@ -76,7 +76,7 @@ impl Chart for Operations {
     }
 
     fn filters(&self) -> &'static str {
-        "part"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -110,11 +110,8 @@ impl Chart for Operations {
                 Cell::code(&step.instruction),
             ];
             cells.extend(measures(&step.m, &sum));
-            let keys: Keys = step
-                .part
-                .iter()
-                .map(|part| ("part", part.clone()))
-                .collect();
+            let mut keys: Keys = vec![("step", i.to_string())];
+            keys.extend(step.part.iter().map(|part| ("part", part.clone())));
             Row {
                 cells,
                 keys,

@@ -54,7 +54,7 @@ impl Chart for Order {
     }
 
     fn filters(&self) -> &'static str {
-        "map part level op cpu tid"
+        "map part level op cpu tid time"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {

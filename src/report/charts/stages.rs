@@ -82,7 +82,7 @@ impl Chart for Stages {
     }
 
     fn filters(&self) -> &'static str {
-        "map"
+        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {

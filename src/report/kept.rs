@@ -1,0 +1,312 @@
+//! The raw accesses in the page: what the script filters by any column and counts again.
+//!
+//! ```text
+//! gzip( one line of JSON: dictionaries and [column, bytes a value] ... | the columns )
+//! ```
+//!
+//! A column is its values' low bytes, then their next bytes, and so on: bytes of one weight look
+//! alike and compress. 0 is null; every other value is one more than what it stands for.
+
+use super::ReportError;
+use super::data::{CodeRow, Data, Frame, Measures, StepRow};
+use super::html::{Html, Markup, visible};
+use crate::tables::columns::{self as c, Column};
+use base64::Engine;
+use polars::prelude::DataFrame;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// Bins of the time axis.
+const TIMES: u64 = 1 << 24;
+
+#[derive(Debug)]
+pub struct Kept {
+    rows: usize,
+    kinds: Vec<Kind>,
+    codes: Vec<[Option<usize>; 3]>,
+    parts: Vec<String>,
+    tids: Vec<i64>,
+    time_unit_ns: u64,
+    columns: Vec<(&'static str, Vec<u32>)>,
+}
+
+/// What an access counts as; its latency apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    op: Option<String>,
+    level: Option<String>,
+    counts: [Option<u64>; 9],
+}
+
+impl Kept {
+    pub fn read(
+        frame: &DataFrame,
+        time: Option<(u64, u64)>,
+        functions: &[CodeRow],
+        lines: &[CodeRow],
+        steps: &[StepRow],
+    ) -> Result<Kept, ReportError> {
+        let frame = Frame::new("kept", frame);
+        let (start, end) = time.unwrap_or((0, 0));
+        let time_unit_ns = end.saturating_sub(start) / TIMES + 1;
+        let time = frame.u64s(c::TIME)?.into_iter();
+        let time = time.map(|t| Some(t?.checked_sub(start)? / time_unit_ns));
+        let mut tids = Dictionary::default();
+        let tid = frame.i64s(c::TID)?.into_iter();
+        let tid: Vec<u32> = tid.map(|tid| tids.id_or_null(tid)).collect();
+        let mut parts = Dictionary::default();
+        let part = frame.strings(c::PART)?.into_iter();
+        let part: Vec<u32> = part.map(|part| parts.id_or_null(part)).collect();
+        let (kinds, kind) = kinds(&frame)?;
+        let (codes, code) = codes(&frame, functions, lines, steps)?;
+        let number = |column: Column| -> Result<Vec<u32>, ReportError> {
+            Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
+        };
+        Ok(Kept {
+            rows: frame.rows(),
+            kinds,
+            codes,
+            parts: parts.values,
+            tids: tids.values,
+            time_unit_ns,
+            columns: vec![
+                ("kind", kind),
+                ("code", code),
+                ("map", number(c::MAP)?),
+                ("part", part),
+                ("cpu", number(c::CPU)?),
+                ("tid", tid),
+                ("time", time.map(one_more).collect()),
+                ("latency", number(c::LATENCY)?),
+                ("array", number(c::ARRAY)?),
+                ("index", number(c::INDEX)?),
+                ("off", number(c::OFF)?),
+            ],
+        })
+    }
+
+    /// The rows as a `<script type="application/gzip">` element.
+    pub fn element(&self, data: &Data) -> Result<Markup, ReportError> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let packed = self.write(data, &mut gzip);
+        let bytes = packed
+            .and_then(|()| gzip.finish())
+            .map_err(ReportError::Gzip)?;
+        let mut html = Html::new();
+        html.open("script", &[("id", "rows"), ("type", "application/gzip")]);
+        html.text(&base64::engine::general_purpose::STANDARD.encode(bytes));
+        html.close("script");
+        Ok(html.finish())
+    }
+
+    fn write(&self, data: &Data, out: &mut impl Write) -> std::io::Result<()> {
+        let bytes = |values: &[u32]| match values.iter().max().copied().unwrap_or(0) {
+            0..=0xff => 1,
+            0x100..=0xffff => 2,
+            0x1_0000..=0xff_ffff => 3,
+            _ => 4,
+        };
+        let columns: Vec<Value> = self
+            .columns
+            .iter()
+            .map(|(name, values)| json!([name, bytes(values)]))
+            .collect();
+        let stage = |part: &String| {
+            data.parts
+                .iter()
+                .find(|p| p.part == *part)
+                .map(|p| &p.stage)
+        };
+        let parts: Vec<Value> = self
+            .parts
+            .iter()
+            .map(|part| json!([visible(part), stage(part)]))
+            .collect();
+        let kinds: Vec<Value> = self
+            .kinds
+            .iter()
+            .map(|k| {
+                let visible = |text: &Option<String>| text.as_deref().map(visible);
+                json!([visible(&k.op), visible(&k.level), k.counts])
+            })
+            .collect();
+        let header = json!({
+            "rows": self.rows, "columns": columns, "kinds": kinds, "codes": self.codes,
+            "parts": parts, "tids": self.tids, "time_unit_ns": self.time_unit_ns,
+        });
+        serde_json::to_writer(&mut *out, &header)?;
+        out.write_all(b"\n")?;
+        for (_, values) in &self.columns {
+            for plane in 0..bytes(values) {
+                let low = |value: &u32| value.to_le_bytes().get(plane).copied().unwrap_or(0);
+                out.write_all(&values.iter().map(low).collect::<Vec<u8>>())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one_more(value: Option<u64>) -> u32 {
+    value.map_or(0, |n| {
+        u32::try_from(n.saturating_add(1)).unwrap_or(u32::MAX)
+    })
+}
+
+/// Distinct values in the order in which they were met.
+#[derive(Debug)]
+struct Dictionary<T> {
+    ids: BTreeMap<T, u32>,
+    values: Vec<T>,
+}
+
+impl<T> Default for Dictionary<T> {
+    fn default() -> Self {
+        Dictionary {
+            ids: BTreeMap::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl<T: Ord + Clone> Dictionary<T> {
+    fn id(&mut self, value: T) -> u32 {
+        if let Some(&id) = self.ids.get(&value) {
+            return id;
+        }
+        let id = self.values.len() as u32;
+        self.ids.insert(value.clone(), id);
+        self.values.push(value);
+        id
+    }
+
+    fn id_or_null(&mut self, value: Option<T>) -> u32 {
+        value.map_or(0, |value| self.id(value) + 1)
+    }
+}
+
+fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
+    let (ops, levels) = (frame.strings(c::OP)?, frame.strings(c::LEVEL)?);
+    let mut dictionary = Dictionary::default();
+    let rows = frame
+        .measures()?
+        .into_iter()
+        .zip(ops.into_iter().zip(levels));
+    let ids = rows
+        .map(|(m, (op, level))| {
+            let Measures {
+                samples,
+                loads,
+                stores,
+                l1_hit,
+                lfb,
+                l1_miss,
+                llc_miss,
+                hitm,
+                level_unknown,
+                ..
+            } = m;
+            let counts = [
+                Some(samples),
+                Some(loads),
+                Some(stores),
+                l1_hit,
+                lfb,
+                l1_miss,
+                llc_miss,
+                hitm,
+                Some(level_unknown),
+            ];
+            dictionary.id(Kind { op, level, counts }) + 1
+        })
+        .collect();
+    Ok((dictionary.values, ids))
+}
+
+/// The rows of `functions`, `lines` and `steps` that a place in the code belongs to.
+fn codes(
+    frame: &Frame,
+    functions: &[CodeRow],
+    lines: &[CodeRow],
+    steps: &[StepRow],
+) -> Result<(Vec<[Option<usize>; 3]>, Vec<u32>), ReportError> {
+    let columns = [
+        frame.strings(c::IMAGE)?,
+        frame.strings(c::FUNCTION)?,
+        frame.strings(c::OUTER)?,
+        frame.strings(c::ON_BEHALF)?,
+        frame.strings(c::FILE)?,
+        frame.strings(c::OPERATION)?,
+        frame.strings(c::PHASE)?,
+        frame.strings(c::PART)?,
+        frame.strings(c::INSTRUCTION)?,
+    ];
+    let (line, step) = (frame.u64s(c::LINE)?, frame.u64s(c::STEP)?);
+    let mut texts = Dictionary::default();
+    let columns = columns.map(|column| {
+        let ids = column.into_iter().map(|text| texts.id_or_null(text));
+        ids.collect::<Vec<u32>>()
+    });
+    let mut places = Dictionary::default();
+    let ids = (0..frame.rows())
+        .map(|i| {
+            let of = columns.each_ref().map(|c| c.get(i).copied().unwrap_or(0));
+            let number = |values: &[Option<u64>]| values.get(i).copied().flatten();
+            places.id((of, number(&line), number(&step))) + 1
+        })
+        .collect();
+    let function_of = |row: &CodeRow| (row.image.clone(), row.function.clone(), row.outer.clone());
+    let functions = index(functions.iter().map(function_of));
+    let line_of = |row: &CodeRow| {
+        let code = (row.image.clone(), row.function.clone(), row.file.clone());
+        let operation = (row.operation.clone(), row.phase.clone(), row.part.clone());
+        (code, row.line, operation)
+    };
+    let lines = index(lines.iter().map(line_of));
+    let step_of = |row: &StepRow| {
+        let code = (row.outer.clone(), row.function.clone(), row.line, row.step);
+        let operation = (row.operation.clone(), row.phase.clone(), row.part.clone());
+        (code, operation, row.instruction.clone())
+    };
+    let steps = index(steps.iter().map(step_of));
+    let text =
+        |id: u32| -> Option<String> { texts.values.get(id.checked_sub(1)? as usize).cloned() };
+    let codes = places
+        .values
+        .iter()
+        .map(|(ids, line, step)| {
+            let [
+                image,
+                function,
+                outer,
+                on_behalf,
+                file,
+                operation,
+                phase,
+                part,
+                instruction,
+            ] = ids.map(text);
+            let at_line = (
+                (image.clone(), function.clone(), file),
+                *line,
+                (operation.clone(), phase.clone(), part.clone()),
+            );
+            let running = on_behalf.or_else(|| outer.clone());
+            let at_step = (
+                (running, function.clone(), *line, *step),
+                (operation, phase, part),
+                instruction,
+            );
+            [
+                functions.get(&(image, function, outer)).copied(),
+                lines.get(&at_line).copied(),
+                steps.get(&at_step).copied(),
+            ]
+        })
+        .collect();
+    Ok((codes, ids))
+}
+
+fn index<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
+    keys.enumerate().map(|(i, key)| (key, i)).collect()
+}

@@ -1,0 +1,121 @@
+"use strict";
+// The raw accesses of the page as columns: unpacked, selected and counted. Knows nothing of the
+// document, so that its tests run without one.
+const Rows = (() => {
+  const COUNTS = ["samples", "loads", "stores", "l1_hit", "lfb", "l1_miss", "llc_miss", "hitm", "level_unknown"];
+
+  // One line of JSON, then the columns plane by plane (src/report/kept.rs).
+  function unpack(bytes) {
+    const end = bytes.indexOf(10);
+    const rows = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
+    const n = rows.rows;
+    const columns = {};
+    let at = end + 1;
+    for (const [name, width] of rows.columns) {
+      const values = new Uint32Array(n);
+      for (let plane = 0; plane < width; plane++, at += n) {
+        for (let i = 0; i < n; i++) values[i] += bytes[at + i] * 256 ** plane;
+      }
+      columns[name] = values;
+    }
+    rows.column = columns;
+    rows.whole = rows.kinds.every(([, , [samples]]) => samples === 1);
+    return rows;
+  }
+
+  function range(text) {
+    const match = /^(\d+)-(\d+)$/.exec(text ?? "");
+    return match && Number(match[1]) <= Number(match[2]) ? [Number(match[1]), Number(match[2])] : null;
+  }
+
+  // Numbers of the rows that a selection leaves: { map, part, level, op, cpu, tid, time, index, array }.
+  function pick(rows, selection) {
+    const tests = [];
+    const among = (column, wanted) => {
+      const allowed = new Set(wanted);
+      tests.push((i) => allowed.has(column[i]));
+    };
+    const ids = (list, fits) => list.flatMap((item, i) => (fits(item) ? [i + 1] : []));
+    const { column } = rows;
+    const is = (key) => selection[key] !== undefined && selection[key] !== "";
+    if (is("map")) among(column.map, [Number(selection.map) + 1]);
+    if (is("part")) among(column.part, ids(rows.parts, ([part]) => part === selection.part));
+    if (is("level") || is("op")) {
+      const fits = ([op, level]) => (!is("level") || level === selection.level) && (!is("op") || op === selection.op);
+      among(column.kind, ids(rows.kinds, fits));
+    }
+    if (is("cpu")) among(column.cpu, [Number(selection.cpu) + 1]);
+    if (is("tid")) among(column.tid, ids(rows.tids, (tid) => String(tid) === selection.tid));
+    const time = range(selection.time);
+    if (time) {
+      const [first, last] = time.map((ns) => Math.floor(ns / rows.time_unit_ns) + 1);
+      tests.push((i) => column.time[i] >= first && column.time[i] <= last);
+    }
+    const index = range(selection.index);
+    if (index && selection.array !== undefined) {
+      among(column.array, [Number(selection.array) + 1]);
+      tests.push((i) => column.index[i] > index[0] && column.index[i] <= index[1] + 1);
+    }
+    const picked = new Uint32Array(rows.rows);
+    let n = 0;
+    for (let i = 0; i < rows.rows; i++) {
+      if (tests.every((test) => test(i))) picked[n++] = i;
+    }
+    return picked.subarray(0, n);
+  }
+
+  function zero() {
+    return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, latencies: [] };
+  }
+
+  function add(sum, rows, i) {
+    const counts = rows.kinds[rows.column.kind[i] - 1][2];
+    for (let k = 0; k < COUNTS.length; k++) {
+      if (counts[k] !== null) sum[COUNTS[k]] += counts[k];
+    }
+    const latency = rows.column.latency[i];
+    if (latency > 0) {
+      sum.latency_sum += counts[0] * (latency - 1);
+      sum.latency_n += counts[0];
+      sum.latencies.push((latency - 1) * 2 ** 20 + Math.min(counts[0], 2 ** 20 - 1));
+    }
+  }
+
+  // Sums by what `key` makes of a row's number; undefined leaves the row out.
+  function sums(rows, picked, key) {
+    const groups = new Map();
+    for (const i of picked) {
+      const k = key(i);
+      if (k === undefined) continue;
+      let sum = groups.get(k);
+      if (!sum) groups.set(k, (sum = zero()));
+      add(sum, rows, i);
+    }
+    return groups;
+  }
+
+  // Nearest rank, each latency as often as its row stands for.
+  function quantile(sum, share) {
+    if (!sum.latency_n) return null;
+    if (!sum.sorted) sum.sorted = Float64Array.from(sum.latencies).sort();
+    const rank = Math.ceil(share * sum.latency_n);
+    let seen = 0;
+    for (const packed of sum.sorted) {
+      seen += packed % 2 ** 20;
+      if (seen >= rank) return Math.floor(packed / 2 ** 20);
+    }
+    return null;
+  }
+
+  // The same measures as the tables: null is unknown or not applicable.
+  function measure(sum, name) {
+    if (name === "mean latency") return sum.latency_n ? Math.floor(sum.latency_sum / sum.latency_n) : null;
+    if (name === "p50") return quantile(sum, 0.5);
+    if (name === "p95" || name === "p95 latency") return quantile(sum, 0.95);
+    const column = { "L1 miss": "l1_miss", "LLC miss": "llc_miss", HITM: "hitm", latency: "latency_sum" }[name] ?? name;
+    return sum[column];
+  }
+
+  return { unpack, pick, sums, zero, quantile, measure, range };
+})();
+if (typeof module !== "undefined") module.exports = Rows;

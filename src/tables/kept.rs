@@ -1,0 +1,143 @@
+//! Which samples the frame `kept` holds: what a page filters by any column. All of them in a small
+//! recording; of a large one a known share, spread over it.
+
+use super::accesses::{Access, Accesses};
+use super::columns as c;
+use super::counts::Counts;
+use super::frames::{column, count_columns, file_line, inner, outer};
+use crate::attribute::Reason;
+use crate::data_src::Op;
+use polars::prelude::{DataFrame, PolarsResult};
+
+/// Rows of accesses in maps, and of all others.
+pub const IN_MAPS: usize = 100_000;
+pub const ELSEWHERE: usize = 25_000;
+
+/// One row a kept access. `samples` and the counts beside it say how many accesses it stands for.
+pub fn frame(accesses: &Accesses) -> PolarsResult<DataFrame> {
+    let rows = numbers(accesses);
+    let all: Vec<Access> = rows.iter().map(|&(n, _)| accesses.get(n)).collect();
+    let counts: Vec<Counts> = all
+        .iter()
+        .zip(&rows)
+        .map(|(a, &(_, each))| {
+            let mut one = a.kind.map_or(Counts::ONE, |kind| kind.counts);
+            if let Some(cycles) = a.latency {
+                one.latency_n = 1;
+                one.latency_sum = cycles.into();
+            }
+            one.times(each)
+        })
+        .collect();
+    macro_rules! of {
+        ($column:expr, |$a:ident| $value:expr) => {
+            column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
+        };
+    }
+    let mut columns = vec![
+        of!(c::TIME, |a| a.time),
+        of!(c::TID, |a| a.thread.map(|t| t.1)),
+        of!(c::CPU, |a| a.cpu),
+        of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
+        of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
+        of!(c::LATENCY, |a| a.latency),
+        of!(c::MAP, |a| a.map_id),
+        of!(c::PART, |a| a.part.ok().map(crate::gomap::Part::name)),
+        of!(c::ARRAY, |a| a.array),
+        of!(c::INDEX, |a| a.index),
+        of!(c::OFF, |a| a.off),
+        of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
+        of!(c::FUNCTION, |a| a.place.and_then(inner)),
+        of!(c::OUTER, |a| a.place.and_then(outer)),
+        of!(c::ON_BEHALF, |a| a
+            .place
+            .and_then(|p| p.on_behalf.as_deref())),
+        of!(c::FILE, |a| a.place.and_then(|p| file_line(p).0)),
+        of!(c::LINE, |a| a.place.and_then(|p| file_line(p).1)),
+        of!(c::OPERATION, |a| a
+            .place
+            .and_then(|p| p.operation)
+            .map(super::operation_name)),
+        of!(c::PHASE, |a| a
+            .place
+            .and_then(|p| p.phase)
+            .map(super::phase_name)),
+        of!(c::STEP, |a| a.place.and_then(|p| p.step)),
+        of!(c::INSTRUCTION, |a| a
+            .place
+            .and_then(|p| p.instruction.as_deref())),
+    ];
+    columns.extend(count_columns(&counts));
+    DataFrame::new(rows.len(), columns)
+}
+
+/// Row numbers in file order, each with the accesses it stands for.
+fn numbers(accesses: &Accesses) -> Vec<(usize, u32)> {
+    let rows = &accesses.rows;
+    let in_map = |i: usize| match rows.key(i) {
+        key if key.part == Err(Reason::NotAnAccess) => None,
+        key => Some(key.map != crate::attribute::NONE),
+    };
+    let (mut inside, mut outside) = (0usize, 0usize);
+    for of_map in (0..rows.len()).filter_map(in_map) {
+        inside += usize::from(of_map);
+        outside += usize::from(!of_map);
+    }
+    let mut inside = Spread::new(inside.div_ceil(IN_MAPS));
+    let mut outside = Spread::new(outside.div_ceil(ELSEWHERE));
+    (0..rows.len())
+        .filter_map(|i| {
+            let spread = if in_map(i)? {
+                &mut inside
+            } else {
+                &mut outside
+            };
+            spread.keeps().then_some((i, spread.each))
+        })
+        .collect()
+}
+
+/// Keeps one of each `each` in turn; which one is hashed from the turn, so that a program's own
+/// rhythm does not decide it.
+struct Spread {
+    each: u32,
+    seen: u64,
+}
+
+impl Spread {
+    fn new(each: usize) -> Spread {
+        Spread {
+            each: u32::try_from(each).unwrap_or(u32::MAX).max(1),
+            seen: 0,
+        }
+    }
+
+    fn keeps(&mut self) -> bool {
+        let each = u64::from(self.each);
+        let (turn, place) = (self.seen / each, self.seen % each);
+        self.seen += 1;
+        // Knuth's multiplicative hash: its upper half.
+        (turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % each == place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_each_turn_is_kept_and_not_always_the_same() {
+        let mut spread = Spread::new(4);
+        let kept: Vec<usize> = (0..400).filter(|_| spread.keeps()).collect();
+        assert_eq!(kept.len(), 100);
+        assert!(kept.iter().enumerate().all(|(turn, i)| i / 4 == turn));
+        let places: std::collections::BTreeSet<usize> = kept.iter().map(|i| i % 4).collect();
+        assert_eq!(places.len(), 4);
+    }
+
+    #[test]
+    fn a_small_recording_is_kept_whole() {
+        let mut spread = Spread::new(0);
+        assert_eq!((0..9).filter(|_| spread.keeps()).count(), 9);
+    }
+}
