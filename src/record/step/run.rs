@@ -206,7 +206,7 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     };
     let ended = match why {
         Why::Process(ended) => ended,
-        Why::Signal(_) => process.end(),
+        Why::Signal(_) | Why::Time => process.end(),
         _ => process.wait(),
     };
     Ok(Done {
