@@ -32,7 +32,7 @@ fn the_page_opens_without_a_word_and_without_a_request() {
     );
     let canvases = browser
         .eval("[...document.querySelectorAll('canvas')].map(c => c.width > 600 && c.height > 100)");
-    assert_eq!(canvases, json!([true, true, true]));
+    assert_eq!(canvases, json!([true, true, true, true]));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
     assert_eq!(browser.eval("location.hash"), "#op=load&cpu=3");
     assert_eq!(
         browser.eval("[...document.querySelectorAll('.unreached')].filter(line => !line.hidden).map(line => line.closest('section').id)"),
-        json!(["coverage"])
+        json!(["sharing", "coverage"])
     );
     browser.press("Escape");
     assert_eq!(browser.eval(html), before);
@@ -330,7 +330,7 @@ fn without_script_the_drawings_and_all_rows_are_there() {
     let seen = "(selector => [...document.querySelectorAll(selector)].filter(e => e.getBoundingClientRect().height > 0).length)";
     assert_eq!(
         browser.eval(&format!("{seen}('.drawings.replaced svg')")),
-        6
+        7
     );
     assert_eq!(
         browser.eval(&format!("{seen}('canvas, #filter, .plot')")),

@@ -29,6 +29,25 @@ pub struct Kept {
     tids: Vec<i64>,
     time_unit_ns: u64,
     columns: Vec<(&'static str, Vec<u32>)>,
+    /// Address of the structure that was touched; not in the page.
+    bases: Vec<Option<u64>>,
+}
+
+/// One row: an access, or one of each few that stands for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    pub samples: u64,
+    pub loads: u64,
+    pub stores: u64,
+    pub hitm: Option<u64>,
+    pub level: Option<&'a str>,
+    pub latency: Option<u64>,
+    pub map: Option<u64>,
+    pub part: Option<&'a str>,
+    pub cpu: Option<u64>,
+    pub off: Option<u64>,
+    /// Address of what was touched: its structure's address and the offset in it.
+    pub addr: Option<u64>,
 }
 
 /// What an access counts as; its latency apart.
@@ -70,6 +89,7 @@ impl Kept {
             parts: parts.values,
             tids: tids.values,
             time_unit_ns,
+            bases: frame.u64s(c::BASE)?,
             columns: vec![
                 ("kind", kind),
                 ("code", code),
@@ -83,6 +103,47 @@ impl Kept {
                 ("index", number(c::INDEX)?),
                 ("off", number(c::OFF)?),
             ],
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether every access of the recording is here.
+    pub fn whole(&self) -> bool {
+        let stands_for = |kind: &Kind| kind.counts.first().copied().flatten();
+        self.kinds.iter().all(|kind| stands_for(kind) == Some(1))
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = Raw<'_>> {
+        let column = |name: &str| {
+            let found = self.columns.iter().find(|(known, _)| *known == name);
+            found.map_or(&[][..], |(_, values)| values)
+        };
+        let names = ["kind", "latency", "map", "part", "cpu", "off"];
+        let columns = names.map(column);
+        (0..self.rows).filter_map(move |i| {
+            let value = |column: &[u32]| column.get(i)?.checked_sub(1);
+            let [kind, latency, map, part, cpu, off] = columns.map(value);
+            let kind = self.kinds.get(kind? as usize)?;
+            let [samples, loads, stores, .., hitm, _] = kind.counts;
+            let base = self.bases.get(i).copied().flatten();
+            Some(Raw {
+                samples: samples.unwrap_or(0),
+                loads: loads.unwrap_or(0),
+                stores: stores.unwrap_or(0),
+                hitm,
+                level: kind.level.as_deref(),
+                latency: latency.map(u64::from),
+                map: map.map(u64::from),
+                part: part.and_then(|id| Some(self.parts.get(id as usize)?.as_str())),
+                cpu: cpu.map(u64::from),
+                off: off.map(u64::from),
+                addr: base
+                    .zip(off)
+                    .and_then(|(base, off)| base.checked_add(off.into())),
+            })
         })
     }
 

@@ -174,7 +174,7 @@
 
   // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
 
-  const EXACT = { "maps-table": ["map"], "misses-table": ["map"], "operations-table": [], "functions-table": [], "lines-table": [], "cells-table": ["map"], "latency-table": [] };
+  const EXACT = { "maps-table": ["map"], "misses-table": ["map"], "operations-table": [], "functions-table": [], "lines-table": [], "cells-table": ["map"], "latency-table": [], "path-table": ["map"] };
   const original = new Map();
 
   function recount(table) {
@@ -237,6 +237,17 @@
         for (const row of body.rows) row.dataset.none = some ? "" : "yes";
       }
     },
+    "path-table": (table, chosen) => {
+      const { map } = rows.column;
+      const sums = loadsByLevel(chosen, (i, level) => (map[i] ? `${map[i] - 1} ${level}` : undefined));
+      const known = loadsByLevel(chosen, (i, level) => (map[i] && level !== null ? map[i] - 1 : undefined));
+      fill(table, null, (row) => sums.get(`${row.dataset.map} ${row.dataset.level ?? null}`));
+      for (const row of all("tbody tr", table)) {
+        const sum = sums.get(`${row.dataset.map} ${row.dataset.level ?? null}`);
+        const of = known.get(Number(row.dataset.map));
+        if (sum && row.dataset.level !== undefined) put(row.cells[3], [percent(sum.loads, of.loads), sum.loads / of.loads]);
+      }
+    },
     "latency-table": (table, chosen) => {
       const bins = new Map();
       for (const i of chosen) {
@@ -256,6 +267,12 @@
       }
     },
   };
+
+  // Of the rows that hold loads, sums by a map's level; `null` is a level that is not known.
+  function loadsByLevel(chosen, key) {
+    const { kind } = rows.column;
+    return Rows.sums(rows, chosen, (i) => (rows.kinds[kind[i] - 1][2][1] ? key(i, rows.kinds[kind[i] - 1][1]) : undefined));
+  }
 
   function byCode(table, chosen, kind, key) {
     const { code } = rows.column;
@@ -642,8 +659,15 @@
   const byDistance = (a, b) => rank(a) - rank(b) || String(a).localeCompare(String(b));
   const rank = (level) => (level === null ? 9 : near.includes(level) ? near.indexOf(level) : 5);
 
+  const P95 = "p95 latency";
+
   const heatmap = {
     setup(controls) {
+      // Quantiles do not add up: from the raw accesses, whatever is selected.
+      if (rows.column.latency.some((latency) => latency > 0)) {
+        data.measures.push([P95, "cycles"]);
+        for (const grid of data.grids) grid.values.push(grid.row.map(() => 0));
+      }
       this.array = chooser("array", data.grids.map((grid, i) => [String(i), grid.name]), (array) => select({ array }));
       const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
       const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
@@ -661,8 +685,18 @@
       return wanted;
     },
 
+    // The selected buckets alone, one by one where they fit.
+    zoomed(grid) {
+      const index = Rows.range(state.index);
+      if (!grid || !index || index[0] >= grid.len) return grid && { ...grid, first: 0 };
+      const last = Math.min(index[1], grid.len - 1);
+      const per_row = Math.ceil((last - index[0] + 1) / 280);
+      return { ...grid, first: index[0], per_row, rows: Math.ceil((last - index[0] + 1) / per_row) };
+    },
+
     prepare(width) {
-      const grid = this.grid();
+      const chosen = this.grid();
+      const grid = this.zoomed(chosen);
       const name = data.measures.some(([known]) => known === state.measure) ? state.measure : this.first;
       this.measure.querySelector("select").value = name;
       this.scale.querySelector("select").value = state.scale === "linear" ? "linear" : "";
@@ -670,7 +704,7 @@
         const none = "No bucket or group of the selected map was hit.";
         return { name, height: 24, draw: () => none };
       }
-      this.array.querySelector("select").value = String(data.grids.indexOf(grid));
+      this.array.querySelector("select").value = String(data.grids.indexOf(chosen));
       const plotHeight = Math.max(80, Math.min(560, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
       return { name: `${name} by byte of ${grid.name}`, height: plotHeight + 84, draw: (pen, marks) => this.draw(pen, marks, grid, name, width, plotHeight) };
     },
@@ -680,7 +714,7 @@
       const plot = width - left - 12;
       this.span = { top, height };
       const measure = data.measures.findIndex(([known]) => known === name);
-      const cells = this.cells(grid);
+      const cells = this.cells(grid, name);
       const values = cells.values[measure];
       const unit = data.measures[measure][1];
       const x = (off) => left + (off * plot) / grid.stride;
@@ -706,7 +740,7 @@
       this.borders(pen, grid, x, y, top, height);
       for (let tick = 0; tick <= 4; tick++) {
         const row = Math.floor((grid.rows * tick) / 4);
-        write(pen, count(Math.min(row * grid.per_row, grid.len)), left - 8, y(row), { align: "right" });
+        write(pen, count(Math.min(grid.first + row * grid.per_row, grid.len)), left - 8, y(row), { align: "right" });
       }
       const foot = top + height + 22;
       for (let step = 0; step < 40; step++) {
@@ -716,14 +750,15 @@
       write(pen, "1", left + 8, foot, { align: "right" });
       write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"}`, left + 182, foot);
       const each = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
-      return `${name}: ${count(total)} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte. ${grid.borders}`;
+      const sum = name === P95 || name === "mean latency" ? `up to ${count(most)}` : count(total);
+      return `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte. ${grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders}`;
     },
 
     // The grid's own cells over all samples, or those of the selected accesses.
-    cells(grid) {
-      if (active().every((key) => key === "map")) return grid;
+    cells(grid, name) {
+      if (name !== P95 && active().every((key) => key === "map")) return grid;
       const { array, index, off } = rows.column;
-      const key = (i) => (array[i] - 1 === grid.array && index[i] && off[i] && off[i] <= grid.stride ? Math.floor((index[i] - 1) / grid.per_row) * grid.stride + off[i] - 1 : undefined);
+      const key = (i) => (array[i] - 1 === grid.array && index[i] && off[i] && off[i] <= grid.stride && index[i] > grid.first ? Math.floor((index[i] - 1 - grid.first) / grid.per_row) * grid.stride + off[i] - 1 : undefined);
       const sums = [...Rows.sums(rows, pickedRows(), key)];
       return {
         row: sums.map(([key]) => Math.floor(key / grid.stride)),
@@ -733,18 +768,18 @@
     },
 
     pickRow(grid, row, segment) {
-      const first = row * grid.per_row;
+      const first = grid.first + row * grid.per_row;
       const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
-      select({ map: grid.map === null ? "" : String(grid.map), array: String(data.grids.indexOf(grid)), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
+      select({ map: grid.map === null ? "" : String(grid.map), array: String(data.grids.indexOf(this.grid())), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
     },
 
     // A stretch of rows, from a drag.
     brush(from, to) {
-      const grid = this.grid();
+      const grid = this.zoomed(this.grid());
       if (!grid || !this.span) return;
       const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - this.span.top) * grid.rows) / this.span.height)));
       const [first, last] = [at(Math.min(from.y, to.y)), at(Math.max(from.y, to.y))];
-      select({ array: String(data.grids.indexOf(grid)), index: `${first * grid.per_row}-${(last + 1) * grid.per_row - 1}` });
+      select({ array: String(data.grids.indexOf(this.grid())), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
     },
 
     axis(pen, grid, x, top) {
@@ -787,12 +822,12 @@
       if (grid.stride % 64 === 0) {
         for (const off of borders(0)) line(pen, x(off), top - 4, x(off), top + height);
       } else if (grid.per_row === 1) {
-        for (let row = 0; row < grid.rows; row++) for (const off of borders(row)) line(pen, x(off), y(row), x(off), y(row + 1));
+        for (let row = 0; row < grid.rows; row++) for (const off of borders(grid.first + row)) line(pen, x(off), y(row), x(off), y(row + 1));
       }
     },
 
     text(grid, cells, i, segment) {
-      const first = cells.row[i] * grid.per_row;
+      const first = grid.first + cells.row[i] * grid.per_row;
       const last = Math.min(first + grid.per_row, Math.max(grid.len, first + 1)) - 1;
       const unit = grid.unit.replace(/s$/, "");
       const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
@@ -913,6 +948,36 @@
       const cycles = `${count(Math.ceil(2 ** (bin / 8)))} to ${count(Math.ceil(2 ** ((bin + 1) / 8)) - 1)} cycles`;
       const lines = [...levels].sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${count(n)} samples`);
       return [`${duration(from)} to ${duration(from + data.latency.time_bin_ns)}`, cycles, ...lines].join("\n");
+    },
+  };
+
+  const path = {
+    prepare(width) {
+      const sums = loadsByLevel(pickedRows(), (i, level) => level);
+      const levels = [...sums].sort(([a], [b]) => byDistance(a, b));
+      const height = Math.max(1, levels.length) * 30 + 16;
+      return { name: "Loads by the level that served them", height, draw: (pen, marks) => this.draw(pen, marks, levels, width) };
+    },
+
+    draw(pen, marks, levels, width) {
+      const [left, beside] = [150, 350];
+      const bar = Math.max(80, width - left - beside);
+      const most = levels.reduce((a, [, sum]) => Math.max(a, sum.loads), 1);
+      const known = levels.reduce((n, [level, sum]) => n + (level === null ? 0 : sum.loads), 0);
+      levels.forEach(([level, sum], i) => {
+        const y = 8 + i * 30;
+        write(pen, level ?? "level unknown", left - 12, y + 11, { size: 13, colour: "--ink", align: "right" });
+        pen.fillStyle = css("--wash");
+        pen.fillRect(left, y, bar, 22);
+        pen.fillStyle = levelColour(level);
+        pen.fillRect(left, y, Math.max(1, (bar * sum.loads) / most), 22);
+        const share = level === null ? "" : `${percent(sum.loads, known).replace("&lt;", "<").replace("&gt;", ">")}, `;
+        const cycles = sum.latency_n ? `; p50 ${count(Rows.quantile(sum, 0.5))}, p95 ${count(Rows.quantile(sum, 0.95))} cycles` : "";
+        const text = `${share}${about()}${count(sum.loads)} loads${cycles}`;
+        write(pen, text, left + bar + 12, y + 11, { size: 12 });
+        marks.push({ x: left, y, w: bar, h: 22, text: () => `${level ?? "level unknown"}: ${text}`, select: () => select({ level: level ?? "" }) });
+      });
+      return `${about()}${count(known)} loads${active().length ? " of the selection" : ""} have a level.`;
     },
   };
 
@@ -1073,7 +1138,7 @@
     if (view) byId(view)?.scrollIntoView();
   });
 
-  const KINDS = { heatmap, latency, order };
+  const KINDS = { heatmap, latency, order, path };
   document.documentElement.classList.add("scripted");
   buildKeys();
   buildBar();

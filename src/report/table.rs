@@ -285,6 +285,17 @@ pub fn cut<T>(rows: &[T], most: usize, what: &str) -> (usize, Option<String>) {
     (shown, note)
 }
 
+/// A count over the raw accesses in the page: `≈` where they stand for more than themselves.
+pub fn counted(n: u64, whole: bool) -> Cell {
+    match (n, whole) {
+        (0, _) | (_, true) => Cell::Count(n),
+        _ => Cell::Ranked {
+            shown: format!("\u{2248}{}", count(n)),
+            sort: n as f64,
+        },
+    }
+}
+
 /// A quantile of the latencies: not applicable without loads.
 pub fn quantile(cycles: Option<u64>, m: &super::data::Measures) -> Cell {
     if m.loads == 0 {

@@ -159,7 +159,7 @@ impl<'a> Maps<'a> {
         let hits = group.counts.hitm()?;
         let mut finding = self.finding(
             map,
-            "stages",
+            "misses",
             self.stake_of(group, hits),
             hits,
             group.counts.snoop_known.into(),
@@ -182,7 +182,7 @@ impl<'a> Maps<'a> {
         let counts = &group.counts;
         let hits = counts.llc_miss()?;
         let with_level = u64::from(counts.loads - counts.level_unknown);
-        let mut finding = self.finding(map, "stages", self.stake_of(group, hits), hits, with_level);
+        let mut finding = self.finding(map, "misses", self.stake_of(group, hits), hits, with_level);
         if hits < LEAST || finding.interval.0 < STANDS_OUT {
             return None;
         }

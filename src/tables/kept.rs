@@ -46,6 +46,7 @@ pub fn frame(accesses: &Accesses) -> PolarsResult<DataFrame> {
         of!(c::ARRAY, |a| a.array),
         of!(c::INDEX, |a| a.index),
         of!(c::OFF, |a| a.off),
+        of!(c::BASE, |a| a.base),
         of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
         of!(c::FUNCTION, |a| a.place.and_then(inner)),
         of!(c::OUTER, |a| a.place.and_then(outer)),

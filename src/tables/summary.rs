@@ -129,7 +129,7 @@ pub struct Finding {
     pub at_stake: u64,
     pub samples: u64,
     pub of: u64,
-    /// 95 % interval of `samples / of` (Wilson).
+    /// Exact 95 % interval of `samples / of` (Clopper and Pearson).
     pub interval: (f64, f64),
     pub evidence: String,
     /// The chart that shows it.

@@ -503,6 +503,7 @@ fn kept(all: &[Access]) -> DataFrame {
         of!(c::ARRAY, |a| a.array),
         of!(c::INDEX, |a| a.index),
         of!(c::OFF, |a| a.off),
+        of!(c::BASE, |a| base(a)),
         of!(c::IMAGE, |a| function(a).0),
         of!(c::OUTER, |a| function(a).1),
         of!(c::FUNCTION, |a| function(a).2),
@@ -513,6 +514,15 @@ fn kept(all: &[Access]) -> DataFrame {
     ];
     columns.extend(measures(&groups, false));
     frame(columns)
+}
+
+/// Address of the bucket, the group or the header that was touched.
+fn base(a: &Access) -> u64 {
+    let shape = &SHAPES[a.map];
+    match a.array {
+        Some(_) => shape.base + u64::from(a.index) * shape.stride,
+        None => shape.header,
+    }
 }
 
 fn function(a: &Access) -> (&'static str, &'static str, &'static str) {

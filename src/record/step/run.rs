@@ -230,7 +230,13 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     let result = stepper.all(plan, &signals, file);
     // Whatever went wrong, the program runs on as it was.
     stepper.let_go();
-    let (why, bytes) = result?;
+    let (why, bytes) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            process.end();
+            return Err(error);
+        }
+    };
     let ended = match why {
         Why::Process(ended) => ended,
         Why::Signal(_) => process.end(),
@@ -365,16 +371,32 @@ impl Stepper {
         mut file: File,
     ) -> Result<(Why, u64), StepError> {
         let exe = executable(self.pid);
+        let followed = self.follow(plan, signals, &mut file).and_then(|why| {
+            self.flush(&mut file)?;
+            file.tell_process(self.pid)?;
+            Ok(why)
+        });
+        // Where the disk is full, what is there is ended properly.
+        let bytes = file.finish(exe, self.times)?;
+        Ok((followed?, bytes))
+    }
+
+    fn follow(
+        &mut self,
+        plan: &Plan,
+        signals: &Signals,
+        file: &mut File,
+    ) -> Result<Why, StepError> {
         let begin = Instant::now();
         // The first window opens at once: short programs are over soon.
         let mut next = begin;
-        let why = loop {
+        loop {
             if let Some(why) = self.ended {
-                break why;
+                return Ok(why);
             }
             let time = Instant::now();
             if plan.duration.is_some_and(|all| time - begin >= all) {
-                break Why::Time;
+                return Ok(Why::Time);
             }
             while let Some(signal) = signals.arrived() {
                 if signal != libc::SIGCHLD {
@@ -385,7 +407,7 @@ impl Stepper {
                 next = time + if self.open { plan.pause } else { plan.window };
                 match self.open {
                     true => self.close_window(),
-                    false => self.open_window(&mut file)?,
+                    false => self.open_window(file)?,
                 }
             }
             if self.stepped() {
@@ -397,13 +419,9 @@ impl Stepper {
             }
             self.serve();
             if self.buffer.len() >= BATCH {
-                self.flush(&mut file)?;
+                self.flush(file)?;
             }
-        };
-        self.flush(&mut file)?;
-        file.tell_process(self.pid)?;
-        let bytes = file.finish(exe, self.times)?;
-        Ok((why, bytes))
+        }
     }
 
     fn open_window(&mut self, file: &mut File) -> Result<(), StepError> {

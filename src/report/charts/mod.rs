@@ -7,6 +7,8 @@ mod latency;
 mod maps;
 mod operations;
 mod order;
+mod path;
+mod sharing;
 mod stages;
 
 use super::ReportError;
@@ -63,9 +65,11 @@ pub const CHARTS: &[&dyn Chart] = &[
     &heatmap::Heatmap,
     &latency::Latency,
     &order::Order,
+    &sharing::Sharing,
     &operations::Operations,
     &code::Functions,
     &code::Lines,
+    &path::Path,
     &coverage::Coverage,
 ];
 
@@ -84,9 +88,11 @@ mod tests {
                 "heatmap",
                 "latency",
                 "order",
+                "sharing",
                 "operations",
                 "functions",
                 "lines",
+                "path",
                 "coverage"
             ]
         );

@@ -58,7 +58,7 @@ const HEADS: &[Head] = &[
     },
 ];
 
-const MOST: usize = 60;
+const MOST: usize = 25;
 
 impl Chart for Stages {
     fn id(&self) -> &'static str {

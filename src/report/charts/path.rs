@@ -1,0 +1,221 @@
+//! The path of the loads: which level served them, and at what latency.
+
+use super::{Chart, Figure};
+use crate::report::ReportError;
+use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
+use crate::report::data::Data;
+use crate::report::html::Markup;
+use crate::report::kept::Raw;
+use crate::report::number::{count, percent};
+use crate::report::svg::{Anchor, Drawing};
+use crate::report::table::{Cell, Head, Row, Table, counted, cut};
+use std::collections::BTreeMap;
+
+pub struct Path;
+
+const WIDTH: i32 = 1120;
+const LEFT: i32 = 150;
+const BAR: i32 = 620;
+const LINE: i32 = 30;
+/// Maps in the table.
+const MOST: usize = 40;
+
+/// Loads of one level, near ones first; unknown last.
+type Levels<'a> = BTreeMap<(u8, Option<&'a str>), Loads>;
+
+#[derive(Debug, Default)]
+struct Loads {
+    loads: u64,
+    /// Latency -> loads that had it.
+    latencies: BTreeMap<u64, u64>,
+}
+
+impl Loads {
+    fn add(&mut self, row: &Raw) {
+        self.loads += row.loads;
+        if let Some(latency) = row.latency {
+            *self.latencies.entry(latency).or_default() += row.loads;
+        }
+    }
+
+    /// Nearest rank.
+    fn quantile(&self, percent: u64) -> Option<u64> {
+        let all: u64 = self.latencies.values().sum();
+        let rank = (u128::from(all) * u128::from(percent)).div_ceil(100);
+        let mut seen = 0u128;
+        self.latencies.iter().find_map(|(latency, n)| {
+            seen += u128::from(*n);
+            (seen >= rank).then_some(*latency)
+        })
+    }
+}
+
+impl Chart for Path {
+    fn id(&self) -> &'static str {
+        "path"
+    }
+
+    fn title(&self) -> &'static str {
+        "Memory path"
+    }
+
+    fn question(&self) -> &'static str {
+        "How far from the core did loads have to go: L1, line fill buffer, L2, L3, memory, another socket?"
+    }
+
+    fn method(&self) -> &'static str {
+        "Loads by the level that served them, near ones first. LFB means that the line was already on its \
+         way: where it came from is not known. Shares are of the loads whose level the PMU told; latencies are \
+         in cycles, nearest rank. Counted over the raw accesses in this page: exact where they are all of the \
+         recording, else marked \u{2248} and scaled to all."
+    }
+
+    fn filters(&self) -> &'static str {
+        "map part level op cpu tid time index"
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        let mut all = Levels::new();
+        let mut of_maps = BTreeMap::<u64, Levels>::new();
+        for row in data.kept.rows().filter(|row| row.loads > 0) {
+            let level = (colour::distance(row.level), row.level);
+            all.entry(level).or_default().add(&row);
+            if let Some(map) = row.map {
+                let levels = of_maps.entry(map).or_default();
+                levels.entry(level).or_default().add(&row);
+            }
+        }
+        if all.keys().all(|(_, level)| level.is_none()) {
+            return Ok(Figure::empty(
+                "No load has a level: the events did not sample it, or the PMU does not tell.",
+            ));
+        }
+        let whole = data.kept.whole();
+        let (shown, note) = cut(&data.maps, MOST, "maps");
+        let mut rows = Vec::new();
+        for map in data.maps.iter().take(shown) {
+            let Some(levels) = of_maps.get(&map.map) else {
+                continue;
+            };
+            let mut of_level = levels.iter().map(|((_, level), loads)| Row {
+                cells: cells(&map.name, *level, loads, known(levels), whole),
+                keys: [("map", map.map.to_string())]
+                    .into_iter()
+                    .chain(level.map(|level| ("level", level.to_owned())))
+                    .collect(),
+                children: Vec::new(),
+            });
+            rows.extend(of_level.by_ref());
+        }
+        Ok(Figure {
+            notes: note.into_iter().collect(),
+            canvas: Some("path"),
+            drawings: vec![draw(&all, whole)?],
+            tables: vec![Table {
+                id: "path-table",
+                caption: "Loads of each map by the level that served them".to_owned(),
+                heads: HEADS.to_vec(),
+                rows,
+            }],
+            ..Figure::default()
+        })
+    }
+}
+
+const HEADS: [Head; 6] = [
+    Head {
+        name: "map",
+        meaning: "Name of the map",
+    },
+    Head {
+        name: "level",
+        meaning: "Where the data came from",
+    },
+    Head {
+        name: "loads",
+        meaning: "Loads served by that level",
+    },
+    Head {
+        name: "of the map",
+        meaning: "Share of the map's loads whose level is known",
+    },
+    Head {
+        name: "p50",
+        meaning: "Median latency, cycles",
+    },
+    Head {
+        name: "p95",
+        meaning: "95th percentile of the latency, cycles",
+    },
+];
+
+fn known(levels: &Levels) -> u64 {
+    let with_level = levels.iter().filter(|((_, level), _)| level.is_some());
+    with_level.map(|(_, loads)| loads.loads).sum()
+}
+
+fn cells(map: &str, level: Option<&str>, loads: &Loads, known: u64, whole: bool) -> Vec<Cell> {
+    vec![
+        Cell::Code(map.to_owned()),
+        Cell::Text(level.unwrap_or("level unknown").to_owned()),
+        counted(loads.loads, whole),
+        match level.and_then(|_| percent(loads.loads, known)) {
+            Some(shown) => Cell::Ranked {
+                shown,
+                sort: loads.loads as f64 / known.max(1) as f64,
+            },
+            None => Cell::NotApplicable,
+        },
+        Cell::count(loads.quantile(50)),
+        Cell::count(loads.quantile(95)),
+    ]
+}
+
+fn draw(levels: &Levels, whole: bool) -> Result<Markup, ReportError> {
+    let height = LINE * levels.len() as i32 + 16;
+    let mut d = Drawing::new(WIDTH as u32, height as u32);
+    d.rect(0, 0, WIDTH, height, PAPER, 1.0);
+    let most = levels.values().map(|loads| loads.loads).max().unwrap_or(0);
+    let known = known(levels);
+    let about = if whole { "" } else { "\u{2248}" };
+    for (i, ((_, level), loads)) in levels.iter().enumerate() {
+        let y = 8 + LINE * i as i32;
+        let width = (i128::from(BAR) * i128::from(loads.loads) / i128::from(most.max(1))) as i32;
+        let name = level.unwrap_or("level unknown");
+        d.text(LEFT - 12, y + 11, Anchor::End, 13.0, INK, name);
+        d.rect(LEFT, y, BAR, 22, GRID, 0.35);
+        d.rect(LEFT, y, width.max(1), 22, colour::level(*level), 1.0);
+        let mut said = format!("{about}{} loads", count(loads.loads));
+        if let Some(share) = level.and_then(|_| percent(loads.loads, known)) {
+            said = format!("{share}, {said}");
+        }
+        if let (Some(p50), Some(p95)) = (loads.quantile(50), loads.quantile(95)) {
+            said += &format!("; p50 {}, p95 {} cycles", count(p50), count(p95));
+        }
+        d.text(LEFT + BAR + 12, y + 11, Anchor::Start, 12.0, FAINT, &said);
+    }
+    d.finish(
+        "Loads by the level that served them",
+        &format!(
+            "{about}{} loads have a level; the table below has them by map.",
+            count(known)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_ranks_of_the_loads_that_rows_stand_for() {
+        let mut loads = Loads::default();
+        assert_eq!(loads.quantile(50), None);
+        for (latency, n) in [(30, 3), (40, 1), (500, 1)] {
+            loads.latencies.insert(latency, n);
+        }
+        assert_eq!(loads.quantile(50), Some(30));
+        assert_eq!(loads.quantile(80), Some(40));
+        assert_eq!(loads.quantile(95), Some(500));
+    }
+}

@@ -1,0 +1,276 @@
+//! Which cache lines several CPUs touch while one of them writes.
+
+use super::{Chart, Figure};
+use crate::report::ReportError;
+use crate::report::data::Data;
+use crate::report::number::{address, count};
+use crate::report::table::{Cell, Head, Row, Table, counted};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct Sharing;
+
+/// Lines in the table.
+const MOST: usize = 60;
+/// CPUs named in a cell.
+const CPUS: usize = 8;
+
+impl Chart for Sharing {
+    fn id(&self) -> &'static str {
+        "sharing"
+    }
+
+    fn title(&self) -> &'static str {
+        "Sharing"
+    }
+
+    fn question(&self) -> &'static str {
+        "Which cache lines bounce between CPUs, which CPUs are they, and which parts lie in the line?"
+    }
+
+    fn method(&self) -> &'static str {
+        "One row for each line of 64 bytes that accesses of at least two CPUs hit and that was written, or read \
+         with HITM; the pairs of lines below are what an adjacent-line prefetcher moves together. Most HITM first, \
+         then most loads and stores. HITM is what the PMU said of a load: another CPU had modified the line. \
+         'different' under bytes means that no byte offset was hit by both a store and another CPU's load: such a \
+         line may be false sharing; samples cannot prove it, bytes that were not sampled are not seen. Counted over the raw accesses \
+         in this page: exact where they are all of the recording, else marked \u{2248} and scaled to all."
+    }
+
+    fn filters(&self) -> &'static str {
+        "map"
+    }
+
+    fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
+        let rows = || data.kept.rows();
+        if rows().all(|row| row.cpu.is_none() || row.addr.is_none()) {
+            return Ok(Figure::empty(
+                "No access has both a CPU and the address of a map's structure: whether lines are shared is not known.",
+            ));
+        }
+        let lines = lines(data, 64);
+        if lines.is_empty() {
+            return Ok(Figure::empty(
+                "No line of a map was hit from two CPUs with a store or a HITM among its samples.",
+            ));
+        }
+        Ok(Figure {
+            tables: vec![table(data, "sharing-table", "64-byte lines", &lines)],
+            folded: vec![(
+                "Pairs of lines (128 bytes)".to_owned(),
+                table(
+                    data,
+                    "pairs-table",
+                    "128-byte pairs of lines",
+                    &self::lines(data, 128),
+                ),
+            )],
+            ..Figure::default()
+        })
+    }
+}
+
+/// What was sampled of one line.
+#[derive(Debug, Default)]
+struct Line<'a> {
+    start: u64,
+    map: Option<u64>,
+    parts: BTreeSet<&'a str>,
+    loads: u64,
+    stores: u64,
+    hitm: Option<u64>,
+    readers: BTreeSet<u64>,
+    writers: BTreeSet<u64>,
+    /// Byte -> the CPUs that read and that wrote it.
+    bytes: BTreeMap<u64, [BTreeSet<u64>; 2]>,
+}
+
+impl Line<'_> {
+    fn is_shared(&self) -> bool {
+        let cpus = self.readers.union(&self.writers).count();
+        cpus > 1 && (!self.writers.is_empty() || self.hitm.is_some_and(|n| n > 0))
+    }
+
+    /// Whether one CPU wrote a byte that another one read.
+    fn same_bytes(&self) -> bool {
+        let mut bytes = self.bytes.values();
+        bytes.any(|[readers, writers]| {
+            let both = readers.union(writers).count();
+            !readers.is_empty() && !writers.is_empty() && both > 1
+        })
+    }
+}
+
+/// Shared lines of `size` bytes, those that bounce most first.
+fn lines<'a>(data: &'a Data, size: u64) -> Vec<Line<'a>> {
+    let mut all = BTreeMap::<u64, Line>::new();
+    for row in data.kept.rows() {
+        let (Some(addr), Some(cpu)) = (row.addr, row.cpu) else {
+            continue;
+        };
+        let start = addr - addr % size;
+        let line = all.entry(start).or_default();
+        line.start = start;
+        line.map = line.map.or(row.map);
+        line.parts.extend(row.part);
+        line.loads += row.loads;
+        line.stores += row.stores;
+        if let Some(hitm) = row.hitm {
+            *line.hitm.get_or_insert(0) += hitm;
+        }
+        let [readers, writers] = line.bytes.entry(addr).or_default();
+        if row.loads > 0 {
+            line.readers.insert(cpu);
+            readers.insert(cpu);
+        }
+        if row.stores > 0 {
+            line.writers.insert(cpu);
+            writers.insert(cpu);
+        }
+    }
+    let mut shared: Vec<Line> = all.into_values().filter(Line::is_shared).collect();
+    shared.sort_by_key(|line| {
+        let bounces = line.hitm.unwrap_or(0);
+        (
+            Reverse(bounces),
+            Reverse(line.loads + line.stores),
+            line.start,
+        )
+    });
+    shared
+}
+
+const HEADS: [Head; 9] = [
+    Head {
+        name: "map",
+        meaning: "Name of the map",
+    },
+    Head {
+        name: "line",
+        meaning: "Address of the line",
+    },
+    Head {
+        name: "parts",
+        meaning: "Parts that were hit in the line",
+    },
+    Head {
+        name: "loads",
+        meaning: "Load samples",
+    },
+    Head {
+        name: "stores",
+        meaning: "Store samples",
+    },
+    Head {
+        name: "HITM",
+        meaning: "Loads that hit a modified line of another CPU",
+    },
+    Head {
+        name: "read by",
+        meaning: "CPUs whose loads hit the line",
+    },
+    Head {
+        name: "written by",
+        meaning: "CPUs whose stores hit the line",
+    },
+    Head {
+        name: "bytes",
+        meaning: "same: one CPU wrote a byte that another read; different: none was sampled",
+    },
+];
+
+fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
+    let whole = data.kept.whole();
+    let rows = lines.iter().take(MOST).map(|line| {
+        let map = data.map(line.map);
+        let parts: Vec<&str> = line.parts.iter().copied().collect();
+        let bytes = match (line.writers.is_empty(), line.same_bytes()) {
+            (true, _) => Cell::Absent,
+            (false, true) => Cell::Text("same".to_owned()),
+            (false, false) => Cell::Text("different".to_owned()),
+        };
+        Row {
+            cells: vec![
+                map.map_or(Cell::Absent, |map| Cell::Code(map.name.clone())),
+                Cell::Code(address(line.start)),
+                Cell::Code(parts.join(" ")),
+                counted(line.loads, whole),
+                counted(line.stores, whole),
+                match line.hitm {
+                    Some(n) => counted(n, whole),
+                    None if line.loads == 0 => Cell::NotApplicable,
+                    None => Cell::Absent,
+                },
+                Cell::Text(cpus(&line.readers)),
+                Cell::Text(cpus(&line.writers)),
+                bytes,
+            ],
+            keys: map
+                .map(|map| ("map", map.map.to_string()))
+                .into_iter()
+                .collect(),
+            children: Vec::new(),
+        }
+    });
+    Table {
+        id,
+        caption: format!(
+            "The first {} of {} shared {what}, of {} raw accesses",
+            lines.len().min(MOST),
+            count(lines.len() as u64),
+            count(data.kept.len() as u64)
+        ),
+        heads: HEADS.to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+fn cpus(cpus: &BTreeSet<u64>) -> String {
+    let named: Vec<String> = cpus.iter().take(CPUS).map(u64::to_string).collect();
+    match cpus.len().checked_sub(CPUS) {
+        Some(more @ 1..) => format!("{} and {more} more", named.join(" ")),
+        _ if named.is_empty() => "none".to_owned(),
+        _ => named.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_one_cpu_wrote_and_another_read_is_the_same_byte() {
+        let set = |cpus: &[u64]| cpus.iter().copied().collect::<BTreeSet<u64>>();
+        let line = |bytes: &[(u64, [&[u64]; 2])]| Line {
+            bytes: bytes
+                .iter()
+                .map(|(at, [r, w])| (*at, [set(r), set(w)]))
+                .collect(),
+            ..Line::default()
+        };
+        assert!(line(&[(64, [&[1], &[2]])]).same_bytes());
+        assert!(!line(&[(64, [&[1], &[]]), (72, [&[], &[2]])]).same_bytes());
+        assert!(!line(&[(64, [&[1], &[1]])]).same_bytes());
+    }
+
+    #[test]
+    fn a_line_that_nobody_wrote_is_shared_only_with_hitm() {
+        let mut line = Line {
+            readers: [1, 2].into(),
+            ..Line::default()
+        };
+        assert!(!line.is_shared());
+        line.hitm = Some(1);
+        assert!(line.is_shared());
+        line.hitm = None;
+        line.writers = [2].into();
+        assert!(line.is_shared());
+    }
+
+    #[test]
+    fn many_cpus_are_counted() {
+        assert_eq!(cpus(&BTreeSet::new()), "none");
+        assert_eq!(cpus(&(0..8).collect()), "0 1 2 3 4 5 6 7");
+        assert_eq!(cpus(&(0..10).collect()), "0 1 2 3 4 5 6 7 and 2 more");
+    }
+}
