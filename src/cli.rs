@@ -2,7 +2,8 @@
 
 mod recording;
 
-use crate::commands::{Command, analyze, explain, export, info, maps, report, snapshot};
+use crate::analyses::{lines::Unit, stale::WINDOW_NS};
+use crate::commands::{Command, analyze, c2c, explain, export, info, maps, report, snapshot};
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
@@ -36,6 +37,9 @@ enum Sub {
         #[command(subcommand)]
         what: What,
     },
+    /// Print the cache lines that CPUs share, with what is in them, and loads that may have read stale
+    /// values
+    C2c(C2c),
     /// Print every map in a core file or a snapshot
     Maps(Maps),
     /// Write a core file of a running process, pausing it briefly
@@ -49,6 +53,25 @@ enum Sub {
     /// Step through map code and model the caches, where nothing can be measured
     #[cfg(target_arch = "x86_64")]
     Step(recording::Step),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct C2c {
+    #[command(flatten)]
+    input: Input,
+    /// Look at two neighbouring lines (128 bytes) together, as the spatial prefetcher does
+    #[arg(long)]
+    double_line: bool,
+    /// Lines, and stale reads, that are printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+    /// A load this long after another CPU's store may have read the value before it
+    #[arg(long, value_name = "NS", default_value_t = WINDOW_NS)]
+    stale_window: u64,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +268,16 @@ pub fn parse() -> Command {
                 Color::Always => Colour::Always,
                 Color::Never => Colour::Never,
             },
+        }),
+        Sub::C2c(c) => Command::C2c(c2c::Options {
+            input: c.input.into(),
+            unit: match c.double_line {
+                true => Unit::DoubleLine,
+                false => Unit::Line,
+            },
+            most: c.lines,
+            window_ns: c.stale_window,
+            style: c.format.into(),
         }),
         Sub::Maps(m) => Command::Maps(maps::Options {
             core: m.core,

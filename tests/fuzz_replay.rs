@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use targets::TARGETS;
+use targets::{TARGETS, Target};
 
 /// Counts what is allocated, and the most of it.
 struct Counting;
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Runs a target; says what went wrong.
-fn run(target: fn(&[u8]), bytes: &[u8]) -> Result<(), String> {
+fn run(target: Target, bytes: &[u8]) -> Result<(), String> {
     let _measuring = MEASURING.lock().unwrap_or_else(|held| held.into_inner());
     let before = HELD.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);

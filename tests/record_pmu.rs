@@ -5,7 +5,7 @@ mod common;
 
 use assert_cmd::Command as Mempath;
 use common::perf;
-use common::target::{Running, breakpoints, build};
+use common::target::{Running, Small, as_nobody, breakpoints, build, perf_reads, wait_for};
 use mempath::recording::{GapKind, Recording, read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -49,16 +49,6 @@ impl Recorder {
     }
 }
 
-fn wait_for(mut condition: impl FnMut() -> bool, what: &str) {
-    for _ in 0..600 {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{what}: not in 30 seconds");
-}
-
 /// The counting program, and the address of its words.
 fn counts(dir: &Path, threads: &str, rounds: &str) -> (Running, u64) {
     let binary = build("tests/programs/counts.go", GO, dir);
@@ -72,13 +62,6 @@ fn counts(dir: &Path, threads: &str, rounds: &str) -> (Running, u64) {
 fn by_event(recording: &Recording) -> Vec<(String, u64)> {
     let events = recording.events.iter();
     events.map(|e| (e.name.clone(), e.samples)).collect()
-}
-
-/// What perf says on standard error of a file; nothing, when all is well.
-fn complaints(args: &[&str]) -> String {
-    let output = Command::new("perf").args(args).output().unwrap();
-    assert!(output.status.success(), "perf {args:?}: {output:?}");
-    String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
@@ -130,21 +113,7 @@ fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
             .count(),
         16000
     );
-    for report in [
-        &["script", "-i", path][..],
-        &["evlist", "-v", "-i", path],
-        &["report", "--stdio", "-i", path],
-        &["mem", "report", "--stdio", "-i", path],
-        &["c2c", "report", "--stdio", "-i", path],
-    ] {
-        let said = complaints(report);
-        let hints = |line: &&str| !line.is_empty() && !line.contains("addr2line");
-        assert_eq!(
-            said.lines().filter(hints).collect::<Vec<_>>(),
-            [""; 0],
-            "{report:?}"
-        );
-    }
+    perf_reads(&output);
     let functions = perf(&["script", "-i", path, "-G", "-F", "ip,sym"]);
     assert!(functions.contains("main.store"), "perf finds the binary");
 }
@@ -237,15 +206,6 @@ fn the_end_and_the_crash_of_the_target_end_the_recording() {
     assert!(read(&output).unwrap().damage.is_empty());
 }
 
-/// A file system of 1 MB, which is full soon.
-struct Small<'a>(&'a Path);
-
-impl Drop for Small<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
     if !breakpoints() {
@@ -253,22 +213,9 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("small");
-    std::fs::create_dir(&mount).unwrap();
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "none"])
-        .arg(&mount)
-        .status()
-        .unwrap();
-    if !mounted.success() {
-        assert_ne!(
-            std::env::var("CI").as_deref(),
-            Ok("true"),
-            "mount a tmpfs: run as root"
-        );
-        eprintln!("no file system of 1 MB can be mounted: nothing is tested");
+    let Some(_mount) = Small::mount(mount.clone()) else {
         return;
-    }
-    let _mount = Small(&mount);
+    };
     let output = mount.join("perf.data");
     let (mut program, words) = counts(dir.path(), "1", "100000");
     let event = format!("mem:{words:#x}/8:rw");
@@ -286,6 +233,46 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
         "{}",
         recording.samples.len()
     );
+}
+
+/// A file that must not grow beyond 300,000 bytes: SIGXFSZ would kill the recorder.
+#[test]
+fn a_limit_on_the_size_of_files_ends_the_recording_and_keeps_what_fits() {
+    if !breakpoints() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let (mut program, words) = counts(dir.path(), "1", "100000");
+    let event = format!("mem:{words:#x}/8:rw");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    let command = command
+        .args(["record", "-e", &event, "-p", &program.pid(), "-o"])
+        .arg(&output)
+        .stderr(Stdio::piped());
+    let limit = || {
+        let limit = libc::rlimit {
+            rlim_cur: 300_000,
+            rlim_max: 300_000,
+        };
+        // SAFETY: the struct lives for the call.
+        match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the hook makes one system call.
+    unsafe { command.pre_exec(limit) };
+    let recorder = Recorder(command.spawn().unwrap()).armed(&output);
+    assert_eq!(program.ask("go"), "done");
+    let said = recorder.said();
+    assert!(said.contains("File too large"), "{said}");
+    let recording = read(&output).unwrap();
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    assert!(std::fs::metadata(&output).unwrap().len() <= 300_000);
+    assert!(recording.samples.len() > 100, "{}", recording.samples.len());
+    // It still works, natively.
+    assert_eq!(program.ask("go"), "done");
 }
 
 #[test]
@@ -353,28 +340,12 @@ fn what_cannot_be_recorded_is_refused_with_the_reason() {
 
 #[test]
 fn another_users_process_is_left_alone() {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("only root can become another user: nothing is tested");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
-    // Where others may run it.
-    let copy = dir.path().join("mempath");
-    std::fs::copy(assert_cmd::cargo::cargo_bin("mempath"), &copy).unwrap();
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(dir.path(), open).unwrap();
-    let output = Command::new(&copy)
-        .args([
-            "record",
-            "-e",
-            "page-faults",
-            "-p",
-            &std::process::id().to_string(),
-        ])
-        .current_dir("/tmp")
-        .uid(65534)
-        .gid(65534)
+    let Some(mut command) = as_nobody(dir.path()) else {
+        return;
+    };
+    let pid = std::process::id().to_string();
+    let output = (command.args(["record", "-e", "page-faults", "-p", &pid]))
         .output()
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -391,7 +391,10 @@ fn what_is_no_perf_data_is_refused() {
         error(b"\x7fELF\x02\x01\x01\0\0"),
         RecordingError::NotPerfData(_)
     ));
-    assert!(matches!(error(b"PERFFILE"), RecordingError::Version1));
+    assert!(matches!(
+        error(b"PERFFILE"),
+        RecordingError::CutHeader { len: 8, .. }
+    ));
     assert!(matches!(
         error(b"PERFILE2"),
         RecordingError::CutHeader { len: 8, .. }
@@ -504,6 +507,18 @@ fn ids_that_overlap_do_not_multiply() {
 }
 
 #[test]
+fn the_magic_of_2009_is_read_in_both_orders() {
+    for big in [false, true] {
+        let mut file = two_events(big).file();
+        file[..8].copy_from_slice(b"PERFFILE");
+        let recording = open(&file);
+        assert_eq!(recording.samples.time, [10, 11, 13]);
+        assert_eq!(recording.meta.big_endian, big);
+        assert_eq!(recording.damage, []);
+    }
+}
+
+#[test]
 fn a_folder_of_files_is_one_recording() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
@@ -546,4 +561,26 @@ fn a_folder_of_files_is_one_recording() {
     std::fs::remove_file(folder.path().join("data")).unwrap();
     let error = mempath::recording::read(folder.path()).unwrap_err();
     assert!(matches!(error, RecordingError::NoHeaderFile));
+}
+
+#[test]
+fn the_memory_of_a_virtual_machine_is_not_its_processes() {
+    const MMAP: u32 = 1;
+    const USER: u16 = 2;
+    const GUEST_KERNEL: u16 = 4;
+    const GUEST_USER: u16 = 5;
+    let found = |mode| {
+        let mut recording = two_events(false);
+        let mut body = Writer::new(false);
+        body.u32(7)
+            .u32(7)
+            .words(&[0x1000, 0x1000, 0])
+            .path("/guest");
+        recording.stamped(MMAP, mode, 7, 1, body);
+        let space = open(&recording.file()).space;
+        space.find(7, 0x1800, 2).is_some()
+    };
+    assert!(found(USER));
+    assert!(!found(GUEST_KERNEL));
+    assert!(!found(GUEST_USER));
 }

@@ -5,7 +5,7 @@ mod common;
 
 use assert_cmd::Command as Mempath;
 use common::perf;
-use common::target::{Running, build};
+use common::target::{Running, build, perf_reads, tracing};
 use mempath::data_src::{DataSrc, Op};
 use mempath::program::Program;
 use mempath::record::step::{is_entry, is_map_code};
@@ -21,26 +21,6 @@ const SWISS: &str = "1.27.3";
 
 fn mempath() -> Mempath {
     Mempath::cargo_bin("mempath").unwrap()
-}
-
-/// Whether this kernel lets us trace. In CI it must.
-fn ptrace() -> bool {
-    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    // SAFETY: seizing a child of ours; it is killed below.
-    let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id(), 0, 0) };
-    let error = std::io::Error::last_os_error();
-    let _ = child.kill();
-    let _ = child.wait();
-    if result == 0 {
-        return true;
-    }
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "ptrace of a child: {error}; run the tests where it is allowed"
-    );
-    eprintln!("ptrace of a child: {error}; nothing is tested");
-    false
 }
 
 /// The text of a process differs nowhere from its file: no int3 was left.
@@ -83,7 +63,7 @@ fn by_function(recording: &Recording, program: &Program) -> BTreeMap<String, u64
 
 /// 60 signals while it runs, a child, goroutine switches, growth and collections.
 fn unchanged(version: &str) {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -137,7 +117,7 @@ fn unchanged(version: &str) {
         let data_src = DataSrc(recording.samples.data_src.get(i).unwrap());
         assert!(matches!(data_src.op(), Some(Op::Load | Op::Store)));
     }
-    // perf reads it, and finds the functions.
+    perf_reads(&output);
     let path = output.to_str().unwrap();
     let lines = perf(&["script", "-i", path, "-G", "-F", "ip,sym"]);
     assert_eq!(lines.lines().count(), recording.samples.len());
@@ -188,14 +168,14 @@ fn goes_on(program: &mut Running) {
 
 #[test]
 fn a_running_program_survives_a_detach_unharmed() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let mut program = forever(dir.path());
     let output = dir.path().join("perf.data");
     mempath()
-        .args(["step", "-p", &program.pid(), "--for", "1s", "-o"])
+        .args(["step", "-p", &program.pid(), "--for", "2s", "-o"])
         .arg(&output)
         .assert()
         .success()
@@ -227,7 +207,7 @@ fn step(program: &Running, output: &Path) -> Running {
 
 #[test]
 fn a_killed_stepper_leaves_the_program_running_and_a_recording() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -255,7 +235,7 @@ fn a_killed_stepper_leaves_the_program_running_and_a_recording() {
 
 #[test]
 fn an_interrupted_stepper_lets_go() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -278,7 +258,7 @@ fn an_interrupted_stepper_lets_go() {
 /// `runtime/map_fast64.go` of Go 1.22 reads.
 #[test]
 fn the_accesses_are_those_of_the_code() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -338,7 +318,7 @@ fn the_accesses_are_those_of_the_code() {
 /// Each instruction that the recorder executes the thread executes as well: registers, flags and stack
 /// must come out the same.
 fn emulation_is_exact(version: &str) {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -383,7 +363,7 @@ fn emulation_of_swiss_map_code_is_exact() {
 
 #[test]
 fn one_command_leads_from_a_program_to_its_report() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -410,7 +390,7 @@ fn one_command_leads_from_a_program_to_its_report() {
 
 #[test]
 fn what_cannot_be_stepped_is_refused() {
-    if !ptrace() {
+    if !tracing() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

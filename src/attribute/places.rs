@@ -12,8 +12,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// `PERF_RECORD_MISC_USER` and `PERF_RECORD_MISC_GUEST_USER`.
-const USER: [u8; 2] = [2, 5];
+/// `PERF_RECORD_MISC_USER`.
+const USER: u8 = 2;
+/// `PERF_RECORD_MISC_GUEST_KERNEL` and `_USER`: nothing of a virtual machine's memory is mapped in the
+/// process that runs it.
+const GUEST: [u8; 2] = [4, 5];
 
 /// How the code of a sample comes to touch memory that is not its own.
 #[derive(Debug, Clone, Copy)]
@@ -207,7 +210,7 @@ fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32
     let mut of_sample = Vec::with_capacity(end.saturating_sub(first));
     for i in first..end {
         let mode = samples.cpumode.get(i);
-        let user = mode.is_none_or(|mode| USER.contains(&mode));
+        let user = mode.is_none_or(|mode| mode == USER);
         let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
         let pid = if user { pid } else { -1 };
         let time = samples.time.get(i).unwrap_or(0);
@@ -227,7 +230,9 @@ fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32
         }
         let ip = samples.ip.get(i).unwrap_or(0);
         let event = recording.event(i);
-        let mapping = recording.space.find(pid, ip, time);
+        let guest = mode.is_some_and(|mode| GUEST.contains(&mode));
+        let find = || recording.space.find(pid, ip, time);
+        let mapping = (!guest).then(find).flatten();
         let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
         let spot = Spot {
             ip,

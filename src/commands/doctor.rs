@@ -44,13 +44,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn machine_page(diagnosis: &Diagnosis) -> String {
-    let virtual_machine = if diagnosis.virtual_machine {
-        ", virtual"
-    } else {
-        ""
-    };
+    let hypervisor = diagnosis.hypervisor.as_ref();
+    let hypervisor = hypervisor.map_or(String::new(), |name| format!(", virtual ({name})"));
     let mut page = format!(
-        "machine  {}, {}, Linux {}{virtual_machine}\n",
+        "machine  {}, {}, Linux {}{hypervisor}\n",
         diagnosis.processor, diagnosis.arch, diagnosis.kernel
     );
     page += &match diagnosis
@@ -186,6 +183,14 @@ fn remedy(id: &str, recording: &Recording) -> String {
         "code" => {
             "a precise event, cpu/mem-loads/P instead of cpu/mem-loads/; mempath record takes it"
                 .to_owned()
+        }
+        "fast_loads"
+            if recording
+                .events
+                .iter()
+                .any(|e| e.ldlat.is_some_and(|at| at <= 3)) =>
+        {
+            "nothing: fewer than 3 cycles are not asked of PEBS".to_owned()
         }
         "fast_loads" => "mempath record --ldlat 3 (perf: cpu/mem-loads,ldlat=3/P)".to_owned(),
         "level" | "latency" if sampled => {

@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod binaries;
+pub mod c2c;
 pub mod doctor;
 pub mod explain;
 pub mod export;
@@ -26,6 +27,7 @@ pub enum Command {
     Explain(explain::Options),
     Export(export::Options),
     Maps(maps::Options),
+    C2c(c2c::Options),
     Snapshot(snapshot::Options),
     Doctor(doctor::Options),
     Record(Box<record::Options>),
@@ -43,6 +45,7 @@ impl Command {
             Command::Explain(options) => explain::run(options),
             Command::Export(options) => export::run(options),
             Command::Maps(options) => maps::run(options),
+            Command::C2c(options) => c2c::run(options),
             Command::Snapshot(options) => snapshot::run(options),
             Command::Doctor(options) => doctor::run(options),
             Command::Record(options) => record::run(options),

@@ -1,9 +1,10 @@
 //! `mempath record`: a program in, a perf.data out; with `--analyze` a report.
 
 use crate::record::Target;
+use crate::record::counter;
 use crate::record::event::{Event, Fields, Rate};
 use crate::record::machine::Machine;
-use crate::record::pmu::{self, Wish};
+use crate::record::pmu::{self, MemoryPmu, Wish};
 use crate::record::run::{Done, Why, run as record};
 use crate::record::session::Settings;
 use crate::record::target::Ended;
@@ -186,20 +187,35 @@ fn told(options: &Options, done: &Done) -> String {
     )
 }
 
-/// The words of perf's command line that records the same.
 fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::Result<()> {
+    let words = perf_words(options, machine, wish)?;
+    writeln!(io::stdout().lock(), "{}", words.join(" "))?;
+    Ok(())
+}
+
+/// The words of perf's command line that records the same, quoted.
+fn perf_words(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::Result<Vec<String>> {
     let mut words: Vec<String> = ["perf", "record"].map(str::to_owned).to_vec();
-    let events = match options.events.is_empty() {
-        false => options.events.clone(),
-        true => (pmu::PMUS.iter())
-            .map(|pmu| (pmu.for_perf)(machine, wish))
-            .find(|events| !events.is_empty())
-            .ok_or_else(|| {
-                anyhow::anyhow!(
-                    "perf cannot record memory accesses here either: {}; name events with -e",
-                    pmu::missing(machine)
-                )
-            })?,
+    let mut fields = options.fields;
+    let events = if options.events.is_empty() {
+        let of = |pmu: &&'static MemoryPmu| {
+            let events = (pmu.for_perf)(machine, wish);
+            (!events.is_empty()).then_some((pmu.carries, events))
+        };
+        let (carries, events) = pmu::PMUS.iter().find_map(of).ok_or_else(|| {
+            anyhow::anyhow!(
+                "perf cannot record memory accesses here either: {}; name events with -e",
+                pmu::missing(machine)
+            )
+        })?;
+        fields = Fields {
+            call_chains: fields.call_chains && carries.call_chains,
+            registers: fields.registers && carries.registers,
+            physical: fields.physical && carries.physical,
+        };
+        events
+    } else {
+        options.events.clone()
     };
     words.extend(
         events
@@ -212,9 +228,9 @@ fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::R
         None => {}
     }
     words.extend(["-d", "-W", "-T", "--sample-cpu", "--data-page-size"].map(str::to_owned));
-    let fields = options.fields;
     let optional = [
-        (fields.physical, "--phys-data"),
+        // perf gives up where the kernel refuses them.
+        (fields.physical && counter::sees_physical(), "--phys-data"),
         (fields.registers, "--intr-regs"),
         (fields.call_chains, "-g"),
     ];
@@ -238,9 +254,7 @@ fn print_command(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::R
             );
         }
     }
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    writeln!(io::stdout().lock(), "{}", words.join(" "))?;
-    Ok(())
+    Ok(words.iter().map(|word| quoted(word)).collect())
 }
 
 /// A word as a shell takes it.
@@ -249,5 +263,132 @@ fn quoted(word: &str) -> String {
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::sysfs;
+
+    /// A machine whose `/sys/bus/event_source/devices` holds these files.
+    fn machine(files: &[(&str, &str)]) -> Machine {
+        let devices = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let path = devices.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("{text}\n")).unwrap();
+        }
+        Machine {
+            pmus: sysfs::pmus(devices.path()),
+            ..Machine::default()
+        }
+    }
+
+    /// What is printed for `record --print-command -c 1009 -p 4242`, without physical addresses.
+    fn printed(machine: &Machine) -> String {
+        let options = Options {
+            target: Target::Pid(4242),
+            engine: Engine::Auto,
+            events: Vec::new(),
+            output: "perf.data".into(),
+            rate: Some(Rate::Period(1009)),
+            ldlat: 30,
+            fields: Fields {
+                physical: false,
+                ..Fields::default()
+            },
+            pages: 128,
+            duration: None,
+            print_command: true,
+            analyze: None,
+            quiet: false,
+        };
+        let wish = Wish {
+            rate: options.rate,
+            ldlat: options.ldlat,
+            fields: options.fields,
+        };
+        perf_words(&options, machine, &wish).unwrap().join(" ")
+    }
+
+    const SAMPLED: &str = "-c 1009 -d -W -T --sample-cpu --data-page-size";
+    const REST: &str = "--clockid mono -m 128 -o perf.data -p 4242";
+
+    /// As an Ice Lake's sysfs reads: `arch/x86/events/intel/core.c`, `mem_ld_hsw`, `mem_st_hsw`.
+    #[test]
+    fn perf_is_told_loads_and_stores_on_intel() {
+        let machine = machine(&[
+            ("cpu/type", "4"),
+            ("cpu/format/event", "config:0-7"),
+            ("cpu/format/umask", "config:8-15"),
+            ("cpu/format/ldlat", "config1:0-15"),
+            ("cpu/events/mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
+            ("cpu/events/mem-stores", "event=0xd0,umask=0x82"),
+        ]);
+        let events = "-e cpu/mem-loads,ldlat=30/P -e cpu/mem-stores/P";
+        let expected = format!("perf record {events} {SAMPLED} --intr-regs -g {REST}");
+        assert_eq!(printed(&machine), expected);
+    }
+
+    /// `mem_ld_glc`: from Sapphire Rapids on `mem-loads-aux` leads the group of `mem-loads`.
+    #[test]
+    fn perf_is_told_the_group_of_cores_that_need_one() {
+        let machine = machine(&[
+            ("cpu/type", "4"),
+            ("cpu/format/event", "config:0-7"),
+            ("cpu/format/umask", "config:8-15"),
+            ("cpu/format/ldlat", "config1:0-15"),
+            ("cpu/events/mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
+            ("cpu/events/mem-loads-aux", "event=0x03,umask=0x82"),
+            ("cpu/events/mem-stores", "event=0xcd,umask=0x2"),
+        ]);
+        let events = "-e '{cpu/mem-loads-aux/,cpu/mem-loads,ldlat=30/}:P' -e cpu/mem-stores/P";
+        let expected = format!("perf record {events} {SAMPLED} --intr-regs -g {REST}");
+        assert_eq!(printed(&machine), expected);
+    }
+
+    /// Alder Lake: the P-cores need the group, the E-cores do not.
+    #[test]
+    fn perf_is_told_both_kinds_of_cores_of_a_hybrid() {
+        let machine = machine(&[
+            ("cpu_atom/type", "10"),
+            ("cpu_atom/cpus", "16-23"),
+            ("cpu_atom/format/ldlat", "config1:0-15"),
+            ("cpu_atom/events/mem-loads", "event=0xd0,umask=0x5,ldlat=3"),
+            ("cpu_atom/events/mem-stores", "event=0xd0,umask=0x6"),
+            ("cpu_core/type", "4"),
+            ("cpu_core/cpus", "0-15"),
+            ("cpu_core/format/ldlat", "config1:0-15"),
+            ("cpu_core/events/mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
+            ("cpu_core/events/mem-loads-aux", "event=0x03,umask=0x82"),
+            ("cpu_core/events/mem-stores", "event=0xcd,umask=0x2"),
+        ]);
+        let core = "-e '{cpu_core/mem-loads-aux/,cpu_core/mem-loads,ldlat=30/}:P' -e cpu_core/mem-stores/P";
+        let atom = "-e cpu_atom/mem-loads,ldlat=30/P -e cpu_atom/mem-stores/P";
+        let expected = format!("perf record {core} {atom} {SAMPLED} --intr-regs -g {REST}");
+        assert_eq!(printed(&machine), expected);
+    }
+
+    /// IBS and SPE have no registers of the access; SPE's packets have no call chain either.
+    #[test]
+    fn perf_is_not_asked_for_what_ibs_and_spe_do_not_have() {
+        let ibs = machine(&[
+            ("ibs_op/type", "11"),
+            ("ibs_op/format/cnt_ctl", "config:19"),
+        ]);
+        let expected = format!("perf record -e ibs_op// {SAMPLED} -g {REST}");
+        assert_eq!(printed(&ibs), expected);
+        let spe = machine(&[
+            ("arm_spe_0/type", "9"),
+            ("arm_spe_0/cpumask", "0-63"),
+            ("arm_spe_0/caps/min_interval", "1024"),
+            ("arm_spe_0/format/ts_enable", "config:0"),
+            ("arm_spe_0/format/load_filter", "config:33"),
+            ("arm_spe_0/format/store_filter", "config:34"),
+        ]);
+        let event = "-e arm_spe_0/ts_enable=1,load_filter=1,store_filter=1/";
+        let expected = format!("perf record {event} {SAMPLED} {REST}");
+        assert_eq!(printed(&spe), expected);
     }
 }

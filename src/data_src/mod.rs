@@ -8,6 +8,7 @@
 //! `include/uapi/linux/perf_event.h`, `union perf_mem_data_src`. Two encodings of the level stand side
 //! by side: the bit mask `lvl`, and `lvl_num` with `remote` and `hops`, which is preferred where set.
 
+pub mod c2c;
 mod level;
 mod perf_words;
 

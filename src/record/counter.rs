@@ -1,6 +1,7 @@
 //! One open event: `perf_event_open` and its ioctls, and why the kernel says no.
 
 use super::error::errno_name;
+use super::target::{CAP_PERFMON, CAP_SYS_ADMIN, capable};
 use super::{Event, RecordError};
 use perf_event_open_sys::{self as perf, bindings as sys};
 use std::io;
@@ -265,6 +266,11 @@ pub fn refused(event: &Event, error: io::Error) -> RecordError {
         way_out: way_out.to_owned(),
         error,
     }
+}
+
+/// Whether samples may carry physical addresses (`perf_allow_kernel`).
+pub fn sees_physical() -> bool {
+    paranoid().is_some_and(|level| level <= 1) || capable(CAP_PERFMON) || capable(CAP_SYS_ADMIN)
 }
 
 /// `kernel.perf_event_paranoid`; `None` where the kernel has no perf events.

@@ -15,7 +15,8 @@ pub struct Diagnosis {
     pub processor: String,
     pub arch: String,
     pub kernel: String,
-    pub virtual_machine: bool,
+    /// Its name; `None` on bare metal.
+    pub hypervisor: Option<String>,
     /// The engine to take; `None` where none works.
     pub engine: Option<&'static str>,
     pub engines: Vec<Verdict>,
@@ -53,7 +54,7 @@ pub fn diagnose(machine: &Machine) -> Diagnosis {
         processor: machine.cpu_desc.clone(),
         arch: machine.arch.clone(),
         kernel: machine.release.clone(),
-        virtual_machine: machine.hypervisor,
+        hypervisor: machine.hypervisor.clone(),
         engine: engine.map(|verdict| verdict.engine),
         findings: vec![
             pmus(machine),
@@ -108,7 +109,7 @@ fn pmus(machine: &Machine) -> Finding {
         })
         .collect();
     if able.is_empty() {
-        let help = match machine.hypervisor {
+        let help = match machine.hypervisor.is_some() {
             true => {
                 "rent a bare-metal machine (or an instance type that passes the PMU on) for levels \
                      and latencies as hardware sees them"

@@ -20,8 +20,8 @@ pub struct Engine {
     pub command: &'static str,
 }
 
-/// Every engine, the one with the most to show first.
-pub const ENGINES: &[&Engine] = &[&RECORD, &WATCH, &STEP];
+/// Every engine, the one with the most to show first: what `mempath record` takes where it can.
+pub const ENGINES: &[&Engine] = &[&RECORD, &STEP, &WATCH];
 
 const RECORD: Engine = Engine {
     name: "record",

@@ -22,8 +22,8 @@ pub struct Machine {
     /// Bytes of a block of physical memory; 0 without memory hotplug.
     pub block_size: u64,
     pub pmus: Vec<Pmu>,
-    /// What the processor says of a hypervisor above it.
-    pub hypervisor: bool,
+    /// The hypervisor above it, by the name it gives itself; `None` on bare metal, as far as is known.
+    pub hypervisor: Option<String>,
 }
 
 /// A NUMA node.
@@ -63,7 +63,9 @@ impl Machine {
             .unwrap_or(0),
             pmus: sysfs::pmus(Path::new(sysfs::DEVICES)),
             hypervisor: info(&cpuinfo, "flags")
-                .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+                .filter(|flags| flags.split(' ').any(|flag| flag == "hypervisor"))
+                .map(|_| vendor())
+                .or_else(|| sysfs::read(Path::new("/sys/hypervisor/type"))),
         };
         if machine.nodes.is_empty() {
             // A kernel without NUMA: perf c2c wants one node all the same.
@@ -98,6 +100,33 @@ fn info(cpuinfo: &str, key: &str) -> Option<String> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.trim() == key)
         .map(|(_, value)| value.trim().to_owned())
+}
+
+/// Who wrote the hypervisor: leaf 0x40000000 of cpuid (`arch/x86/kernel/cpu/hypervisor.c`).
+#[cfg(target_arch = "x86_64")]
+fn vendor() -> String {
+    /// Signatures that say less than the name does.
+    const NAMES: [(&str, &str); 5] = [
+        ("KVMKVMKVM", "KVM"),
+        ("Microsoft Hv", "Hyper-V"),
+        ("VMwareVMware", "VMware"),
+        ("XenVMMXenVMM", "Xen"),
+        ("TCGTCGTCGTCG", "QEMU without KVM"),
+    ];
+    let leaf = std::arch::x86_64::__cpuid(0x4000_0000);
+    let bytes: Vec<u8> = [leaf.ebx, leaf.ecx, leaf.edx]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .filter(|byte| *byte != 0)
+        .collect();
+    let signature = String::from_utf8_lossy(&bytes).into_owned();
+    let known = NAMES.iter().find(|(known, _)| *known == signature);
+    known.map_or(signature, |(_, name)| (*name).to_owned())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vendor() -> String {
+    "unknown".to_owned()
 }
 
 /// `tools/perf/arch/x86/util/header.c` and `arch/arm64/util/header.c`.

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// SIGINT, SIGTERM and SIGHUP, held back from ending this process while this lives.
+/// SIGINT, SIGTERM and SIGHUP, held back from ending this process while this lives; and SIGXFSZ, so
+/// that a file that must not grow any more is an error to be told like a full disk.
 #[derive(Debug)]
 pub struct Signals {
     fd: OwnedFd,
@@ -32,7 +33,8 @@ impl Signals {
 
     /// Holds others back, too.
     pub fn hold_with(others: &[i32]) -> Result<Signals, RecordError> {
-        let held = set(&[&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], others].concat());
+        let ours = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGXFSZ];
+        let held = set(&[&ours, others].concat());
         // SAFETY: an empty sigset_t is plain bits.
         let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: both sets live for the call.

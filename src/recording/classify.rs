@@ -52,8 +52,7 @@ fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
         .map(|&value| DataSrc(value).says_something())
         .collect();
     let none = || (vec![0u64; events], vec![false; events]);
-    let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
-    let parts = parts.map(|part| {
+    let count = |part: usize| {
         let (mut counts, mut says) = none();
         for i in part * PART..samples.len().min((part + 1) * PART) {
             let event = samples.event.get(i).map_or(usize::MAX, usize::from);
@@ -64,7 +63,11 @@ fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
             }
         }
         (counts, says)
-    });
+    };
+    if samples.len() <= PART {
+        return count(0);
+    }
+    let parts = (0..samples.len().div_ceil(PART)).into_par_iter().map(count);
     parts.reduce(none, |(mut counts, mut says), (other, other_says)| {
         counts.iter_mut().zip(other).for_each(|(n, m)| *n += m);
         says.iter_mut().zip(other_says).for_each(|(n, m)| *n |= m);

@@ -1,15 +1,15 @@
 //! A column in blocks, each as narrow as its values.
 //!
 //! Samples that follow each other are alike: their times lie within a second, their addresses in a
-//! heap, their events are one. A block keeps its least value, and of each value the bytes by which it
-//! exceeds that.
+//! heap, their events are one. A block keeps the bits that its values have alike once, and of each value
+//! the bytes below them.
 
 use rayon::prelude::*;
 use std::fmt;
 use std::marker::PhantomData;
 
 /// Rows in a block.
-pub const ROWS: usize = 1 << 13;
+pub const ROWS: usize = 1 << 11;
 
 /// A number that a column can hold.
 pub trait Cell: Copy + PartialEq + Send + Sync + fmt::Debug {
@@ -38,38 +38,38 @@ cells!(u8 u16 u32 u64);
 /// [`ROWS`] values.
 #[derive(Debug, Clone)]
 pub struct Block {
-    least: u64,
+    /// The bits that all values have alike, above those that differ.
+    alike: u64,
     /// Bytes a value.
     width: usize,
-    /// The values, and after the last one so many that eight can be read from where it begins.
+    /// The lowest bytes of the values, and after the last one so many that eight can be read from where
+    /// it begins.
     bytes: Box<[u8]>,
 }
 
 impl Block {
     pub fn new(values: &[u64]) -> Block {
-        let (least, most) = values.iter().fold((u64::MAX, 0), |(least, most), &value| {
-            (least.min(value), most.max(value))
-        });
-        let bits = 64 - most.saturating_sub(least).leading_zeros();
-        let width = bits.div_ceil(8) as usize;
+        let first = values.first().copied().unwrap_or(0);
+        let differ = values.iter().fold(0, |bits, value| bits | value ^ first);
+        let width = (64 - differ.leading_zeros()).div_ceil(8) as usize;
         let mut bytes = vec![0; values.len() * width + 8 - width];
         match width {
             0 => {}
-            1 => pack::<1>(values, least, &mut bytes),
-            2 => pack::<2>(values, least, &mut bytes),
-            4 => pack::<4>(values, least, &mut bytes),
-            8 => pack::<8>(values, least, &mut bytes),
+            1 => pack::<1>(values, &mut bytes),
+            2 => pack::<2>(values, &mut bytes),
+            4 => pack::<4>(values, &mut bytes),
+            8 => pack::<8>(values, &mut bytes),
             // Eight bytes each: those that are too many are the next value's, or after the last.
             _ => {
                 for (i, value) in values.iter().enumerate() {
                     if let Some(place) = bytes.get_mut(i * width..i * width + 8) {
-                        place.copy_from_slice(&(value - least).to_le_bytes());
+                        place.copy_from_slice(&value.to_le_bytes());
                     }
                 }
             }
         }
         Block {
-            least,
+            alike: first & !lowest(width),
             width,
             bytes: bytes.into_boxed_slice(),
         }
@@ -79,19 +79,24 @@ impl Block {
     fn get(&self, i: usize) -> Option<u64> {
         let at = i * self.width;
         let bytes: [u8; 8] = self.bytes.get(at..at + 8)?.try_into().ok()?;
-        let above = match self.width {
-            0 => 0,
-            width => u64::from_le_bytes(bytes) << (64 - 8 * width) >> (64 - 8 * width),
-        };
-        Some(self.least.wrapping_add(above))
+        Some(self.alike | u64::from_le_bytes(bytes) & lowest(self.width))
+    }
+}
+
+/// The bits of the lowest bytes of a word.
+#[inline(always)]
+fn lowest(bytes: usize) -> u64 {
+    match bytes {
+        0 => 0,
+        bytes => u64::MAX >> (64 - 8 * bytes.min(8)),
     }
 }
 
 /// Of widths that vector instructions know.
-fn pack<const WIDTH: usize>(values: &[u64], least: u64, bytes: &mut [u8]) {
+fn pack<const WIDTH: usize>(values: &[u64], bytes: &mut [u8]) {
     for (place, value) in bytes.chunks_exact_mut(WIDTH).zip(values) {
-        let above = (value - least).to_le_bytes();
-        place.copy_from_slice(above.first_chunk::<WIDTH>().unwrap_or(&[0; WIDTH]));
+        let word = value.to_le_bytes();
+        place.copy_from_slice(word.first_chunk::<WIDTH>().unwrap_or(&[0; WIDTH]));
     }
 }
 
@@ -124,10 +129,15 @@ impl Words {
         }
     }
 
-    /// Adds a block where one begins: where [`Words::len`] is a multiple of [`ROWS`].
+    /// Adds [`ROWS`] rows.
     pub fn push_block(&mut self, block: Block) {
-        debug_assert!(self.last.is_empty());
-        self.blocks.push(block);
+        if self.last.is_empty() {
+            self.blocks.push(block);
+        } else {
+            (0..ROWS)
+                .filter_map(|i| block.get(i))
+                .for_each(|word| self.push(word));
+        }
     }
 
     /// Fills up to `rows` rows.
@@ -242,8 +252,8 @@ mod tests {
     fn every_width_gives_the_values_back() {
         for bits in 0..=64 {
             let most = 1u64.checked_shl(bits).map_or(u64::MAX, |past| past - 1);
-            let base = (u64::MAX - most) / 3;
-            let value = |i: u64| base + (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) & most);
+            let alike = 0x5555_5555_5555_5555 & !most;
+            let value = |i: u64| alike | i.wrapping_mul(0x9e37_79b9_7f4a_7c15) & most;
             let values: Vec<u64> = (0..2 * ROWS as u64 + 5).map(value).collect();
             let column: Column<u64> = values.iter().copied().collect();
             assert_eq!(column.len(), values.len());

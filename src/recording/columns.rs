@@ -1,11 +1,11 @@
 //! Rows of samples -> the columns of [`Samples`].
 //!
-//! Rows are written into runs, several at once; a run knows values that repeat by ids of its own. Runs
-//! are then added to the columns in the order of the file.
+//! Rows are written into runs, several at once, and packed there where nothing has to be settled with
+//! the others. Runs are then added to the columns in the order of the file.
 
 use super::column::{Block, ROWS};
 use super::cursor::Words;
-use super::intern::Interner;
+use super::intern::{Interner, Known};
 use super::plan::Row;
 use super::sample::{SampleBody, WEIGHTS};
 use super::samples::{Chains, Interned, Samples};
@@ -52,10 +52,9 @@ pub struct Run {
     words: Box<[Field]>,
     /// Bits that some event samples.
     sampled: u64,
-    blocks: Vec<Block>,
-    ips: Interner,
-    threads: Interner,
-    data_srcs: Interner,
+    ips: Known,
+    threads: Known,
+    data_srcs: Known,
     chains: Chains,
     regs: Vec<u64>,
     /// Raw bytes of samples that were compressed; they count from `file_size` on.
@@ -68,24 +67,24 @@ pub struct Run {
 /// Where in the columns a run goes.
 #[derive(Debug, Default)]
 struct Place {
-    /// It makes whole blocks.
-    whole: bool,
+    ips: Vec<u32>,
+    threads: Vec<u32>,
+    data_srcs: Vec<u32>,
     chains: Vec<u32>,
     regs: u64,
     inflated: u64,
 }
 
 impl Run {
-    /// A run of a file of this size.
-    pub fn new(file_size: u64) -> Run {
+    /// A run of a file of this size, to be filled with samples of events that sample these bits.
+    pub fn new(file_size: u64, sampled: u64) -> Run {
         Run {
             rows: 0,
             words: vec![[0; ROWS + 8]; FIELDS.len()].into_boxed_slice(),
-            sampled: 0,
-            blocks: Vec::new(),
-            ips: Interner::default(),
-            threads: Interner::default(),
-            data_srcs: Interner::default(),
+            sampled,
+            ips: Known::default(),
+            threads: Known::default(),
+            data_srcs: Known::default(),
             chains: no_chains(),
             regs: Vec::new(),
             inflated: Vec::new(),
@@ -95,28 +94,35 @@ impl Run {
         }
     }
 
-    /// Empties it, to be filled with samples of events that sample these bits. Ids of values stay what
-    /// they are.
-    pub fn begin(&mut self, sampled: u64) {
-        self.rows = 0;
-        self.sampled = sampled;
-        self.regs.clear();
-        self.inflated.clear();
-        if self.chains.ends.len() > 1 {
-            self.chains = no_chains();
+    /// Whether it has all the rows that a block has.
+    pub fn is_whole(&self) -> bool {
+        self.rows == ROWS
+    }
+
+    /// Ends the run. A whole one is packed, if it has nothing that depends on the runs before it, and
+    /// begins anew.
+    pub fn end(mut self: Box<Run>) -> (Ended, Option<Box<Run>>) {
+        let settled = [&self.ips, &self.threads, &self.data_srcs];
+        let settled = settled.into_iter().all(Known::is_settled);
+        if settled && self.is_whole() && self.sampled & APART == 0 {
+            let blocks = self.pack();
+            self.rows = 0;
+            return (Ended::Packed(blocks), Some(self));
         }
+        (Ended::Open(self), None)
     }
 
     /// Adds a sample of which all fields have a fixed size; `None` when the run is full.
     #[inline(always)]
-    pub fn push(&mut self, row: Row, event: u16, cpumode: u8) -> Option<()> {
-        self.push_row(row, event, cpumode, [0, u64::MAX, u64::MAX, 0])
+    pub fn push(&mut self, values: &Values, row: Row, event: u16, cpumode: u8) -> Option<()> {
+        self.push_row(values, row, event, cpumode, [0, u64::MAX, u64::MAX, 0])
     }
 
     /// Adds any sample, whose body lies at byte `at` of the file; `at` is `None` when it was
     /// compressed. `None` when the run is full.
     pub fn push_body(
         &mut self,
+        values: &Values,
         body: &SampleBody,
         at: Option<u64>,
         event: u16,
@@ -143,22 +149,29 @@ impl Run {
         };
         let len = raw.map_or(0, |raw| raw.len() as u64);
         let apart = [u64::from(chain), regs, start, len];
-        self.push_row(Row::from(body), event, cpumode, apart)
+        self.push_row(values, Row::from(body), event, cpumode, apart)
     }
 
     #[inline(always)]
-    fn push_row(&mut self, row: Row, event: u16, cpumode: u8, apart: [u64; 4]) -> Option<()> {
+    fn push_row(
+        &mut self,
+        values: &Values,
+        row: Row,
+        event: u16,
+        cpumode: u8,
+        apart: [u64; 4],
+    ) -> Option<()> {
         let words = [
             u64::from(event),
             u64::from(cpumode),
-            self.ips.id(row.ip).into(),
-            self.threads.id(row.thread).into(),
+            self.ips.id(&values.ips, row.ip),
+            self.threads.id(&values.threads, row.thread),
             row.time,
             row.addr,
             row.cpu.into(),
             row.period,
             row.weight,
-            self.data_srcs.id(row.data_src).into(),
+            self.data_srcs.id(&values.data_srcs, row.data_src),
             row.phys_addr,
         ];
         let fields: &mut [Field; FIELDS.len()] = (&mut *self.words).try_into().ok()?;
@@ -184,50 +197,65 @@ impl Run {
         add_chain(&mut self.chains, &self.scratch)
     }
 
-    /// Makes ids and places those of the columns; packs a whole run.
+    /// Makes ids and places those of the columns.
     fn settle(&mut self) {
-        let sampled = self.sampled;
         let mut fields = self.words.iter_mut().map(|words| &mut words[..self.rows]);
         let mut next = || fields.next().unwrap_or_default();
         let (_event, _cpumode, ip, thread) = (next(), next(), next(), next());
-        self.ips.translate(ip);
-        self.threads.translate(thread);
+        Known::translate(&self.to.ips, ip);
+        Known::translate(&self.to.threads, thread);
         let (_time, _addr, _cpu, _period, _weight) = (next(), next(), next(), next(), next());
-        self.data_srcs.translate(next());
+        Known::translate(&self.to.data_srcs, next());
         let (_phys_addr, chain, regs, raw) = (next(), next(), next(), next());
-        if filled(sys::PERF_SAMPLE_CALLCHAIN.into(), sampled) {
+        if filled(sys::PERF_SAMPLE_CALLCHAIN.into(), self.sampled) {
             for id in chain {
                 *id = self.to.chains.get(*id as usize).map_or(0, |&id| id.into());
             }
         }
-        if filled(sys::PERF_SAMPLE_REGS_INTR.into(), sampled) {
+        if filled(sys::PERF_SAMPLE_REGS_INTR.into(), self.sampled) {
             for start in regs.iter_mut().filter(|start| **start != u64::MAX) {
                 *start += self.to.regs;
             }
         }
-        if filled(sys::PERF_SAMPLE_RAW.into(), sampled) {
+        if filled(sys::PERF_SAMPLE_RAW.into(), self.sampled) {
             let inflated = self.file_size..u64::MAX;
             for start in raw.iter_mut().filter(|start| inflated.contains(*start)) {
                 *start += self.to.inflated;
             }
         }
-        self.blocks.clear();
-        if self.to.whole {
-            let fields = FIELDS.iter().zip(self.words.iter());
-            let fields = fields.filter(|(field, _)| filled(**field, sampled));
-            self.blocks
-                .extend(fields.map(|(_, words)| Block::new(&words[..ROWS])));
-        }
     }
+
+    /// A block of each column that is filled.
+    fn pack(&self) -> Vec<Block> {
+        let fields = FIELDS.iter().zip(self.words.iter());
+        let fields = fields.filter(|(field, _)| filled(**field, self.sampled));
+        fields
+            .map(|(_, words)| Block::new(&words[..self.rows.min(ROWS)]))
+            .collect()
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub enum Ended {
+    Packed(Vec<Block>),
+    /// Its ids and places are its own.
+    Open(Box<Run>),
+}
+
+/// The distinct values of columns whose values repeat.
+#[derive(Debug, Default)]
+pub struct Values {
+    ips: Interner,
+    threads: Interner,
+    data_srcs: Interner,
 }
 
 /// The columns while they grow.
 #[derive(Debug)]
 pub struct Columns {
     samples: Samples,
-    ips: Interner,
-    threads: Interner,
-    data_srcs: Interner,
+    values: Values,
     /// Bits that some event samples: their columns are filled.
     sampled: u64,
     inflated: Vec<u8>,
@@ -240,9 +268,7 @@ impl Default for Columns {
                 chains: no_chains(),
                 ..Samples::default()
             },
-            ips: Interner::default(),
-            threads: Interner::default(),
-            data_srcs: Interner::default(),
+            values: Values::default(),
             sampled: 0,
             inflated: Vec::new(),
         }
@@ -259,40 +285,51 @@ impl Columns {
         self.sampled
     }
 
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
     /// Adds the rows of the runs.
-    pub fn append(&mut self, mut runs: Vec<&mut Run>) {
-        let mut rows = self.len();
+    pub fn append(&mut self, mut runs: Vec<Ended>) {
         for run in &mut runs {
-            run.ips.add_to(&mut self.ips);
-            run.threads.add_to(&mut self.threads);
-            run.data_srcs.add_to(&mut self.data_srcs);
+            let Ended::Open(run) = run else { continue };
             let chains = 0..run.chains.ends.len() as u32;
             let chains = chains.map(|id| add_chain(&mut self.samples.chains, run.chains.get(id)));
             run.to = Place {
-                whole: rows.is_multiple_of(ROWS) && run.rows == ROWS,
+                ips: run.ips.add_to(&mut self.values.ips),
+                threads: run.threads.add_to(&mut self.values.threads),
+                data_srcs: run.data_srcs.add_to(&mut self.values.data_srcs),
                 chains: chains.collect(),
                 regs: self.samples.regs_intr.values.len() as u64,
                 inflated: self.inflated.len() as u64,
             };
             self.samples.regs_intr.values.extend(&run.regs);
             self.inflated.extend(&run.inflated);
-            rows += run.rows;
         }
-        let sampled = self.sampled;
-        runs.par_iter_mut().for_each(|run| run.settle());
-        for run in runs {
-            let mut blocks = run.blocks.drain(..);
-            let columns = self.samples.words().into_iter().zip(FIELDS);
-            for ((column, field), words) in columns.zip(run.words.iter()) {
-                if !filled(field, sampled) {
-                    continue;
+        side_by_side(&mut runs, |ended| {
+            if let Ended::Open(run) = ended {
+                run.settle();
+                if run.is_whole() {
+                    *ended = Ended::Packed(run.pack());
                 }
-                match blocks.next() {
-                    Some(block) => column.push_block(block),
-                    None => words
-                        .iter()
-                        .take(run.rows)
-                        .for_each(|&word| column.push(word)),
+            }
+        });
+        for run in runs {
+            let columns = self.samples.words().into_iter().zip(FIELDS);
+            let columns = columns.filter(|(_, field)| filled(*field, self.sampled));
+            match run {
+                Ended::Packed(blocks) => {
+                    for ((column, _), block) in columns.zip(blocks) {
+                        column.push_block(block);
+                    }
+                }
+                Ended::Open(run) => {
+                    let fields = FIELDS.iter().zip(run.words.iter());
+                    let fields = fields.filter(|(field, _)| filled(**field, run.sampled));
+                    for ((column, _), (_, words)) in columns.zip(fields) {
+                        let words = words.iter().take(run.rows);
+                        words.for_each(|&word| column.push(word));
+                    }
                 }
             }
         }
@@ -306,7 +343,9 @@ impl Columns {
         if rows == 0 {
             return;
         }
-        let (ip, thread, data_src) = (self.ips.id(0), self.threads.id(0), self.data_srcs.id(0));
+        let values = &mut self.values;
+        let (ip, thread) = (values.ips.id(0), values.threads.id(0));
+        let data_src = values.data_srcs.id(0);
         let (ip, thread, data_src) = (ip.into(), thread.into(), data_src.into());
         let none = u64::MAX;
         let empty = [
@@ -323,10 +362,11 @@ impl Columns {
     /// The columns, and the raw bytes of samples that were compressed.
     pub fn finish(self) -> (Samples, Vec<u8>) {
         let mut samples = self.samples;
-        samples.ip.values = self.ips.values;
-        samples.data_src.values = self.data_srcs.values;
+        samples.ip.values = self.values.ips.values;
+        samples.data_src.values = self.values.data_srcs.values;
         samples.thread = Interned {
             values: self
+                .values
                 .threads
                 .values
                 .iter()
@@ -335,6 +375,15 @@ impl Columns {
             ids: samples.thread.ids,
         };
         (samples, self.inflated)
+    }
+}
+
+/// Does something to each; other threads are asked only where there are several, for most files are
+/// small.
+pub fn side_by_side<T: Send>(each: &mut [T], act: impl Fn(&mut T) + Sync) {
+    match each {
+        [one] => act(one),
+        many => many.par_iter_mut().for_each(&act),
     }
 }
 

@@ -19,10 +19,6 @@ pub enum RecordingError {
         "not a perf.data file: it begins with the bytes {0:02x?}, not with PERFILE2; record one with `perf mem record`"
     )]
     NotPerfData(Vec<u8>),
-    #[error(
-        "a perf.data of the version before 2010 (PERFFILE), which has no data addresses; record it again with `perf mem record`"
-    )]
-    Version1,
     #[error("the file ends at byte {len}, inside its header of {header} bytes")]
     CutHeader { len: u64, header: u64 },
     #[error(

@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 /// When there is no such file, or it is no perf.data, or its header is cut.
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let held = Held::read(path)?;
-    let mut recording = reader::read(&held.pieces())?;
+    let mut recording = rayon::scope(|_| reader::read(&held.pieces()))?;
     recording.path = path.to_owned();
     if recording.needs_bytes() {
         recording.bytes.file = held;

@@ -66,7 +66,11 @@ fn open(data: &[u8], files: &[Piece]) -> Result<Reader, RecordingError> {
     let order = match data.get(..8) {
         Some(b"PERFILE2") => ByteOrder::Little,
         Some(b"2ELIFREP") => ByteOrder::Big,
-        Some(b"PERFFILE") | Some(b"ELIFFREP") => return Err(RecordingError::Version1),
+        // Of 2009, in the byte order that makes its size one: `tools/perf/util/header.c`, `check_magic_endian`.
+        Some(b"PERFFILE") => match ByteOrder::Big.u64_at(data, 8) {
+            Some(HEADER | HEADER_WITHOUT_FEATURES) => ByteOrder::Big,
+            _ => ByteOrder::Little,
+        },
         _ if data.is_empty() => return Err(RecordingError::Empty),
         _ => {
             let begins = data.get(..8).unwrap_or(data);

@@ -8,6 +8,11 @@ use super::space::{KERNEL, Mapping, SpaceBuilder};
 use super::{Gap, GapKind};
 use perf_event_open_sys::bindings as sys;
 
+const GUEST: [u32; 2] = [
+    sys::PERF_RECORD_MISC_GUEST_KERNEL,
+    sys::PERF_RECORD_MISC_GUEST_USER,
+];
+
 /// A record of the data section: its header and its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -85,6 +90,11 @@ pub fn place(
     let time = stamp.time.unwrap_or(0);
     match record.kind {
         sys::PERF_RECORD_MMAP | sys::PERF_RECORD_MMAP2 => {
+            let mode = u32::from(record.misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK;
+            // The memory of a virtual machine is none of the pid that runs it.
+            if GUEST.contains(&mode) {
+                return Some(());
+            }
             let pid = at.i32()?;
             at.i32()?;
             let (start, len, pgoff) = (at.u64()?, at.u64()?, at.u64()?);
@@ -101,8 +111,7 @@ pub fn place(
             }
             let path = text(at.rest());
             let image = space.image(path, build_id);
-            let kernel = u32::from(record.misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK
-                == sys::PERF_RECORD_MISC_KERNEL;
+            let kernel = mode == sys::PERF_RECORD_MISC_KERNEL;
             // With kptr_restrict the kernel's text is recorded as beginning at 0: it says nothing,
             // and would hold every user address.
             if len == 0 || (kernel && start == 0) {

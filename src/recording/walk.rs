@@ -3,14 +3,14 @@
 use super::attr::Attr;
 use super::aux::{AuxChunk, AuxInfo, TimeConv};
 use super::cursor::{Cursor, text};
-use super::decode::{Batch, Origin};
+use super::decode::{Header, Origin, Stretch};
 use super::features::{self, Section};
 use super::reader::Reader;
 use super::records::{self, Record, Stamp};
 use perf_event_open_sys::bindings as sys;
 
 /// Records that perf itself writes, `tools/lib/perf/include/perf/event.h`, `enum perf_user_event_type`.
-mod user {
+pub mod user {
     pub const FIRST: u32 = 64;
     pub const HEADER_ATTR: u32 = 64;
     pub const HEADER_TRACING_DATA: u32 = 66;
@@ -34,62 +34,64 @@ impl Reader {
     /// lies that they came out of. Returns the bytes it took.
     pub(super) fn walk(&mut self, data: &[u8], base: u64, inflated: Option<u64>) -> usize {
         let origin = Origin { base, inflated };
-        let mut batch = Batch::after(self.columns.len());
-        let mut at = 0;
-        while !self.stopped && at < data.len() {
-            let header = (
-                self.order.u32_at(data, at),
-                self.order.u16_at(data, at + 4),
-                self.order.u16_at(data, at + 6),
-            );
-            let (Some(kind), Some(misc), Some(size)) = header else {
-                if inflated.is_none() {
-                    let left = data.len() - at;
-                    self.tell(
-                        origin.offset(at),
-                        format!("{left} bytes are left after the last record"),
-                    );
-                }
-                break;
-            };
-            let size = usize::from(size);
-            if size < RECORD_HEADER {
-                self.tell(
-                    origin.offset(at),
-                    format!("a record (type {kind}) says it is {size} bytes long, less than its own header; nothing after it can be read"),
-                );
-                self.stopped = true;
-                break;
+        let scan = |at, rows, order| Stretch::scan(data, at, rows, order);
+        let mut stretch = scan(0, self.columns.len(), self.order);
+        while !self.stopped && stretch.end <= data.len() {
+            let next = self.decode(data, origin, &mut stretch);
+            for &at in &stretch.others {
+                self.take(data, at, origin);
             }
-            let Some(body) = data.get(at + RECORD_HEADER..at + size) else {
-                if inflated.is_none() {
-                    let left = data.len() - at;
-                    self.tell(
-                        origin.offset(at),
-                        format!("a record (type {kind}) of {size} bytes is cut after {left}"),
-                    );
-                }
-                break;
-            };
-            let start = at;
-            at += size;
-            if kind == sys::PERF_RECORD_SAMPLE {
-                if batch.add(start, at) {
-                    self.decode(data, origin, &mut batch);
-                }
+            let at = stretch.end;
+            if at == data.len() {
+                return at;
+            }
+            if !stretch.stopped {
+                stretch = next;
                 continue;
             }
-            // Records of perf's own may bring events, or samples out of a compressed one.
-            if kind >= user::FIRST && kind != user::FINISHED_ROUND {
-                self.decode(data, origin, &mut batch);
-            }
-            let record = Record { kind, misc, body };
-            let after = data.len() - at;
-            let skip = self.other(record, origin.offset(start), after, inflated.is_some());
-            at = at.saturating_add(skip).min(data.len());
+            let Some(after) = self.take(data, at, origin) else {
+                return at;
+            };
+            stretch = scan(after, self.columns.len(), self.order);
         }
-        self.decode(data, origin, &mut batch);
-        at
+        stretch.end
+    }
+
+    /// Takes the record at byte `at`, which is no sample; returns where the next one begins, `None`
+    /// where none does.
+    fn take(&mut self, data: &[u8], at: usize, origin: Origin) -> Option<usize> {
+        let offset = origin.offset(at);
+        let left = data.len() - at;
+        // What comes out of compressed records ends anywhere.
+        let whole = origin.inflated.is_none();
+        let header = Header::at(data, at, self.order);
+        let size = self.order.u16_at(data, at + 6).map(usize::from);
+        let (kind, size) = (self.order.u32_at(data, at).unwrap_or(0), size);
+        let Some(size) = size else {
+            if whole {
+                let rule = format!("{left} bytes are left after the last record");
+                self.tell(offset, rule);
+            }
+            return None;
+        };
+        if size < RECORD_HEADER {
+            self.tell(
+                offset,
+                format!("a record (type {kind}) says it is {size} bytes long, less than its own header; nothing after it can be read"),
+            );
+            self.stopped = true;
+            return None;
+        }
+        let Some((Header { misc, .. }, body)) = header else {
+            if whole {
+                let rule = format!("a record (type {kind}) of {size} bytes is cut after {left}");
+                self.tell(offset, rule);
+            }
+            return None;
+        };
+        let record = Record { kind, misc, body };
+        let skip = self.other(record, offset, left - size, !whole);
+        Some((at + size).saturating_add(skip).min(data.len()))
     }
 
     /// Takes a record that is no sample; returns the bytes after it that belong to it.

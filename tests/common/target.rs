@@ -88,3 +88,102 @@ pub fn breakpoints() -> bool {
         }
     }
 }
+
+/// Waits, half a minute at most.
+pub fn wait_for(mut condition: impl FnMut() -> bool, what: &str) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{what}: not in 30 seconds");
+}
+
+/// perf reads a recording in every way, and has nothing to say of it on standard error.
+pub fn perf_reads(recording: &Path) {
+    let path = recording.to_str().expect("a plain path");
+    for args in [
+        &["script", "-i", path][..],
+        &["evlist", "-v", "-i", path],
+        &["report", "--stdio", "-i", path],
+        &["mem", "report", "--stdio", "-i", path],
+        &["c2c", "report", "--stdio", "-i", path],
+    ] {
+        let output = Command::new("perf").args(args).output().expect("perf");
+        assert!(output.status.success(), "perf {args:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).expect("text");
+        // Not about the recording: a slow addr2line.
+        let complaint = |line: &&str| !line.is_empty() && !line.contains("addr2line");
+        let said: Vec<&str> = said.lines().filter(complaint).collect();
+        assert_eq!(said, [""; 0], "perf {args:?}");
+    }
+}
+
+/// A file system of 1 MB, which is full soon; `None` where it cannot be mounted, which in CI it must.
+pub struct Small(PathBuf);
+
+impl Small {
+    pub fn mount(at: PathBuf) -> Option<Small> {
+        std::fs::create_dir(&at).expect("a new folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(&at)
+            .status()
+            .expect("mount");
+        if mounted.success() {
+            return Some(Small(at));
+        }
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "mount a tmpfs: run as root"
+        );
+        eprintln!("no file system of 1 MB can be mounted: nothing is tested");
+        None
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// mempath where another user than root may run it, and the command that has it do so.
+pub fn as_nobody(dir: &Path) -> Option<Command> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("only root can become another user: nothing is tested");
+        return None;
+    }
+    let copy = dir.join("mempath");
+    std::fs::copy(assert_cmd::cargo::cargo_bin("mempath"), &copy).expect("a copy");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir, open).expect("its own folder");
+    let mut command = Command::new(&copy);
+    command.current_dir("/tmp").uid(65534).gid(65534);
+    Some(command)
+}
+
+/// Whether this kernel lets us trace. In CI it must.
+pub fn tracing() -> bool {
+    let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+    // SAFETY: seizing a child of ours; it is killed below.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id(), 0, 0) };
+    let error = std::io::Error::last_os_error();
+    let _ = child.kill();
+    let _ = child.wait();
+    if result == 0 {
+        return true;
+    }
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "ptrace of a child: {error}; run the tests where it is allowed"
+    );
+    eprintln!("ptrace of a child: {error}; nothing is tested");
+    false
+}

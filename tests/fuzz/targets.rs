@@ -9,8 +9,11 @@ use mempath::recording::{Attr, ByteOrder, SampleBody, read_bytes};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Panics where bytes make the reader do what it must not.
+pub type Target = fn(&[u8]);
+
 /// Name of each target, which is that of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("container", container),
     ("sample", sample),
     ("spe", spe),

@@ -1,6 +1,6 @@
 // A program that counts its own uses of a map: told `insert 100`, `update 50`, `lookup 20` or
 // `delete 10` on a line of standard input, it does so many on two threads in turn, and prints how many
-// it did. `replace` makes the map anew.
+// it did. `set wanted 17` has `find` look for that key; `crash` is what it sounds like.
 package main
 
 import (
@@ -30,6 +30,7 @@ var (
 	front    = &server{"front", &cache{0, map[uint64]uint64{1: 1}}}
 	sum      uint64
 	next     uint64 = 2
+	wanted   uint64
 )
 
 //go:noinline
@@ -40,6 +41,9 @@ func update(m map[uint64]uint64) { m[1] = m[1] + 1 }
 
 //go:noinline
 func lookup(m map[uint64]uint64) { sum += m[1] }
+
+//go:noinline
+func find(m map[uint64]uint64) { sum += m[wanted] }
 
 //go:noinline
 func remove(m map[uint64]uint64) { next--; delete(m, next) }
@@ -56,18 +60,24 @@ func main() {
 			return
 		}
 		m := sessions
+		if what == "crash" {
+			m = nil
+			m[1] = 1
+		}
 		switch which {
 		case "small":
 			m = small
 		case "field":
 			m = front.cache.sessions
+		case "wanted":
+			wanted = uint64(number)
 		case "late":
 			late = map[string]int{}
 			for i := 0; i < number; i++ {
 				late["key"]++
 			}
 		}
-		work := map[string]func(map[uint64]uint64){"insert": insert, "update": update, "lookup": lookup, "delete": remove}[what]
+		work := map[string]func(map[uint64]uint64){"insert": insert, "update": update, "lookup": lookup, "find": find, "delete": remove}[what]
 		done := 0
 		var turn sync.Mutex
 		var both sync.WaitGroup

@@ -13,6 +13,11 @@ pub(super) const IBS: MemoryPmu = MemoryPmu {
     shows: "micro-ops, those that load or store with address, loads with level and latency; no registers",
     events,
     for_perf,
+    carries: Fields {
+        call_chains: true,
+        registers: false,
+        physical: true,
+    },
 };
 
 fn terms(pmu: &Pmu, wish: &Wish) -> String {

@@ -13,6 +13,11 @@ pub(super) const SPE: MemoryPmu = MemoryPmu {
     shows: "loads and stores with address and latency, loads with their source; no registers, no call chains",
     events,
     for_perf,
+    carries: Fields {
+        call_chains: false,
+        registers: false,
+        physical: false,
+    },
 };
 
 const TERMS: &str = "ts_enable=1,load_filter=1,store_filter=1";

@@ -4,7 +4,7 @@
 //! group. `arch/x86/events/intel/core.c`, `tools/perf/arch/x86/util/mem-events.c`.
 
 use super::{MemoryPmu, Wish, event_of};
-use crate::record::event::Event;
+use crate::record::event::{Event, Fields};
 use crate::record::machine::Machine;
 use crate::record::sysfs::Pmu;
 
@@ -13,6 +13,11 @@ pub(super) const PEBS: MemoryPmu = MemoryPmu {
     shows: "loads with address, level and latency; stores with address; exact registers",
     events,
     for_perf,
+    carries: Fields {
+        call_chains: true,
+        registers: true,
+        physical: true,
+    },
 };
 
 /// One PMU, or two on hybrid machines.

@@ -28,6 +28,8 @@ pub struct MemoryPmu {
     pub events: fn(&Machine, &Wish) -> Result<Vec<Event>, String>,
     /// The same for perf's `-e`.
     pub for_perf: fn(&Machine, &Wish) -> Vec<String>,
+    /// What its samples can carry.
+    pub carries: Fields,
 }
 
 /// Every PMU that is known to sample memory accesses. The first that is there is taken.
@@ -90,7 +92,10 @@ pub fn fitted(mut events: Vec<Event>) -> Result<(Vec<Event>, Vec<&'static str>),
 pub fn missing(machine: &Machine) -> String {
     let core = ["cpu", "cpu_core", "armv8_pmuv3"];
     let has = |name: &str| machine.pmus.iter().any(|pmu| pmu.name.starts_with(name));
-    match (core.iter().any(|name| has(name)), machine.hypervisor) {
+    match (
+        core.iter().any(|name| has(name)),
+        machine.hypervisor.is_some(),
+    ) {
         (false, true) => "this is a virtual machine whose hypervisor gives it no PMU".to_owned(),
         (false, false) => "the kernel offers no PMU of the processor".to_owned(),
         (true, true) => {

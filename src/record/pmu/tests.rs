@@ -121,7 +121,7 @@ fn ibs_asks_for_no_registers_and_spe_for_aux_data() {
 #[test]
 fn a_machine_without_a_pmu_is_told_what_works_there() {
     let mut machine = machine(Vec::new());
-    machine.hypervisor = true;
+    machine.hypervisor = Some("KVM".to_owned());
     let error = choose(&machine, &WISH).err().map(|e| e.to_string());
     let error = error.unwrap();
     assert!(error.contains("a virtual machine whose hypervisor gives it no PMU"));

@@ -137,6 +137,38 @@ struct Thread {
     signals: VecDeque<i32>,
 }
 
+/// Takes one of so many accesses in the mean. Loops make accesses in turn: every n-th of them may be the
+/// same one each time, so the gaps vary.
+struct Sampler {
+    period: u64,
+    left: u64,
+    /// Of the gaps: the same program gives the same ones (Marsaglia 2003, xorshift).
+    state: u64,
+}
+
+impl Sampler {
+    fn new(period: u64) -> Sampler {
+        Sampler {
+            period,
+            left: period,
+            state: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    fn takes(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if self.left != 0 {
+            return false;
+        }
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        // From 1 to twice the period less 1: the period in the mean.
+        self.left = 1 + self.state % (2 * self.period.min(u64::MAX / 4) - 1);
+        true
+    }
+}
+
 struct Stepper {
     pid: i32,
     code: Code,
@@ -151,7 +183,8 @@ struct Stepper {
     emulate: Emulate,
     caches: Caches,
     period: u64,
-    counts: [u64; 2],
+    /// Of loads, and of stores.
+    samplers: [Sampler; 2],
     done: Done,
     times: Option<(u64, u64)>,
     buffer: Vec<u8>,
@@ -197,7 +230,13 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     let result = stepper.all(plan, &signals, file);
     // Whatever went wrong, the program runs on as it was.
     stepper.let_go();
-    let (why, bytes) = result?;
+    let (why, bytes) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            process.end();
+            return Err(error);
+        }
+    };
     let ended = match why {
         Why::Process(ended) => ended,
         Why::Signal(_) => process.end(),
@@ -301,7 +340,10 @@ impl Stepper {
             emulate: plan.emulate,
             caches: Caches::new(&plan.caches, plan.cores.min(MOST_CORES)),
             period: plan.period.max(1),
-            counts: [0; 2],
+            samplers: [
+                Sampler::new(plan.period.max(1)),
+                Sampler::new(plan.period.max(1)),
+            ],
             done: Done {
                 samples: 0,
                 steps: 0,
@@ -329,16 +371,32 @@ impl Stepper {
         mut file: File,
     ) -> Result<(Why, u64), StepError> {
         let exe = executable(self.pid);
+        let followed = self.follow(plan, signals, &mut file).and_then(|why| {
+            self.flush(&mut file)?;
+            file.tell_process(self.pid)?;
+            Ok(why)
+        });
+        // Where the disk is full, what is there is ended properly.
+        let bytes = file.finish(exe, self.times)?;
+        Ok((followed?, bytes))
+    }
+
+    fn follow(
+        &mut self,
+        plan: &Plan,
+        signals: &Signals,
+        file: &mut File,
+    ) -> Result<Why, StepError> {
         let begin = Instant::now();
         // The first window opens at once: short programs are over soon.
         let mut next = begin;
-        let why = loop {
+        loop {
             if let Some(why) = self.ended {
-                break why;
+                return Ok(why);
             }
             let time = Instant::now();
             if plan.duration.is_some_and(|all| time - begin >= all) {
-                break Why::Time;
+                return Ok(Why::Time);
             }
             while let Some(signal) = signals.arrived() {
                 if signal != libc::SIGCHLD {
@@ -349,7 +407,7 @@ impl Stepper {
                 next = time + if self.open { plan.pause } else { plan.window };
                 match self.open {
                     true => self.close_window(),
-                    false => self.open_window(&mut file)?,
+                    false => self.open_window(file)?,
                 }
             }
             if self.stepped() {
@@ -361,13 +419,9 @@ impl Stepper {
             }
             self.serve();
             if self.buffer.len() >= BATCH {
-                self.flush(&mut file)?;
+                self.flush(file)?;
             }
-        };
-        self.flush(&mut file)?;
-        file.tell_process(self.pid)?;
-        let bytes = file.finish(exe, self.times)?;
-        Ok((why, bytes))
+        }
     }
 
     fn open_window(&mut self, file: &mut File) -> Result<(), StepError> {
@@ -668,11 +722,10 @@ impl Stepper {
             }
             let store = id == STORES;
             let answer = self.caches.access(core, access.addr, access.size, store);
-            let Some(count) = self.counts.get_mut(kind) else {
+            let Some(sampler) = self.samplers.get_mut(kind) else {
                 continue;
             };
-            *count += 1;
-            if !count.is_multiple_of(self.period) {
+            if !sampler.takes() {
                 continue;
             }
             let time = now(libc::CLOCK_MONOTONIC);
@@ -880,4 +933,27 @@ fn executable(pid: i32) -> Option<BuildId> {
         path: path.to_string_lossy().into_owned(),
         kernel: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sampler;
+
+    #[test]
+    fn a_sampler_takes_its_share_of_every_access_of_a_loop() {
+        let mut sampler = Sampler::new(3);
+        let mut taken = [0u32; 6];
+        for i in 0..60_000 {
+            taken[i % 6] += u32::from(sampler.takes());
+        }
+        // A third of 10,000, with a deviation of sqrt(10,000 x 2/9) = 47.
+        for of_one in taken {
+            assert!(
+                (3333 - 4 * 47..=3333 + 4 * 47).contains(&of_one),
+                "{taken:?}"
+            );
+        }
+        let mut every = Sampler::new(1);
+        assert!((0..100).all(|_| every.takes()));
+    }
 }

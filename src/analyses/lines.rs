@@ -1,0 +1,566 @@
+//! Cache lines that more than one CPU uses: who reads and writes which of their bytes, and whether
+//! that is one datum or several that only lie side by side.
+
+use crate::attribute::{Attribution, NONE};
+use crate::data_src::{DataSrc, c2c::Stats};
+use crate::gomap::Part;
+use crate::recording::{Memory, Recording};
+use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The bytes that are looked at together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A line of 64 bytes.
+    Line,
+    /// Two lines that are neighbours: what the spatial prefetcher of Intel's L2 fetches together.
+    DoubleLine,
+}
+
+impl Unit {
+    pub fn bytes(self) -> u64 {
+        match self {
+            Unit::Line => 64,
+            Unit::DoubleLine => 128,
+        }
+    }
+}
+
+/// Why a line moves between CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// The very word is written by one CPU and used by another.
+    SameWord,
+    /// One CPU writes one word of a map, another uses another word of the same map.
+    WithinMap,
+    /// ... of another map.
+    BetweenMaps,
+    /// A map and other memory.
+    MapAndOther,
+    /// No map has part in it.
+    OtherMemory,
+    /// No store of another CPU to the line was sampled.
+    WriterUnknown,
+}
+
+impl Sharing {
+    pub const ALL: [Sharing; 6] = [
+        Sharing::SameWord,
+        Sharing::WithinMap,
+        Sharing::BetweenMaps,
+        Sharing::MapAndOther,
+        Sharing::OtherMemory,
+        Sharing::WriterUnknown,
+    ];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Sharing::SameWord => "true sharing: one word",
+            Sharing::WithinMap => "false sharing: words of one map",
+            Sharing::BetweenMaps => "false sharing: two maps",
+            Sharing::MapAndOther => "false sharing: a map and other memory",
+            Sharing::OtherMemory => "false sharing: other memory",
+            Sharing::WriterUnknown => "no store of another CPU sampled",
+        }
+    }
+}
+
+/// Latencies of one kind of samples, in the unit of the PMU (cycles).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Mean {
+    pub samples: u64,
+    pub sum: u64,
+}
+
+impl Mean {
+    fn add(&mut self, latency: u64) {
+        self.samples += 1;
+        self.sum = self.sum.saturating_add(latency);
+    }
+
+    /// `None` without samples.
+    pub fn mean(&self) -> Option<f64> {
+        (self.samples > 0).then(|| self.sum as f64 / self.samples as f64)
+    }
+}
+
+/// The accesses of one instruction to one byte of a line.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Entry {
+    /// Bytes from the start of the line.
+    pub offset: u64,
+    /// Index into [`Attribution::places`].
+    pub place: u32,
+    /// Index into [`Attribution::maps`], or [`NONE`].
+    pub map: u32,
+    /// `hmap.flags`, `bmap.tophash[3]`; `None` where it is no part of a map, or not known.
+    pub part: Option<String>,
+    pub stats: Stats,
+    /// As perf means them: loads that hit a line modified in a remote, in a local cache, and others.
+    pub remote_hitm: Mean,
+    pub local_hitm: Mean,
+    pub load: Mean,
+    pub readers: BTreeSet<u16>,
+    pub writers: BTreeSet<u16>,
+    pub threads: BTreeSet<i32>,
+    #[serde(skip)]
+    hitm: BTreeMap<u16, u64>,
+    #[serde(skip)]
+    in_map: bool,
+}
+
+impl Entry {
+    pub fn cpus(&self) -> usize {
+        self.readers.union(&self.writers).count()
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    pub address: u64,
+    /// -1: the kernel's.
+    pub pid: i32,
+    pub stats: Stats,
+    pub readers: BTreeSet<u16>,
+    pub writers: BTreeSet<u16>,
+    pub threads: BTreeSet<i32>,
+    /// What most of the loads that found it modified elsewhere speak for, or, where the PMU tells no such
+    /// loads, its stores; `None`: used by one CPU, or not written.
+    pub sharing: Option<Sharing>,
+    /// For each kind: the loads that found the line modified by another CPU.
+    pub evidence: Vec<(Sharing, u64)>,
+    /// By offset, then by samples.
+    pub entries: Vec<Entry>,
+}
+
+/// What all lines of a recording have in common, and the shared ones.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lines {
+    /// Of all samples.
+    pub totals: Stats,
+    /// Of the lines that a load found modified in another cache, as perf means "shared".
+    pub shared: Stats,
+    pub shared_lines: u64,
+    /// The shared ones, those with most such loads first.
+    pub lines: Vec<Line>,
+    /// The PMU tells which loads found a line modified elsewhere.
+    pub tells_hitm: bool,
+}
+
+/// Samples that one thread counts at a time.
+const CHUNK: usize = 1 << 17;
+
+/// Lines that are written by one CPU and used by another are kept where the PMU tells no HITM: so many.
+const MOST_WRITTEN: usize = 10_000;
+
+/// The lines that CPUs share.
+pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit) -> Lines {
+    let samples = Samples {
+        recording,
+        attribution,
+        mask: !(unit.bytes() - 1),
+    };
+    let chunks = || (0..recording.samples.len().div_ceil(CHUNK)).into_par_iter();
+    let range = |chunk: usize| chunk * CHUNK..recording.samples.len().min((chunk + 1) * CHUNK);
+    let (totals, moved) = chunks()
+        .map(|chunk| samples.first_look(range(chunk)))
+        .reduce(
+            || (Stats::default(), FxHashSet::default()),
+            |(mut totals, mut all), (stats, moved)| {
+                totals.merge(&stats);
+                all.extend(moved);
+                (totals, all)
+            },
+        );
+    let tells_hitm = !moved.is_empty();
+    let wanted = if tells_hitm {
+        moved
+    } else {
+        samples.written_and_used()
+    };
+    let mut found: FxHashMap<(i32, u64), Building> = FxHashMap::default();
+    let parts: Vec<FxHashMap<(i32, u64), Building>> = chunks()
+        .map(|chunk| samples.collect(range(chunk), &wanted))
+        .collect();
+    for part in parts {
+        for (key, line) in part {
+            found.entry(key).or_default().merge(line);
+        }
+    }
+    let mut lines: Vec<Line> = found
+        .into_par_iter()
+        .map(|((pid, address), line)| line.finish(pid, address))
+        .filter(|line| tells_hitm || line.sharing.is_some())
+        .collect();
+    lines.sort_unstable_by_key(|line| {
+        let stats = &line.stats;
+        let most = (stats.hitm() + stats.peer(), stats.records);
+        (std::cmp::Reverse(most), line.address, line.pid)
+    });
+    let mut shared = Stats::default();
+    let modified = lines.iter().filter(|line| line.stats.hitm() > 0);
+    let shared_lines = modified.clone().count() as u64;
+    modified.for_each(|line| shared.merge(&line.stats));
+    Lines {
+        totals,
+        shared,
+        shared_lines,
+        lines,
+        tells_hitm,
+    }
+}
+
+struct Samples<'a> {
+    recording: &'a Recording,
+    attribution: &'a Attribution,
+    mask: u64,
+}
+
+/// One sample, as far as lines are concerned.
+struct Use {
+    pid: i32,
+    tid: i32,
+    cpu: u16,
+    addr: u64,
+    data_src: DataSrc,
+    stats: Stats,
+    store: bool,
+}
+
+impl Samples<'_> {
+    fn of(&self, i: usize) -> Option<Use> {
+        let samples = &self.recording.samples;
+        let event = self.recording.event(i)?;
+        if event.memory == Memory::No {
+            return None;
+        }
+        let (pid, tid) = samples.thread.get(i).unwrap_or((-1, -1));
+        let addr = samples.addr.get(i).unwrap_or(0);
+        let data_src = DataSrc(samples.data_src.get(i).unwrap_or(0));
+        let access = self.recording.access(i);
+        let mut stats = Stats::default();
+        let mapped = || {
+            let time = samples.time.get(i).unwrap_or(0);
+            let ip = samples.ip.get(i).unwrap_or(0);
+            let space = &self.recording.space;
+            space.find(pid, addr, time).is_some() && space.find(pid, ip, time).is_some()
+        };
+        stats.count(data_src, addr, addr == 0 || mapped());
+        // The kernel's half of the addresses is the same in every process.
+        let pid = if addr >> 63 == 1 { -1 } else { pid };
+        Some(Use {
+            pid,
+            tid,
+            cpu: samples.cpu.get(i).unwrap_or(0),
+            addr,
+            data_src,
+            stats,
+            store: access.op.is_some_and(|op| op.is_store()),
+        })
+    }
+
+    /// All samples added up, and the lines that a load found in another cache.
+    fn first_look(&self, range: std::ops::Range<usize>) -> (Stats, FxHashSet<(i32, u64)>) {
+        let (mut totals, mut moved) = (Stats::default(), FxHashSet::default());
+        for used in range.filter_map(|i| self.of(i)) {
+            totals.merge(&used.stats);
+            if used.stats.hitm() + used.stats.peer() > 0 {
+                moved.insert((used.pid, used.addr & self.mask));
+            }
+        }
+        (totals, moved)
+    }
+
+    /// Where no sample tells: the lines that one CPU stores to and another one uses.
+    fn written_and_used(&self) -> FxHashSet<(i32, u64)> {
+        let mut by_line: FxHashMap<(i32, u64), (u16, bool, bool)> = FxHashMap::default();
+        for used in (0..self.recording.samples.len()).filter_map(|i| self.of(i)) {
+            if used.addr == 0 {
+                continue;
+            }
+            let line = by_line
+                .entry((used.pid, used.addr & self.mask))
+                .or_insert((used.cpu, false, false));
+            line.1 |= used.store;
+            line.2 |= line.0 != used.cpu;
+        }
+        let shared = by_line
+            .into_iter()
+            .filter(|(_, (_, stored, several))| *stored && *several);
+        let mut shared: Vec<(i32, u64)> = shared.map(|(key, _)| key).collect();
+        shared.sort_unstable();
+        shared.truncate(MOST_WRITTEN);
+        shared.into_iter().collect()
+    }
+
+    fn collect(
+        &self,
+        range: std::ops::Range<usize>,
+        wanted: &FxHashSet<(i32, u64)>,
+    ) -> FxHashMap<(i32, u64), Building> {
+        let mut lines: FxHashMap<(i32, u64), Building> = FxHashMap::default();
+        for i in range {
+            let addr = self.recording.samples.addr.get(i).unwrap_or(0);
+            if addr == 0 {
+                continue;
+            }
+            let Some(used) = self.of(i) else { continue };
+            let key = (used.pid, addr & self.mask);
+            if !wanted.contains(&key) {
+                continue;
+            }
+            let at = |column: &[u32]| column.get(i).copied().unwrap_or(NONE);
+            let part = self.attribution.part.get(i).and_then(|part| part.ok());
+            let slot = self.attribution.slot.get(i).copied().unwrap_or(-1);
+            let entry = EntryKey {
+                offset: addr & !self.mask,
+                place: at(&self.attribution.place),
+                map: at(&self.attribution.map),
+                part: part.map(|part| (part, slot)),
+            };
+            let latency = self.recording.access(i).latency_cycles.map(u64::from);
+            lines.entry(key).or_default().add(entry, &used, latency);
+        }
+        lines
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct EntryKey {
+    offset: u64,
+    place: u32,
+    map: u32,
+    part: Option<(Part, i8)>,
+}
+
+#[derive(Default)]
+struct Building {
+    entries: FxHashMap<EntryKey, Entry>,
+}
+
+impl Building {
+    fn add(&mut self, key: EntryKey, used: &Use, latency: Option<u64>) {
+        let entry = self.entries.entry(key).or_default();
+        entry.stats.merge(&used.stats);
+        entry.in_map = key.part.is_some();
+        if used.store {
+            entry.writers.insert(used.cpu);
+        }
+        if !used.store || used.data_src.op().is_some_and(|op| op.is_load()) {
+            entry.readers.insert(used.cpu);
+        }
+        entry.threads.insert(used.tid);
+        if used.stats.hitm() > 0 {
+            *entry.hitm.entry(used.cpu).or_default() += 1;
+        }
+        if let Some(latency) = latency {
+            let mean = if used.stats.remote_hitm > 0 {
+                Some(&mut entry.remote_hitm)
+            } else if used.stats.local_hitm > 0 {
+                Some(&mut entry.local_hitm)
+            } else {
+                (used.stats.loads > 0).then_some(&mut entry.load)
+            };
+            mean.into_iter().for_each(|mean| mean.add(latency));
+        }
+    }
+
+    fn merge(&mut self, other: Building) {
+        for (key, from) in other.entries {
+            let to = self.entries.entry(key).or_default();
+            to.stats.merge(&from.stats);
+            to.in_map = from.in_map;
+            to.readers.extend(from.readers);
+            to.writers.extend(from.writers);
+            to.threads.extend(from.threads);
+            for (cpu, n) in from.hitm {
+                *to.hitm.entry(cpu).or_default() += n;
+            }
+            for (to, from) in [
+                (&mut to.remote_hitm, from.remote_hitm),
+                (&mut to.local_hitm, from.local_hitm),
+                (&mut to.load, from.load),
+            ] {
+                to.samples += from.samples;
+                to.sum = to.sum.saturating_add(from.sum);
+            }
+        }
+    }
+
+    fn finish(self, pid: i32, address: u64) -> Line {
+        let mut entries: Vec<(EntryKey, Entry)> = self.entries.into_iter().collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        let mut line = Line {
+            address,
+            pid,
+            stats: Stats::default(),
+            readers: BTreeSet::new(),
+            writers: BTreeSet::new(),
+            threads: BTreeSet::new(),
+            sharing: None,
+            evidence: Vec::new(),
+            entries: Vec::new(),
+        };
+        for (key, mut entry) in entries {
+            entry.offset = key.offset;
+            entry.place = key.place;
+            entry.map = key.map;
+            entry.part = key.part.map(|(part, slot)| part_name(part, slot));
+            line.stats.merge(&entry.stats);
+            line.readers.extend(&entry.readers);
+            line.writers.extend(&entry.writers);
+            line.threads.extend(&entry.threads);
+            line.entries.push(entry);
+        }
+        let by_offset = |e: &Entry| (e.offset, std::cmp::Reverse(e.stats.records), e.place);
+        line.entries.sort_by_key(by_offset);
+        (line.sharing, line.evidence) = sharing(&line.entries);
+        line
+    }
+}
+
+/// `bmap.tophash[3]`, `hmap.flags`.
+pub fn part_name(part: Part, slot: i8) -> String {
+    match slot {
+        0.. => format!("{}[{slot}]", part.name()),
+        _ => part.name().to_owned(),
+    }
+}
+
+/// Bytes of a word: what one store writes and one load reads, as far as samples tell.
+const WORD: u64 = 8;
+
+/// What the uses of a line speak for, and how many loads that found it modified do so.
+fn sharing(entries: &[Entry]) -> (Option<Sharing>, Vec<(Sharing, u64)>) {
+    let told = entries.iter().any(|entry| !entry.hitm.is_empty());
+    let mut votes: BTreeMap<Sharing, u64> = BTreeMap::new();
+    for used in entries {
+        if told {
+            for (cpu, n) in &used.hitm {
+                *votes.entry(kind(used, *cpu, entries)).or_default() += n;
+            }
+        } else {
+            for cpu in used.readers.union(&used.writers) {
+                let kind = kind(used, *cpu, entries);
+                if kind != Sharing::WriterUnknown {
+                    *votes.entry(kind).or_default() += used.stats.records.max(1);
+                }
+            }
+        }
+    }
+    let most = votes
+        .iter()
+        .max_by_key(|(kind, n)| (**n, std::cmp::Reverse(**kind)));
+    let sharing = most.map(|(kind, _)| *kind);
+    let evidence = if told {
+        votes.into_iter().collect()
+    } else {
+        Vec::new()
+    };
+    (sharing, evidence)
+}
+
+/// What an access by this CPU shares with the stores of others: of several the nearest.
+fn kind(used: &Entry, cpu: u16, entries: &[Entry]) -> Sharing {
+    let others = entries
+        .iter()
+        .filter(|e| e.writers.iter().any(|w| *w != cpu));
+    let kinds = others.map(|store| match (used.in_map, store.in_map) {
+        _ if used.offset / WORD == store.offset / WORD => Sharing::SameWord,
+        (true, true) if used.map == store.map => Sharing::WithinMap,
+        (true, true) => Sharing::BetweenMaps,
+        (false, false) => Sharing::OtherMemory,
+        _ => Sharing::MapAndOther,
+    });
+    kinds.min().unwrap_or(Sharing::WriterUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(
+        offset: u64,
+        map: u32,
+        readers: &[u16],
+        writers: &[u16],
+        hitm: &[(u16, u64)],
+    ) -> Entry {
+        Entry {
+            offset,
+            map,
+            in_map: map != NONE,
+            readers: readers.iter().copied().collect(),
+            writers: writers.iter().copied().collect(),
+            hitm: hitm.iter().copied().collect(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn sharing_is_told_by_word_and_map() {
+        // CPU 1 loads the word that CPU 0 stores to; that it stores there itself is no sharing.
+        let word = [entry(8, 0, &[1], &[0, 1], &[(1, 5)])];
+        assert_eq!(
+            sharing(&word),
+            (Some(Sharing::SameWord), vec![(Sharing::SameWord, 5)])
+        );
+        // hmap.count is stored by CPU 0, hmap.buckets loaded by CPU 1.
+        let header = [
+            entry(0, 0, &[], &[0], &[]),
+            entry(16, 0, &[1], &[], &[(1, 3)]),
+        ];
+        assert_eq!(sharing(&header).0, Some(Sharing::WithinMap));
+        let maps = [
+            entry(0, 0, &[], &[0], &[]),
+            entry(48, 1, &[1], &[], &[(1, 3)]),
+        ];
+        assert_eq!(sharing(&maps).0, Some(Sharing::BetweenMaps));
+        let lock = [
+            entry(0, NONE, &[], &[0], &[]),
+            entry(8, 0, &[1], &[], &[(1, 3)]),
+        ];
+        assert_eq!(sharing(&lock).0, Some(Sharing::MapAndOther));
+        let other = [
+            entry(0, NONE, &[], &[0], &[]),
+            entry(8, NONE, &[1], &[], &[(1, 3)]),
+        ];
+        assert_eq!(sharing(&other).0, Some(Sharing::OtherMemory));
+        // Its own stores only.
+        let own = [
+            entry(0, 0, &[], &[1], &[]),
+            entry(8, 0, &[1], &[], &[(1, 3)]),
+        ];
+        assert_eq!(
+            sharing(&own),
+            (
+                Some(Sharing::WriterUnknown),
+                vec![(Sharing::WriterUnknown, 3)]
+            )
+        );
+    }
+
+    #[test]
+    fn of_several_writers_the_nearest_counts_and_the_most_loads_decide() {
+        // CPU 2 loads 8 (stored by CPU 0): 2 loads; CPU 1 loads 24, nobody stores there, but CPU 0
+        // stores to 8 of the same map: 7 loads.
+        let line = [
+            entry(8, 0, &[2], &[0], &[(2, 2)]),
+            entry(24, 0, &[1], &[], &[(1, 7)]),
+        ];
+        let votes = vec![(Sharing::SameWord, 2), (Sharing::WithinMap, 7)];
+        assert_eq!(sharing(&line), (Some(Sharing::WithinMap), votes));
+    }
+
+    #[test]
+    fn without_hitm_who_stores_and_who_loads_decides() {
+        let exact = [entry(0, 0, &[0, 1], &[0], &[])];
+        assert_eq!(sharing(&exact), (Some(Sharing::SameWord), Vec::new()));
+        let alone = [entry(0, 0, &[0], &[0], &[]), entry(8, 0, &[1], &[1], &[])];
+        assert_eq!(sharing(&alone).0, Some(Sharing::WithinMap));
+        assert_eq!(sharing(&[entry(0, 0, &[0], &[0], &[])]).0, None);
+    }
+}

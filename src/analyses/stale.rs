@@ -1,0 +1,305 @@
+//! Loads that may have read a value that another CPU had already overwritten: served by their own
+//! core's caches shortly after the store.
+//!
+//! On a coherent machine a store becomes visible when its line is owned and the store buffer drains,
+//! which is after it has retired; a load takes its value when it executes, which is before it retires.
+//! The times of samples are those of retirement. So a load on CPU B that retires up to some hundreds of
+//! nanoseconds after a store on CPU A, and found the line in B's own L1 or LFB without a snoop, may have
+//! read the value from before. It is legal, and what a program without synchronisation has to live with.
+
+use crate::attribute::{Attribution, NONE};
+use crate::data_src::{DataSrc, Level, Snoop};
+use crate::recording::{Memory, Recording};
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+/// Nanoseconds after a store in which a load may still have been ahead of it: the transfer of a line
+/// from another socket (some 300 ns), and what a full reorder buffer waits for (some 200 ns).
+pub const WINDOW_NS: u64 = 500;
+
+/// A store and the load that may not have seen it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// Indexes of the samples.
+    pub store: usize,
+    pub load: usize,
+    pub after_ns: u64,
+    pub store_cpu: u16,
+    pub load_cpu: u16,
+    /// The first byte of the word.
+    pub word: u64,
+    /// Index into [`Attribution::maps`], or [`NONE`].
+    pub map: u32,
+    /// As [`super::lines::part_name`].
+    pub part: Option<String>,
+    pub level: Level,
+}
+
+/// How far the times of two CPUs can be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Clocks {
+    /// As the recording names it; `None`: perf's own clock, which the kernel keeps in step between CPUs
+    /// to within a few hundred nanoseconds where the TSC is not invariant.
+    pub clock: Option<String>,
+    /// The greatest step that all sampled times are multiples of, from the first; nanoseconds.
+    pub granularity_ns: u64,
+    /// Two samples of one CPU that stand in the file in another order than their times say.
+    pub out_of_order: u64,
+}
+
+/// What is found, or why nothing can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stale {
+    Found {
+        window_ns: u64,
+        clocks: Clocks,
+        /// Loads that were looked at: of own caches, to words that a sampled store was made to.
+        loads: u64,
+        /// In order of time.
+        pairs: Vec<Pair>,
+    },
+    CannotTell(Missing),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    Times,
+    Cpus,
+    Levels,
+    Stores,
+}
+
+impl Missing {
+    pub fn text(self) -> &'static str {
+        match self {
+            Missing::Times => "the samples carry no times (record without --no-timestamp)",
+            Missing::Cpus => {
+                "the samples do not say which CPU they are of (record with --sample-cpu)"
+            }
+            Missing::Levels => {
+                "no load says which cache served it: only a PMU that samples memory tells (PEBS, IBS, SPE)"
+            }
+            Missing::Stores => "no store was sampled",
+        }
+    }
+}
+
+const WORD: u64 = 8;
+
+/// Pairs of a store and a load to one word within a window, in user memory.
+pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
+    let samples = &recording.samples;
+    let all = 0..samples.len();
+    let accesses = || {
+        all.clone().filter(|&i| {
+            let memory = recording.event(i).map(|event| event.memory);
+            let addr = samples.addr.get(i).unwrap_or(0);
+            memory.is_some_and(|memory| memory != Memory::No) && addr != 0 && addr >> 63 == 0
+        })
+    };
+    if samples.time.len() < samples.len() || accesses().all(|i| samples.time.get(i) == Some(0)) {
+        return Stale::CannotTell(Missing::Times);
+    }
+    if samples.cpu.len() < samples.len() {
+        return Stale::CannotTell(Missing::Cpus);
+    }
+    let data_src = |i: usize| DataSrc(samples.data_src.get(i).unwrap_or(0));
+    let own = |i: usize| {
+        let level = data_src(i).level()?;
+        let snoop = data_src(i).snoop();
+        let quiet = matches!(snoop, None | Some(Snoop::None));
+        (matches!(level, Level::L1 | Level::Lfb) && quiet).then_some(level)
+    };
+    let of = |i: usize| -> Option<(i32, u64)> {
+        Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
+    };
+    let mut stores: FxHashMap<(i32, u64), Vec<(u64, u16, usize)>> = FxHashMap::default();
+    let mut levels = false;
+    for i in accesses() {
+        let op = recording.access(i).op;
+        levels |= op.is_some_and(|op| op.is_load()) && data_src(i).level().is_some();
+        if op.is_some_and(|op| op.is_store())
+            && let (Some(word), Some(time), Some(cpu)) =
+                (of(i), samples.time.get(i), samples.cpu.get(i))
+        {
+            stores.entry(word).or_default().push((time, cpu, i));
+        }
+    }
+    if !levels {
+        return Stale::CannotTell(Missing::Levels);
+    }
+    if stores.is_empty() {
+        return Stale::CannotTell(Missing::Stores);
+    }
+    for stores in stores.values_mut() {
+        stores.sort_unstable();
+    }
+    let (mut pairs, mut loads) = (Vec::new(), 0);
+    for i in accesses() {
+        let access = recording.access(i);
+        if !access.op.is_some_and(|op| op.is_load() && !op.is_store()) {
+            continue;
+        }
+        let (Some(level), Some(word)) = (own(i), of(i)) else {
+            continue;
+        };
+        let (Some(time), Some(cpu)) = (samples.time.get(i), samples.cpu.get(i)) else {
+            continue;
+        };
+        let Some(stores) = stores.get(&word) else {
+            continue;
+        };
+        loads += 1;
+        // The last store before the load decides whose value it should have read.
+        let before = stores.partition_point(|(at, _, _)| *at <= time);
+        let last = before.checked_sub(1).and_then(|at| stores.get(at));
+        let Some(&(at, store_cpu, store)) = last else {
+            continue;
+        };
+        if store_cpu == cpu || time - at > window_ns {
+            continue;
+        }
+        let part = attribution.part.get(i).and_then(|part| part.ok());
+        let slot = attribution.slot.get(i).copied().unwrap_or(-1);
+        pairs.push(Pair {
+            store,
+            load: i,
+            after_ns: time - at,
+            store_cpu,
+            load_cpu: cpu,
+            word: word.1 * WORD,
+            map: attribution.map.get(i).copied().unwrap_or(NONE),
+            part: part.map(|part| super::lines::part_name(part, slot)),
+            level,
+        });
+    }
+    pairs.sort_by_key(|pair| (samples.time.get(pair.load), pair.load));
+    Stale::Found {
+        window_ns,
+        clocks: clocks(recording),
+        loads,
+        pairs,
+    }
+}
+
+fn clocks(recording: &Recording) -> Clocks {
+    let samples = &recording.samples;
+    let first = samples.time.get(0).unwrap_or(0);
+    let (mut step, mut out_of_order) = (0, 0);
+    let mut last: FxHashMap<u16, u64> = FxHashMap::default();
+    for (time, cpu) in samples.time.iter().zip(samples.cpu.iter()) {
+        step = gcd(step, time.abs_diff(first));
+        let before = last.insert(cpu, time);
+        out_of_order += u64::from(before.is_some_and(|before| before > time));
+    }
+    Clocks {
+        clock: recording.meta.clock.clone(),
+        granularity_ns: step.max(1),
+        out_of_order,
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Event, Interned};
+
+    const LOAD_L1: u64 = 2 | 0xa << 5 | 2 << 19;
+    const LOAD_HITM: u64 = 2 | 0x42 << 5 | 0x10 << 19;
+    const STORE: u64 = 4 | 0xa << 5;
+
+    /// Samples by (time, cpu, address, data_src).
+    fn recording(rows: &[(u64, u16, u64, u64)]) -> Recording {
+        let intern = |values: Vec<u64>| Interned {
+            ids: (0..values.len() as u32).collect(),
+            values,
+        };
+        let mut recording = Recording {
+            events: vec![Event {
+                memory: Memory::Sampled,
+                ..Event::default()
+            }],
+            ..Recording::default()
+        };
+        let samples = &mut recording.samples;
+        samples.time = rows.iter().map(|r| r.0).collect();
+        samples.cpu = rows.iter().map(|r| r.1).collect();
+        samples.addr = rows.iter().map(|r| r.2).collect();
+        samples.data_src = intern(rows.iter().map(|r| r.3).collect());
+        samples.event = rows.iter().map(|_| 0).collect();
+        samples.thread = Interned {
+            ids: rows.iter().map(|_| 0).collect(),
+            values: vec![(1, 1)],
+        };
+        recording
+    }
+
+    fn found(rows: &[(u64, u16, u64, u64)]) -> Vec<(usize, usize, u64)> {
+        match stale(&recording(rows), &Attribution::default(), 100) {
+            Stale::Found { pairs, .. } => pairs
+                .iter()
+                .map(|p| (p.store, p.load, p.after_ns))
+                .collect(),
+            Stale::CannotTell(missing) => panic!("{missing:?}"),
+        }
+    }
+
+    #[test]
+    fn a_load_from_its_own_cache_right_after_anothers_store_is_suspect() {
+        // CPU 0 stores at 1000, CPU 1 reads the word from its L1 40 ns later.
+        let rows = [(1000, 0, 0x1000, STORE), (1040, 1, 0x1004, LOAD_L1)];
+        assert_eq!(found(&rows), [(0, 1, 40)]);
+        // Too late; another word; the same CPU; served by the other cache, so it is the new value.
+        for other in [
+            (1101, 1, 0x1000, LOAD_L1),
+            (1040, 1, 0x1008, LOAD_L1),
+            (1040, 0, 0x1000, LOAD_L1),
+            (1040, 1, 0x1000, LOAD_HITM),
+        ] {
+            assert_eq!(
+                found(&[rows[0], other, (1, 1, 0x2000, LOAD_L1)]),
+                [],
+                "{other:?}"
+            );
+        }
+        // CPU 1 has stored to it since: it reads its own value.
+        let own = [rows[0], (1020, 1, 0x1000, STORE), rows[1]];
+        assert_eq!(found(&own), []);
+        // Before the store.
+        let before = [(990, 1, 0x1000, LOAD_L1), rows[0]];
+        assert_eq!(found(&before), []);
+    }
+
+    #[test]
+    fn without_levels_times_or_stores_nothing_is_said() {
+        let of =
+            |rows: &[(u64, u16, u64, u64)]| stale(&recording(rows), &Attribution::default(), 100);
+        let level_less = [(1000, 0, 0x1000, STORE), (1040, 1, 0x1000, 2)];
+        assert_eq!(of(&level_less), Stale::CannotTell(Missing::Levels));
+        let no_store = [(1040, 1, 0x1000, LOAD_L1)];
+        assert_eq!(of(&no_store), Stale::CannotTell(Missing::Stores));
+        let no_times = [(0, 0, 0x1000, STORE), (0, 1, 0x1000, LOAD_L1)];
+        assert_eq!(of(&no_times), Stale::CannotTell(Missing::Times));
+    }
+
+    #[test]
+    fn the_clock_is_as_coarse_as_its_times() {
+        let rows = [
+            (1000, 0, 8, STORE),
+            (1240, 1, 8, LOAD_L1),
+            (1120, 1, 8, LOAD_L1),
+        ];
+        let clocks = clocks(&recording(&rows));
+        assert_eq!((clocks.granularity_ns, clocks.out_of_order), (120, 1));
+    }
+}

@@ -1,0 +1,234 @@
+//! The lines that CPUs share: every figure as `perf c2c report` gives it.
+
+mod common;
+
+use common::perf;
+use mempath::analyses::lines::{Line, Lines, Unit, lines};
+use mempath::attribute::attribute;
+use mempath::program::kernel::Kernel;
+use mempath::recording::{Recording, read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+fn shared_lines(path: &Path) -> (Recording, mempath::attribute::Attribution, Lines) {
+    let recording = read(path).unwrap();
+    let programs = vec![None; recording.space.images.len()];
+    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
+    let found = lines(&recording, &attribution, Unit::Line);
+    (recording, attribution, found)
+}
+
+/// The number behind the last colon of each line, in order.
+fn figures(stats: &str) -> Vec<(String, u64)> {
+    let figure = |line: &str| {
+        let (name, number) = line.rsplit_once(':')?;
+        Some((name.trim().to_owned(), number.trim().parse().ok()?))
+    };
+    stats.lines().filter_map(figure).collect()
+}
+
+fn totals_are_perfs(path: &Path, found: &Lines) {
+    let path_text = path.to_str().unwrap();
+    let printed = perf(&["c2c", "report", "--stats", "--no-source", "-i", path_text]);
+    let (all, shared) = (&found.totals, &found.shared);
+    let expected = [
+        ("Total records", all.records),
+        ("Locked Load/Store Operations", all.locks),
+        ("Load Operations", all.loads),
+        ("Loads - uncacheable", all.loads_uncached),
+        ("Loads - IO", all.loads_io),
+        ("Loads - Miss", all.loads_missed),
+        ("Loads - no mapping", all.loads_without_address),
+        ("Load Fill Buffer Hit", all.lfb_hit),
+        ("Load L1D hit", all.l1_hit),
+        ("Load L2D hit", all.l2_hit),
+        ("Load LLC hit", all.llc_hit + all.local_hitm),
+        ("Load Local HITM", all.local_hitm),
+        ("Load Remote HITM", all.remote_hitm),
+        ("Load Remote HIT", all.remote_hit),
+        ("Load Local DRAM", all.local_dram),
+        ("Load Remote DRAM", all.remote_dram),
+        ("Load MESI State Exclusive", all.exclusive),
+        ("Load MESI State Shared", all.shared),
+        ("Load LLC Misses", all.llc_misses()),
+        ("Load access blocked by data", all.blocked_data),
+        ("Load access blocked by address", all.blocked_address),
+        ("Load HIT Local Peer", all.local_peer),
+        ("Load HIT Remote Peer", all.remote_peer),
+        ("Store Operations", all.stores),
+        ("Store - uncacheable", all.stores_uncached),
+        ("Store - no mapping", all.stores_without_address),
+        ("Store L1D Hit", all.store_l1_hit),
+        ("Store L1D Miss", all.store_l1_miss),
+        ("Store No available memory level", all.store_na),
+        ("No Page Map Rejects", all.no_mapping),
+        ("Unable to parse data source", all.unparsed),
+        ("Total Shared Cache Lines", found.shared_lines),
+        ("Load HITs on shared lines", shared.loads),
+        ("Fill Buffer Hits on shared lines", shared.lfb_hit),
+        ("L1D hits on shared lines", shared.l1_hit),
+        ("L2D hits on shared lines", shared.l2_hit),
+        (
+            "LLC hits on shared lines",
+            shared.llc_hit + shared.local_hitm,
+        ),
+        ("Load hits on peer cache or nodes", shared.peer()),
+        ("Locked Access on shared lines", shared.locks),
+        (
+            "Blocked Access on shared lines",
+            shared.blocked_data + shared.blocked_address,
+        ),
+        ("Store HITs on shared lines", shared.stores),
+        ("Store L1D hits on shared lines", shared.store_l1_hit),
+        ("Store No available memory level", shared.store_na),
+        ("Total Merged records", shared.hitm() + shared.stores),
+    ];
+    let expected: Vec<(String, u64)> = expected.map(|(name, n)| (name.to_owned(), n)).into();
+    assert_eq!(figures(&printed), expected, "{}", path.display());
+}
+
+/// What perf's table of lines prints after the share of the HITMs.
+fn table_row(line: &Line) -> Vec<u64> {
+    let s = &line.stats;
+    vec![
+        s.hitm(),
+        s.local_hitm,
+        s.remote_hitm,
+        s.placed(),
+        s.placed_loads(),
+        s.stores,
+        s.store_l1_hit,
+        s.store_l1_miss,
+        s.store_na,
+        s.lfb_hit,
+        s.l1_hit,
+        s.l2_hit,
+        s.llc_hit,
+        s.local_hitm,
+        s.remote_hit,
+        s.remote_hitm,
+        s.local_dram,
+        s.remote_dram,
+    ]
+}
+
+/// Samples, CPUs, and the mean cycles of HITMs in remote and local caches and of other loads.
+type Row = (u64, u64, [u64; 3]);
+
+/// Before the means are taken; and whether there are stores or HITMs.
+type Sum = (u64, BTreeSet<u16>, [(u64, u64); 3], bool);
+
+/// By offset and instruction: those that perf prints, with stores or HITMs.
+fn rows_of(line: &Line, ips: impl Fn(u32) -> u64) -> BTreeMap<(u64, u64), Row> {
+    let mut rows: BTreeMap<(u64, u64), Sum> = BTreeMap::new();
+    for entry in &line.entries {
+        let row = rows.entry((entry.offset, ips(entry.place))).or_default();
+        row.0 += entry.stats.placed();
+        row.1.extend(entry.readers.union(&entry.writers));
+        row.3 |= entry.stats.stores > 0 || entry.stats.hitm() > 0;
+        let means = [entry.remote_hitm, entry.local_hitm, entry.load];
+        for (sum, mean) in row.2.iter_mut().zip(means) {
+            *sum = (sum.0 + mean.sum, sum.1 + mean.samples);
+        }
+    }
+    let finish = |(n, cpus, means, _): Sum| {
+        // As printf rounds: half to even.
+        let mean = |(sum, of): (u64, u64)| match of {
+            0 => 0,
+            of => (sum as f64 / of as f64).round_ties_even() as u64,
+        };
+        (n, cpus.len() as u64, means.map(mean))
+    };
+    let printed = rows.into_iter().filter(|(_, row)| row.3);
+    printed.map(|(key, row)| (key, finish(row))).collect()
+}
+
+fn lines_are_perfs(path: &Path) -> (usize, usize) {
+    let (_, attribution, found) = shared_lines(path);
+    totals_are_perfs(path, &found);
+    let path = path.to_str().unwrap();
+    let printed = perf(&["c2c", "report", "--stdio", "--no-source", "-i", path]);
+    let by_address: BTreeMap<u64, &Line> = found.lines.iter().map(|l| (l.address, l)).collect();
+    let hex = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+    let (_, tables) = printed.split_once("Shared Data Cache Line Table").unwrap();
+    let (table, pareto) = tables
+        .split_once("Shared Cache Line Distribution Pareto")
+        .unwrap();
+    let mut compared = 0;
+    for words in table
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>())
+    {
+        let Some(address) = words.get(1).and_then(|word| hex(word)) else {
+            continue;
+        };
+        let figures: Vec<u64> = words[5..]
+            .iter()
+            .map(|word| word.parse().unwrap())
+            .collect();
+        assert_eq!(
+            table_row(by_address[&address]),
+            figures,
+            "{path}: {address:#x}"
+        );
+        compared += 1;
+    }
+    // A head for each line, then its rows.
+    let (mut line, mut rows) = (None, 0);
+    let mut left: BTreeMap<(u64, u64), Row> = BTreeMap::new();
+    for words in pareto
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>())
+    {
+        let addresses: Vec<u64> = words.iter().filter_map(|word| hex(word)).collect();
+        match (words.len(), addresses.as_slice()) {
+            (7, &[address]) => {
+                assert!(left.is_empty(), "{path}: {line:x?} has {left:x?} too");
+                line = Some(address);
+                left = rows_of(by_address[&address], |place| {
+                    attribution.places[place as usize].ip
+                });
+            }
+            (13.., &[offset, ip, ..]) => {
+                let number = |at: usize| words[at].parse::<u64>().unwrap();
+                let printed = (number(12), number(13), [number(9), number(10), number(11)]);
+                assert_eq!(
+                    left.remove(&(offset, ip)),
+                    Some(printed),
+                    "{path}: {line:x?} {words:?}"
+                );
+                rows += 1;
+            }
+            _ => {}
+        }
+    }
+    (compared, rows)
+}
+
+#[test]
+fn lines_of_the_carried_samples_are_those_of_perf() {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/samples");
+    for sample in ["modelled-go1.22-twins", "modelled-go1.27-twins"] {
+        let path = Path::new(samples).join(sample).join("perf.data");
+        let (lines, rows) = lines_are_perfs(&path);
+        eprintln!("{sample}: {lines} lines, {rows} rows");
+        assert!(
+            lines >= 50 && rows >= 250,
+            "{sample}: {lines} lines, {rows} rows"
+        );
+    }
+}
+
+#[test]
+fn lines_of_the_truth_sets_are_those_of_perf() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in common::truth_recordings(dir.path()) {
+        let (lines, rows) = lines_are_perfs(&path);
+        eprintln!("{}: {lines} lines, {rows} rows", path.display());
+        assert!(
+            lines >= 50 && rows >= 250,
+            "{}: {lines} {rows}",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! `mempath step` where something ends badly: the program, the disk, the stepper, the user.
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use assert_cmd::Command as Mempath;
+use common::target::{Running, Small, as_nobody, build, perf_reads, tracing, wait_for};
+use mempath::recording::read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const SWISS: &str = "1.27.3";
+
+fn mempath() -> Mempath {
+    Mempath::cargo_bin("mempath").unwrap()
+}
+
+/// No thread of a process is traced or stopped.
+fn is_free(pid: &str) {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    for entry in threads.flatten() {
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap();
+        assert!(status.contains("TracerPid:\t0"), "{status}");
+        assert!(!status.contains("State:\tT") && !status.contains("State:\tt"));
+    }
+}
+
+/// `mempath step` of a program that is started, which then crashes in map code.
+#[test]
+fn a_crash_of_the_program_is_its_own_and_is_told() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/watched.go", SWISS, dir.path());
+    let output = dir.path().join("perf.data");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    command
+        .args(["step", "--window", "10m", "-o"])
+        .arg(&output)
+        .arg("--")
+        .arg(&binary)
+        .stderr(Stdio::piped());
+    let mut stepped = Running::start(&mut command);
+    assert!(stepped.line().starts_with("ready "));
+    assert_eq!(stepped.ask("update small 5"), "did 5");
+    assert_eq!(stepped.ask("crash small 1"), "");
+    let mut said = String::new();
+    let stderr = stepped.child.stderr.as_mut().unwrap();
+    std::io::Read::read_to_string(stderr, &mut said).unwrap();
+    // Go's own words, and how Go programs end of a panic.
+    assert!(
+        said.contains("panic: assignment to entry in nil map"),
+        "{said}"
+    );
+    assert!(said.contains("it ended with exit code 2"), "{said}");
+    let recording = read(&output).unwrap();
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    assert!(recording.meta.modelled.is_some());
+    perf_reads(&output);
+}
+
+/// The program, running for ever, after its first lines.
+fn forever(dir: &Path) -> Running {
+    let binary = build("tests/programs/steady.go", SWISS, dir);
+    let mut program = Running::start(Command::new(binary).args(["2000", "forever"]));
+    assert_eq!(program.line(), "5332 500 child <nil>");
+    program.line();
+    program
+}
+
+/// `mempath step -p` in the background, when it has written `bytes`.
+fn step(program: &Running, output: &Path, bytes: u64) -> Running {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    command
+        .args(["step", "-p", &program.pid(), "-o"])
+        .arg(output)
+        .stderr(Stdio::piped());
+    let stepper = Running::start(&mut command);
+    let begun = || std::fs::metadata(output).is_ok_and(|file| file.len() > bytes);
+    wait_for(begun, "something is stepped");
+    stepper
+}
+
+fn said(stepper: &mut Running) -> String {
+    let mut said = String::new();
+    let stderr = stepper.child.stderr.as_mut().unwrap();
+    std::io::Read::read_to_string(stderr, &mut said).unwrap();
+    said
+}
+
+#[test]
+fn a_killed_program_ends_the_recording() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("perf.data");
+    let mut program = forever(dir.path());
+    let mut stepper = step(&program, &output, 20_000);
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    let said = said(&mut stepper);
+    // A tracer sees what a stranger would not.
+    assert!(said.contains("it was ended by signal 9"), "{said}");
+    assert!(stepper.child.wait().unwrap().success());
+    assert!(read(&output).unwrap().damage.is_empty());
+    perf_reads(&output);
+}
+
+#[test]
+fn a_full_disk_ends_the_stepping_and_keeps_what_fits() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mount = dir.path().join("small");
+    let Some(_mount) = Small::mount(mount.clone()) else {
+        return;
+    };
+    let output = mount.join("perf.data");
+    let mut program = forever(dir.path());
+    let mut stepper = step(&program, &output, 10_000);
+    let said = said(&mut stepper);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("bytes of records before are kept"), "{said}");
+    assert_eq!(stepper.child.wait().unwrap().code(), Some(1));
+    is_free(&program.pid());
+    for _ in 0..4 {
+        assert!(!program.line().is_empty());
+    }
+    let recording = read(&output).unwrap();
+    assert!(recording.damage.is_empty(), "{:?}", recording.damage);
+    assert!(recording.meta.modelled.is_some());
+    // Batches of 256 KiB, of some 300 bytes a sample.
+    assert!(
+        recording.samples.len() > 1000,
+        "{}",
+        recording.samples.len()
+    );
+}
+
+#[test]
+fn another_users_process_is_not_stepped() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut command) = as_nobody(dir.path()) else {
+        return;
+    };
+    let pid = std::process::id().to_string();
+    let output = command.args(["step", "-p", &pid]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let reason = "belongs to user 0 and mempath runs as user 65534: it is left alone";
+    assert!(said.contains(reason), "{said}");
+}
+
+#[test]
+fn nothing_but_the_recording_is_written() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", SWISS, dir.path());
+    let cwd = dir.path().join("cwd");
+    std::fs::create_dir(&cwd).unwrap();
+    mempath()
+        .current_dir(&cwd)
+        .arg("step")
+        .arg("--")
+        .arg(&binary)
+        .arg("2000")
+        .assert()
+        .success();
+    let names = |dir: &Path| {
+        let mut names: Vec<_> = (std::fs::read_dir(dir).unwrap().flatten())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&cwd), ["perf.data"]);
+    assert_eq!(names(dir.path()), ["cwd", "steady"]);
+}
