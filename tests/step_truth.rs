@@ -128,22 +128,30 @@ fn compared(set: &str) {
     let ours = stepped(&binary, dir.path());
 
     // The truth set leaves out loads under 30 modelled cycles, so that shares of loads differ; stores
-    // are all there.
-    for (op, least, most) in [(Op::Load, 0.97, 1.0), (Op::Store, 0.97, 0.25)] {
+    // are all there. Maps that grew in the truth set need not grow here: hence means, by samples.
+    for (op, least, most) in [(Op::Load, 0.97, 1.0), (Op::Store, 0.97, 0.2)] {
         let truth = functions(&truth, &program, op);
         let ours = functions(&ours, &program, op);
-        let mut compared = 0;
+        let (mut compared, mut samples) = (0, 0.0);
+        let (mut covered, mut distance) = (0.0, 0.0);
         for (name, theirs) in truth.iter().filter(|(_, f)| f.samples >= 100) {
             let Some(own) = ours.get(name).filter(|f| f.samples >= 300) else {
                 continue;
             };
             compared += 1;
-            let (covered, distance) = (theirs.covered(own), theirs.distance(own));
-            eprintln!("{op:?} {name}: covered {covered:.4}, distance {distance:.3}");
-            assert!(covered >= least, "{op:?} {name}: covered {covered}");
-            assert!(distance <= most, "{op:?} {name}: distance {distance}");
+            let weight = theirs.samples as f64;
+            samples += weight;
+            covered += weight * theirs.covered(own);
+            distance += weight * theirs.distance(own);
         }
-        assert!(compared >= 8, "{op:?}: {compared} functions");
+        let (covered, distance) = (covered / samples, distance / samples);
+        let found =
+            format!("{op:?}: {compared} functions, {covered:.4} covered, {distance:.3} apart");
+        eprintln!("{found}");
+        assert!(
+            compared >= 8 && covered >= least && distance <= most,
+            "{found}"
+        );
     }
 }
 
