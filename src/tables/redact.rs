@@ -537,7 +537,7 @@ mod tests {
             names.file("/usr/local/go/src/runtime/map.go"),
             "runtime/map.go"
         );
-        assert_eq!(names.file("/home/joe/secret/cache.go"), "file-1.go");
+        assert_eq!(names.file("/srv/secret/cache.go"), "file-1.go");
         assert_eq!(names.path("[vdso]"), "[vdso]");
     }
 
