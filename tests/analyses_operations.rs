@@ -235,3 +235,40 @@ fn an_open_bracket_has_no_duration() {
     let found: Vec<Bracket> = operations(&[touch(1, 1, &flags, Op::Store, Part::MapWriting, true)]);
     assert_eq!(found[0].duration_ns(), None);
 }
+
+/// The truth programs take locks around every use of a shared map, and one of them is a sync.Map; the
+/// windows are the default and five times that.
+#[test]
+fn the_truth_sets_have_no_concurrent_use() {
+    use std::io::Read;
+    let Some(shared) = common::shared() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for set in ["go1.22.10-twins", "go1.27.3-twins"] {
+        let truth = shared.join("truth").join(set);
+        let recording = dir.path().join("perf.data");
+        common::inflate(&truth.join("perf.data.regs.zst"), &recording);
+        let packed = std::fs::File::open(truth.join("mapload.gz")).unwrap();
+        let mut program = Vec::new();
+        flate2::read::GzDecoder::new(packed)
+            .read_to_end(&mut program)
+            .unwrap();
+        let binary = dir.path().join("mapload");
+        std::fs::write(&binary, program).unwrap();
+        for window in ["100", "500"] {
+            let output = assert_cmd::Command::cargo_bin("mempath")
+                .unwrap()
+                .arg("order")
+                .arg(&recording)
+                .arg("--binary")
+                .arg(&binary)
+                .args(["--window", window, "--format", "json"])
+                .output()
+                .unwrap();
+            let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(found["concurrent"], serde_json::json!([]), "{set} {window}");
+            assert_eq!(found["operations"], serde_json::json!([]), "{set}");
+        }
+    }
+}

@@ -17,6 +17,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    pub fn text(self) -> &'static str {
+        match self {
+            Cause::Program => "the program's",
+            Cause::Marking => "GC marking",
+            Cause::WriteBarrier => "write barriers",
+            Cause::Growth => "growth",
+        }
+    }
+
     /// By the function whose code makes the access, and the operation that it is part of.
     pub fn of(touch: &Touch) -> Cause {
         if touch.operation() == Some(Operation::Grow) || touch.phase() == Some(Phase::Evacuate) {

@@ -238,9 +238,11 @@ pub struct Neighbours {
     pub order: Order,
 }
 
-/// The neighbours of each CPU and thread, in order of time, as far as their ops are known. Fences are
-/// no samples: one that was not seen may order what is called unordered here.
-pub fn neighbours(arch: Arch, in_order: &[Touch]) -> Vec<Neighbours> {
+/// The neighbours of each CPU and thread, in order of time, as far as their ops are known. Samples
+/// further apart than `within_ns` are no neighbours: the store buffer has drained by then. Accesses
+/// that were all recorded are neighbours at any distance: it is that of the traps, not the program's.
+/// Fences are no samples: one that was not seen may order what is called unordered here.
+pub fn neighbours(arch: Arch, in_order: &[Touch], within_ns: u64) -> Vec<Neighbours> {
     let mut last = rustc_hash::FxHashMap::<(Option<u16>, Option<i32>), &Touch>::default();
     let mut pairs = Vec::new();
     for touch in in_order {
@@ -248,7 +250,14 @@ pub fn neighbours(arch: Arch, in_order: &[Touch]) -> Vec<Neighbours> {
             continue;
         };
         let before = last.insert((touch.cpu, touch.tid), touch);
-        let before = before.and_then(|b| Some((b.n, Step::of(b)?)));
+        let near = |b: &&Touch| {
+            let apart = touch
+                .time
+                .zip(b.time)
+                .map(|(now, then)| now.saturating_sub(then));
+            touch.exact || apart.is_some_and(|ns| ns <= within_ns)
+        };
+        let before = before.filter(near).and_then(|b| Some((b.n, Step::of(b)?)));
         if let Some((first, before)) = before {
             pairs.push(Neighbours {
                 first,

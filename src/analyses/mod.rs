@@ -4,6 +4,7 @@
 pub mod access_path;
 pub mod background;
 pub mod concurrent;
+pub mod findings;
 pub mod lines;
 pub mod memory_model;
 pub mod operations;

@@ -4,13 +4,15 @@
 use super::output::Output;
 use super::{binaries, input};
 use crate::analyses::access_path::{self, Path as AccessPath};
-use crate::analyses::background::{Background, Cause, background};
+use crate::analyses::background::{Background, background};
 use crate::analyses::concurrent::{Danger, Overlap, concurrent};
+use crate::analyses::findings::{Found, findings};
 use crate::analyses::memory_model::{Arch, Order, neighbours};
 use crate::analyses::operations::{Bracket, operations};
+use crate::analyses::stale;
 use crate::analyses::touch::Touch;
 use crate::attribute::{Attribution, attribute};
-use crate::tables::{Accesses, operation_name, phase_name, thousands};
+use crate::tables::{Accesses, Finding, operation_name, phase_name, thousands};
 use crate::terminal::Style;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ struct Answer {
     neighbours: Option<BTreeMap<Order, u64>>,
     background: Background,
     paths: Vec<AccessPath>,
+    findings: Vec<Finding>,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
@@ -59,7 +62,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let touches = Touch::in_order(&recording, &accesses);
     let operations = operations(&touches);
     let arch = recording.meta.arch.as_deref().and_then(Arch::of);
-    let answer = Answer {
+    let mut answer = Answer {
         schema: SCHEMA,
         modelled: recording.meta.modelled.clone(),
         every_access: !touches.is_empty() && touches.iter().all(|t| t.exact),
@@ -69,14 +72,23 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         operations,
         neighbours: arch.map(|arch| {
             let mut counts = BTreeMap::new();
-            for pair in neighbours(arch, &touches) {
+            for pair in neighbours(arch, &touches, stale::WINDOW_NS) {
                 *counts.entry(pair.order).or_default() += 1;
             }
             counts
         }),
         background: background(&touches),
         paths: access_path::paths(&touches),
+        findings: Vec::new(),
     };
+    answer.findings = findings(&Found {
+        attribution: &attribution,
+        operations: &answer.operations,
+        concurrent: &answer.concurrent,
+        background: &answer.background,
+        paths: &answer.paths,
+        every_access: answer.every_access,
+    });
     Output::create(Path::new("-"))?.write(|out| match options.style {
         Style::Json => {
             serde_json::to_writer_pretty(&mut *out, &answer)?;
@@ -128,6 +140,9 @@ impl Page<'_> {
                 out,
                 "Sampled order: any number of accesses may lie between two samples."
             )?,
+        }
+        for finding in answer.findings.iter().take(self.most) {
+            writeln!(out, "* {} [{}]", finding.text, finding.evidence)?;
         }
         self.operations(out)?;
         self.concurrent(out)?;
@@ -259,12 +274,7 @@ impl Page<'_> {
             writeln!(
                 out,
                 "  {:<14} {:>10} samples ({:.1} %), {} cycles",
-                match cause {
-                    Cause::Program => "the program",
-                    Cause::Marking => "GC marking",
-                    Cause::WriteBarrier => "write barriers",
-                    Cause::Growth => "growth",
-                },
+                cause.text(),
                 thousands(*samples),
                 100.0 * *samples as f64 / all.max(1) as f64,
                 thousands(*cycles),
