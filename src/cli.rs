@@ -3,7 +3,9 @@
 mod recording;
 
 use crate::analyses::{lines::Unit, stale::WINDOW_NS};
-use crate::commands::{Command, analyze, c2c, explain, export, info, maps, report, snapshot};
+use crate::commands::{
+    Command, analyze, c2c, explain, export, info, maps, order, report, snapshot,
+};
 use crate::export::FORMATS;
 use crate::program::Sources;
 use crate::program::find::Search;
@@ -28,6 +30,8 @@ enum Sub {
     Analyze(Analyze),
     /// Say what a perf.data holds, and what it can and cannot answer
     Info(Info),
+    /// Say what threads did to one map at the same time, and what others may see reordered
+    Order(Order),
     /// Write the report of saved tables, without the perf.data
     Report(Report),
     /// Print how one sample was attributed, step by step
@@ -165,6 +169,22 @@ struct Analyze {
 
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
+struct Order {
+    #[command(flatten)]
+    input: Input,
+    /// Two samples of one thread are of one operation when they are so close, in nanoseconds
+    #[arg(long, value_name = "NS", default_value_t = crate::analyses::concurrent::WINDOW_NS)]
+    window: u64,
+    /// Rows of each list that are printed; JSON has all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    rows: usize,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 struct Report {
     /// The folder that `mempath analyze --tables` wrote
     #[arg(value_name = "DIR")]
@@ -294,6 +314,12 @@ pub fn parse() -> Command {
         #[cfg(target_arch = "x86_64")]
         Sub::Step(s) => Command::Step(Box::new(s.into())),
         Sub::Record(r) => Command::Record(Box::new(r.into())),
+        Sub::Order(o) => Command::Order(order::Options {
+            input: o.input.into(),
+            window_ns: o.window,
+            most: o.rows,
+            style: o.format.into(),
+        }),
         Sub::Info(i) => Command::Info(info::Options {
             perf_data: i.perf_data,
             format: i.format.into(),

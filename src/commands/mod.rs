@@ -9,6 +9,7 @@ pub mod export;
 pub mod info;
 pub mod input;
 pub mod maps;
+pub mod order;
 mod output;
 mod progress;
 pub mod record;
@@ -23,6 +24,7 @@ pub mod watch;
 pub enum Command {
     Analyze(analyze::Options),
     Info(info::Options),
+    Order(order::Options),
     Report(report::Options),
     Explain(explain::Options),
     Export(export::Options),
@@ -40,6 +42,7 @@ impl Command {
     pub fn run(&self) -> anyhow::Result<()> {
         match self {
             Command::Analyze(options) => analyze::run(options),
+            Command::Order(options) => order::run(options),
             Command::Info(options) => info::run(options),
             Command::Report(options) => report::run(options),
             Command::Explain(options) => explain::run(options),

@@ -27,6 +27,7 @@ mod words;
 pub use accesses::{Access, Accesses, CHUNK};
 pub use findings::{LEAST, percent, thousands};
 pub use frames::{file_line, inner};
+pub use interval::clopper_pearson;
 pub use redact::redact;
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};

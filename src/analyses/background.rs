@@ -1,0 +1,174 @@
+//! What of the traffic on the memory of maps is not the program's own: the collector's marking, write
+//! barriers, and growth; and whether the program's loads are slower while they run.
+
+use super::touch::Touch;
+use crate::attribute::{Operation, Phase};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// On whose account an access is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    Program,
+    Marking,
+    WriteBarrier,
+    Growth,
+}
+
+impl Cause {
+    pub fn text(self) -> &'static str {
+        match self {
+            Cause::Program => "the program's",
+            Cause::Marking => "GC marking",
+            Cause::WriteBarrier => "write barriers",
+            Cause::Growth => "growth",
+        }
+    }
+
+    /// By the function whose code makes the access, and the operation that it is part of.
+    pub fn of(touch: &Touch) -> Cause {
+        if touch.operation() == Some(Operation::Grow) || touch.phase() == Some(Phase::Evacuate) {
+            return Cause::Growth;
+        }
+        let frames = touch.place.map(|p| p.frames.as_slice()).unwrap_or_default();
+        let inlined = frames.iter().map(|f| f.function.as_str());
+        let all = || inlined.clone().chain(touch.function());
+        if all().any(is_write_barrier) {
+            Cause::WriteBarrier
+        } else if all().any(is_marking) {
+            Cause::Marking
+        } else {
+            Cause::Program
+        }
+    }
+}
+
+/// `runtime/mgcmark.go` and its neighbours, Go 1.18 to 1.27.
+fn is_marking(function: &str) -> bool {
+    const MARKING: [&str; 17] = [
+        "runtime.scanobject",
+        "runtime.scanObject",
+        "runtime.scanblock",
+        "runtime.scanSpan",
+        "runtime.scanstack",
+        "runtime.scanframe",
+        "runtime.scanConservative",
+        "runtime.greyobject",
+        "runtime.tryDeferToSpanScan",
+        "runtime.gcDrain",
+        "runtime.gcDrainN",
+        "runtime.gcAssistAlloc",
+        "runtime.markroot",
+        "runtime.gcmarknewobject",
+        "runtime.gcBgMarkWorker",
+        "runtime.spanScan",
+        "runtime.(*gcWork)",
+    ];
+    MARKING.iter().any(|name| function.starts_with(name))
+}
+
+/// `runtime/mwbbuf.go`, `mbarrier.go`, `asm_*.s`.
+fn is_write_barrier(function: &str) -> bool {
+    const BARRIER: [&str; 6] = [
+        "runtime.gcWriteBarrier",
+        "gcWriteBarrier",
+        "runtime.wbBufFlush",
+        "runtime.(*wbBuf)",
+        "runtime.bulkBarrierPreWrite",
+        "runtime.wbMove",
+    ];
+    BARRIER.iter().any(|name| function.starts_with(name))
+}
+
+/// A mean with its 95 % interval.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Mean {
+    pub samples: u64,
+    pub mean: f64,
+    variance: f64,
+}
+
+impl Mean {
+    fn of(values: &[u32]) -> Mean {
+        let n = values.len() as f64;
+        if values.is_empty() {
+            return Mean::default();
+        }
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2));
+        Mean {
+            samples: values.len() as u64,
+            mean,
+            variance: squares.sum::<f64>() / (n - 1.0).max(1.0),
+        }
+    }
+
+    /// How much greater this mean is than another, and the 95 % interval of that (normal
+    /// approximation, variances not pooled); `None` under [`LEAST`] samples on either side.
+    pub fn above(&self, other: &Mean) -> Option<(f64, f64, f64)> {
+        if self.samples < LEAST || other.samples < LEAST {
+            return None;
+        }
+        let error = self.variance / self.samples as f64 + other.variance / other.samples as f64;
+        let spread = 1.959_963_984_540_054 * error.sqrt();
+        let difference = self.mean - other.mean;
+        Some((difference, difference - spread, difference + spread))
+    }
+}
+
+/// Fewer samples than this on either side are compared with nothing.
+pub const LEAST: u64 = 30;
+
+/// Nanoseconds in which the collector or growth counts as running when one sample of it lies there.
+pub const BIN_NS: u64 = 100_000;
+
+/// What the samples on the memory of maps are due to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Background {
+    /// Samples and sampled cycles on memory of maps, by cause.
+    pub causes: BTreeMap<Cause, (u64, u64)>,
+    /// Latency of the program's loads of map memory while the collector marked, and while it did not.
+    pub marking: (Mean, Mean),
+    /// The same for growth.
+    pub growth: (Mean, Mean),
+}
+
+/// `in_order` are all accesses by time.
+pub fn background(in_order: &[Touch]) -> Background {
+    let mut found = Background::default();
+    let mut busy: BTreeMap<Cause, BTreeSet<u64>> = BTreeMap::new();
+    let bin = |touch: &Touch| touch.time.map(|t| t / BIN_NS);
+    for touch in in_order {
+        let cause = Cause::of(touch);
+        // A barrier's flush is part of marking; where it runs the collector is on.
+        let running = match cause {
+            Cause::WriteBarrier => Cause::Marking,
+            cause => cause,
+        };
+        busy.entry(running).or_default().extend(bin(touch));
+        if touch.map.is_some() {
+            let (samples, cycles) = found.causes.entry(cause).or_default();
+            *samples += 1;
+            *cycles = cycles.saturating_add(touch.latency.unwrap_or(0).into());
+        }
+    }
+    found.marking = split(in_order, busy.get(&Cause::Marking));
+    found.growth = split(in_order, busy.get(&Cause::Growth));
+    found
+}
+
+fn split(in_order: &[Touch], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
+    let (mut during, mut else_) = (Vec::new(), Vec::new());
+    for touch in in_order {
+        let own = touch.map.is_some() && touch.is_load() && Cause::of(touch) == Cause::Program;
+        let (true, Some(latency), Some(time)) = (own, touch.latency, touch.time) else {
+            continue;
+        };
+        match busy.is_some_and(|bins| bins.contains(&(time / BIN_NS))) {
+            true => during.push(latency),
+            false => else_.push(latency),
+        }
+    }
+    (Mean::of(&during), Mean::of(&else_))
+}
