@@ -88,6 +88,9 @@ impl Missing {
 
 const WORD: u64 = 8;
 
+/// Time, CPU and sample.
+type Store = (u64, u16, usize);
+
 /// Pairs of a store and a load to one word within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
@@ -115,7 +118,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     let of = |i: usize| -> Option<(i32, u64)> {
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
-    let mut stores: FxHashMap<(i32, u64), Vec<(u64, u16, usize)>> = FxHashMap::default();
+    let mut stores: FxHashMap<(i32, u64), Vec<Store>> = FxHashMap::default();
     let mut levels = false;
     for i in accesses() {
         let op = recording.access(i).op;
