@@ -284,13 +284,16 @@ fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
     Ok((dictionary.values, ids))
 }
 
+/// Rows of `functions`, `lines` and `steps` by place, and a row's place.
+type Codes = (Vec<[Option<usize>; 3]>, Vec<u32>);
+
 /// The rows of `functions`, `lines` and `steps` that a place in the code belongs to.
 fn codes(
     frame: &Frame,
     functions: &[CodeRow],
     lines: &[CodeRow],
     steps: &[StepRow],
-) -> Result<(Vec<[Option<usize>; 3]>, Vec<u32>), ReportError> {
+) -> Result<Codes, ReportError> {
     let columns = [
         frame.strings(c::IMAGE)?,
         frame.strings(c::FUNCTION)?,
