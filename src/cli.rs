@@ -159,6 +159,12 @@ struct Analyze {
     /// Write no report
     #[arg(long)]
     no_report: bool,
+    /// Put pseudonyms in place of addresses, paths, hosts and the program's own names
+    #[arg(long, conflicts_with = "tables")]
+    redact: bool,
+    /// Show the report in the desktop's browser
+    #[arg(long, conflicts_with = "no_report")]
+    open: bool,
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +197,12 @@ struct Report {
         default_value = "mempath-report.html"
     )]
     output: PathBuf,
+    /// Put pseudonyms in place of addresses, paths, hosts and the program's own names
+    #[arg(long)]
+    redact: bool,
+    /// Show the report in the desktop's browser
+    #[arg(long)]
+    open: bool,
 }
 
 #[derive(Debug, Args)]
@@ -269,6 +281,8 @@ pub fn parse() -> Command {
                 .then_some(a.format.into()),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
+            redact: a.redact,
+            open: a.open,
             colour: match a.color {
                 Color::Auto => Colour::Auto,
                 Color::Always => Colour::Always,
@@ -313,6 +327,8 @@ pub fn parse() -> Command {
         Sub::Report(r) => Command::Report(report::Options {
             tables: r.tables,
             output: r.output,
+            redact: r.redact,
+            open: r.open,
         }),
         Sub::Explain(e) => Command::Explain(explain::Options {
             input: e.input.into(),

@@ -1,7 +1,7 @@
 //! Every seed and every find of the fuzz targets; and bytes of good files, changed at random.
 //!
-//! `MEMPATH_FUZZ_SECONDS=1200 cargo test --test fuzz_replay changed -- --nocapture` goes on for so long
-//! with each target, from a seed of its own, and keeps what it finds in `tests/fuzz/seeds/TARGET/`.
+//! `scripts/fuzz` goes on for as long as it is told with each target, and keeps what it finds in
+//! `tests/fuzz/seeds/TARGET/`. `MEMPATH_FUZZ_SEEDS=DIR` writes the good inputs there, for cargo-fuzz.
 
 mod common;
 #[path = "fuzz/targets.rs"]
@@ -258,8 +258,13 @@ impl Random {
 #[test]
 fn every_seed_is_read() {
     for (name, target) in TARGETS {
-        for bytes in whole(name) {
+        for (i, bytes) in whole(name).into_iter().enumerate() {
             assert_eq!(run(target, &bytes), Ok(()), "{name}: a whole file");
+            if let Some(dir) = std::env::var_os("MEMPATH_FUZZ_SEEDS") {
+                let dir = Path::new(&dir).join(name);
+                std::fs::create_dir_all(&dir).unwrap();
+                std::fs::write(dir.join(format!("whole-{i}")), bytes).unwrap();
+            }
         }
         let Ok(files) = std::fs::read_dir(seeds(name)) else {
             continue;

@@ -108,6 +108,35 @@ fn a_killed_program_ends_the_recording() {
     perf_reads(&output);
 }
 
+/// Its int3s are gone with its memory; the other program runs to its end untouched.
+#[test]
+fn a_program_that_executes_another_is_let_go() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/watched.go", SWISS, dir.path());
+    let output = dir.path().join("perf.data");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    command
+        .args(["step", "--window", "10m", "-o"])
+        .arg(&output)
+        .arg("--")
+        .arg(&binary)
+        .stderr(Stdio::piped());
+    let mut stepped = Running::start(&mut command);
+    assert!(stepped.line().starts_with("ready "));
+    assert_eq!(stepped.ask("update small 5"), "did 5");
+    assert_eq!(stepped.ask("exec small 1"), "another program");
+    let said = said(&mut stepped);
+    assert!(
+        said.contains("(the process executes another program; the program: it ended)"),
+        "{said}"
+    );
+    assert!(stepped.child.wait().unwrap().success());
+    assert!(read(&output).unwrap().damage.is_empty());
+}
+
 #[test]
 fn a_full_disk_ends_the_stepping_and_keeps_what_fits() {
     if !tracing() {

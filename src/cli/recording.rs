@@ -347,6 +347,8 @@ fn analysis(
     quiet: bool,
 ) -> analyze::Options {
     analyze::Options {
+        redact: false,
+        open: false,
         input: input::Options {
             perf_data: perf_data.to_owned(),
             search: Search {

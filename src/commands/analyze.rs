@@ -2,14 +2,14 @@
 
 use super::output::Output;
 use super::progress::Progress;
-use super::report::render;
+use super::report::{render, show};
 use super::{binaries, input};
 use crate::attribute::attribute;
 use crate::export::digest::Digest;
-use crate::tables::{Accesses, Tables, write_accesses};
+use crate::tables::{Accesses, Tables, redact, write_accesses};
 use crate::terminal::{self, Colour, SummaryStyle};
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 pub struct Options {
@@ -20,6 +20,10 @@ pub struct Options {
     /// `None`: no summary.
     pub summary: Option<SummaryStyle>,
     pub colour: Colour,
+    /// Pseudonyms in the report and in the summary.
+    pub redact: bool,
+    /// Show the report when it is written.
+    pub open: bool,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
@@ -44,9 +48,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         )
     });
     let facts = binaries.facts(&recording, &attribution);
-    let tables = progress.stage("adding up", || {
+    let mut tables = progress.stage("adding up", || {
         Tables::build(&recording, &attribution, facts)
     })?;
+    if options.redact {
+        tables = redact(&tables)?;
+    }
 
     if let Some(dir) = &options.tables {
         progress.stage("writing tables", || {
@@ -60,8 +67,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         })?;
     }
     if let Some(style) = options.summary {
-        let digest = Digest::of(&tables, options.report.as_deref())?;
+        // A folder's name tells what it is of.
+        let report = options.report.as_deref();
+        let report = match options.redact {
+            true => report.and_then(Path::file_name).map(Path::new),
+            false => report,
+        };
+        let digest = Digest::of(&tables, report)?;
         terminal::print(&digest, style, options.colour).context("could not print the summary")?;
+    }
+    if let (true, Some(report)) = (options.open, &options.report) {
+        show(report)?;
     }
     Ok(())
 }

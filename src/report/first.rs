@@ -10,7 +10,7 @@ use super::number::{bytes, count, duration, percent};
 use super::svg::Drawing;
 use super::table::{Cell, Head, Row, Table};
 use crate::recording::{Event, GapKind, Memory};
-use crate::tables::{Binary, Severity};
+use crate::tables::{Binary, LEAST, Severity};
 
 /// More findings than this are not read.
 const FINDINGS: usize = 7;
@@ -219,7 +219,7 @@ fn funnel(html: &mut Html, data: &Data) -> Result<(), ReportError> {
                 meaning: "Share of the samples that pass the step before",
             },
             Head {
-                name: "",
+                name: "bar",
                 meaning: "Share of the samples read, as a bar",
             },
         ],
@@ -237,13 +237,19 @@ fn findings(html: &mut Html, data: &Data) {
     html.leaf("h2", &[("id", "findings-title")], "Findings");
     let findings = &data.summary.findings;
     if findings.is_empty() {
-        let why = match data.maps.is_empty() {
-            true => "None: no map was found in this recording, so nothing can stand out.",
-            false => {
-                "Nothing stands out: no map or part has a share of the samples that its interval sets apart."
+        let accesses = data.summary.overall.samples;
+        let why = match accesses {
+            _ if data.maps.is_empty() => {
+                "None: no map was found in this recording, so nothing can stand out.".to_owned()
             }
+            1 => format!("1 memory access is too few: a finding needs {LEAST} samples."),
+            2..LEAST => {
+                format!("{accesses} memory accesses are too few: a finding needs {LEAST} samples.")
+            }
+            _ => "Nothing stands out: no map or part has a share of the samples that its interval sets apart."
+                .to_owned(),
         };
-        html.leaf("p", &[], why);
+        html.leaf("p", &[], &why);
         html.close("section");
         return;
     }

@@ -73,8 +73,16 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     }
     html.leaf("a", &[("href", "#method")], "Method");
     html.close("nav").close("header");
-    html.open("div", &[("id", "filter"), ("hidden", "")])
-        .close("div");
+    html.open(
+        "div",
+        &[
+            ("id", "filter"),
+            ("role", "search"),
+            ("aria-label", "Selection"),
+            ("hidden", ""),
+        ],
+    )
+    .close("div");
     html.open("main", &[]);
     first::write(&mut html, &data)?;
     for chart in CHARTS {

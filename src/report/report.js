@@ -565,7 +565,8 @@
     }
 
     redraw() {
-      const width = this.element.clientWidth;
+      // The section's: what is in one that is not on the screen has no layout yet.
+      const width = this.element.closest("section").clientWidth;
       const drawing = this.kind.prepare(width);
       const scale = devicePixelRatio || 1;
       this.canvas.width = width * scale;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Findings in a report.
 const MOST: usize = 7;
 /// Fewer samples than this are no finding.
-const LEAST: u64 = 30;
+pub const LEAST: u64 = 30;
 /// A share stands out when the lower end of its interval reaches this.
 const STANDS_OUT: f64 = 0.05;
 

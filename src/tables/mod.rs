@@ -18,15 +18,17 @@ mod kept;
 mod kinds;
 mod order;
 pub mod read;
+mod redact;
 mod rows;
 mod store;
 mod summary;
 mod words;
 
 pub use accesses::{Access, Accesses, CHUNK};
-pub use findings::{percent, thousands};
+pub use findings::{LEAST, percent, thousands};
 pub use frames::{file_line, inner};
 pub use interval::clopper_pearson;
+pub use redact::redact;
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
 pub use words::{evidence_name, gap_name, operation_name, phase_name, stage_name};

@@ -1,6 +1,6 @@
 // A program that counts its own uses of a map: told `insert 100`, `update 50`, `lookup 20` or
 // `delete 10` on a line of standard input, it does so many on two threads in turn, and prints how many
-// it did. `set wanted 17` has `find` look for that key; `crash` is what it sounds like.
+// it did. `set wanted 17` has `find` look for that key; `crash` and `exec` do what they say.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"unsafe"
 )
 
@@ -60,9 +61,12 @@ func main() {
 			return
 		}
 		m := sessions
-		if what == "crash" {
+		switch what {
+		case "crash":
 			m = nil
 			m[1] = 1
+		case "exec":
+			syscall.Exec("/bin/echo", []string{"echo", "another", "program"}, nil)
 		}
 		switch which {
 		case "small":

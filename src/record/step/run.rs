@@ -182,6 +182,7 @@ struct Stepper {
     open: bool,
     emulate: Emulate,
     caches: Caches,
+    cores: usize,
     period: u64,
     /// Of loads, and of stores.
     samplers: [Sampler; 2],
@@ -239,7 +240,7 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     };
     let ended = match why {
         Why::Process(ended) => ended,
-        Why::Signal(_) => process.end(),
+        Why::Signal(_) | Why::Time => process.end(),
         _ => process.wait(),
     };
     Ok(Done {
@@ -285,6 +286,13 @@ impl File {
             plan.cores,
         );
         machine.cpuid = CPUID.to_owned();
+        // perf c2c looks samples' CPUs up among the node's.
+        machine.cpus_online = plan.cores as u32;
+        machine.cpus_available = plan.cores as u32;
+        machine.nodes.truncate(1);
+        for node in &mut machine.nodes {
+            node.cpus = format!("0-{}", plan.cores.saturating_sub(1));
+        }
         let mut data = PerfData::create(&plan.output, &events, 0)?;
         let sections = features::of_machine(&machine, &events);
         data.append(&features::in_stream(&sections, &events))?;
@@ -339,6 +347,7 @@ impl Stepper {
             open: false,
             emulate: plan.emulate,
             caches: Caches::new(&plan.caches, plan.cores.min(MOST_CORES)),
+            cores: plan.cores.clamp(1, MOST_CORES),
             period: plan.period.max(1),
             samplers: [
                 Sampler::new(plan.period.max(1)),
@@ -739,7 +748,8 @@ impl Stepper {
                 tid,
                 time,
                 addr: access.addr,
-                core: core as u32,
+                // A thread beyond the cores shares one, as the caches have it.
+                core: (core % self.cores) as u32,
                 period: self.period,
                 callers: &call.callers(),
                 answer,

@@ -2,7 +2,7 @@
 
 use super::{Chart, Figure};
 use crate::report::ReportError;
-use crate::report::data::{Data, Measures};
+use crate::report::data::{CodeRow, Data, Measures};
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Keys, Row, Table, cut};
 use crate::report::table::{latency_of, quantile};
@@ -79,6 +79,17 @@ impl Chart for Functions {
             ));
         }
         let total = total(data.functions.iter().map(|row| &row.m));
+        let samples = |row: &CodeRow| row.m.samples;
+        let all: u64 = data.functions.iter().map(samples).sum();
+        let unnamed = data.functions.iter().filter(|row| row.function.is_none());
+        let unnamed: u64 = unnamed.map(samples).sum();
+        let unnamed = (unnamed > 0).then(|| {
+            format!(
+                "{} of {} samples are in code without a symbol: their function is shown as ?.",
+                count(unnamed),
+                count(all)
+            )
+        });
         let heads = [
             FUNCTION,
             Head {
@@ -109,7 +120,7 @@ impl Chart for Functions {
                     children: Vec::new(),
                 }
             });
-        Ok(table(
+        let mut figure = table(
             "functions-table",
             "functions",
             &total,
@@ -117,7 +128,9 @@ impl Chart for Functions {
             &heads,
             rows.collect(),
             note,
-        ))
+        );
+        figure.notes.extend(unnamed);
+        Ok(figure)
     }
 }
 

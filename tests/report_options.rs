@@ -1,0 +1,178 @@
+//! `--redact`, `--open`, `-o -`, and the same bytes from any number of threads.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("samples")
+        .join(name)
+}
+
+fn analyze(sample_name: &str, binary: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    let dir = sample(sample_name);
+    command.arg("analyze").arg(dir.join("perf.data"));
+    command.arg("--binary").arg(dir.join(binary));
+    command
+}
+
+fn done(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+#[test]
+fn one_thread_and_two_write_the_same_bytes() {
+    for (name, binary) in [
+        ("modelled-go1.22-twins", "mapload.gz"),
+        ("swiss-go1.27", "probe-go1.27.3.gz"),
+    ] {
+        let page = |threads: &str| {
+            let mut command = analyze(name, binary);
+            command.args(["-q", "-o", "-"]);
+            command.env("RAYON_NUM_THREADS", threads);
+            command.env("POLARS_MAX_THREADS", threads);
+            done(command).stdout
+        };
+        let (one, two) = (page("1"), page("2"));
+        assert_eq!(one.len(), two.len(), "{name}");
+        assert!(one == two, "{name}");
+        assert!(one.starts_with(b"<!DOCTYPE html>"));
+    }
+}
+
+/// What the modelled sample's program, its machine and its heap are called.
+const SECRETS: &[&str] = &[
+    "main.session",
+    "main.sessions",
+    "main.point24",
+    "main.points",
+    "main.blob200",
+    "main.blobs",
+    "main.go",
+    "mapload",
+    "truthbox",
+    "/srv/",
+    "gcwin",
+    "fe739759ffdd2519",
+    "0xc00006a0f0",
+    "modelled-go1.22-twins",
+];
+
+#[test]
+fn a_redacted_report_holds_no_name_of_the_program() {
+    let plain = |format: &str| {
+        let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+        command.args(["--no-report", "--format", format]);
+        String::from_utf8(done(command).stdout).unwrap()
+    };
+    let redacted = |format: &str| {
+        let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+        command.args(["--redact", "--no-report", "--format", format]);
+        String::from_utf8(done(command).stdout).unwrap()
+    };
+    for format in ["text", "json", "markdown"] {
+        let (before, after) = (plain(format), redacted(format));
+        assert!(before.contains("main.session"));
+        for secret in SECRETS {
+            assert!(!after.contains(secret), "{secret} in {format}");
+        }
+        assert!(after.contains("map[string]*type-"), "{after}");
+    }
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args(["--redact", "-q", "-o", "-"]);
+    let page = String::from_utf8(done(command).stdout).unwrap();
+    for secret in SECRETS {
+        assert!(!page.contains(secret), "{secret}");
+    }
+    // The runtime's names and the layout stay.
+    for kept in ["runtime.mapaccess1", "bmap.tophash", "hmap.buckets"] {
+        assert!(page.contains(kept), "{kept}");
+    }
+}
+
+/// Every count of the summary, by its place.
+fn counts(value: &serde_json::Value, at: &str, out: &mut Vec<(String, u64)>) {
+    match value {
+        serde_json::Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                counts(item, &format!("{at}/{i}"), out);
+            }
+        }
+        serde_json::Value::Object(items) => {
+            for (name, item) in items.iter().filter(|(name, _)| *name != "header") {
+                counts(item, &format!("{at}/{name}"), out);
+            }
+        }
+        value => out.extend(value.as_u64().map(|n| (at.to_owned(), n))),
+    }
+}
+
+#[test]
+fn redaction_changes_no_count() {
+    let summary = |redact: bool| {
+        let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+        command.args(["--no-report", "--format", "json"]);
+        command.args(redact.then_some("--redact"));
+        let value = serde_json::from_slice(&done(command).stdout).unwrap();
+        let mut out = Vec::new();
+        counts(&value, "", &mut out);
+        out
+    };
+    assert_eq!(summary(false), summary(true));
+}
+
+#[test]
+fn redacted_tables_cannot_be_saved() {
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    let output = command
+        .args(["--redact", "--tables", "/tmp/never"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn open_hands_the_report_to_the_desktop() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (program, told) = (dir.path().join("xdg-open"), dir.path().join("told"));
+    let script = format!(
+        "#!/bin/sh\nprintf %s \"$1\" > '{0}.part'\nmv '{0}.part' '{0}'\n",
+        told.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let report = dir.path().join("report.html");
+    let mut command = analyze("classic-go1.22", "probe-go1.22.10.gz");
+    command.arg("-q").arg("--open").arg("-o").arg(&report);
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", dir.path().display()));
+    done(command);
+    // It is not waited for.
+    let mut patience = 500;
+    while !told.exists() && patience > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        patience -= 1;
+    }
+    let opened = std::fs::read_to_string(&told).unwrap();
+    assert_eq!(opened, report.display().to_string());
+}
+
+#[test]
+fn a_report_on_standard_output_cannot_be_opened() {
+    let mut command = analyze("classic-go1.22", "probe-go1.22.10.gz");
+    let output = command.args(["-q", "--open", "-o", "-"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        error,
+        "mempath: could not open the report: it went to standard output; name a file with -o\n"
+    );
+}
