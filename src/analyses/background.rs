@@ -172,3 +172,63 @@ fn split(in_order: &[Touch], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
     }
     (Mean::of(&during), Mean::of(&else_))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::Place;
+    use crate::data_src::Op;
+
+    #[test]
+    fn loads_during_marking_are_compared_with_the_others() {
+        // Bin 0 has a sample of the collector, bin 1 none: 30 loads of 110 cycles (half 100, half 120)
+        // against 30 of 60 (half 50, half 70). Both variances are 30 * 100 / 29, so that the difference
+        // of 50 has a standard error of sqrt(2 * 100 / 29) = 2.626 and an interval of 50 +- 5.147.
+        let marking = Place {
+            function: Some("runtime.scanobject".to_owned()),
+            ..Place::default()
+        };
+        let load = |time, latency| Touch {
+            time: Some(time),
+            op: Some(Op::Load),
+            map: Some(0),
+            latency: Some(latency),
+            ..Touch::default()
+        };
+        let mut touches = vec![Touch {
+            place: Some(&marking),
+            map: Some(0),
+            ..load(5, 40)
+        }];
+        for i in 0..30 {
+            touches.push(load(10 + i, if i % 2 == 0 { 100 } else { 120 }));
+            touches.push(load(BIN_NS + i, if i % 2 == 0 { 50 } else { 70 }));
+        }
+        let found = background(&touches);
+        assert_eq!(found.causes[&Cause::Marking], (1, 40));
+        assert_eq!(found.causes[&Cause::Program], (60, 30 * 110 + 30 * 60));
+        let (more, low, high) = found.marking.0.above(&found.marking.1).unwrap();
+        let rounded = [more, low, high].map(|v| (v * 1e3).round() / 1e3);
+        assert_eq!(rounded, [50.0, 44.853, 55.147]);
+        // No growth was sampled: nothing to compare with.
+        assert_eq!(found.growth.0.above(&found.growth.1), None);
+    }
+
+    #[test]
+    fn functions_of_the_runtime_are_told_by_name() {
+        let cause = |function: &str| {
+            let place = Place {
+                function: Some(function.to_owned()),
+                ..Place::default()
+            };
+            Cause::of(&Touch {
+                place: Some(&place),
+                ..Touch::default()
+            })
+        };
+        assert_eq!(cause("runtime.greyobject"), Cause::Marking);
+        assert_eq!(cause("runtime.gcWriteBarrier2"), Cause::WriteBarrier);
+        assert_eq!(cause("runtime.bulkBarrierPreWrite"), Cause::WriteBarrier);
+        assert_eq!(cause("main.scanobject"), Cause::Program);
+    }
+}
