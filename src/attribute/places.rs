@@ -25,7 +25,7 @@ pub struct Behalf {
     pub proxy: bool,
     /// For the collector, in a mark phase.
     pub reads: bool,
-    /// [`leaf::to_end`]
+    /// [`super::leaf::to_end`]
     pub to_end: Option<u64>,
 }
 

@@ -101,7 +101,7 @@ impl Samples {
             .copied()
     }
 
-    /// The words of the columns, in the order of [`super::columns::FIELDS`].
+    /// The words of the columns, in the order of `FIELDS` in `columns.rs`.
     pub(super) fn words(&mut self) -> [&mut Words; 15] {
         [
             self.event.words(),

@@ -11,7 +11,7 @@
 //! snoops and CPU numbers ([`cache`]). The clock is real and runs on while a thread is stepped. The
 //! header says so (`cpudesc: modelled: ...`), and every report shows it.
 //!
-//! Simple instructions are executed here instead of by the thread ([`emulate`]); `--emulate check` has
+//! Simple instructions are executed here instead of by the thread (`emulate.rs`); `--emulate check` has
 //! both do each of them and compares.
 //!
 //! Between windows there is no int3 in the program, and it runs natively.
