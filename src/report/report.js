@@ -183,8 +183,8 @@
     const kept = active().every((key) => exact.includes(key));
     if (kept && !original.has(table)) return;
     if (kept) {
-      for (const [cell, html, sort] of original.get(table)) {
-        cell.innerHTML = html;
+      for (const [cell, nodes, sort] of original.get(table)) {
+        cell.replaceChildren(...nodes);
         if (sort !== undefined) cell.dataset.sort = sort;
       }
       for (const row of all("tbody tr", table)) delete row.dataset.none;
@@ -192,7 +192,7 @@
       return;
     }
     if (!original.has(table)) {
-      original.set(table, all("tbody td.number", table).map((cell) => [cell, cell.innerHTML, cell.dataset.sort]));
+      original.set(table, all("tbody td.number", table).map((cell) => [cell, [...cell.childNodes], cell.dataset.sort]));
     }
     RECOUNT[table.id](table, pickedRows());
   }
