@@ -44,7 +44,7 @@ const WATCH: Engine = Engine {
 const STEP: Engine = Engine {
     name: "step",
     needs: "ptrace, on x86-64",
-    shows: "all maps: every kind of access in its true proportion; cache levels and latencies are modelled",
+    shows: "all maps: every access of map code and of elems in callers; cache levels and latencies are modelled",
     costs: "about 25 microseconds for each instruction of map code, half of the time; nothing elsewhere",
     check: check_step,
     command: "mempath step --analyze -- ./app",
