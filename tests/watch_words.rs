@@ -27,6 +27,8 @@ fn program(version: &str, dir: &Path) -> (Running, u64) {
 
 /// `mempath watch` in the background, when it has said that it is armed: the second attr is there.
 fn watch(pid: &str, output: &Path, args: &[&str]) -> Child {
+    // What an earlier watch wrote there does not tell that this one has begun.
+    let _ = std::fs::remove_file(output);
     let watch = Command::new(assert_cmd::cargo::cargo_bin("mempath"))
         .args(["watch", "-p", pid, "-o"])
         .arg(output)
