@@ -126,8 +126,8 @@ pub const BIN_NS: u64 = 100_000;
 /// What the samples on the memory of maps are due to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Background {
-    /// Samples and sampled cycles on memory of maps, by cause.
-    pub causes: BTreeMap<Cause, (u64, u64)>,
+    /// Samples and sampled cycles on memory of maps, by cause; no cycles where no sample has a latency.
+    pub causes: BTreeMap<Cause, (u64, Option<u64>)>,
     /// Latency of the program's loads of map memory while the collector marked, and while it did not.
     pub marking: (Mean, Mean),
     /// The same for growth.
@@ -150,7 +150,9 @@ pub fn background(in_order: &[Touch]) -> Background {
         if touch.map.is_some() {
             let (samples, cycles) = found.causes.entry(cause).or_default();
             *samples += 1;
-            *cycles = cycles.saturating_add(touch.latency.unwrap_or(0).into());
+            if let Some(latency) = touch.latency {
+                *cycles = Some(cycles.unwrap_or(0).saturating_add(latency.into()));
+            }
         }
     }
     found.marking = split(in_order, busy.get(&Cause::Marking));
@@ -205,8 +207,11 @@ mod tests {
             touches.push(load(BIN_NS + i, if i % 2 == 0 { 50 } else { 70 }));
         }
         let found = background(&touches);
-        assert_eq!(found.causes[&Cause::Marking], (1, 40));
-        assert_eq!(found.causes[&Cause::Program], (60, 30 * 110 + 30 * 60));
+        assert_eq!(found.causes[&Cause::Marking], (1, Some(40)));
+        assert_eq!(
+            found.causes[&Cause::Program],
+            (60, Some(30 * 110 + 30 * 60))
+        );
         let (more, low, high) = found.marking.0.above(&found.marking.1).unwrap();
         let rounded = [more, low, high].map(|v| (v * 1e3).round() / 1e3);
         assert_eq!(rounded, [50.0, 44.853, 55.147]);

@@ -137,8 +137,15 @@ impl Found<'_> {
         let of: u64 = causes.values().map(|c| c.0).sum();
         let others = causes.iter().filter(|(cause, _)| **cause != Cause::Program);
         let all = others.map(|(cause, &(samples, cycles))| {
-            let text = format!("samples on the memory of maps that are {}", cause.text());
-            finding(text, cycles, samples, of, self.evidence(), "operations")
+            let text = format!("samples on the memory of maps: {}", cause.text());
+            finding(
+                text,
+                cycles.unwrap_or(0),
+                samples,
+                of,
+                self.evidence(),
+                "operations",
+            )
         });
         all.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT)
             .collect()
@@ -202,10 +209,10 @@ mod tests {
         // Clopper-Pearson: 100 of 1,000 is 8.2-12.0 %, 50 of 1,000 is 3.7-6.5 %.
         let of = |growth| {
             let mut background = Background::default();
-            background.causes.insert(Cause::Growth, (growth, 7));
+            background.causes.insert(Cause::Growth, (growth, Some(7)));
             background
                 .causes
-                .insert(Cause::Program, (1_000 - growth, 9));
+                .insert(Cause::Program, (1_000 - growth, Some(9)));
             let found = Found {
                 attribution: &Attribution::default(),
                 operations: &[],
@@ -221,9 +228,7 @@ mod tests {
         };
         assert_eq!(
             of(100),
-            [
-                "samples on the memory of maps that are growth: 100 of 1,000 (95 % interval 8.2-12.0 %)"
-            ]
+            ["samples on the memory of maps: growth: 100 of 1,000 (95 % interval 8.2-12.0 %)"]
         );
         assert_eq!(of(50), [""; 0]);
     }

@@ -271,13 +271,13 @@ impl Page<'_> {
         let all: u64 = found.causes.values().map(|c| c.0).sum();
         writeln!(out, "\nTraffic on the memory of maps:")?;
         for (cause, (samples, cycles)) in &found.causes {
+            let cycles = cycles.map_or(String::new(), |c| format!(", {} cycles", thousands(c)));
             writeln!(
                 out,
-                "  {:<14} {:>10} samples ({:.1} %), {} cycles",
+                "  {:<14} {:>10} samples ({:.1} %){cycles}",
                 cause.text(),
                 thousands(*samples),
                 100.0 * *samples as f64 / all.max(1) as f64,
-                thousands(*cycles),
             )?;
         }
         for (what, (during, otherwise)) in [("marking", &found.marking), ("growth", &found.growth)]
