@@ -161,7 +161,7 @@ fn step(options: &Options, why: &str) -> anyhow::Result<()> {
         plan,
         analyze: None,
         quiet: options.quiet,
-        worker: false,
+        worker: None,
     })?;
     analyze(options)
 }
