@@ -313,3 +313,39 @@ fn killed_with_the_command_the_program_is_as_it_was() {
         assert!(read(&output).unwrap().samples.len() > 20, "{case}");
     }
 }
+
+/// The reason is told once, whichever process has found it.
+#[test]
+fn a_process_that_is_not_there_is_named() {
+    // Beyond `kernel.pid_max`, of 4194304 at most.
+    let reason = "mempath: there is no process 4999999: it may have ended; find it with pgrep\n";
+    let pid = ["-p", "4999999"];
+    let rest = "mempath: nothing was recorded, or not all of it\n";
+    (mempath().arg("record").args(pid))
+        .assert()
+        .code(1)
+        .stderr(reason);
+    let step = mempath().arg("step").args(pid).assert().code(1);
+    step.stderr(format!("{reason}{rest}"));
+}
+
+/// `ulimit -f`: an error like that of a full disk, and the program that was started ends with it.
+#[test]
+fn a_limit_on_the_size_of_files_is_told() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", SWISS, dir.path());
+    let output = dir.path().join("perf.data");
+    let mempath = assert_cmd::cargo::cargo_bin("mempath");
+    let line = r#"ulimit -f 64; exec "$0" step --window 10m -o "$1" -- "$2" 2000"#;
+    let stepped = (Command::new("bash").args(["-c", line]))
+        .args([&mempath, &output, &binary])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(stepped.stderr).unwrap();
+    assert!(said.contains("File too large"), "{said}");
+    assert!(said.contains("bytes of records before are kept"), "{said}");
+    assert!(read(&output).unwrap().damage.is_empty());
+}

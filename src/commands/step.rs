@@ -32,12 +32,18 @@ pub struct Options {
 
 /// In place of a ledger: the process that stands between.
 const GUARD: i32 = -1;
+/// In place of a ledger: nobody reads it.
+const ALONE: i32 = -2;
 /// How often the other process is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(fd) = options.worker.filter(|fd| *fd != GUARD) {
-        let ledger = Ledger::inherited(fd).map_err(RecordError::system("the ledger"))?;
+        let ledger = match fd {
+            ALONE => Ledger::private(),
+            _ => Ledger::inherited(fd),
+        };
+        let ledger = ledger.map_err(RecordError::system("the ledger"))?;
         let done = step::run(&options.plan, Machine::here(), ledger)?;
         if !options.quiet {
             tell(&options.plan, &done)?;
@@ -46,7 +52,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let running = matches!(options.plan.target, Target::Pid(_));
     let guarded = running && options.worker.is_none();
-    delegate(&options.plan, options.quiet, guarded)?;
+    match delegate(&options.plan, options.quiet, guarded)? {
+        0 => {}
+        // The command says so.
+        code if options.worker.is_some() => std::process::exit(code),
+        // The other process has said why.
+        _ => bail!("nothing was recorded, or not all of it"),
+    }
     match &options.analyze {
         Some(analyze) => super::analyze::run(analyze),
         None => Ok(()),
@@ -80,14 +92,19 @@ fn words(plan: &Plan, worker: i32) -> Vec<OsString> {
 }
 
 /// Has the plan carried out by another process, and waits for it; `guarded`: through one more.
-fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<()> {
+/// Its exit code.
+fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<i32> {
     let signals = Signals::hold_with(&[libc::SIGCHLD])?;
-    let ledger = Ledger::create().map_err(RecordError::system("memfd_create"))?;
+    // A limit on the size of files (RLIMIT_FSIZE) is one on shared memory too: then nothing is undone
+    // should the stepper be killed.
+    let ledger = Ledger::create().or_else(|_| Ledger::private());
+    let ledger = ledger.map_err(RecordError::system("mmap"))?;
     let fd = ledger.fd();
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("mempath")
-        .args(words(plan, if guarded { GUARD } else { fd }));
+    command.arg0("mempath").args(words(
+        plan,
+        if guarded { GUARD } else { fd.unwrap_or(ALONE) },
+    ));
     if quiet {
         command.arg("--quiet");
     }
@@ -98,9 +115,9 @@ fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<()> {
     let hook = move || {
         // SAFETY: numbers only.
         let done = unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == 0
-                && (guarded && libc::setsid() > 0
-                    || !guarded && libc::fcntl(fd, libc::F_SETFD, 0) == 0)
+            let apart = !guarded || libc::setsid() > 0;
+            let open = guarded || fd.is_none_or(|fd| libc::fcntl(fd, libc::F_SETFD, 0) == 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == 0 && apart && open
         };
         match done {
             true => Ok(()),
@@ -116,11 +133,7 @@ fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<()> {
     loop {
         while let Some((_, stop)) = ptrace::wait_for(worker, false) {
             match stop {
-                Stop::Exit(0) => return Ok(()),
-                // It has said why.
-                Stop::Exit(code) => {
-                    bail!("nothing was recorded, or not all of it (exit code {code})")
-                }
+                Stop::Exit(code) => return Ok(code),
                 Stop::Killed(signal) => bail!("the stepper was ended by signal {signal}"),
                 Stop::Ending => match guard::undo(&ledger, worker) {
                     Ok(None) => {}
@@ -137,7 +150,8 @@ fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<()> {
             }
         }
         while let Some(signal) = signals.arrived() {
-            if signal != libc::SIGCHLD {
+            // What is said of files is said to each process by itself.
+            if !matches!(signal, libc::SIGCHLD | libc::SIGXFSZ) {
                 // SAFETY: the child has not been waited for, so the pid is still its own.
                 unsafe { libc::kill(worker, signal) };
             }

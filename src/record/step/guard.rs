@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Ledger {
     words: &'static [AtomicU64],
-    file: File,
+    file: Option<File>,
 }
 
 impl Ledger {
@@ -56,7 +56,7 @@ impl Ledger {
         // SAFETY: the kernel has just given us this descriptor.
         let file = unsafe { File::from_raw_fd(fd) };
         file.set_len((ALL * 8) as u64)?;
-        Ledger::map(file)
+        Ledger::map(Some(file))
     }
 
     /// The ledger that the parent has left open at this descriptor.
@@ -74,18 +74,32 @@ impl Ledger {
         if file.metadata()?.len() != (ALL * 8) as u64 {
             return Err(io::Error::other("no ledger"));
         }
-        Ledger::map(file)
+        Ledger::map(Some(file))
     }
 
-    fn map(file: File) -> io::Result<Ledger> {
-        // SAFETY: a new mapping of a file that is as long; nothing else is there.
+    /// One that nobody else reads.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub fn private() -> io::Result<Ledger> {
+        Ledger::map(None)
+    }
+
+    fn map(file: Option<File>) -> io::Result<Ledger> {
+        let more = if file.is_some() {
+            0
+        } else {
+            libc::MAP_ANONYMOUS
+        };
+        // SAFETY: a new mapping, of a file that is as long or of none; nothing else is there.
         let at = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 ALL * 8,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
+                libc::MAP_SHARED | more,
+                file.as_ref().map_or(-1, |file| file.as_raw_fd()),
                 0,
             )
         };
@@ -99,8 +113,8 @@ impl Ledger {
     }
 
     /// The descriptor, for a child between fork and exec to leave open.
-    pub fn fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    pub fn fd(&self) -> Option<RawFd> {
+        Some(self.file.as_ref()?.as_raw_fd())
     }
 
     fn get(&self, at: usize) -> u64 {

@@ -919,8 +919,19 @@ impl Stepper {
                 left.insert(tid);
             }
         }
-        while !left.is_empty() {
-            let Some((tid, stop)) = ptrace::wait(true) else {
+        loop {
+            if left.is_empty() {
+                // Threads made since are traced, too: a leader is not ended for its parent before they
+                // are. Only one that is ours can be interrupted.
+                let threads = crate::record::target::threads(self.pid).unwrap_or_default();
+                left.extend(
+                    threads
+                        .into_iter()
+                        .filter(|tid| ptrace::interrupt(*tid).is_ok()),
+                );
+            }
+            // Those that have ended unseen are taken as well.
+            let Some((tid, stop)) = ptrace::wait(!left.is_empty()) else {
                 return;
             };
             match stop {
