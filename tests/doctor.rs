@@ -212,7 +212,7 @@ fn the_hypervisor_is_the_one_that_lscpu_names() {
 /// A machine whose sysfs says what PEBS, IBS and SPE can.
 #[test]
 fn the_abilities_of_a_pmu_are_those_of_its_sysfs() {
-    use mempath::record::{doctor::diagnose, machine::Machine, sysfs};
+    use mempath::record::{doctor::diagnose, limits::Limits, machine::Machine, sysfs};
     let devices = tempfile::tempdir().unwrap();
     for (file, text) in [
         ("cpu/type", "4"),
@@ -233,7 +233,7 @@ fn the_abilities_of_a_pmu_are_those_of_its_sysfs() {
         pmus: sysfs::pmus(devices.path()),
         ..Machine::here()
     };
-    let diagnosis = diagnose(&machine);
+    let diagnosis = diagnose(&machine, &Limits::here());
     let pmu = diagnosis.findings.iter().find(|f| f.id == "pmu").unwrap();
     assert_eq!(pmu.value, "arm_spe_0, cpu, ibs_op, software");
     assert_eq!(
@@ -241,4 +241,114 @@ fn the_abilities_of_a_pmu_are_those_of_its_sysfs() {
         "these sample memory accesses: arm_spe_0 (min_interval=1024), \
          cpu (max_precise=3, ldlat in config1:0-15), ibs_op (zen4_ibs_extensions=1)"
     );
+}
+
+/// What a user without rights is told of a made machine: of a finding its value, its state, and the
+/// setting that helps.
+#[test]
+fn each_limit_of_the_kernel_is_told_with_what_lifts_it() {
+    use mempath::record::doctor::{State, diagnose};
+    use mempath::record::{limits::Limits, machine::Machine};
+    const USER: Limits = Limits {
+        capabilities: 0,
+        paranoid: Some(1),
+        ptrace_scope: Some(0),
+        mlock_kib: 516,
+        kptr_restrict: String::new(),
+        kernel_hidden: false,
+        clock: String::new(),
+        watchdog: false,
+    };
+    let told = |id: &str, limits: &Limits| {
+        let machine = Machine {
+            hypervisor: Some("KVM".to_owned()),
+            ..Machine::default()
+        };
+        let diagnosis = diagnose(&machine, limits);
+        let found = diagnosis.findings.into_iter().find(|f| f.id == id).unwrap();
+        (found.value, found.state, found.help.unwrap_or_default())
+    };
+    let is = |value: &str, state, help: &str| (value.to_owned(), state, help.to_owned());
+    // capability.h: 14 IPC_LOCK, 19 SYS_PTRACE, 21 SYS_ADMIN, 38 PERFMON.
+    let with = |caps: &[u32], limits: Limits| Limits {
+        capabilities: caps.iter().fold(0, |all, cap| all | 1 << cap),
+        ..limits
+    };
+
+    // 512 KiB of ring and a page of its head for each CPU.
+    let mlock = |mlock_kib| Limits { mlock_kib, ..USER };
+    let id = "perf_event_mlock_kb";
+    let help = "sysctl kernel.perf_event_mlock_kb=516";
+    assert_eq!(told(id, &mlock(64)), is("64", State::Limited, help));
+    assert_eq!(told(id, &mlock(515)), is("515", State::Limited, help));
+    assert_eq!(told(id, &mlock(516)), is("516", State::Fine, ""));
+    assert_eq!(told(id, &with(&[14], mlock(64))), is("64", State::Fine, ""));
+
+    let clock = |name: &str| Limits {
+        clock: name.to_owned(),
+        ..USER
+    };
+    for fast in ["tsc", "arch_sys_counter", "kvm-clock"] {
+        assert_eq!(told("clock", &clock(fast)), is(fast, State::Fine, ""));
+    }
+    for slow in ["hpet", "acpi_pm"] {
+        assert_eq!(told("clock", &clock(slow)), is(slow, State::Limited, ""));
+    }
+
+    let paranoid = |paranoid| Limits { paranoid, ..USER };
+    let id = "perf_event_paranoid";
+    let root = "sysctl kernel.perf_event_paranoid=2, or run mempath as root";
+    assert_eq!(told(id, &paranoid(Some(4))), is("4", State::Missing, root));
+    assert_eq!(told(id, &paranoid(Some(2))).1, State::Limited);
+    assert_eq!(told(id, &paranoid(Some(1))), is("1", State::Fine, ""));
+    assert_eq!(told(id, &paranoid(None)).0, "absent");
+    for capability in [21, 38] {
+        let able = with(&[capability], paranoid(Some(4)));
+        assert_eq!(told(id, &able), is("4", State::Fine, ""));
+    }
+
+    let scope = |scope| Limits {
+        ptrace_scope: Some(scope),
+        ..USER
+    };
+    let id = "ptrace_scope";
+    let help = "sysctl kernel.yama.ptrace_scope=0, or run mempath as root";
+    assert_eq!(told(id, &scope(0)), is("0", State::Fine, ""));
+    assert_eq!(told(id, &scope(1)), is("1", State::Limited, help));
+    assert_eq!(told(id, &scope(2)).1, State::Missing);
+    assert_eq!(told(id, &with(&[19], scope(2))), is("2", State::Fine, ""));
+    assert_eq!(told(id, &with(&[19], scope(3))).1, State::Missing);
+
+    // A container without capabilities, and root.
+    let help = "run mempath as root, or: setcap cap_perfmon,cap_sys_ptrace,cap_ipc_lock+ep mempath";
+    let id = "capabilities";
+    assert_eq!(told(id, &USER), is("none", State::Limited, help));
+    let all = "CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK, CAP_SYS_ADMIN";
+    let root = with(&[14, 19, 21, 38], USER);
+    assert_eq!(told(id, &root), is(all, State::Fine, ""));
+
+    let watchdog = Limits {
+        watchdog: true,
+        ..USER
+    };
+    let help = "sysctl kernel.nmi_watchdog=0";
+    assert_eq!(
+        told("cpus", &watchdog),
+        is("0 of 0 online", State::Limited, help)
+    );
+    let hidden = Limits {
+        kernel_hidden: true,
+        kptr_restrict: "2".to_owned(),
+        ..USER
+    };
+    let help = "sysctl kernel.kptr_restrict=0, or run mempath as root";
+    assert_eq!(
+        told("kptr_restrict", &hidden),
+        is("2", State::Limited, help)
+    );
+
+    // A virtual machine without a PMU.
+    let (value, state, help) = told("pmu", &USER);
+    assert_eq!((value.as_str(), state), ("", State::Missing));
+    assert!(help.starts_with("rent a bare-metal machine"), "{help}");
 }

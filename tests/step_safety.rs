@@ -210,3 +210,142 @@ fn nothing_but_the_recording_is_written() {
     assert_eq!(names(&cwd), ["perf.data"]);
     assert_eq!(names(dir.path()), ["cwd", "steady"]);
 }
+
+/// What a process has started.
+fn child_of(pid: i32) -> i32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap()
+}
+
+/// The process that guards the one that steps, and that one.
+fn guard_and_worker(stepper: &Running) -> (i32, i32) {
+    let guard = child_of(stepper.child.id() as i32);
+    (guard, child_of(guard))
+}
+
+/// The executable part of the program in memory is that of its file, byte by byte.
+fn text_is_whole(program: &Running, binary: &Path) {
+    use std::os::unix::fs::FileExt;
+    let pid = program.pid();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let text = (maps.lines())
+        .find(|line| line.contains(" r-xp ") && line.ends_with("/steady"))
+        .unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let (start, end) = words[0].split_once('-').unwrap();
+    let (start, len) = (hex(start), (hex(end) - hex(start)) as usize);
+    let mut there = vec![0; len];
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    memory.read_exact_at(&mut there, start).unwrap();
+    let file = std::fs::read(binary).unwrap();
+    let offset = hex(words[2]) as usize;
+    let len = len.min(file.len() - offset);
+    let differing = (0..len).filter(|&i| there[i] != file[offset + i]).count();
+    assert_eq!(differing, 0);
+}
+
+/// Killed at ten moments, in the middle of whatever it does: what it did is undone by its parent.
+#[test]
+fn a_killed_worker_leaves_the_program_as_it_was() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = forever(dir.path());
+    for moment in 0..10 {
+        let output = dir.path().join(format!("{moment}.data"));
+        let mut stepper = step(&program, &output, 20_000 + 30_000 * moment);
+        // SAFETY: the worker's parent is alive and has not waited for it.
+        unsafe { libc::kill(guard_and_worker(&stepper).1, libc::SIGKILL) };
+        let said = said(&mut stepper);
+        assert!(said.contains("runs on as it was"), "{moment}: {said}");
+        assert_eq!(stepper.child.wait().unwrap().code(), Some(1));
+        is_free(&program.pid());
+        text_is_whole(&program, &dir.path().join("steady"));
+        for _ in 0..4 {
+            assert_ne!(program.line(), "", "{moment}");
+        }
+        // What was written is recovered.
+        assert!(read(&output).unwrap().samples.len() > 20, "{moment}");
+    }
+}
+
+/// A process that is not our child has ended, or only waits for being waited for.
+fn has_ended(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    !status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+/// Whoever of the three is killed, alone or with the command, the program goes on as it was.
+#[test]
+fn killed_with_the_command_the_program_is_as_it_was() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = forever(dir.path());
+    for case in 0..4 {
+        let output = dir.path().join(format!("{case}.data"));
+        let mut stepper = step(&program, &output, 20_000);
+        let command = stepper.child.id() as i32;
+        let (guard, worker) = guard_and_worker(&stepper);
+        let killed: &[i32] = match case {
+            0 => &[command, worker],
+            1 => &[worker, command],
+            2 => &[command, guard],
+            _ => &[guard],
+        };
+        for pid in killed {
+            // SAFETY: these processes were alive just now.
+            unsafe { libc::kill(*pid, libc::SIGKILL) };
+        }
+        stepper.child.wait().unwrap();
+        wait_for(
+            || has_ended(guard) && has_ended(worker),
+            "the stepping ends",
+        );
+        is_free(&program.pid());
+        text_is_whole(&program, &dir.path().join("steady"));
+        for _ in 0..4 {
+            assert_ne!(program.line(), "", "{case}");
+        }
+        assert!(read(&output).unwrap().samples.len() > 20, "{case}");
+    }
+}
+
+/// The reason is told once, whichever process has found it.
+#[test]
+fn a_process_that_is_not_there_is_named() {
+    // Beyond `kernel.pid_max`, of 4194304 at most.
+    let reason = "mempath: there is no process 4999999: it may have ended; find it with pgrep\n";
+    let pid = ["-p", "4999999"];
+    let rest = "mempath: nothing was recorded, or not all of it\n";
+    (mempath().arg("record").args(pid))
+        .assert()
+        .code(1)
+        .stderr(reason);
+    let step = mempath().arg("step").args(pid).assert().code(1);
+    step.stderr(format!("{reason}{rest}"));
+}
+
+/// `ulimit -f`: an error like that of a full disk, and the program that was started ends with it.
+#[test]
+fn a_limit_on_the_size_of_files_is_told() {
+    if !tracing() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let binary = build("tests/programs/steady.go", SWISS, dir.path());
+    let output = dir.path().join("perf.data");
+    let mempath = assert_cmd::cargo::cargo_bin("mempath");
+    let line = r#"ulimit -f 64; exec "$0" step --window 10m -o "$1" -- "$2" 2000"#;
+    let stepped = (Command::new("bash").args(["-c", line]))
+        .args([&mempath, &output, &binary])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(stepped.stderr).unwrap();
+    assert!(said.contains("File too large"), "{said}");
+    assert!(said.contains("bytes of records before are kept"), "{said}");
+    assert!(read(&output).unwrap().damage.is_empty());
+}

@@ -298,7 +298,7 @@ pub struct Step {
     quiet: bool,
     /// Do the stepping: what the command starts a process of its own for
     #[arg(long, hide = true)]
-    worker: bool,
+    worker: Option<i32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -2,6 +2,7 @@
 
 use super::info::{Answer, Facts};
 use crate::record::doctor::{Diagnosis, Finding, State, diagnose};
+use crate::record::limits::Limits;
 use crate::record::machine::Machine;
 use crate::recording::{self, Memory, Recording};
 use crate::terminal::Style;
@@ -21,7 +22,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match &options.perf_data {
         None => {
-            let diagnosis = diagnose(&Machine::here());
+            let diagnosis = diagnose(&Machine::here(), &Limits::here());
             match options.format {
                 Style::Json => serde_json::to_writer_pretty(&mut out, &diagnosis)?,
                 Style::Text => out.write_all(machine_page(&diagnosis).as_bytes())?,

@@ -1,6 +1,5 @@
 //! `mempath record`: a program in, a perf.data out; with `--analyze` a report.
 
-use crate::record::Target;
 use crate::record::counter;
 use crate::record::event::{Event, Fields, Rate};
 use crate::record::machine::Machine;
@@ -8,6 +7,7 @@ use crate::record::pmu::{self, MemoryPmu, Wish};
 use crate::record::run::{Done, Why, run as record};
 use crate::record::session::Settings;
 use crate::record::target::Ended;
+use crate::record::{RecordError, Target};
 use anyhow::bail;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     };
     if options.print_command {
         return print_command(options, &machine, &wish);
+    }
+    if let Target::Pid(pid) = options.target
+        && !Path::new(&format!("/proc/{pid}")).exists()
+    {
+        return Err(RecordError::NoProcess { pid }.into());
     }
     if !options.pages.is_power_of_two() {
         bail!("--mmap-pages {}: not a power of 2", options.pages);
@@ -161,7 +166,7 @@ fn step(options: &Options, why: &str) -> anyhow::Result<()> {
         plan,
         analyze: None,
         quiet: options.quiet,
-        worker: false,
+        worker: None,
     })?;
     analyze(options)
 }

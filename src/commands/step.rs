@@ -2,11 +2,16 @@
 //!
 //! The stepping is done by a process of its own. A program whose tracer is killed dies of the next
 //! SIGTRAP: so killing the command only tells the other process, which lets go of the program and
-//! ends the recording. (Whoever kills that one as well kills the program.)
+//! ends the recording; and when that one is killed, the command undoes what it did to the program
+//! ([`guard`]). Where the program runs already, a third process in a session of its own stands between the
+//! two, so that it outlives a kill of the command's whole process group. (Whoever kills the last two at
+//! once kills the program.)
 
 use crate::record::RecordError;
 use crate::record::machine::Machine;
 use crate::record::signals::Signals;
+use crate::record::step::guard::{self, Ledger};
+use crate::record::step::ptrace::{self, Stop};
 use crate::record::step::{self, Done, Emulate, Plan, Why};
 use crate::record::target::{Ended, Target};
 use anyhow::bail;
@@ -21,22 +26,39 @@ pub struct Options {
     pub plan: Plan,
     pub analyze: Option<super::analyze::Options>,
     pub quiet: bool,
-    /// This is the other process.
-    pub worker: bool,
+    /// This is the other process; the descriptor of its ledger.
+    pub worker: Option<i32>,
 }
 
+/// In place of a ledger: the process that stands between.
+const GUARD: i32 = -1;
+/// In place of a ledger: nobody reads it.
+const ALONE: i32 = -2;
 /// How often the other process is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    if options.worker {
-        let done = step::run(&options.plan, Machine::here())?;
+    if let Some(fd) = options.worker.filter(|fd| *fd != GUARD) {
+        let ledger = match fd {
+            ALONE => Ledger::private(),
+            _ => Ledger::inherited(fd),
+        };
+        let ledger = ledger.map_err(RecordError::system("the ledger"))?;
+        let done = step::run(&options.plan, Machine::here(), ledger)?;
         if !options.quiet {
             tell(&options.plan, &done)?;
         }
         return Ok(());
     }
-    delegate(&options.plan, options.quiet)?;
+    let running = matches!(options.plan.target, Target::Pid(_));
+    let guarded = running && options.worker.is_none();
+    match delegate(&options.plan, options.quiet, guarded)? {
+        0 => {}
+        // The command says so.
+        code if options.worker.is_some() => std::process::exit(code),
+        // The other process has said why.
+        _ => bail!("nothing was recorded, or not all of it"),
+    }
     match &options.analyze {
         Some(analyze) => super::analyze::run(analyze),
         None => Ok(()),
@@ -44,13 +66,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// A plan as a command line, but for its target.
-fn words(plan: &Plan) -> Vec<OsString> {
+fn words(plan: &Plan, worker: i32) -> Vec<OsString> {
     let millis = |time: Duration| format!("{}ms", time.as_millis());
     let caches = [plan.caches.l1, plan.caches.l2, plan.caches.l3];
     let caches = caches.map(|cache| (cache.bytes >> 10).to_string());
-    let mut words: Vec<OsString> = vec!["step".into(), "--worker".into(), "--output".into()];
+    let mut words: Vec<OsString> = vec!["step".into(), "--output".into()];
     words.push(plan.output.clone().into());
     let mut option = |name: &str, value: String| words.push(format!("--{name}={value}").into());
+    option("worker", worker.to_string());
     option("window", millis(plan.window));
     option("pause", millis(plan.pause));
     option("count", plan.period.to_string());
@@ -68,11 +91,20 @@ fn words(plan: &Plan) -> Vec<OsString> {
     words
 }
 
-/// Has the plan carried out by another process, and waits for it.
-fn delegate(plan: &Plan, quiet: bool) -> anyhow::Result<()> {
+/// Has the plan carried out by another process, and waits for it; `guarded`: through one more.
+/// Its exit code.
+fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<i32> {
     let signals = Signals::hold_with(&[libc::SIGCHLD])?;
+    // A limit on the size of files (RLIMIT_FSIZE) is one on shared memory too: then nothing is undone
+    // should the stepper be killed.
+    let ledger = Ledger::create().or_else(|_| Ledger::private());
+    let ledger = ledger.map_err(RecordError::system("mmap"))?;
+    let fd = ledger.fd();
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("mempath").args(words(plan));
+    command.arg0("mempath").args(words(
+        plan,
+        if guarded { GUARD } else { fd.unwrap_or(ALONE) },
+    ));
     if quiet {
         command.arg("--quiet");
     }
@@ -80,28 +112,48 @@ fn delegate(plan: &Plan, quiet: bool) -> anyhow::Result<()> {
         Target::Pid(pid) => command.args(["-p", &pid.to_string()]),
         Target::Command(words) => command.arg("--").args(words),
     };
-    let hook = || {
-        // SAFETY: prctl with numbers only.
-        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+    let hook = move || {
+        // SAFETY: numbers only.
+        let done = unsafe {
+            let apart = !guarded || libc::setsid() > 0;
+            let open = guarded || fd.is_none_or(|fd| libc::fcntl(fd, libc::F_SETFD, 0) == 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == 0 && apart && open
+        };
+        match done {
+            true => Ok(()),
+            false => Err(io::Error::last_os_error()),
         }
     };
     // SAFETY: between fork and exec the hook makes one system call and allocates nothing.
     unsafe { command.pre_exec(hook) };
-    let mut worker = (command.spawn()).map_err(RecordError::system("starting the stepper"))?;
+    let worker = (command.spawn()).map_err(RecordError::system("starting the stepper"))?;
+    let worker = worker.id() as i32;
+    // Where it is refused, nothing is undone should the stepper be killed.
+    let _ = ptrace::watch_end(worker);
     loop {
-        if let Some(status) = worker.try_wait()? {
-            if !status.success() {
-                // It has said why.
-                bail!("nothing was recorded, or not all of it ({status})");
+        while let Some((_, stop)) = ptrace::wait_for(worker, false) {
+            match stop {
+                Stop::Exit(code) => return Ok(code),
+                Stop::Killed(signal) => bail!("the stepper was ended by signal {signal}"),
+                Stop::Ending => match guard::undo(&ledger, worker) {
+                    Ok(None) => {}
+                    Ok(Some(pid)) => bail!(
+                        "the stepper was killed: process {pid} runs on as it was, and {} holds what was \
+                         written before",
+                        plan.output.display()
+                    ),
+                    Err(error) => bail!("the stepper was killed, and the program harmed ({error})"),
+                },
+                Stop::Group => drop(ptrace::listen(worker)),
+                Stop::Signal(signal) => drop(ptrace::resume(worker, signal)),
+                _ => drop(ptrace::resume(worker, 0)),
             }
-            return Ok(());
         }
         while let Some(signal) = signals.arrived() {
-            if signal != libc::SIGCHLD {
+            // What is said of files is said to each process by itself.
+            if !matches!(signal, libc::SIGCHLD | libc::SIGXFSZ) {
                 // SAFETY: the child has not been waited for, so the pid is still its own.
-                unsafe { libc::kill(worker.id() as i32, signal) };
+                unsafe { libc::kill(worker, signal) };
             }
         }
         signals.wait(PATIENCE);

@@ -1,12 +1,11 @@
 //! What this machine can record for this user, what is missing, and what would help.
 
-use super::counter::{fit, paranoid};
+use super::counter::fit;
 use super::engines::{self, Verdict, breakpoints, plain_event};
+use super::limits::Limits;
 use super::machine::Machine;
-use super::sysfs::read;
-use super::target::{CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, capable};
+use super::target::{CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE};
 use serde::Serialize;
-use std::path::Path;
 
 /// All that was found.
 #[derive(Debug, Clone, Serialize)]
@@ -45,9 +44,10 @@ pub enum State {
     Missing,
 }
 
-/// Looks at the machine. Needs no rights: what root would give is said, not tried.
-pub fn diagnose(machine: &Machine) -> Diagnosis {
-    let engines = engines::verdicts(machine);
+/// Judges what was found of a machine and of what its kernel allows; fields and breakpoints are tried
+/// here. Needs no rights: what root would give is said, not tried.
+pub fn diagnose(machine: &Machine, limits: &Limits) -> Diagnosis {
+    let engines = engines::verdicts(machine, limits);
     let engine = engines.iter().find(|verdict| verdict.works);
     Diagnosis {
         schema: 1,
@@ -58,15 +58,15 @@ pub fn diagnose(machine: &Machine) -> Diagnosis {
         engine: engine.map(|verdict| verdict.engine),
         findings: vec![
             pmus(machine),
-            level(),
-            capabilities(),
+            level(limits),
+            capabilities(limits),
             fields(),
             debug_registers(),
-            tracing(),
-            locked_memory(),
-            kernel_symbols(),
-            clock(),
-            processors(machine),
+            tracing(limits),
+            locked_memory(limits),
+            kernel_symbols(limits),
+            clock(limits),
+            processors(machine, limits),
         ],
         engines,
     }
@@ -123,11 +123,11 @@ fn pmus(machine: &Machine) -> Finding {
     finding("pmu", names.join(", "), State::Fine, means, None)
 }
 
-fn level() -> Finding {
+fn level(limits: &Limits) -> Finding {
     let id = "perf_event_paranoid";
-    let root = capable(CAP_PERFMON) || capable(CAP_SYS_ADMIN);
+    let root = limits.capable(CAP_PERFMON) || limits.capable(CAP_SYS_ADMIN);
     let help = "sysctl kernel.perf_event_paranoid=1 adds what the kernel does for you and physical addresses stay root's";
-    match paranoid() {
+    match limits.paranoid {
         None => finding(
             id,
             "absent",
@@ -167,14 +167,15 @@ fn level() -> Finding {
     }
 }
 
-fn capabilities() -> Finding {
+fn capabilities(limits: &Limits) -> Finding {
     let known = [
         ("CAP_PERFMON", CAP_PERFMON),
         ("CAP_SYS_PTRACE", CAP_SYS_PTRACE),
         ("CAP_IPC_LOCK", CAP_IPC_LOCK),
         ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
     ];
-    let (has, lacks): (Vec<_>, Vec<_>) = known.into_iter().partition(|&(_, cap)| capable(cap));
+    let (has, lacks): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|&(_, cap)| limits.capable(cap));
     let names = |list: &[(&str, u32)]| {
         let names: Vec<&str> = list.iter().map(|(name, _)| *name).collect();
         if names.is_empty() {
@@ -250,20 +251,15 @@ fn debug_registers() -> Finding {
     }
 }
 
-/// `kernel.yama.ptrace_scope`; `None` where the kernel has no such limit.
-pub fn yama() -> Option<u32> {
-    read(Path::new("/proc/sys/kernel/yama/ptrace_scope"))?
-        .parse()
-        .ok()
-}
-
-fn tracing() -> Finding {
+fn tracing(limits: &Limits) -> Finding {
     let id = "ptrace_scope";
-    let free = capable(CAP_SYS_PTRACE);
-    match yama() {
+    let free = limits.capable(CAP_SYS_PTRACE);
+    match limits.ptrace_scope {
         None | Some(0) => finding(
             id,
-            yama().map_or("absent".to_owned(), |scope| scope.to_string()),
+            limits
+                .ptrace_scope
+                .map_or("absent".to_owned(), |scope| scope.to_string()),
             State::Fine,
             "own processes can be traced",
             None,
@@ -292,11 +288,10 @@ fn tracing() -> Finding {
     }
 }
 
-fn locked_memory() -> Finding {
-    let kib = read(Path::new("/proc/sys/kernel/perf_event_mlock_kb"));
-    let kib: u64 = kib.and_then(|text| text.parse().ok()).unwrap_or(0);
+fn locked_memory(limits: &Limits) -> Finding {
+    let kib = limits.mlock_kib;
     let id = "perf_event_mlock_kb";
-    let (state, means, help) = if capable(CAP_IPC_LOCK) {
+    let (state, means, help) = if limits.capable(CAP_IPC_LOCK) {
         (
             State::Fine,
             "does not bind mempath, which has CAP_IPC_LOCK",
@@ -314,13 +309,8 @@ fn locked_memory() -> Finding {
     finding(id, kib.to_string(), state, means, help)
 }
 
-fn kernel_symbols() -> Finding {
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let hidden = !symbols
-        .lines()
-        .any(|line| !line.starts_with("0000000000000000 "));
-    let restrict = read(Path::new("/proc/sys/kernel/kptr_restrict"));
-    let (state, means, help) = match hidden {
+fn kernel_symbols(limits: &Limits) -> Finding {
+    let (state, means, help) = match limits.kernel_hidden {
         false => (State::Fine, "functions of the kernel have names", None),
         true => (
             State::Limited,
@@ -330,17 +320,15 @@ fn kernel_symbols() -> Finding {
     };
     finding(
         "kptr_restrict",
-        restrict.unwrap_or_default(),
+        limits.kptr_restrict.clone(),
         state,
         means,
         help,
     )
 }
 
-fn clock() -> Finding {
-    let source = Path::new("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    let source = read(source).unwrap_or_default();
-    let (state, means) = match source.as_str() {
+fn clock(limits: &Limits) -> Finding {
+    let (state, means) = match limits.clock.as_str() {
         "tsc" | "arch_sys_counter" | "kvm-clock" => (
             State::Fine,
             "samples carry CLOCK_MONOTONIC: a Go execution trace can be laid over them",
@@ -350,22 +338,21 @@ fn clock() -> Finding {
             "samples carry CLOCK_MONOTONIC, from a slow clock: each costs more",
         ),
     };
-    finding("clock", source, state, means, None)
+    finding("clock", limits.clock.clone(), state, means, None)
 }
 
-fn processors(machine: &Machine) -> Finding {
-    let watchdog = read(Path::new("/proc/sys/kernel/nmi_watchdog"));
+fn processors(machine: &Machine, limits: &Limits) -> Finding {
     let cpus = format!(
         "{} of {} online",
         machine.cpus_online, machine.cpus_available
     );
-    let (state, means, help) = match watchdog.as_deref() {
-        Some("1") => (
+    let (state, means, help) = match limits.watchdog {
+        true => (
             State::Limited,
             "the NMI watchdog holds one counter of the PMU",
             Some("sysctl kernel.nmi_watchdog=0"),
         ),
-        _ => (State::Fine, "no NMI watchdog holds a counter", None),
+        false => (State::Fine, "no NMI watchdog holds a counter", None),
     };
     finding("cpus", cpus, state, means, help)
 }

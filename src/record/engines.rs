@@ -2,6 +2,7 @@
 
 use super::counter::Counter;
 use super::event::{Event, Fields, Rate};
+use super::limits::Limits;
 use super::machine::Machine;
 use super::pmu::{self, Wish};
 use serde::Serialize;
@@ -15,7 +16,7 @@ pub struct Engine {
     /// What it costs the recorded program.
     pub costs: &'static str,
     /// Whether it works on this machine for this user: a reason either way.
-    pub check: fn(&Machine) -> Result<String, String>,
+    pub check: fn(&Machine, &Limits) -> Result<String, String>,
     /// What to type.
     pub command: &'static str,
 }
@@ -63,9 +64,9 @@ pub struct Verdict {
 }
 
 /// Tries every engine. Nothing is recorded.
-pub fn verdicts(machine: &Machine) -> Vec<Verdict> {
+pub fn verdicts(machine: &Machine, limits: &Limits) -> Vec<Verdict> {
     let verdict = |engine: &&'static Engine| {
-        let checked = (engine.check)(machine);
+        let checked = (engine.check)(machine, limits);
         Verdict {
             engine: engine.name,
             works: checked.is_ok(),
@@ -79,7 +80,7 @@ pub fn verdicts(machine: &Machine) -> Vec<Verdict> {
     ENGINES.iter().map(verdict).collect()
 }
 
-fn check_record(machine: &Machine) -> Result<String, String> {
+fn check_record(machine: &Machine, _: &Limits) -> Result<String, String> {
     let wish = Wish {
         rate: None,
         ldlat: 30,
@@ -126,7 +127,7 @@ pub fn breakpoints() -> (usize, Option<std::io::Error>) {
     (open.len(), None)
 }
 
-fn check_watch(_: &Machine) -> Result<String, String> {
+fn check_watch(_: &Machine, _: &Limits) -> Result<String, String> {
     match breakpoints() {
         (0, Some(error)) => {
             let event = Event::breakpoint(0, 8, 2, Fields::default());
@@ -136,13 +137,13 @@ fn check_watch(_: &Machine) -> Result<String, String> {
     }
 }
 
-fn check_step(machine: &Machine) -> Result<String, String> {
+fn check_step(machine: &Machine, limits: &Limits) -> Result<String, String> {
     if machine.arch != "x86_64" {
         return Err(format!("instructions of {} are not decoded", machine.arch));
     }
-    match super::doctor::yama() {
+    match limits.ptrace_scope {
         Some(3) => Err("kernel.yama.ptrace_scope is 3: nobody may trace until a reboot".to_owned()),
-        Some(2) if !super::target::capable(super::target::CAP_SYS_PTRACE) => Err(
+        Some(2) if !limits.capable(super::target::CAP_SYS_PTRACE) => Err(
             "kernel.yama.ptrace_scope is 2 and mempath has no CAP_SYS_PTRACE: run it as root"
                 .to_owned(),
         ),

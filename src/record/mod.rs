@@ -16,6 +16,7 @@ mod error;
 pub mod event;
 pub mod features;
 pub mod file;
+pub mod limits;
 pub mod machine;
 pub mod pmu;
 mod ring;

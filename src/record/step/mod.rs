@@ -19,7 +19,8 @@
 pub mod cache;
 mod code;
 mod emulate;
-mod ptrace;
+pub mod guard;
+pub mod ptrace;
 mod run;
 mod sample;
 mod thread;

@@ -26,6 +26,8 @@ pub enum Stop {
     Fork,
     VFork,
     Exec,
+    /// It is about to end, and holds what it has.
+    Ending,
     /// A stop that was asked for, or the first of a new thread.
     Asked,
     /// SIGSTOP and its kin, for the whole process.
@@ -46,6 +48,7 @@ impl Stop {
             libc::PTRACE_EVENT_FORK => Stop::Fork,
             libc::PTRACE_EVENT_VFORK => Stop::VFork,
             libc::PTRACE_EVENT_EXEC => Stop::Exec,
+            libc::PTRACE_EVENT_EXIT => Stop::Ending,
             libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Stop::Asked,
             libc::PTRACE_EVENT_STOP => Stop::Group,
             _ => Stop::Signal(signal),
@@ -65,6 +68,16 @@ fn request(request: u32, tid: i32, addr: usize, data: usize) -> io::Result<()> {
 pub fn seize(tid: i32, kill: bool) -> io::Result<()> {
     let more = if kill { libc::PTRACE_O_EXITKILL } else { 0 };
     request(libc::PTRACE_SEIZE, tid, 0, (OPTIONS | more) as usize)
+}
+
+/// Attaches to a process for the moment before its end alone.
+pub fn watch_end(pid: i32) -> io::Result<()> {
+    request(
+        libc::PTRACE_SEIZE,
+        pid,
+        0,
+        libc::PTRACE_O_TRACEEXIT as usize,
+    )
 }
 
 /// Asks a thread to stop.
@@ -179,6 +192,10 @@ impl Memory {
 
     pub fn set_byte(&self, addr: u64, byte: u8) -> io::Result<()> {
         self.file.write_all_at(&[byte], addr)
+    }
+
+    pub fn write(&self, addr: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, addr)
     }
 
     /// So many bytes, at most 8, little-endian, as the process itself could read them.

@@ -3,6 +3,7 @@
 use super::cache::{Caches, Geometries, MOST_CORES};
 use super::code::{Access, Code, Flow};
 use super::emulate::{self, Effect};
+use super::guard::Ledger;
 use super::ptrace::{self, Memory, Registers, Stop};
 use super::sample::{CPUID, LOADS, STORES, Sample, events};
 use super::thread::{Away, Call, Phase, Traps};
@@ -193,12 +194,13 @@ struct Stepper {
     ended: Option<Why>,
 }
 
-/// Steps map calls of the target until it ends, the time is over, or Ctrl-C.
+/// Steps map calls of the target until it ends, the time is over, or Ctrl-C. What would have to be undone
+/// stands in the ledger.
 ///
 /// # Errors
 ///
 /// When the process cannot be had or traced, or the file not be written.
-pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
+pub fn run(plan: &Plan, machine: Machine, ledger: Ledger) -> Result<Done, StepError> {
     let signals = Signals::hold_with(&[libc::SIGCHLD])?;
     let mut process = Process::of(&plan.target)?;
     let (pid, ours) = (process.pid, process.is_ours());
@@ -217,7 +219,11 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     let code = code(pid)?;
     let memory = Memory::of(pid).map_err(refused)?;
     let file = File::create(plan, machine)?;
-    let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory));
+    // A program of our own dies with us.
+    if !ours {
+        ledger.begin(pid);
+    }
+    let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory, ledger));
     for (core, tid) in process.threads()?.into_iter().enumerate() {
         let thread = Thread {
             core,
@@ -231,6 +237,7 @@ pub fn run(plan: &Plan, machine: Machine) -> Result<Done, StepError> {
     let result = stepper.all(plan, &signals, file);
     // Whatever went wrong, the program runs on as it was.
     stepper.let_go();
+    stepper.traps.ledger.end();
     let (why, bytes) = match result {
         Ok(done) => done,
         Err(error) => {
@@ -566,9 +573,17 @@ impl Stepper {
             }
             return Some(after);
         };
-        let write = effect.write;
-        let stored = write.map(|w| (self.traps.memory).store(w.addr, w.bytes.get(..w.len)?));
+        let write = match &effect.write {
+            Some(write) => Some((write.addr, write.bytes.get(..write.len)?)),
+            None => None,
+        };
+        if !(self.traps.ledger).ahead(tid, &effect.registers, write) {
+            return self.step(tid, before.rip);
+        }
+        let stored = write.map(|(addr, bytes)| self.traps.memory.store(addr, bytes));
         if stored == Some(None) {
+            self.traps.ledger.ahead(tid, before, None);
+            self.threads.get_mut(&tid)?.ahead = Some(*before);
             return self.step(tid, before.rip);
         }
         self.done.emulated += 1;
@@ -623,6 +638,7 @@ impl Stepper {
         if let Some(registers) = ahead {
             // It may have been killed.
             let _ = ptrace::set_registers(tid, &registers);
+            self.traps.ledger.caught_up(tid);
         }
     }
 
@@ -768,7 +784,7 @@ impl Stepper {
             Stop::Signal(signal) => {
                 let _ = ptrace::resume(tid, signal);
             }
-            Stop::Clone | Stop::Asked => {
+            Stop::Clone | Stop::Asked | Stop::Ending => {
                 let _ = ptrace::resume(tid, 0);
             }
             Stop::Fork | Stop::VFork => {
@@ -824,6 +840,7 @@ impl Stepper {
     }
 
     fn gone(&mut self, tid: i32, stop: Stop) {
+        self.traps.ledger.forget(tid);
         if let Some(thread) = self.threads.remove(&tid)
             && thread.call.is_some()
         {
@@ -849,9 +866,11 @@ impl Stepper {
             return;
         }
         registers.rip = ip;
+        self.traps.ledger.ahead(tid, &registers, None);
         if ptrace::set_registers(tid, &registers).is_err() {
             return;
         }
+        self.traps.ledger.caught_up(tid);
         if !self.traps.is_set(ip) {
             let _ = ptrace::resume(tid, 0);
             return;
@@ -900,8 +919,19 @@ impl Stepper {
                 left.insert(tid);
             }
         }
-        while !left.is_empty() {
-            let Some((tid, stop)) = ptrace::wait(true) else {
+        loop {
+            if left.is_empty() {
+                // Threads made since are traced, too: a leader is not ended for its parent before they
+                // are. Only one that is ours can be interrupted.
+                let threads = crate::record::target::threads(self.pid).unwrap_or_default();
+                left.extend(
+                    threads
+                        .into_iter()
+                        .filter(|tid| ptrace::interrupt(*tid).is_ok()),
+                );
+            }
+            // Those that have ended unseen are taken as well.
+            let Some((tid, stop)) = ptrace::wait(!left.is_empty()) else {
                 return;
             };
             match stop {

@@ -1,5 +1,6 @@
 //! The int3s in the program, and the map calls that are being stepped.
 
+use super::guard::Ledger;
 use super::ptrace::{Memory, Registers};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -125,6 +126,7 @@ struct Trap {
 #[derive(Debug)]
 pub struct Traps {
     pub memory: Memory,
+    pub ledger: Ledger,
     traps: BTreeMap<u64, Trap>,
     /// Wherever one ever was, and what belongs there: a thread may have executed it just before it
     /// went.
@@ -132,9 +134,10 @@ pub struct Traps {
 }
 
 impl Traps {
-    pub fn new(memory: Memory) -> Traps {
+    pub fn new(memory: Memory, ledger: Ledger) -> Traps {
         Traps {
             memory,
+            ledger,
             traps: BTreeMap::new(),
             ever: FxHashMap::default(),
         }
@@ -166,6 +169,9 @@ impl Traps {
     fn set(&mut self, addr: u64) -> io::Result<&mut Trap> {
         if !self.traps.contains_key(&addr) {
             let byte = self.memory.byte(addr)?;
+            if !self.ever.contains_key(&addr) && !self.ledger.place(addr, byte) {
+                return Err(io::Error::other("too many places for int3s"));
+            }
             self.memory.set_byte(addr, INT3)?;
             self.ever.insert(addr, byte);
             let trap = Trap {
@@ -206,6 +212,7 @@ impl Traps {
 
     /// The process executes another program.
     pub fn forget(&mut self) {
+        self.ledger.end();
         self.traps.clear();
     }
 
