@@ -67,6 +67,22 @@ fn head(events: &[(Event, Vec<u64>)]) -> (Vec<u8>, (u64, u64)) {
     (ids, place)
 }
 
+/// Bytes of the records that lie whole in the first `there` bytes.
+fn whole(records: &[u8], there: u64) -> u64 {
+    let mut end = 0;
+    while let Some(size) = records.get(end + 6..end + 8) {
+        let size = size
+            .iter()
+            .rev()
+            .fold(0, |all, &byte| all << 8 | usize::from(byte));
+        if size < 8 || (end + size) as u64 > there {
+            break;
+        }
+        end += size;
+    }
+    end as u64
+}
+
 /// A perf.data that is being written.
 #[derive(Debug)]
 pub struct PerfData {
@@ -157,31 +173,31 @@ impl PerfData {
         header
     }
 
-    /// Adds whole records. After an error the file ends with the last whole append before it.
+    /// Adds whole records. After an error the file ends with the last one that fitted.
     ///
     /// # Errors
     ///
     /// When the disk is full, or anything else stops the write.
     pub fn append(&mut self, records: &[u8]) -> Result<(), RecordError> {
-        let size = self.written + records.len() as u64;
-        self.write_at(records, self.data + self.written)
-            .and_then(|()| self.file.write_all_at(&size.to_le_bytes(), DATA_SIZE))
-            .map_err(|error| RecordError::Write {
-                path: self.path.clone(),
-                kept: format!("the {} bytes of records before are kept", self.written),
-                error,
-            })?;
-        self.written = size;
-        Ok(())
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let written = self.file.write_all_at(bytes, offset);
-        if written.is_err() {
-            // What was written of it is no whole record. If even that fails, readers stop there.
-            let _ = self.file.set_len(offset);
-        }
-        written
+        let offset = self.data + self.written;
+        let written = self.file.write_all_at(records, offset);
+        self.written += match &written {
+            Ok(()) => records.len() as u64,
+            Err(_) => {
+                let there = self.file.metadata().map_or(0, |file| file.len());
+                let whole = whole(records, there.saturating_sub(offset));
+                // If even that fails, readers stop there.
+                let _ = self.file.set_len(offset + whole);
+                whole
+            }
+        };
+        let size = self.written.to_le_bytes();
+        let told = self.file.write_all_at(&size, DATA_SIZE);
+        written.and(told).map_err(|error| RecordError::Write {
+            path: self.path.clone(),
+            kept: format!("the {} bytes of records before are kept", self.written),
+            error,
+        })
     }
 
     /// Ends the file: feature sections, then the header. Where no room is left for the sections the
@@ -204,7 +220,10 @@ impl PerfData {
             contents.extend_from_slice(content);
         }
         places.extend(contents);
-        let kept = self.write_at(&places, table).is_ok();
+        let kept = self.file.write_all_at(&places, table).is_ok();
+        if !kept {
+            let _ = self.file.set_len(table);
+        }
         let header = self.header(self.written, if kept { bits } else { 0 });
         (self.file.write_all_at(&header, 0)).map_err(|error| RecordError::Write {
             path: self.path.clone(),
