@@ -103,6 +103,7 @@ fn a_selection_reaches_the_views_and_the_fragment() {
     browser.open(&file, "");
     browser.ready();
     browser.eval("{ const s = document.getElementById('filter-map'); s.value = '1'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(browser.eval("location.hash"), "#map=1");
     let shown = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
     assert_eq!(browser.eval(shown), json!(["1"]));
@@ -113,6 +114,7 @@ fn a_selection_reaches_the_views_and_the_fragment() {
         true
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval("location.hash"), "");
     assert_eq!(browser.eval(shown), json!(["0", "1", "2"]));
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -139,6 +141,7 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
         .filter(|&i| cpu.get(i) == Some(3) && op.get(i) == Some("load"))
         .count();
     browser.eval("for (const [key, value] of [['cpu', '3'], ['op', 'load']]) { const s = document.getElementById(`filter-${key}`); s.value = value; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(
         browser.eval(sums),
         json!({"maps-table": chosen, "functions-table": chosen, "lines-table": chosen})
@@ -149,6 +152,7 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
         json!(["sharing", "concurrent", "background", "brackets", "coverage"])
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval(html), before);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -163,6 +167,7 @@ fn counting_again_over_all_gives_the_tables_of_the_report() {
     let text = "['maps', 'misses', 'functions', 'lines'].map(id => [...document.querySelectorAll(`#${id} td`)].map(cell => cell.textContent))";
     let stated = browser.eval(text);
     browser.eval("{ const s = document.getElementById('filter-time'); s.value = '0-999999999999999'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(
         browser.eval("document.querySelector('#maps-table td.number').textContent.length > 0"),
         true
@@ -183,9 +188,11 @@ fn a_drag_over_time_and_over_buckets_selects_them_everywhere() {
         )
     };
     browser.eval(&drag("latency", [200, 300], [100, 100]));
+    browser.ready();
     let hash = browser.eval("location.hash");
     assert!(hash.as_str().unwrap().starts_with("#time="), "{hash}");
     browser.eval(&drag("heatmap", [300, 300], [47, 100]));
+    browser.ready();
     let hash = browser.eval("decodeURIComponent(location.hash)");
     assert!(hash.as_str().unwrap().contains("&index=0-"), "{hash}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -248,6 +255,84 @@ fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
 }
 
 #[test]
+fn the_order_draws_edges_rules_and_windows_and_bins_what_is_too_much() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    // The second instance is the bucket of map 1, which several CPUs write.
+    browser.open(&file, "#order&map=1");
+    browser.ready();
+    let rows = synthetic::tables(20_000).order;
+    let number = |name: &str| {
+        let column = rows
+            .column(name)
+            .unwrap()
+            .cast(&polars::prelude::DataType::Int64);
+        let column = column.unwrap().i64().unwrap().clone();
+        (0..rows.height())
+            .map(|i| column.get(i).unwrap_or(-1))
+            .collect::<Vec<i64>>()
+    };
+    let (map, cpu, addr) = (number("map"), number("cpu"), number("base"));
+    let line: Vec<i64> = addr
+        .iter()
+        .zip(number("off"))
+        .map(|(base, off)| (base + off) / 64)
+        .collect();
+    let op = rows.column("op").unwrap().str().unwrap().clone();
+    let snoop = rows.column("snoop").unwrap().str().unwrap().clone();
+    let hung = (0..rows.height())
+        .filter(|&i| map[i] == 1 && snoop.get(i) == Some("HITM"))
+        .filter(|&i| {
+            (0..i).any(|j| {
+                map[j] == 1 && op.get(j) == Some("store") && line[j] == line[i] && cpu[j] != cpu[i]
+            })
+        })
+        .count();
+    let said = browser.eval("document.querySelector('#order .says').textContent");
+    assert!(
+        said.as_str()
+            .unwrap()
+            .ends_with(&format!("{hung} loads hang on another CPU's store (HITM).")),
+        "{hung}: {said}"
+    );
+    browser.eval("{ const c = document.querySelector('#order canvas'); c.focus(); window.texts = []; for (let i = 0; i < 300; i++) { c.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'})); texts.push(document.querySelector('#order .says').textContent); } }");
+    let has = |text: &str| format!("texts.some(said => said.includes({}))", json!(text));
+    for text in [
+        "others may see this one first; the store may still be in the store buffer",
+        "last sampled store of another CPU: store of bmap.elem",
+        "GC marking, 200.000 ms to 300.000 ms",
+    ] {
+        assert_eq!(browser.eval(&has(text)), true, "{text}");
+    }
+    // Growth of another map is not drawn.
+    assert_eq!(browser.eval(&has("growth of map")), false);
+    browser
+        .eval("location.hash = '#order&instance=all'; new Promise(done => setTimeout(done, 50))");
+    browser.ready();
+    let said = browser.eval("document.querySelector('#order .says').textContent");
+    assert!(
+        said.as_str().unwrap().starts_with(
+            "Sampled order: 20,000 of 20,000 raw accesses in this page drawn. Binned, "
+        ),
+        "{said}"
+    );
+    // 10 s hold 20,000: a tenth of a second holds some 200.
+    browser.eval("{ const s = document.getElementById('filter-time'); s.value = '1000000000-1099999999'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
+    let kept = synthetic::tables(20_000).kept;
+    let time = kept.column("time_ns").unwrap().u64().unwrap().clone();
+    let start = synthetic::tables(20_000).summary.time_ns.unwrap().0;
+    let inside = (0..kept.height())
+        .filter(|&i| (1_000_000_000..=1_099_999_999).contains(&(time.get(i).unwrap() - start)))
+        .count();
+    assert_eq!(
+        browser.eval("document.querySelector('#order .says').textContent"),
+        format!("Sampled order: {inside} of 20,000 raw accesses in this page drawn.")
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_column_sorts_and_a_pattern_searches() {
     let (_folder, file, _) = page(20_000);
     let mut browser = Browser::start();
@@ -256,10 +341,13 @@ fn a_column_sorts_and_a_pattern_searches() {
     let names = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
     // Column 2 is samples: 2 has the fewest.
     browser.eval("{ const h = document.querySelectorAll('#maps-table thead th')[2]; h.querySelector('button').click(); h.querySelector('button').click(); }");
+    browser.ready();
     assert_eq!(browser.eval(names), json!(["2", "1", "0"]));
     browser.eval("{ const q = document.getElementById('filter-q'); q.value = 'quota|cache'; q.dispatchEvent(new Event('input')); }");
+    browser.ready();
     assert_eq!(browser.eval(names), json!(["2", "0"]));
     browser.eval("{ const q = document.getElementById('filter-q'); q.value = '('; q.dispatchEvent(new Event('input')); }");
+    browser.ready();
     assert_eq!(
         browser.eval("document.getElementById('filter-q').classList.contains('bad')"),
         true
@@ -279,6 +367,7 @@ fn keys_are_listed_and_move_between_findings_and_marks() {
         false
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval("document.getElementById('keys').hidden"), true);
     browser.press("n");
     assert_eq!(

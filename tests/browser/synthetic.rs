@@ -417,7 +417,30 @@ pub fn tables(n: usize) -> Tables {
         .take(6_000)
         .collect();
     let of = |a: &Access| SHAPES[a.map].base + u64::from(a.index) * SHAPES[a.map].stride;
+    let before = |i: usize| {
+        let (_, own) = hot[i];
+        let same = hot[..i]
+            .iter()
+            .rev()
+            .find(|(_, a)| (a.cpu, a.tid, a.map) == (own.cpu, own.tid, own.map));
+        same.map(|(n, _)| *n as u32)
+    };
+    let after: Vec<Option<u32>> = (0..hot.len()).map(before).collect();
     let order = vec![
+        column(
+            c::RULE,
+            after
+                .iter()
+                .map(|n| n.map(|_| "store_buffer"))
+                .collect::<Vec<_>>(),
+        ),
+        column(c::AFTER, after),
+        column(
+            c::SNOOP,
+            hot.iter()
+                .map(|(_, a)| a.hitm.then_some("HITM"))
+                .collect::<Vec<_>>(),
+        ),
         column(c::N, hot.iter().map(|(n, _)| *n as u32).collect::<Vec<_>>()),
         column(c::TIME, hot.iter().map(|(_, a)| a.time).collect::<Vec<_>>()),
         column(c::PID, vec![4_100i32; hot.len()]),

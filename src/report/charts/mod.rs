@@ -61,7 +61,7 @@ impl Figure {
     }
 }
 
-pub use order::instances;
+pub use order::{edges, instances};
 
 pub const CHARTS: &[&dyn Chart] = &[
     &maps::Maps,

@@ -19,7 +19,7 @@ const LEFT: i32 = 150;
 const BAR: i32 = 620;
 const LINE: i32 = 30;
 /// Maps in the table.
-const MOST: usize = 40;
+const MOST: usize = 25;
 
 /// Loads of one level, near ones first; unknown last.
 type Levels<'a> = BTreeMap<(u8, Option<&'a str>), Loads>;
@@ -123,7 +123,6 @@ impl Chart for Path {
                 rows,
             }],
             folded: moves(data).into_iter().collect(),
-            ..Figure::default()
         })
     }
 }

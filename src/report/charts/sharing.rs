@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Sharing;
 
 /// Lines in the table.
-const MOST: usize = 60;
+const MOST: usize = 40;
 /// CPUs named in a cell.
 const CPUS: usize = 8;
 
