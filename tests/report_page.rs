@@ -195,6 +195,67 @@ fn what_the_analyses_found_stands_in_its_views() {
 }
 
 #[test]
+fn a_map_that_grew_shows_its_arrays_in_order_and_says_what_lies_outside() {
+    let mut tables = synthetic::tables(3_000);
+    // Array 1 is what map 0 grew from; its elems are pointers to what is elsewhere.
+    let series = |name: &str, values: Vec<u32>| Column::from(Series::new(name.into(), values));
+    tables
+        .arrays
+        .with_column(series("map", vec![0, 0, 2]))
+        .unwrap();
+    let old = Series::new("old".into(), [false, true, false]);
+    tables.arrays.with_column(Column::from(old)).unwrap();
+    let parts = tables.parts.column("part").unwrap().str().unwrap().clone();
+    let maps = tables.parts.column("map").unwrap().u32().unwrap().clone();
+    let samples = tables
+        .parts
+        .column("samples")
+        .unwrap()
+        .u64()
+        .unwrap()
+        .clone();
+    let is_elem = |i: usize| parts.get(i) == Some("bmap.elem") && maps.get(i) == Some(0);
+    let elems: u64 = (0..parts.len())
+        .filter(|&i| is_elem(i))
+        .filter_map(|i| samples.get(i))
+        .sum();
+    let renamed: Vec<Option<&str>> = (0..parts.len())
+        .map(|i| {
+            if is_elem(i) {
+                Some("indirect_elem.elem")
+            } else {
+                parts.get(i)
+            }
+        })
+        .collect();
+    tables
+        .parts
+        .with_column(Column::from(Series::new("part".into(), renamed)))
+        .unwrap();
+    let page = render(&tables).unwrap();
+    let heatmap = page.split_once("<section id=\"heatmap\"").unwrap().1;
+    let heatmap = heatmap.split_once("</section>").unwrap().0;
+    let drawn: Vec<&str> = heatmap
+        .split("<title>")
+        .skip(1)
+        .map(|title| title.split_once("</title>").unwrap().0)
+        .collect();
+    let name = "map[string]*main.session at cache.go:42 (s.sessions)";
+    assert_eq!(
+        drawn,
+        [
+            format!("L1 miss by byte of {name}: 0xc000800010, 32 buckets, oldbuckets"),
+            format!("LLC miss by byte of {name}: 0xc000800010, 32 buckets, oldbuckets"),
+            format!("L1 miss by byte of {name}: 0xc000400000, 4,096 buckets"),
+            format!("LLC miss by byte of {name}: 0xc000400000, 4,096 buckets"),
+        ]
+    );
+    assert!(heatmap.contains(&format!(
+        "{name}: {elems} samples on its elems are not in the drawing: Go keeps them each in an object of its own, and the slot holds the pointer."
+    )));
+}
+
+#[test]
 fn no_sample_at_all_is_a_page_that_says_so() {
     let page = render(&synthetic::empty()).unwrap();
     for sentence in [

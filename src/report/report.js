@@ -42,7 +42,8 @@
   let pickedFor = "";
 
   function selection() {
-    const grid = data.grids[Number(state.array || 0)];
+    const ofMap = ({ map }) => state.map === "" || String(map) === state.map;
+    const grid = state.array === "" ? data.grids.find(ofMap) : data.grids[Number(state.array)];
     return { ...state, array: grid?.array };
   }
 
@@ -740,7 +741,7 @@
         data.measures.push([P95, "cycles"]);
         for (const grid of data.grids) grid.values.push(grid.row.map(() => 0));
       }
-      this.array = chooser("array", data.grids.map((grid, i) => [String(i), grid.name]), (array) => select({ array }));
+      this.array = chooser("array", [["", "of the map, one after the other"], ...data.grids.map((grid, i) => [String(i), grid.name])], (array) => select({ array }));
       const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
       const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
@@ -776,15 +777,50 @@
         const none = "No bucket or group of the selected map was hit.";
         return { name, height: 24, draw: () => none };
       }
-      this.array.querySelector("select").value = String(data.grids.indexOf(chosen));
-      const plotHeight = Math.max(80, Math.min(560, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
-      return { name: `${name} by byte of ${grid.name}`, height: plotHeight + 84, draw: (pen, marks) => this.draw(pen, marks, grid, name, width, plotHeight) };
+      this.array.querySelector("select").value = state.array;
+      const grown = state.array === "" ? this.arrays(chosen) : [grid];
+      const most = 560 / grown.length;
+      let height = 0;
+      const pieces = grown.map((grid) => {
+        const above = height + 22;
+        const plotHeight = Math.max(80, Math.min(most, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
+        height = above + plotHeight + 84;
+        return { grid, above, plotHeight };
+      });
+      return { name: `${name} by byte of ${grid.name}`, height, draw: (pen, marks) => this.pieces(pen, marks, pieces, name, width) };
+    },
+
+    // The arrays of a grid's map in the order of its growth, the costliest of them where there are many.
+    arrays(grid) {
+      if (grid.map === null) return [this.zoomed(grid)];
+      const own = data.grids.filter(({ map }) => map === grid.map).slice(0, 6);
+      own.sort((a, b) => b.old - a.old || a.len - b.len || a.array - b.array);
+      return own.map((each) => this.zoomed(each));
+    },
+
+    pieces(pen, marks, pieces, name, width) {
+      this.spans = [];
+      const said = pieces.map(({ grid, above, plotHeight }) => {
+        const own = [];
+        pen.save();
+        pen.translate(0, above);
+        write(pen, grid.name, 0, -8, { size: 12, colour: "--ink" });
+        const says = this.draw(pen, own, grid, name, width, plotHeight);
+        pen.restore();
+        this.spans.push({ grid, top: above + 46, height: plotHeight });
+        for (const mark of own) marks.push({ ...mark, y: mark.y + above });
+        return says;
+      });
+      return said.join(" ");
+    },
+
+    indexOf(grid) {
+      return String(data.grids.findIndex(({ array }) => array === grid.array));
     },
 
     draw(pen, marks, grid, name, width, height) {
       const [left, top] = [84, 46];
       const plot = width - left - 12;
-      this.span = { top, height };
       const measure = data.measures.findIndex(([known]) => known === name);
       const cells = this.cells(grid, name);
       const values = cells.values[measure];
@@ -842,16 +878,17 @@
     pickRow(grid, row, segment) {
       const first = grid.first + row * grid.per_row;
       const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
-      select({ map: grid.map === null ? "" : String(grid.map), array: String(data.grids.indexOf(this.grid())), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
+      select({ map: grid.map === null ? "" : String(grid.map), array: this.indexOf(grid), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
     },
 
     // A stretch of rows, from a drag.
     brush(from, to) {
-      const grid = this.zoomed(this.grid());
-      if (!grid || !this.span) return;
-      const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - this.span.top) * grid.rows) / this.span.height)));
+      const span = this.spans?.find(({ top, height }) => from.y < top + height) ?? this.spans?.at(-1);
+      if (!span) return;
+      const { grid } = span;
+      const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - span.top) * grid.rows) / span.height)));
       const [first, last] = [at(Math.min(from.y, to.y)), at(Math.max(from.y, to.y))];
-      select({ array: String(data.grids.indexOf(this.grid())), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
+      select({ array: this.indexOf(grid), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
     },
 
     axis(pen, grid, x, top) {
@@ -883,18 +920,20 @@
       pen.lineWidth = 1;
       for (const [, , start] of grid.segments.slice(1)) line(pen, x(start), top, x(start), top + height);
       if (grid.phase === null) return;
-      pen.strokeStyle = css("--ink");
-      pen.lineWidth = 1.5;
+      pen.fillStyle = css("--ink");
+      // 64-byte borders, and whether a pair of lines begins there.
       const borders = (index) => {
-        const start = (grid.phase + (index % 64) * (grid.stride % 64)) % 64;
+        const start = (grid.phase + (index % 128) * (grid.stride % 128)) % 128;
         const offsets = [];
-        for (let off = (64 - start) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push(off);
+        for (let off = (64 - (start % 64)) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push([off, (start + off) % 128 === 0]);
         return offsets;
       };
+      const draw = (off, pair, from, to) => pen.fillRect(x(off) - (pair ? 1.5 : 0.5), from, pair ? 3 : 1, to - from);
       if (grid.stride % 64 === 0) {
-        for (const off of borders(0)) line(pen, x(off), top - 4, x(off), top + height);
-      } else if (grid.per_row === 1) {
-        for (let row = 0; row < grid.rows; row++) for (const off of borders(grid.first + row)) line(pen, x(off), y(row), x(off), y(row + 1));
+        for (const [off, pair] of borders(0)) draw(off, pair && grid.stride % 128 === 0, top - 4, top + height);
+      }
+      if (grid.stride % 128 !== 0 && grid.per_row === 1) {
+        for (let row = 0; row < grid.rows; row++) for (const [off, pair] of borders(grid.first + row)) draw(off, pair, y(row), y(row + 1));
       }
     },
 
