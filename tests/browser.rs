@@ -6,6 +6,8 @@ mod chromium;
 mod states;
 #[path = "browser/synthetic.rs"]
 mod synthetic;
+#[path = "browser/views.rs"]
+mod views;
 
 use chromium::Browser;
 use serde_json::{Value, json};

@@ -74,7 +74,7 @@ impl Grid<'_> {
         let borders = offsets.filter(|&off| off > 0);
         Some(
             borders
-                .map(|off| (off, (start + off) % PAIR == 0))
+                .map(|off| (off, (start + off).is_multiple_of(PAIR)))
                 .collect(),
         )
     }

@@ -811,7 +811,7 @@
         for (const mark of own) marks.push({ ...mark, y: mark.y + above });
         return says;
       });
-      return said.join(" ");
+      return [...said.map(({ drawn }) => drawn), ...new Set(said.map(({ borders }) => borders))].join(" ");
     },
 
     indexOf(grid) {
@@ -859,7 +859,10 @@
       write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"}`, left + 182, foot);
       const each = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
       const sum = name === P95 || name === "mean latency" ? `up to ${count(most)}` : count(total);
-      return `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte. ${grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders}`;
+      return {
+        drawn: `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte.`,
+        borders: grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders,
+      };
     },
 
     // The grid's own cells over all samples, or those of the selected accesses.
