@@ -167,19 +167,13 @@ fn draw(grid: &Grid, name: &str, unit: &str, value: Value) -> Result<Markup, Rep
         &format!("{name}, {}", grid.name()),
     );
     d.rect(LEFT, TOP, PLOT, height, GRID, 0.35);
-    for (&(band, column), &n) in &cells {
+    d.cells(cells.iter().map(|(&(band, column), &n)| {
         let (x0, y0) = (x(column * bytes_per_column), y(band));
         let x1 = x(((column + 1) * bytes_per_column).min(grid.stride));
         let shade = colour::cividis((n as f64).ln_1p() / (most as f64).ln_1p());
-        d.rect(
-            x0,
-            y0,
-            (x1 - x0).max(1),
-            (y(band + 1) - y0).max(1),
-            shade,
-            1.0,
-        );
-    }
+        let (wide, high) = ((x1 - x0).max(1), (y(band + 1) - y0).max(1));
+        ([x0, y0, wide, high], shade, 1.0)
+    }));
     axis(&mut d, grid, &x);
     borders(&mut d, grid, rows_per_band, bands, &x, &y);
     let per_band = rows_per_band.saturating_mul(grid.per_row);
