@@ -169,11 +169,7 @@
         if (view.near && view.stale) update(view);
       }
     }, { rootMargin: "200px" });
-    for (const { section } of views) {
-      const { top, bottom } = section.getBoundingClientRect();
-      views.find((view) => view.section === section).near = bottom > 0 && top < innerHeight;
-      watcher.observe(section);
-    }
+    for (const { section } of views) watcher.observe(section);
   }
 
   function apply() {
@@ -982,8 +978,8 @@
       let samples = 0;
       const add = (time, bin, level, n) => {
         const key = time * 512 + bin;
-        if (!cells.has(key)) cells.set(key, new Map());
-        const levels = cells.get(key);
+        let levels = cells.get(key);
+        if (levels === undefined) cells.set(key, (levels = new Map()));
         levels.set(level, (levels.get(level) ?? 0) + n);
         samples += n;
       };

@@ -14,7 +14,7 @@ const Rows = (() => {
     for (const [name, width] of rows.columns) {
       const values = new Uint32Array(n);
       for (let plane = 0; plane < width; plane++, at += n) {
-        for (let i = 0; i < n; i++) values[i] += bytes[at + i] * 256 ** plane;
+        for (let i = 0; i < n; i++) values[i] |= bytes[at + i] << (8 * plane);
       }
       columns[name] = values;
     }
