@@ -198,4 +198,12 @@ fn the_operations_of_a_recording_of_every_access_are_those_that_the_program_did(
     assert_eq!(found["every_access"], true);
     assert_eq!(found["brackets"].as_array().unwrap().len(), 72);
     assert_eq!(found["overlaps"], json!([]));
+    // The deletes come between two phases with the same 12 keys: no growth is under way.
+    let growing = found["brackets"].as_array().unwrap().iter();
+    let growing = growing.filter(|b| !b["growth_ns"].is_null());
+    let growing: Vec<&str> = growing.map(|b| b["operation"].as_str().unwrap()).collect();
+    assert!(
+        !growing.is_empty() && growing.iter().all(|&o| o == "assign"),
+        "{growing:?}"
+    );
 }

@@ -186,8 +186,8 @@ fn what_the_analyses_found_stands_in_its_views() {
         "Whether growth costs the program&#39;s loads is not known: 3 samples against 897 with a latency.",
         "1 of 64 loads from their own L1 or LFB came within 500 ns of a store to the same word by another CPU",
         "3 of 3 operations drawn",
-        "3.0 µs; check flags, write key",
-        "2.0 µs; check flags, write key (not the source",
+        "3.0 µs, 800 ns of it growth; check flags, write key",
+        "2.0 µs, 800 ns of it growth; not the source",
         "not over at the end; check flags, write key",
     ] {
         assert!(page.contains(sentence), "{sentence}");

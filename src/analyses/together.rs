@@ -1,7 +1,7 @@
 //! All analyses of one recording, told in the words of `tables::together`: what a report shows of them.
 
 use super::access_path::{Path, paths};
-use super::background::{Background, background};
+use super::background::{self, Background, background};
 use super::concurrent::{self, Danger, Overlap, concurrent};
 use super::findings::Found;
 use super::memory_model::{Arch, Neighbours, neighbours};
@@ -168,6 +168,9 @@ impl Told<'_> {
             })
         });
         let names = |phase| phase_name(phase).to_owned();
+        let own = b.samples.iter().filter_map(|n| self.by_n.get(n));
+        let growth = own.filter(|t| background::Cause::of(t) == background::Cause::Growth);
+        let times: Vec<u64> = growth.filter_map(|t| t.time).collect();
         Bracketed {
             operation: operation_name(b.operation).to_owned(),
             map: b.map.into(),
@@ -182,6 +185,7 @@ impl Told<'_> {
                 .iter()
                 .map(|d| (names(d.phase), names(d.after)))
                 .collect(),
+            growth_ns: times.first().copied().zip(times.last().copied()),
         }
     }
 

@@ -64,6 +64,9 @@ pub struct Bracketed {
     pub intruders: Vec<Intruder>,
     /// Stores that came after one that the source has behind them: phase, the phase before it.
     pub deviations: Vec<(String, String)>,
+    /// First and last of its accesses that move buckets or groups: growth, a step of which each writing
+    /// operation does while a map grows.
+    pub growth_ns: Option<(u64, u64)>,
 }
 
 /// An access inside of another thread's operation.

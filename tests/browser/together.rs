@@ -35,6 +35,7 @@ pub fn together(start: u64) -> Together {
             })
             .collect(),
         deviations: Vec::new(),
+        growth_ns: end.map(|_| (start + begin + 1_000, start + begin + 1_800)),
     };
     let mut odd = bracket(9_000, Some(11_000), 0);
     odd.deviations = vec![("clear_key".to_owned(), "mark_empty".to_owned())];

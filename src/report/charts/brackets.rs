@@ -29,6 +29,7 @@ const OPERATIONS: [(&str, Rgb); 3] = [
     ("delete", (0xe6, 0x9f, 0x00)),
     ("clear", (0xcc, 0x79, 0xa7)),
 ];
+const GROWTH: Rgb = (0x00, 0x9e, 0x73);
 const INTRUDER: Rgb = (0xb3, 0x26, 0x1e);
 
 impl Chart for Brackets {
@@ -49,7 +50,8 @@ impl Chart for Brackets {
          sets hashWriting (writing, from Go 1.24) and ends with the one that clears it. Durations hold the cost of \
          the traps, some microseconds for each access: compare them with each other, not with an undisturbed run. \
          A mark in a bar is an access of another thread to the same map inside of the operation. Stores are listed \
-         as they came by first; one in another order than Go's source has them is a finding."
+         as they came by first; one in another order than Go's source has them is a finding. While a map grows each writing operation moves a bucket or two (Go <= 1.23) or \
+         a whole table (Go >= 1.24): the lower, green part of a bar, from the first to the last such access."
     }
 
     fn speaks_of_loads(&self) -> bool {
@@ -116,6 +118,8 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
     d.rect(at, 4, 3, 12, INTRUDER, 1.0);
     let legend = "access of another thread inside";
     d.text(at + 10, 10, Anchor::Start, 12.0, INK, legend);
+    d.rect(at + 220, 7, 12, 6, GROWTH, 1.0);
+    d.text(at + 237, 10, Anchor::Start, 12.0, INK, "growth");
     for tick in 0..=4u64 {
         let (x, time) = (LEFT + BAR * tick as i32 / 4, longest * tick / 4);
         d.line((x, TOP - 4), (x, height - 28), GRID, 1.0);
@@ -137,15 +141,24 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
             shade,
             if b.end_ns.is_some() { 1.0 } else { 0.4 },
         );
+        if let Some((first, last)) = b.growth_ns {
+            let x = wide(first.saturating_sub(b.begin_ns));
+            let end = wide(last.saturating_sub(b.begin_ns));
+            d.rect(LEFT + x, y + 8, (end - x).max(2), 6, GROWTH, 1.0);
+        }
         for other in &b.intruders {
             let x = LEFT + wide(other.time_ns.saturating_sub(b.begin_ns));
             d.rect(x - 1, y - 1, 3, 16, INTRUDER, 1.0);
         }
         let length = ended(b).map_or("not over at the end".to_owned(), duration);
-        let mut said = format!("{length}; {}", stores(b));
-        if !b.deviations.is_empty() {
-            said += " (not the source's order)";
-        }
+        let growth = b.growth_ns.map_or(String::new(), |(first, last)| {
+            format!(", {} of it growth", duration(last.saturating_sub(first)))
+        });
+        let order = match b.deviations.is_empty() {
+            true => "",
+            false => "not the source's order: ",
+        };
+        let said = format!("{length}{growth}; {order}{}", stores(b));
         // 11 pixels a letter's height, some 6 its width.
         let room = ((WIDTH - LEFT - BAR - 12) / 6) as usize;
         let said = match said.char_indices().nth(room) {
