@@ -334,6 +334,54 @@ fn the_order_draws_edges_rules_and_windows_and_bins_what_is_too_much() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+/// `src/report/rows.js` on five accesses that are worked out here.
+#[test]
+fn the_raw_accesses_are_unpacked_selected_and_counted() {
+    let (_folder, file, _) = page(10);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    // kinds: load L1, load RAM with a HITM, store; a row stands for two of the recording. Columns are one
+    // more than what they stand for, 0 is null: the fourth row has no latency, the fifth no map.
+    browser.eval(
+        "window.five = (() => {
+           const kinds = [['load', 'L1', [2, 2, 0, 2, 0, 0, 0, 0, 0]], ['load', 'RAM', [2, 2, 0, 0, 0, 2, 2, 2, 0]], ['store', null, [2, 0, 2, null, null, null, null, null, 0]]];
+           const head = { rows: 5, columns: [['kind', 1], ['map', 1], ['cpu', 1], ['time', 1], ['latency', 2]], kinds, parts: [], tids: [], time_unit_ns: 10 };
+           const bytes = [1, 2, 2, 3, 1, 1, 1, 2, 2, 0, 1, 2, 1, 2, 1, 1, 2, 3, 4, 5, 11, 45, 21, 0, 31, 0, 1, 0, 0, 0];
+           return Rows.unpack(Uint8Array.from([...new TextEncoder().encode(JSON.stringify(head) + '\\n'), ...bytes]));
+         })(); 0",
+    );
+    assert_eq!(
+        browser.eval("[...five.column.latency]"),
+        json!([11, 45 + 256, 21, 0, 31])
+    );
+    assert_eq!(browser.eval("five.whole"), false);
+    let picked = |selection: &str| format!("[...Rows.pick(five, {selection})]");
+    assert_eq!(browser.eval(&picked("{map: '0'}")), json!([0, 1]));
+    assert_eq!(
+        browser.eval(&picked("{level: 'RAM', cpu: '0'}")),
+        json!([2])
+    );
+    assert_eq!(
+        browser.eval(&picked("{op: 'load', time: '10-29'}")),
+        json!([1, 2])
+    );
+    browser.eval("window.sums = Rows.sums(five, Rows.pick(five, {}), (i) => five.column.map[i] || undefined); 0");
+    assert_eq!(
+        browser.eval("[...sums].map(([map, s]) => [map, s.samples, s.loads, s.stores, s.l1_hit, s.hitm, s.latency_sum, s.latency_n])"),
+        // Map 1: latencies 10 and 300; map 2: 20, and a store that knows no level.
+        json!([[1, 4, 4, 0, 2, 2, 620, 4], [2, 4, 2, 2, 0, 2, 40, 2]])
+    );
+    assert_eq!(
+        browser.eval("[Rows.quantile(sums.get(1), 0.5), Rows.quantile(sums.get(1), 0.51), Rows.quantile(Rows.zero(), 0.5)]"),
+        json!([10, 300, null])
+    );
+    assert_eq!(
+        browser.eval("[Rows.range('3-9'), Rows.range('9-3'), Rows.range('x')]"),
+        json!([[3, 9], null, null])
+    );
+}
+
 #[test]
 fn a_column_sorts_and_a_pattern_searches() {
     let (_folder, file, _) = page(20_000);

@@ -70,7 +70,7 @@ impl Chart for Brackets {
             ));
         }
         let mut shown: Vec<&Bracketed> = found.brackets.iter().collect();
-        shown.sort_by_key(|b| (!is_odd(b), b.begin_ns));
+        shown.sort_by_key(|b| (!is_odd(b), b.growth_ns.is_none(), b.begin_ns));
         shown.truncate(DRAWN);
         shown.sort_by_key(|b| b.begin_ns);
         let folded = vec![(
@@ -168,7 +168,7 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
         d.text(LEFT + BAR + 12, y + 7, Anchor::Start, 11.0, FAINT, &said);
     }
     let foot = format!(
-        "{} of {} operations drawn, those with an access of another thread inside or a store out of order first",
+        "{} of {} operations drawn, those with an access of another thread inside, a store out of order or growth first",
         count(shown.len() as u64),
         count(all)
     );
