@@ -52,7 +52,7 @@ impl Drawing {
             .push(Shape::Rect([x, y, x + width, y + height], fill, alpha));
     }
 
-    /// Many boxes (x, y, width, height) that do not overlap: those of one colour become one element,
+    /// Many boxes (x, y, width, height) in any order: those of one colour become one element,
     /// which a browser reads some ten times as fast.
     pub fn cells(&mut self, cells: impl Iterator<Item = ([i32; 4], Rgb, f64)>) {
         let mut by_colour = BTreeMap::<(Rgb, u64), Vec<[i32; 4]>>::new();

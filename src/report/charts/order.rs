@@ -17,7 +17,7 @@ const LEFT: i32 = 96;
 const TOP: i32 = 58;
 const LANE: i32 = 20;
 /// Marks and lanes of the static drawing, for its size; the script draws all.
-const MARKS: usize = 1_500;
+const MARKS: usize = 800;
 const LANES: usize = 24;
 const LISTED: usize = 100;
 
@@ -219,18 +219,19 @@ fn draw(data: &Data, instance: &Instance) -> Result<Markup, ReportError> {
             d.line(from, to, EDGE, 0.5);
         }
     }
-    for (i, row) in rows.iter().enumerate() {
-        let Some((x, y)) = at(i) else {
-            continue;
+    let boxes = rows.iter().enumerate().filter_map(|(i, row)| {
+        let (x, y) = at(i)?;
+        let place = match (row.is_store(), row.latency) {
+            (true, _) => [x - 4, y - 4, 8, 8],
+            (false, Some(cycles)) => [x, y - stroke(cycles), 2, stroke(cycles)],
+            (false, None) => return None,
         };
-        let shade = colour::level(row.level.as_deref());
-        if let Some(cycles) = row.latency.filter(|_| !row.is_store()) {
-            d.rect(x, y - stroke(cycles), 2, stroke(cycles), shade, 1.0);
-        }
-        if row.is_store() {
-            d.rect(x - 4, y - 4, 8, 8, shade, 1.0);
-        } else {
-            d.circle(x, y, 4, shade);
+        Some((place, colour::level(row.level.as_deref()), 1.0))
+    });
+    d.cells(boxes);
+    for (i, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_store()) {
+        if let Some((x, y)) = at(i) {
+            d.circle(x, y, 4, colour::level(row.level.as_deref()));
         }
     }
     if timed {
