@@ -32,3 +32,4 @@ pub mod recording;
 pub mod report;
 pub mod tables;
 pub mod terminal;
+pub mod unwind;

@@ -36,9 +36,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .map(super::output::check_folder)
         .transpose()?;
 
-    let recording = progress.stage("reading the recording", || input::read(&options.input))?;
+    let mut recording = progress.stage("reading the recording", || input::read(&options.input))?;
     let binaries = progress.stage("reading the binaries", || {
-        binaries::open(&recording, &options.input)
+        binaries::open(&mut recording, &options.input)
     })?;
     let attribution = progress.stage("attributing samples", || {
         attribute(

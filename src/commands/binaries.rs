@@ -8,6 +8,7 @@ use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
 use crate::recording::{Image, ImageId, Recording};
 use crate::tables;
+use crate::unwind::unwind;
 use anyhow::bail;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -40,13 +41,14 @@ const DEBUG_ROOT: &str = "/usr/lib/debug";
 /// `PERF_RECORD_MISC_USER`.
 const USER: u8 = 2;
 
-/// Finds the binary of every image that has samples of user code.
+/// Finds the binary of every image that has samples of user code, and unwinds the samples' copies of
+/// the stack with them.
 ///
 /// # Errors
 ///
 /// When a file of `search.binaries` cannot be read, is none of the recording's binaries, or has
 /// another build id and `search.force` is not set.
-pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> {
+pub fn open(recording: &mut Recording, input: &Options) -> anyhow::Result<Binaries> {
     let search = &input.search;
     let images = images_with_samples(recording);
     let mut binaries = Binaries {
@@ -94,6 +96,7 @@ pub fn open(recording: &Recording, input: &Options) -> anyhow::Result<Binaries> 
         let programs: Vec<Arc<Program>> = binaries.programs.iter().flatten().cloned().collect();
         binaries.heap = Some(Heap::read(core, &programs, search.force)?);
     }
+    unwind(recording, &binaries.programs);
     Ok(binaries)
 }
 

@@ -33,9 +33,9 @@ const SCHEMA: u32 = 1;
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let progress = Progress::new(options.style == Style::Text);
-    let recording = progress.stage("reading the recording", || input::read(&options.input))?;
+    let mut recording = progress.stage("reading the recording", || input::read(&options.input))?;
     let binaries = progress.stage("reading the binaries", || {
-        binaries::open(&recording, &options.input)
+        binaries::open(&mut recording, &options.input)
     })?;
     let attribution = progress.stage("attributing samples", || {
         let heap = binaries.heap.as_ref();

@@ -17,7 +17,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let recording = input::read(&options.input)?;
+    let mut recording = input::read(&options.input)?;
     let samples = recording.samples.len();
     let n = options.sample;
     if n >= samples {
@@ -26,7 +26,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             options.input.perf_data.display()
         );
     }
-    let binaries = binaries::open(&recording, &options.input)?;
+    let binaries = binaries::open(&mut recording, &options.input)?;
     let (attribution, trace) = attribute_watching(
         &recording,
         &binaries.programs,

@@ -21,8 +21,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let format = FORMATS.iter().find(|f| f.name == options.format);
     let format = format.with_context(|| format!("there is no format '{}'", options.format))?;
     let output = Output::create(&options.output)?;
-    let recording = input::read(&options.input)?;
-    let binaries = binaries::open(&recording, &options.input)?;
+    let mut recording = input::read(&options.input)?;
+    let binaries = binaries::open(&mut recording, &options.input)?;
     let attribution = attribute(
         &recording,
         &binaries.programs,

@@ -50,8 +50,8 @@ struct Answer {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let recording = input::read(&options.input)?;
-    let binaries = binaries::open(&recording, &options.input)?;
+    let mut recording = input::read(&options.input)?;
+    let binaries = binaries::open(&mut recording, &options.input)?;
     let attribution = attribute(
         &recording,
         &binaries.programs,

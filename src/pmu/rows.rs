@@ -117,6 +117,10 @@ impl<'a> Rows<'a> {
             samples.raw.start.pad(rows, u64::MAX);
             samples.raw.len.pad(rows, 0);
         }
+        if !samples.stack.start.is_empty() {
+            samples.stack.start.pad(rows, u64::MAX);
+            samples.stack.len.pad(rows, 0);
+        }
     }
 
     /// Writes what a decoder found out of samples, in their order, after [`Rows::begin_columns`].

@@ -237,6 +237,12 @@ impl Program {
         self.elf.vaddr_of_offset(offset)
     }
 
+    /// Bytes from the stack pointer, before the instruction at `vaddr` runs, to where it was when its
+    /// function began; `None` for code that is not Go's.
+    pub fn sp_delta_at(&self, vaddr: u64) -> Option<u64> {
+        self.pclntab.as_ref()?.sp_delta(&self.elf, vaddr)
+    }
+
     /// The inline chain of the instruction at `vaddr`, innermost first, the function that owns the
     /// bytes last. From pclntab for Go, else from DWARF, else the symbol alone. Empty where nothing
     /// is known.

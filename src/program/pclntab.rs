@@ -45,6 +45,7 @@ pub(super) struct Pclntab {
 struct Func<'a> {
     entry: u64,
     name: u32,
+    pcsp: u32,
     pcfile: u32,
     pcln: u32,
     cu: u32,
@@ -162,6 +163,13 @@ impl Pclntab {
         Some(frames)
     }
 
+    /// Bytes from the stack pointer, before the instruction `pc` runs, to where it was when its function
+    /// began (`runtime.funcspdelta`). `None` outside of Go's functions.
+    pub fn sp_delta(&self, elf: &Elf, pc: u64) -> Option<u64> {
+        let func = self.func(elf, pc)?;
+        u64::try_from(self.pcvalue(elf, func.pcsp, func.entry, pc)?).ok()
+    }
+
     fn table<'a>(&self, elf: &'a Elf, range: &Range<usize>) -> &'a [u8] {
         elf.data().get(range.clone()).unwrap_or_default()
     }
@@ -198,6 +206,7 @@ impl Pclntab {
         Some(Func {
             entry,
             name: le_u32(raw, 4)?,
+            pcsp: le_u32(raw, 16)?,
             pcfile: le_u32(raw, 20)?,
             pcln: le_u32(raw, 24)?,
             cu: le_u32(raw, 32)?,

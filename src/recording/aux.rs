@@ -1,5 +1,5 @@
 //! AUX areas: what a PMU writes by itself (Arm SPE, Intel PT), found here and decoded elsewhere; and
-//! the raw bytes of samples.
+//! the bytes of samples that are no columns: raw ones, copies of stacks.
 
 use super::Recording;
 use super::column::Column;
@@ -115,11 +115,11 @@ impl TimeConv {
     }
 }
 
-/// The raw bytes (`PERF_SAMPLE_RAW`) of the samples that have some; [`Recording::raw`] reads them.
+/// Where some bytes of the samples lie.
 #[derive(Debug, Clone, Default)]
-pub struct Raw {
+pub struct Spans {
     /// Where those of row `i` begin: in the file, or from the file's size on in what was inflated
-    /// from it; `u64::MAX` for none. Empty when no event sampled raw bytes.
+    /// from it; `u64::MAX` for none. Empty when no event sampled such bytes.
     pub start: Column<u64>,
     /// Their number.
     pub len: Column<u32>,
@@ -129,7 +129,7 @@ pub struct Raw {
 #[derive(Debug, Default)]
 pub struct Bytes {
     pub(super) file: Held,
-    /// Raw bytes of samples that were compressed.
+    /// Bytes of samples that were compressed.
     pub(super) inflated: Vec<u8>,
 }
 
@@ -143,9 +143,18 @@ impl Recording {
     /// The raw bytes of sample `i`, with the padding that its record counts to them; `None` where the
     /// event samples none.
     pub fn raw(&self, i: usize) -> Option<&[u8]> {
-        let raw = &self.samples.raw;
-        let start = raw.start.get(i).filter(|&start| start != u64::MAX)?;
-        let len = u64::from(raw.len.get(i)?);
+        self.span(&self.samples.raw, i)
+    }
+
+    /// The user's registers and the copy of the user's stack of sample `i`; `None` where the event
+    /// samples none, or no more of a compressed recording's could be kept.
+    pub fn stack(&self, i: usize) -> Option<&[u8]> {
+        self.span(&self.samples.stack, i)
+    }
+
+    fn span(&self, spans: &Spans, i: usize) -> Option<&[u8]> {
+        let start = spans.start.get(i).filter(|&start| start != u64::MAX)?;
+        let len = u64::from(spans.len.get(i)?);
         match start.checked_sub(self.meta.file_size) {
             Some(start) => part(&self.bytes.inflated, start, len),
             None => self.bytes.file.part(start, len),

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 /// Bits of `sample_type` that fill each column of [`Samples::words`]; every sample fills the first two.
-const FIELDS: [u64; 15] = [
+const FIELDS: [u64; 17] = [
     u64::MAX,
     u64::MAX,
     sys::PERF_SAMPLE_IP as u64,
@@ -30,11 +30,19 @@ const FIELDS: [u64; 15] = [
     sys::PERF_SAMPLE_REGS_INTR as u64,
     sys::PERF_SAMPLE_RAW as u64,
     sys::PERF_SAMPLE_RAW as u64,
+    sys::PERF_SAMPLE_STACK_USER as u64,
+    sys::PERF_SAMPLE_STACK_USER as u64,
 ];
 
 /// Bits of fields that lie outside of the record's fixed part, which the last of [`FIELDS`] are.
-const APART: u64 =
-    (sys::PERF_SAMPLE_CALLCHAIN | sys::PERF_SAMPLE_REGS_INTR | sys::PERF_SAMPLE_RAW) as u64;
+const APART: u64 = (sys::PERF_SAMPLE_CALLCHAIN
+    | sys::PERF_SAMPLE_REGS_INTR
+    | sys::PERF_SAMPLE_RAW
+    | sys::PERF_SAMPLE_STACK_USER) as u64;
+
+/// What copies of stacks out of compressed records may take of memory: so many times the file, and so
+/// many bytes more. The samples after that are read without.
+const STACKS: (u64, u64) = (2, 16 << 20);
 
 /// A column of a run. The columns lie one cache line off each other's place in the cache: with a power
 /// of two between them the words of a row would push each other out of it.
@@ -57,7 +65,7 @@ pub struct Run {
     data_srcs: Known,
     chains: Chains,
     regs: Vec<u64>,
-    /// Raw bytes of samples that were compressed; they count from `file_size` on.
+    /// Bytes of samples that were compressed; they count from `file_size` on.
     inflated: Vec<u8>,
     scratch: Vec<u64>,
     file_size: u64,
@@ -72,7 +80,8 @@ struct Place {
     data_srcs: Vec<u32>,
     chains: Vec<u32>,
     regs: u64,
-    inflated: u64,
+    /// `None`: too much was inflated already.
+    inflated: Option<u64>,
 }
 
 impl Run {
@@ -115,7 +124,13 @@ impl Run {
     /// Adds a sample of which all fields have a fixed size; `None` when the run is full.
     #[inline(always)]
     pub fn push(&mut self, values: &Values, row: Row, event: u16, cpumode: u8) -> Option<()> {
-        self.push_row(values, row, event, cpumode, [0, u64::MAX, u64::MAX, 0])
+        self.push_row(
+            values,
+            row,
+            event,
+            cpumode,
+            [0, u64::MAX, u64::MAX, 0, u64::MAX, 0],
+        )
     }
 
     /// Adds any sample, whose body lies at byte `at` of the file; `at` is `None` when it was
@@ -137,18 +152,9 @@ impl Run {
             }
             _ => u64::MAX,
         };
-        let raw = body.raw.filter(|raw| !raw.is_empty());
-        let start = match (raw, at) {
-            (None, _) => u64::MAX,
-            (Some(_), Some(at)) => at + body.raw_at as u64,
-            (Some(raw), None) => {
-                let start = self.file_size + self.inflated.len() as u64;
-                self.inflated.extend_from_slice(raw);
-                start
-            }
-        };
-        let len = raw.map_or(0, |raw| raw.len() as u64);
-        let apart = [u64::from(chain), regs, start, len];
+        let raw = self.span(body.raw, at.map(|at| at + body.raw_at as u64));
+        let stack = self.span(body.stack, at.map(|at| at + body.stack_at as u64));
+        let apart = [u64::from(chain), regs, raw.0, raw.1, stack.0, stack.1];
         self.push_row(values, Row::from(body), event, cpumode, apart)
     }
 
@@ -159,7 +165,7 @@ impl Run {
         row: Row,
         event: u16,
         cpumode: u8,
-        apart: [u64; 4],
+        apart: [u64; 6],
     ) -> Option<()> {
         let words = [
             u64::from(event),
@@ -191,10 +197,22 @@ impl Run {
         Some(())
     }
 
+    /// Start and length of bytes that lie at byte `at` of the file, or were compressed.
+    fn span(&mut self, bytes: Option<&[u8]>, at: Option<u64>) -> (u64, u64) {
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+            return (u64::MAX, 0);
+        };
+        let start = at.unwrap_or_else(|| {
+            self.inflated.extend_from_slice(bytes);
+            self.file_size + (self.inflated.len() - bytes.len()) as u64
+        });
+        (start, bytes.len() as u64)
+    }
+
     fn chain(&mut self, ips: Words) -> u32 {
         self.scratch.clear();
         self.scratch.extend(ips.iter());
-        add_chain(&mut self.chains, &self.scratch)
+        self.chains.add(&self.scratch)
     }
 
     /// Makes ids and places those of the columns.
@@ -206,7 +224,8 @@ impl Run {
         Known::translate(&self.to.threads, thread);
         let (_time, _addr, _cpu, _period, _weight) = (next(), next(), next(), next(), next());
         Known::translate(&self.to.data_srcs, next());
-        let (_phys_addr, chain, regs, raw) = (next(), next(), next(), next());
+        let (_phys_addr, chain, regs) = (next(), next(), next());
+        let (raw, raw_len, stack, stack_len) = (next(), next(), next(), next());
         if filled(sys::PERF_SAMPLE_CALLCHAIN.into(), self.sampled) {
             for id in chain {
                 *id = self.to.chains.get(*id as usize).map_or(0, |&id| id.into());
@@ -217,10 +236,21 @@ impl Run {
                 *start += self.to.regs;
             }
         }
-        if filled(sys::PERF_SAMPLE_RAW.into(), self.sampled) {
+        let spans = [
+            (sys::PERF_SAMPLE_RAW, raw, raw_len),
+            (sys::PERF_SAMPLE_STACK_USER, stack, stack_len),
+        ];
+        for (field, starts, lens) in spans {
+            if !filled(field.into(), self.sampled) {
+                continue;
+            }
             let inflated = self.file_size..u64::MAX;
-            for start in raw.iter_mut().filter(|start| inflated.contains(*start)) {
-                *start += self.to.inflated;
+            for (start, len) in starts.iter_mut().zip(lens) {
+                match self.to.inflated {
+                    Some(to) if inflated.contains(start) => *start += to,
+                    None if inflated.contains(start) => (*start, *len) = (u64::MAX, 0),
+                    _ => {}
+                }
             }
         }
     }
@@ -294,17 +324,23 @@ impl Columns {
         for run in &mut runs {
             let Ended::Open(run) = run else { continue };
             let chains = 0..run.chains.ends.len() as u32;
-            let chains = chains.map(|id| add_chain(&mut self.samples.chains, run.chains.get(id)));
+            let chains = chains.map(|id| self.samples.chains.add(run.chains.get(id)));
+            let kept = self.inflated.len() + run.inflated.len();
+            let most = run.file_size.saturating_mul(STACKS.0) + STACKS.1;
+            let room =
+                kept as u64 <= most || !filled(sys::PERF_SAMPLE_STACK_USER.into(), run.sampled);
             run.to = Place {
                 ips: run.ips.add_to(&mut self.values.ips),
                 threads: run.threads.add_to(&mut self.values.threads),
                 data_srcs: run.data_srcs.add_to(&mut self.values.data_srcs),
                 chains: chains.collect(),
                 regs: self.samples.regs_intr.values.len() as u64,
-                inflated: self.inflated.len() as u64,
+                inflated: room.then_some(self.inflated.len() as u64),
             };
             self.samples.regs_intr.values.extend(&run.regs);
-            self.inflated.extend(&run.inflated);
+            if room {
+                self.inflated.extend(&run.inflated);
+            }
         }
         side_by_side(&mut runs, |ended| {
             if let Ended::Open(run) = ended {
@@ -349,7 +385,7 @@ impl Columns {
         let (ip, thread, data_src) = (ip.into(), thread.into(), data_src.into());
         let none = u64::MAX;
         let empty = [
-            0, 0, ip, thread, 0, 0, 0, 0, 0, data_src, 0, 0, none, none, 0,
+            0, 0, ip, thread, 0, 0, 0, 0, 0, data_src, 0, 0, none, none, 0, none, 0,
         ];
         let columns = self.samples.words().into_iter().zip(FIELDS);
         for ((column, field), word) in columns.zip(empty) {
@@ -359,7 +395,7 @@ impl Columns {
         }
     }
 
-    /// The columns, and the raw bytes of samples that were compressed.
+    /// The columns, and the bytes of samples that were compressed.
     pub fn finish(self) -> (Samples, Vec<u8>) {
         let mut samples = self.samples;
         samples.ip.values = self.values.ips.values;
@@ -393,19 +429,4 @@ fn no_chains() -> Chains {
         frames: Vec::new(),
         index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
     }
-}
-
-fn add_chain(chains: &mut Chains, ips: &[u64]) -> u32 {
-    if let Some(&id) = chains.index.get(ips) {
-        return id;
-    }
-    // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
-    let Ok(end) = u32::try_from(chains.frames.len() + ips.len()) else {
-        return 0;
-    };
-    let id = chains.ends.len() as u32;
-    chains.frames.extend_from_slice(ips);
-    chains.ends.push(end);
-    chains.index.insert(ips.into(), id);
-    id
 }

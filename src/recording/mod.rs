@@ -26,7 +26,7 @@ mod walk;
 
 pub use access::Access;
 pub use attr::Attr;
-pub use aux::{Aux, AuxChunk, AuxInfo, AuxRecord, Bytes, ItraceStart, Raw, TimeConv};
+pub use aux::{Aux, AuxChunk, AuxInfo, AuxRecord, Bytes, ItraceStart, Spans, TimeConv};
 pub use classify::Refusal;
 pub use column::{Cell, Column};
 pub use cursor::{ByteOrder, Words};
@@ -89,7 +89,8 @@ impl Recording {
 
     /// Whether something in it points to bytes of the file.
     fn needs_bytes(&self) -> bool {
-        !self.aux.chunks.is_empty() || !self.samples.raw.start.is_empty()
+        let spans = [&self.samples.raw, &self.samples.stack];
+        !self.aux.chunks.is_empty() || spans.iter().any(|spans| !spans.start.is_empty())
     }
 }
 
@@ -113,7 +114,7 @@ pub struct Recording {
     pub damage: Vec<Damage>,
     /// What PMUs wrote by themselves.
     pub aux: Aux,
-    /// What `aux` and `Samples::raw` point to.
+    /// What `aux`, `Samples::raw` and `Samples::stack` point to.
     pub bytes: Bytes,
 }
 

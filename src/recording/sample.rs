@@ -28,6 +28,10 @@ pub struct SampleBody<'a> {
     pub branches: Option<Branches<'a>>,
     pub regs_user: Option<Registers<'a>>,
     pub stack_user: Option<UserStack<'a>>,
+    /// The bytes of `regs_user` and `stack_user`, where both were sampled.
+    pub stack: Option<&'a [u8]>,
+    /// Where `stack` begins in the body.
+    pub stack_at: usize,
     /// `WEIGHT`, or the whole word of `WEIGHT_STRUCT`: `var1_dw` in the low 32 bits, `var2_w` in the
     /// next 16, `var3_w` in the highest. The kernel lays the struct out so in both byte orders.
     pub weight: Option<u64>,
@@ -152,11 +156,17 @@ impl<'a> SampleBody<'a> {
         if attr.has(sys::PERF_SAMPLE_BRANCH_STACK) {
             sample.branches = Some(branches(&mut at, attr.branch_sample_type)?);
         }
+        let before_stack = at.rest();
         if attr.has(sys::PERF_SAMPLE_REGS_USER) {
             sample.regs_user = Some(registers(&mut at, attr.event.sample_regs_user)?);
         }
         if attr.has(sys::PERF_SAMPLE_STACK_USER) {
             sample.stack_user = Some(user_stack(&mut at)?);
+            sample.stack_at = body.len() - before_stack.len();
+            let taken = before_stack.len() - at.rest().len();
+            sample.stack = before_stack
+                .get(..taken)
+                .filter(|_| sample.regs_user.is_some());
         }
         if attr.event.sample_type & WEIGHTS != 0 {
             sample.weight = Some(at.u64()?);

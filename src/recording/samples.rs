@@ -1,6 +1,6 @@
 //! The samples of a recording as columns.
 
-use super::aux::Raw;
+use super::aux::Spans;
 use super::column::{Column, Words};
 use rustc_hash::FxHashMap;
 
@@ -28,6 +28,22 @@ pub struct Chains {
 }
 
 impl Chains {
+    /// The id of the chain of these ips.
+    pub fn add(&mut self, ips: &[u64]) -> u32 {
+        if let Some(&id) = self.index.get(ips) {
+            return id;
+        }
+        // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
+        let Ok(end) = u32::try_from(self.frames.len() + ips.len()) else {
+            return 0;
+        };
+        let id = self.ends.len() as u32;
+        self.frames.extend_from_slice(ips);
+        self.ends.push(end);
+        self.index.insert(ips.into(), id);
+        id
+    }
+
     /// The ips of chain `id`, innermost first, context markers (`PERF_CONTEXT_*`) included.
     pub fn get(&self, id: u32) -> &[u64] {
         let id = id as usize;
@@ -73,7 +89,10 @@ pub struct Samples {
     pub chain: Column<u32>,
     pub chains: Chains,
     pub regs_intr: Regs,
-    pub raw: Raw,
+    /// `PERF_SAMPLE_RAW`.
+    pub raw: Spans,
+    /// `PERF_SAMPLE_REGS_USER` with the `PERF_SAMPLE_STACK_USER` that follows it.
+    pub stack: Spans,
     /// `PERF_RECORD_MISC_CPUMODE` of the record: 1 kernel, 2 user, 3 hypervisor, 4/5 guest.
     pub cpumode: Column<u8>,
 }
@@ -102,7 +121,7 @@ impl Samples {
     }
 
     /// The words of the columns, in the order of `FIELDS` in `columns.rs`.
-    pub(super) fn words(&mut self) -> [&mut Words; 15] {
+    pub(super) fn words(&mut self) -> [&mut Words; 17] {
         [
             self.event.words(),
             self.cpumode.words(),
@@ -119,6 +138,8 @@ impl Samples {
             self.regs_intr.start.words(),
             self.raw.start.words(),
             self.raw.len.words(),
+            self.stack.start.words(),
+            self.stack.len.words(),
         ]
     }
 }
