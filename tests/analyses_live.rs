@@ -107,6 +107,20 @@ fn race((version, word): (&str, &str)) {
     assert_eq!(first["danger"], "flag_read");
     assert_eq!(first["operations"], serde_json::json!(["assign", "assign"]));
     assert_ne!(first["tids"][0], first["tids"][1]);
+    // A report says so first.
+    let output = mempath()
+        .args(["analyze", "--no-report", "--format", "json"])
+        .arg(&recording)
+        .output()
+        .unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let finding = &summary["summary"]["findings"][0];
+    assert_eq!(finding["chart"], "concurrent", "{finding}");
+    let text = finding["text"].as_str().unwrap();
+    assert!(
+        text.contains("(fatal error: concurrent map writes is possible)"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod chromium;
 mod states;
 #[path = "browser/synthetic.rs"]
 mod synthetic;
+#[path = "browser/views.rs"]
+mod views;
 
 use chromium::Browser;
 use serde_json::{Value, json};
@@ -103,6 +105,7 @@ fn a_selection_reaches_the_views_and_the_fragment() {
     browser.open(&file, "");
     browser.ready();
     browser.eval("{ const s = document.getElementById('filter-map'); s.value = '1'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(browser.eval("location.hash"), "#map=1");
     let shown = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
     assert_eq!(browser.eval(shown), json!(["1"]));
@@ -113,6 +116,7 @@ fn a_selection_reaches_the_views_and_the_fragment() {
         true
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval("location.hash"), "");
     assert_eq!(browser.eval(shown), json!(["0", "1", "2"]));
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -139,6 +143,7 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
         .filter(|&i| cpu.get(i) == Some(3) && op.get(i) == Some("load"))
         .count();
     browser.eval("for (const [key, value] of [['cpu', '3'], ['op', 'load']]) { const s = document.getElementById(`filter-${key}`); s.value = value; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(
         browser.eval(sums),
         json!({"maps-table": chosen, "functions-table": chosen, "lines-table": chosen})
@@ -146,9 +151,10 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
     assert_eq!(browser.eval("location.hash"), "#op=load&cpu=3");
     assert_eq!(
         browser.eval("[...document.querySelectorAll('.unreached')].filter(line => !line.hidden).map(line => line.closest('section').id)"),
-        json!(["sharing", "coverage"])
+        json!(["sharing", "concurrent", "background", "brackets", "coverage"])
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval(html), before);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -163,6 +169,7 @@ fn counting_again_over_all_gives_the_tables_of_the_report() {
     let text = "['maps', 'misses', 'functions', 'lines'].map(id => [...document.querySelectorAll(`#${id} td`)].map(cell => cell.textContent))";
     let stated = browser.eval(text);
     browser.eval("{ const s = document.getElementById('filter-time'); s.value = '0-999999999999999'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
     assert_eq!(
         browser.eval("document.querySelector('#maps-table td.number').textContent.length > 0"),
         true
@@ -183,9 +190,11 @@ fn a_drag_over_time_and_over_buckets_selects_them_everywhere() {
         )
     };
     browser.eval(&drag("latency", [200, 300], [100, 100]));
+    browser.ready();
     let hash = browser.eval("location.hash");
     assert!(hash.as_str().unwrap().starts_with("#time="), "{hash}");
     browser.eval(&drag("heatmap", [300, 300], [47, 100]));
+    browser.ready();
     let hash = browser.eval("decodeURIComponent(location.hash)");
     assert!(hash.as_str().unwrap().contains("&index=0-"), "{hash}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -248,6 +257,132 @@ fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
 }
 
 #[test]
+fn the_order_draws_edges_rules_and_windows_and_bins_what_is_too_much() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    // The second instance is the bucket of map 1, which several CPUs write.
+    browser.open(&file, "#order&map=1");
+    browser.ready();
+    let rows = synthetic::tables(20_000).order;
+    let number = |name: &str| {
+        let column = rows
+            .column(name)
+            .unwrap()
+            .cast(&polars::prelude::DataType::Int64);
+        let column = column.unwrap().i64().unwrap().clone();
+        (0..rows.height())
+            .map(|i| column.get(i).unwrap_or(-1))
+            .collect::<Vec<i64>>()
+    };
+    let (map, cpu, addr) = (number("map"), number("cpu"), number("base"));
+    let line: Vec<i64> = addr
+        .iter()
+        .zip(number("off"))
+        .map(|(base, off)| (base + off) / 64)
+        .collect();
+    let op = rows.column("op").unwrap().str().unwrap().clone();
+    let snoop = rows.column("snoop").unwrap().str().unwrap().clone();
+    let hung = (0..rows.height())
+        .filter(|&i| map[i] == 1 && snoop.get(i) == Some("HITM"))
+        .filter(|&i| {
+            (0..i).any(|j| {
+                map[j] == 1 && op.get(j) == Some("store") && line[j] == line[i] && cpu[j] != cpu[i]
+            })
+        })
+        .count();
+    let said = browser.eval("document.querySelector('#order .says').textContent");
+    assert!(
+        said.as_str()
+            .unwrap()
+            .ends_with(&format!("{hung} loads hang on another CPU's store (HITM).")),
+        "{hung}: {said}"
+    );
+    browser.eval("{ const c = document.querySelector('#order canvas'); c.focus(); window.texts = []; for (let i = 0; i < 300; i++) { c.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'})); texts.push(document.querySelector('#order .says').textContent); } }");
+    let has = |text: &str| format!("texts.some(said => said.includes({}))", json!(text));
+    for text in [
+        "others may see this one first; the store may still be in the store buffer",
+        "last sampled store of another CPU: store of bmap.elem",
+        "GC marking, 200.000 ms to 300.000 ms",
+    ] {
+        assert_eq!(browser.eval(&has(text)), true, "{text}");
+    }
+    // Growth of another map is not drawn.
+    assert_eq!(browser.eval(&has("growth of map")), false);
+    browser
+        .eval("location.hash = '#order&instance=all'; new Promise(done => setTimeout(done, 50))");
+    browser.ready();
+    let said = browser.eval("document.querySelector('#order .says').textContent");
+    assert!(
+        said.as_str().unwrap().starts_with(
+            "Sampled order: 20,000 of 20,000 raw accesses in this page drawn. Binned, "
+        ),
+        "{said}"
+    );
+    // 10 s hold 20,000: a tenth of a second holds some 200.
+    browser.eval("{ const s = document.getElementById('filter-time'); s.value = '1000000000-1099999999'; s.dispatchEvent(new Event('change')); }");
+    browser.ready();
+    let kept = synthetic::tables(20_000).kept;
+    let time = kept.column("time_ns").unwrap().u64().unwrap().clone();
+    let start = synthetic::tables(20_000).summary.time_ns.unwrap().0;
+    let inside = (0..kept.height())
+        .filter(|&i| (1_000_000_000..=1_099_999_999).contains(&(time.get(i).unwrap() - start)))
+        .count();
+    assert_eq!(
+        browser.eval("document.querySelector('#order .says').textContent"),
+        format!("Sampled order: {inside} of 20,000 raw accesses in this page drawn.")
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// `src/report/rows.js` on five accesses that are worked out here.
+#[test]
+fn the_raw_accesses_are_unpacked_selected_and_counted() {
+    let (_folder, file, _) = page(10);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    // kinds: load L1, load RAM with a HITM, store; a row stands for two of the recording. Columns are one
+    // more than what they stand for, 0 is null: the fourth row has no latency, the fifth no map.
+    browser.eval(
+        "window.five = (() => {
+           const kinds = [['load', 'L1', [2, 2, 0, 2, 0, 0, 0, 0, 0]], ['load', 'RAM', [2, 2, 0, 0, 0, 2, 2, 2, 0]], ['store', null, [2, 0, 2, null, null, null, null, null, 0]]];
+           const head = { rows: 5, columns: [['kind', 1], ['map', 1], ['cpu', 1], ['time', 1], ['latency', 2]], kinds, parts: [], tids: [], time_unit_ns: 10 };
+           const bytes = [1, 2, 2, 3, 1, 1, 1, 2, 2, 0, 1, 2, 1, 2, 1, 1, 2, 3, 4, 5, 11, 45, 21, 0, 31, 0, 1, 0, 0, 0];
+           return Rows.unpack(Uint8Array.from([...new TextEncoder().encode(JSON.stringify(head) + '\\n'), ...bytes]));
+         })(); 0",
+    );
+    assert_eq!(
+        browser.eval("[...five.column.latency]"),
+        json!([11, 45 + 256, 21, 0, 31])
+    );
+    assert_eq!(browser.eval("five.whole"), false);
+    let picked = |selection: &str| format!("[...Rows.pick(five, {selection})]");
+    assert_eq!(browser.eval(&picked("{map: '0'}")), json!([0, 1]));
+    assert_eq!(
+        browser.eval(&picked("{level: 'RAM', cpu: '0'}")),
+        json!([2])
+    );
+    assert_eq!(
+        browser.eval(&picked("{op: 'load', time: '10-29'}")),
+        json!([1, 2])
+    );
+    browser.eval("window.sums = Rows.sums(five, Rows.pick(five, {}), (i) => five.column.map[i] || undefined); 0");
+    assert_eq!(
+        browser.eval("[...sums].map(([map, s]) => [map, s.samples, s.loads, s.stores, s.l1_hit, s.hitm, s.latency_sum, s.latency_n])"),
+        // Map 1: latencies 10 and 300; map 2: 20, and a store that knows no level.
+        json!([[1, 4, 4, 0, 2, 2, 620, 4], [2, 4, 2, 2, 0, 2, 40, 2]])
+    );
+    assert_eq!(
+        browser.eval("[Rows.quantile(sums.get(1), 0.5), Rows.quantile(sums.get(1), 0.51), Rows.quantile(Rows.zero(), 0.5)]"),
+        json!([10, 300, null])
+    );
+    assert_eq!(
+        browser.eval("[Rows.range('3-9'), Rows.range('9-3'), Rows.range('x')]"),
+        json!([[3, 9], null, null])
+    );
+}
+
+#[test]
 fn a_column_sorts_and_a_pattern_searches() {
     let (_folder, file, _) = page(20_000);
     let mut browser = Browser::start();
@@ -256,10 +391,13 @@ fn a_column_sorts_and_a_pattern_searches() {
     let names = "[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.dataset.map)";
     // Column 2 is samples: 2 has the fewest.
     browser.eval("{ const h = document.querySelectorAll('#maps-table thead th')[2]; h.querySelector('button').click(); h.querySelector('button').click(); }");
+    browser.ready();
     assert_eq!(browser.eval(names), json!(["2", "1", "0"]));
     browser.eval("{ const q = document.getElementById('filter-q'); q.value = 'quota|cache'; q.dispatchEvent(new Event('input')); }");
+    browser.ready();
     assert_eq!(browser.eval(names), json!(["2", "0"]));
     browser.eval("{ const q = document.getElementById('filter-q'); q.value = '('; q.dispatchEvent(new Event('input')); }");
+    browser.ready();
     assert_eq!(
         browser.eval("document.getElementById('filter-q').classList.contains('bad')"),
         true
@@ -279,6 +417,7 @@ fn keys_are_listed_and_move_between_findings_and_marks() {
         false
     );
     browser.press("Escape");
+    browser.ready();
     assert_eq!(browser.eval("document.getElementById('keys').hidden"), true);
     browser.press("n");
     assert_eq!(

@@ -179,3 +179,31 @@ fn the_schema_names_the_version_that_is_printed() {
         json!(mempath::tables::SCHEMA)
     );
 }
+
+#[test]
+fn the_operations_of_a_recording_of_every_access_are_those_that_the_program_did() {
+    // samples/classic-go1.22/README.md: `-n 12`, phases lookup update delete insert iterate grow lookup;
+    // update and insert assign 12 keys each, grow 3 times as many (samples/src/probe/main.go).
+    let found = &summary("classic-go1.22", "probe-go1.22.10.gz")["summary"]["together"];
+    let counts: Vec<(&str, u64)> = found["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| {
+            let operation = kind["operation"].as_str().unwrap();
+            (operation, kind["count"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(counts, [("assign", 12 + 12 + 36), ("delete", 12)]);
+    assert_eq!(found["every_access"], true);
+    assert_eq!(found["brackets"].as_array().unwrap().len(), 72);
+    assert_eq!(found["overlaps"], json!([]));
+    // The deletes come between two phases with the same 12 keys: no growth is under way.
+    let growing = found["brackets"].as_array().unwrap().iter();
+    let growing = growing.filter(|b| !b["growth_ns"].is_null());
+    let growing: Vec<&str> = growing.map(|b| b["operation"].as_str().unwrap()).collect();
+    assert!(
+        !growing.is_empty() && growing.iter().all(|&o| o == "assign"),
+        "{growing:?}"
+    );
+}

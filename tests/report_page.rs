@@ -84,6 +84,177 @@ fn hostile_names_stay_text_everywhere() {
     assert!(page.contains("<title>Map memory accesses of script&gt;&lt;img src=x onerror=window.hacked=1&gt;&quot;&#39;`&amp;\\u{202e}\\u{0}\\u{1b}[31m\\u{2028}--&gt;]]&gt;</title>"));
 }
 
+/// The text of a table's cells, row by row.
+fn cells(page: &str, table: &str) -> Vec<Vec<String>> {
+    let table = page
+        .split_once(&format!("<table id=\"{table}\">"))
+        .unwrap()
+        .1;
+    let table = table.split_once("</table>").unwrap().0;
+    let text = |cell: &str| {
+        let cell = cell.split_once("</t").map_or("", |(cell, _)| cell);
+        let pieces = cell
+            .split('<')
+            .map(|piece| piece.rsplit('>').next().unwrap());
+        pieces.collect::<String>()
+    };
+    let body = table.split("<tr").skip(2);
+    body.map(|row| {
+        let row = row.split_once("</tr>").unwrap().0;
+        let starts = row.split("<t").skip(1);
+        starts.map(text).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn what_the_analyses_found_stands_in_its_views() {
+    let page = render(&synthetic::tables(3_000)).unwrap();
+    let map = "map[uint64]uint64 at counters.go:17 (hits)";
+    assert_eq!(
+        cells(&page, "brackets-table"),
+        [[map, "assign", "3", "2.0 µs", "3.0 µs", "1", "1"]]
+    );
+    let read = "load of hmap.flags, runtime.mapaccess1_fast64 map.go:40";
+    assert_eq!(
+        cells(&page, "intruders-table"),
+        [
+            [
+                map,
+                "assign by thread 41",
+                "1.0 µs",
+                "thread 42",
+                "500 ns",
+                read
+            ],
+            [
+                map,
+                "assign by thread 41",
+                "1.0 µs",
+                "thread 42",
+                "1.0 µs",
+                read
+            ],
+        ]
+    );
+    assert_eq!(
+        cells(&page, "concurrent-table"),
+        [[
+            map,
+            "assign by thread 41",
+            "delete by thread 42",
+            "17",
+            "set",
+            "fatal error: concurrent map writes",
+            "store of hmap.flags, runtime.mapassign_fast64 map.go:130",
+            "load of bmap.key, runtime.mapdelete_fast64 map.go:310",
+        ]]
+    );
+    assert_eq!(
+        cells(&page, "background-table"),
+        [
+            [
+                "the program&#39;s",
+                "90 % 900 of 1,000",
+                "88.0-91.8 %",
+                "90 % 90,000"
+            ],
+            [
+                "GC marking",
+                "10 % 100 of 1,000",
+                "8.2-12.0 %",
+                "10 % 10,000"
+            ],
+        ]
+    );
+    assert_eq!(
+        cells(&page, "stale-table"),
+        [[
+            map,
+            "bmap.elem[2]",
+            "0xc000800010",
+            "130 ns",
+            "CPU 3",
+            "store of bmap.elem, main.record map.go:88",
+            "CPU 5, L1",
+            "load of bmap.elem, main.lookup map.go:19",
+        ]]
+    );
+    for sentence in [
+        "Looked at: the first 5,000 of 20,000 accesses, as far as they have an address.",
+        "During GC marking a load of the program takes +12.5 cycles (95 % interval +4.2 to +20.8; 120 samples against 780).",
+        "Whether growth costs the program&#39;s loads is not known: 3 samples against 897 with a latency.",
+        "1 of 64 loads from their own L1 or LFB came within 500 ns of a store to the same word by another CPU",
+        "3 of 3 operations drawn",
+        "3.0 µs, 800 ns of it growth; check flags, write key",
+        "2.0 µs, 800 ns of it growth; not the source",
+        "not over at the end; check flags, write key",
+    ] {
+        assert!(page.contains(sentence), "{sentence}");
+    }
+}
+
+#[test]
+fn a_map_that_grew_shows_its_arrays_in_order_and_says_what_lies_outside() {
+    let mut tables = synthetic::tables(3_000);
+    // Array 1 is what map 0 grew from; its elems are pointers to what is elsewhere.
+    let series = |name: &str, values: Vec<u32>| Column::from(Series::new(name.into(), values));
+    tables
+        .arrays
+        .with_column(series("map", vec![0, 0, 2]))
+        .unwrap();
+    let old = Series::new("old".into(), [false, true, false]);
+    tables.arrays.with_column(Column::from(old)).unwrap();
+    let parts = tables.parts.column("part").unwrap().str().unwrap().clone();
+    let maps = tables.parts.column("map").unwrap().u32().unwrap().clone();
+    let samples = tables
+        .parts
+        .column("samples")
+        .unwrap()
+        .u64()
+        .unwrap()
+        .clone();
+    let is_elem = |i: usize| parts.get(i) == Some("bmap.elem") && maps.get(i) == Some(0);
+    let elems: u64 = (0..parts.len())
+        .filter(|&i| is_elem(i))
+        .filter_map(|i| samples.get(i))
+        .sum();
+    let renamed: Vec<Option<&str>> = (0..parts.len())
+        .map(|i| {
+            if is_elem(i) {
+                Some("indirect_elem.elem")
+            } else {
+                parts.get(i)
+            }
+        })
+        .collect();
+    tables
+        .parts
+        .with_column(Column::from(Series::new("part".into(), renamed)))
+        .unwrap();
+    let page = render(&tables).unwrap();
+    let heatmap = page.split_once("<section id=\"heatmap\"").unwrap().1;
+    let heatmap = heatmap.split_once("</section>").unwrap().0;
+    let drawn: Vec<&str> = heatmap
+        .split("<title>")
+        .skip(1)
+        .map(|title| title.split_once("</title>").unwrap().0)
+        .collect();
+    let name = "map[string]*main.session at cache.go:42 (s.sessions)";
+    assert_eq!(
+        drawn,
+        [
+            format!("L1 miss by byte of {name}: 0xc000800010, 32 buckets, oldbuckets"),
+            format!("LLC miss by byte of {name}: 0xc000800010, 32 buckets, oldbuckets"),
+            format!("L1 miss by byte of {name}: 0xc000400000, 4,096 buckets"),
+            format!("LLC miss by byte of {name}: 0xc000400000, 4,096 buckets"),
+        ]
+    );
+    assert!(heatmap.contains(&format!(
+        "{name}: {elems} samples on its elems are not in the drawing: Go keeps them each in an object of its own, and the slot holds the pointer."
+    )));
+}
+
 #[test]
 fn no_sample_at_all_is_a_page_that_says_so() {
     let page = render(&synthetic::empty()).unwrap();

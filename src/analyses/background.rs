@@ -132,12 +132,26 @@ pub struct Background {
     pub marking: (Mean, Mean),
     /// The same for growth.
     pub growth: (Mean, Mean),
+    /// Stretches of [`BIN_NS`] in which marking was sampled, or growth of a map, in order of cause, map
+    /// and time; stretches that meet are one.
+    pub windows: Vec<Window>,
+}
+
+/// A stretch of time in which something other than the program was at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Window {
+    pub cause: Cause,
+    /// Index into `Attribution::maps` of the map that grew; `None` for the collector.
+    pub map: Option<u32>,
+    pub begin_ns: u64,
+    pub end_ns: u64,
 }
 
 /// `in_order` are all accesses by time.
 pub fn background(in_order: &[Touch]) -> Background {
     let mut found = Background::default();
     let mut busy: BTreeMap<Cause, BTreeSet<u64>> = BTreeMap::new();
+    let mut at_work: BTreeSet<(Cause, Option<u32>, u64)> = BTreeSet::new();
     let bin = |touch: &Touch| touch.time.map(|t| t / BIN_NS);
     for touch in in_order {
         let cause = Cause::of(touch);
@@ -147,6 +161,10 @@ pub fn background(in_order: &[Touch]) -> Background {
             cause => cause,
         };
         busy.entry(running).or_default().extend(bin(touch));
+        let of_map = touch.map.filter(|_| running == Cause::Growth);
+        if running != Cause::Program {
+            at_work.extend(bin(touch).map(|bin| (running, of_map, bin)));
+        }
         if touch.map.is_some() {
             let (samples, cycles) = found.causes.entry(cause).or_default();
             *samples += 1;
@@ -155,9 +173,30 @@ pub fn background(in_order: &[Touch]) -> Background {
             }
         }
     }
+    found.windows = windows(&at_work);
     found.marking = split(in_order, busy.get(&Cause::Marking));
     found.growth = split(in_order, busy.get(&Cause::Growth));
     found
+}
+
+fn windows(at_work: &BTreeSet<(Cause, Option<u32>, u64)>) -> Vec<Window> {
+    let mut windows: Vec<Window> = Vec::new();
+    for &(cause, map, bin) in at_work {
+        let begin_ns = bin.saturating_mul(BIN_NS);
+        let end_ns = begin_ns.saturating_add(BIN_NS);
+        match windows.last_mut() {
+            Some(last) if (last.cause, last.map, last.end_ns) == (cause, map, begin_ns) => {
+                last.end_ns = end_ns;
+            }
+            _ => windows.push(Window {
+                cause,
+                map,
+                begin_ns,
+                end_ns,
+            }),
+        }
+    }
+    windows
 }
 
 fn split(in_order: &[Touch], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
@@ -215,6 +254,12 @@ mod tests {
         let (more, low, high) = found.marking.0.above(&found.marking.1).unwrap();
         let rounded = [more, low, high].map(|v| (v * 1e3).round() / 1e3);
         assert_eq!(rounded, [50.0, 44.853, 55.147]);
+        let windows: Vec<_> = found
+            .windows
+            .iter()
+            .map(|w| (w.cause, w.map, w.begin_ns, w.end_ns))
+            .collect();
+        assert_eq!(windows, [(Cause::Marking, None, 0, BIN_NS)]);
         // No growth was sampled: nothing to compare with.
         assert_eq!(found.growth.0.above(&found.growth.1), None);
     }

@@ -28,17 +28,9 @@ pub struct Found<'a> {
 
 /// Possible crashes first, then the most cycles at stake.
 pub fn findings(found: &Found) -> Vec<Finding> {
-    let mut urgent: Vec<Finding> = found
-        .concurrent
-        .iter()
-        .filter_map(|o| found.overlap(o))
-        .collect();
-    urgent.extend(found.deviations());
-    let mut slow: Vec<Finding> = found.causes();
-    slow.extend(found.moves());
-    slow.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
-    urgent.extend(slow);
-    urgent
+    let mut all = found.urgent();
+    all.extend(found.slow());
+    all
 }
 
 fn finding(
@@ -67,6 +59,20 @@ fn finding(
 }
 
 impl Found<'_> {
+    /// What may crash the program or give it a wrong result.
+    pub fn urgent(&self) -> Vec<Finding> {
+        let overlaps = self.concurrent.iter().filter_map(|o| self.overlap(o));
+        overlaps.chain(self.deviations()).collect()
+    }
+
+    /// What costs latency, the most first.
+    pub fn slow(&self) -> Vec<Finding> {
+        let mut slow = self.causes();
+        slow.extend(self.moves());
+        slow.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
+        slow
+    }
+
     fn map(&self, map: u32) -> &str {
         let map = self.attribution.maps.get(map as usize);
         map.map_or("unknown map", |m| &m.name)
@@ -100,7 +106,14 @@ impl Found<'_> {
             o.tids.0,
             o.clash.fatal(),
         );
-        let found = finding(text, o.accesses, o.accesses, of, self.evidence(), "order");
+        let found = finding(
+            text,
+            o.accesses,
+            o.accesses,
+            of,
+            self.evidence(),
+            "concurrent",
+        );
         (o.accesses >= self.least()).then_some(found)
     }
 
@@ -126,7 +139,7 @@ impl Found<'_> {
                     operation_name(operation),
                 );
                 let of = self.operations.iter().filter(same).count() as u64;
-                finding(text, n, n, of, "every access", "operations")
+                finding(text, n, n, of, "every access", "brackets")
             });
         kinds.collect()
     }
@@ -144,7 +157,7 @@ impl Found<'_> {
                 samples,
                 of,
                 self.evidence(),
-                "operations",
+                "background",
             )
         });
         all.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT)

@@ -171,6 +171,22 @@ impl Order {
         !matches!(self, Order::StoreBuffer | Order::Weak | Order::Forwarded)
     }
 
+    /// As serde spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::SameBytes => "same_bytes",
+            Order::Forwarded => "forwarded",
+            Order::Fenced => "fenced",
+            Order::Locked => "locked",
+            Order::Tso => "tso",
+            Order::Acquire => "acquire",
+            Order::Release => "release",
+            Order::ReleaseAcquire => "release_acquire",
+            Order::StoreBuffer => "store_buffer",
+            Order::Weak => "weak",
+        }
+    }
+
     /// The rule in one sentence.
     pub fn why(self) -> &'static str {
         match self {

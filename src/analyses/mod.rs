@@ -9,4 +9,5 @@ pub mod lines;
 pub mod memory_model;
 pub mod operations;
 pub mod stale;
+pub mod together;
 pub mod touch;

@@ -4,6 +4,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::report::{render, show};
 use super::{binaries, input};
+use crate::analyses::together;
 use crate::attribute::attribute;
 use crate::export::digest::Digest;
 use crate::tables::{Accesses, Tables, redact, write_accesses};
@@ -50,6 +51,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let facts = binaries.facts(&recording, &attribution);
     let mut tables = progress.stage("adding up", || {
         Tables::build(&recording, &attribution, facts)
+    })?;
+    progress.stage("looking for shared use", || {
+        together::add(&mut tables, &recording, &attribution)
     })?;
     if options.redact {
         tables = redact(&tables)?;

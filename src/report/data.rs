@@ -195,6 +195,29 @@ pub struct OrderRow {
     pub base: Option<u64>,
     pub function: Option<String>,
     pub line: Option<u64>,
+    pub snoop: Option<String>,
+    /// [`OrderRow::n`] of the access of the same CPU and thread before it.
+    pub after: Option<u64>,
+    /// Name of the rule that orders the two.
+    pub rule: Option<String>,
+}
+
+impl OrderRow {
+    pub fn is_store(&self) -> bool {
+        self.op.as_deref().is_some_and(|op| op.contains("store"))
+    }
+
+    /// Whether the line came from another CPU's cache, which had modified it.
+    pub fn is_hitm(&self) -> bool {
+        self.snoop
+            .as_deref()
+            .is_some_and(|snoop| snoop.contains("HITM"))
+    }
+
+    /// The 64-byte line of its first byte.
+    pub fn cache_line(&self) -> Option<u64> {
+        Some(self.base?.checked_add(self.off?)? / 64)
+    }
 }
 
 impl<'a> Data<'a> {
@@ -576,6 +599,9 @@ fn order(frame: &Frame) -> Result<Vec<OrderRow>, ReportError> {
     let mut base = Rows::new(frame.u64s(c::BASE)?);
     let mut function = Rows::new(frame.strings(c::FUNCTION)?);
     let mut line = Rows::new(frame.u64s(c::LINE)?);
+    let mut snoop = Rows::new(frame.strings(c::SNOOP)?);
+    let mut after = Rows::new(frame.u64s(c::AFTER)?);
+    let mut rule = Rows::new(frame.strings(c::RULE)?);
     let mut rows: Vec<OrderRow> = (0..frame.rows())
         .map(|_| OrderRow {
             n: n.take(),
@@ -595,6 +621,9 @@ fn order(frame: &Frame) -> Result<Vec<OrderRow>, ReportError> {
             base: base.take(),
             function: function.take(),
             line: line.take(),
+            snoop: snoop.take(),
+            after: after.take(),
+            rule: rule.take(),
         })
         .collect();
     rows.sort_by_key(|row| (row.time, row.n));

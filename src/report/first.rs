@@ -279,15 +279,13 @@ fn findings(html: &mut Html, data: &Data) {
         } else {
             "samples"
         };
-        html.text(&format!("at stake: {} {unit}", count(finding.at_stake)));
+        match finding.chart.as_str() {
+            "concurrent" | "brackets" => html.text("at stake: a crash or a wrong result"),
+            _ => html.text(&format!("at stake: {} {unit}", count(finding.at_stake))),
+        };
         html.text(" · evidence: ")
             .text(&finding.evidence.replace('_', " "));
-        // Who shares a line is seen in the order of its accesses.
-        let shown_by = match finding.chart.as_str() {
-            "sharing" => "order",
-            chart => chart,
-        };
-        if let Some(chart) = CHARTS.iter().find(|chart| chart.id() == shown_by) {
+        if let Some(chart) = CHARTS.iter().find(|chart| chart.id() == finding.chart) {
             html.text(" · ");
             html.leaf("a", &[("href", &format!("#{}", chart.id()))], chart.title());
         }

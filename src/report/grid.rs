@@ -9,6 +9,9 @@ const MOST_ARRAYS: usize = 24;
 const MOST_CELLS: usize = 60_000;
 /// More rows than this are binned.
 const MOST_ROWS: u64 = 256;
+/// Bytes of a cache line, and of the two that an adjacent-line prefetcher moves together.
+const LINE: u64 = 64;
+const PAIR: u64 = 128;
 /// An offset beyond it is no bucket of Go's: keys and elems in the slot are at most 128 bytes.
 const MOST_BYTES: u64 = 4_096;
 
@@ -61,23 +64,29 @@ impl Grid<'_> {
             .map_or(Vec::new(), |g| segments(&g))
     }
 
-    /// Offsets of the 64-byte cache-line borders in bucket or group `index`; `None` where the base
-    /// is not known.
-    pub fn borders(&self, index: u64) -> Option<Vec<u64>> {
-        let phase = self.array.base? % 64;
-        let start = (phase + (index % 64) * (self.stride % 64)) % 64;
-        let first = (64 - start) % 64;
+    /// Offsets of the 64-byte cache-line borders in bucket or group `index`, and whether a pair of lines
+    /// (128 bytes) begins there; `None` where the base is not known.
+    pub fn borders(&self, index: u64) -> Option<Vec<(u64, bool)>> {
+        let phase = self.array.base? % PAIR;
+        let start = (phase + (index % PAIR) * (self.stride % PAIR)) % PAIR;
+        let first = (LINE - start % LINE) % LINE;
+        let offsets = (first..self.stride).step_by(LINE as usize);
+        let borders = offsets.filter(|&off| off > 0);
         Some(
-            (first..self.stride)
-                .step_by(64)
-                .filter(|&off| off > 0)
+            borders
+                .map(|off| (off, (start + off).is_multiple_of(PAIR)))
                 .collect(),
         )
     }
 
+    /// Whether pairs of lines begin at the same offsets in every bucket or group.
+    pub fn one_pair_phase(&self) -> bool {
+        self.stride.is_multiple_of(PAIR)
+    }
+
     /// Whether the borders lie at the same offsets in every bucket or group.
     pub fn one_phase(&self) -> bool {
-        self.stride.is_multiple_of(64)
+        self.stride.is_multiple_of(LINE)
     }
 
     /// How the cache-line borders of this grid are to be read.
@@ -88,7 +97,13 @@ impl Grid<'_> {
                 .to_owned();
         }
         if self.one_phase() {
-            return format!("Lines are 64-byte cache-line borders, the same in all {unit}.");
+            let pairs = match self.one_pair_phase() || self.per_row == 1 {
+                true => "thick ones begin pairs of lines (128 bytes), which an adjacent-line prefetcher moves together".to_owned(),
+                false => format!("pairs of lines (128 bytes) begin at other ones in every second of the {unit} and are not told apart"),
+            };
+            return format!(
+                "Lines are 64-byte cache-line borders, the same in all {unit}; {pairs}."
+            );
         }
         let repeat = 64 / gcd(64, self.stride % 64);
         let shift = self.stride % 64;
@@ -97,7 +112,9 @@ impl Grid<'_> {
             self.stride
         );
         if self.per_row == 1 {
-            format!("{moves}; they are drawn row by row.")
+            format!(
+                "{moves}; they are drawn row by row, thick where a pair of lines (128 bytes) begins."
+            )
         } else {
             format!(
                 "{moves}; a row is {} {unit}, so they are not drawn.",
@@ -109,6 +126,24 @@ impl Grid<'_> {
 
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// What the arrays of one map are sorted by to stand in the order of its growth: old buckets, then the
+/// smaller array.
+fn growth(grid: &Grid) -> (bool, u64, u64) {
+    (!grid.array.old, grid.array.len, grid.array.array)
+}
+
+/// The grids of the costliest map in the order of its growth, then all others.
+pub fn by_growth<'a, 'b>(grids: &'b [Grid<'a>]) -> Vec<&'b Grid<'a>> {
+    let costliest = grids.first().and_then(|grid| grid.array.map);
+    let own = |grid: &&Grid| costliest.is_some() && grid.array.map == costliest;
+    let mut sorted: Vec<&Grid> = grids.iter().collect();
+    sorted.sort_by_key(|grid| match own(grid) {
+        true => (0, growth(grid)),
+        false => (1, (false, 0, 0)),
+    });
+    sorted
 }
 
 /// The costliest arrays as grids, and what was left out.
@@ -317,9 +352,12 @@ mod tests {
             cells: BTreeMap::new(),
         };
         // 0x10 + 48 = 0x40; bucket 1 starts at 0xa0 = 2 * 64 + 32, so 32 bytes on; bucket 4 at 0x250.
-        assert_eq!(grid(&array).borders(0), Some(vec![48, 112]));
-        assert_eq!(grid(&array).borders(1), Some(vec![32, 96]));
-        assert_eq!(grid(&array).borders(4), Some(vec![48, 112]));
+        // 128-byte pairs begin at 0xc0000080: 112 bytes into bucket 0, 0xc0000100 is 96 into bucket 1;
+        // bucket 4 begins at 0xc0000250, the pair at 0xc0000280 is 48 bytes on.
+        let borders = |index| grid(&array).borders(index);
+        assert_eq!(borders(0), Some(vec![(48, false), (112, true)]));
+        assert_eq!(borders(1), Some(vec![(32, false), (96, true)]));
+        assert_eq!(borders(4), Some(vec![(48, true), (112, false)]));
         assert!(
             grid(&array)
                 .border_note()

@@ -2,6 +2,7 @@
 //! JSON document of columns.
 
 use super::ReportError;
+use super::charts::edges;
 use super::charts::heatmap::MEASURES;
 use super::data::Data;
 use super::grid::{Grid, grids};
@@ -49,9 +50,14 @@ fn document(data: &Data) -> Result<Value, ReportError> {
         .take(5_000)
         .filter_map(|gap| Some(json!([gap.time_ns?, gap.kind, gap.lost])))
         .collect();
+    let mut summary = serde_json::to_value(data.summary).map_err(ReportError::Json)?;
+    // What the script draws of it stands in `order`; the views have the rest as tables.
+    if let Some(summary) = summary.as_object_mut() {
+        summary.remove("together");
+    }
     Ok(json!({
         "schema": 1,
-        "summary": serde_json::to_value(data.summary).map_err(ReportError::Json)?,
+        "summary": summary,
         "time": data.summary.time_ns,
         "maps": names,
         "measures": MEASURES.iter().map(|(name, unit, _)| [*name, *unit]).collect::<Vec<_>>(),
@@ -103,7 +109,8 @@ fn grid(grid: &Grid) -> Value {
         "rows": grid.rows,
         "per_row": grid.per_row,
         "len": grid.array.len,
-        "phase": grid.array.base.map(|base| base % 64),
+        "phase": grid.array.base.map(|base| base % 128),
+        "old": grid.array.old,
         "borders": grid.border_note(),
         "segments": segments,
         "row": cells().map(|(k, _)| k.0).collect::<Vec<_>>(),
@@ -143,13 +150,22 @@ fn order(data: &Data) -> Value {
     let instances = super::charts::instances(data);
     let (mut names, mut strings) = (Vec::new(), Strings::default());
     let start = data.summary.time_ns.map_or(0, |(first, _)| first);
-    let mut rows: Vec<[i64; 11]> = Vec::new();
+    let mut rows: Vec<[i64; 15]> = Vec::new();
     let total: usize = instances.iter().map(|i| i.rows.len()).sum();
     for instance in &instances {
         if rows.len() + instance.rows.len() > MOST_ORDER && !names.is_empty() {
             break;
         }
-        for row in instance.rows.iter().take(MOST_ORDER) {
+        let before = rows.len();
+        let edges = edges(&instance.rows);
+        let by_n: BTreeMap<u64, usize> = instance
+            .rows
+            .iter()
+            .enumerate()
+            .filter_map(|(i, row)| Some((row.n?, before + i)))
+            .collect();
+        for (row, edge) in instance.rows.iter().zip(edges).take(MOST_ORDER) {
+            let row_of = |n: Option<u64>| n.and_then(|n| by_n.get(&n)).map_or(-1, |&i| i as i64);
             let int = |n: Option<u64>| n.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX));
             rows.push([
                 names.len() as i64,
@@ -163,6 +179,10 @@ fn order(data: &Data) -> Value {
                 strings.id(row.part.as_deref()),
                 row.slot.unwrap_or(-1),
                 strings.id(row.function.as_deref()),
+                i64::from(row.is_hitm()),
+                edge.map_or(-1, |i| (before + i) as i64),
+                row_of(row.after),
+                strings.id(row.rule.as_deref()),
             ]);
         }
         names.push(visible(&instance.name));
@@ -172,7 +192,20 @@ fn order(data: &Data) -> Value {
             .map(|row| row.get(i).copied().unwrap_or(-1))
             .collect::<Vec<_>>()
     };
+    let together = &data.summary.together;
+    let since = |time: u64| time.saturating_sub(start);
+    let windows = together.windows.iter();
+    let windows: Vec<Value> = windows
+        .map(|w| json!([visible(&w.what), w.map, since(w.begin_ns), since(w.end_ns)]))
+        .collect();
+    let rules: BTreeMap<String, Value> = together
+        .rules
+        .iter()
+        .map(|rule| (visible(&rule.name), json!([rule.kept, visible(&rule.why)])))
+        .collect();
     json!({
+        "windows": windows,
+        "rules": rules,
         "of": total,
         "every": data.every_access(),
         "instances": names,
@@ -188,5 +221,9 @@ fn order(data: &Data) -> Value {
         "part": column(8),
         "slot": column(9),
         "function": column(10),
+        "hitm": column(11),
+        "from": column(12),
+        "after": column(13),
+        "rule": column(14),
     })
 }

@@ -9,7 +9,8 @@
     element.append(...children);
     return element;
   };
-  const count = (n) => n.toLocaleString("en-US");
+  const grouped = new Intl.NumberFormat("en-US");
+  const count = (n) => (n < 1000 && Number.isInteger(n) ? String(n) : grouped.format(n));
   const duration = (ns) =>
     ns < 1e3 ? `${ns} ns` : ns < 1e6 ? `${(ns / 1e3).toFixed(2)} µs` : ns < 1e9 ? `${(ns / 1e6).toFixed(3)} ms` : `${(ns / 1e9).toFixed(4)} s`;
 
@@ -30,7 +31,8 @@
   }
 
   function unzipped(element) {
-    const bytes = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
+    const text = element.textContent;
+    const bytes = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     return new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   }
 
@@ -40,7 +42,8 @@
   let pickedFor = "";
 
   function selection() {
-    const grid = data.grids[Number(state.array || 0)];
+    const ofMap = ({ map }) => state.map === "" || String(map) === state.map;
+    const grid = state.array === "" ? data.grids.find(ofMap) : data.grids[Number(state.array)];
     return { ...state, array: grid?.array };
   }
 
@@ -145,20 +148,65 @@
     select(Object.fromEntries([...FILTERS, "q"].map((key) => [key, ""])));
   }
 
-  // What the selection does to tables and views.
+  // What the selection does to tables and views: at once to those on the screen or near it, then, one
+  // to a task, to all others, so that the page answers meanwhile.
+
+  const views = [];
+  let waiting = false;
+  // A timer's turn comes after 4 ms at the earliest, a message's when the page has nothing to do.
+  const turn = new MessageChannel();
+  turn.port1.onmessage = updateNext;
+
+  function buildViews() {
+    for (const section of all("section.view")) {
+      const own = plots.filter((plot) => section.contains(plot.element));
+      views.push({ section, tables: all("table", section), plots: own, near: false, stale: true });
+    }
+    const watcher = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        const view = views.find(({ section }) => section === entry.target);
+        view.near = entry.isIntersecting;
+        if (view.near && view.stale) update(view);
+      }
+    }, { rootMargin: "200px" });
+    for (const { section } of views) watcher.observe(section);
+  }
 
   function apply() {
-    const pattern = searchPattern();
+    searchPattern();
     for (const key of [...FILTERS, "q"]) {
       if (selects[key].value !== state[key]) selects[key].value = state[key];
       selects[key].classList.toggle("on", state[key] !== "");
     }
-    for (const table of all("table")) {
+    for (const view of views) view.stale = true;
+    for (const view of views) if (view.near) update(view);
+    document.documentElement.dataset.ready = "no";
+    if (!waiting) turn.port2.postMessage(null);
+    waiting = true;
+  }
+
+  function updateNext() {
+    const view = views.find(({ stale }) => stale);
+    if (view) update(view);
+    waiting = views.some(({ stale }) => stale);
+    if (waiting) turn.port2.postMessage(null);
+    else document.documentElement.dataset.ready = "yes";
+  }
+
+  function updateAll() {
+    for (const view of views) if (view.stale) update(view);
+  }
+
+  function update(view) {
+    view.stale = false;
+    const { section } = view;
+    const pattern = searchPattern();
+    for (const table of view.tables) {
       recount(table);
       for (const body of table.tBodies) filterBody(body, pattern);
     }
-    for (const section of all("section[data-filters]")) {
-      const reached = section.dataset.filters.split(" ");
+    const reached = section.dataset.filters?.split(" ");
+    if (reached) {
       const missed = active().filter((key) => !reached.includes(key));
       const line = section.querySelector(".unreached");
       const counted = reached.length > 1 && active().length > 0 && !rows.whole;
@@ -169,7 +217,7 @@
           ? `Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`
           : "";
     }
-    for (const plot of plots) plot.redraw();
+    for (const plot of view.plots) plot.redraw();
   }
 
   // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
@@ -245,7 +293,7 @@
       for (const row of all("tbody tr", table)) {
         const sum = sums.get(`${row.dataset.map} ${row.dataset.level ?? null}`);
         const of = known.get(Number(row.dataset.map));
-        if (sum && row.dataset.level !== undefined) put(row.cells[3], [percent(sum.loads, of.loads), sum.loads / of.loads]);
+        if (sum && row.dataset.level !== undefined) put(row.cells[3], { text: percent(sum.loads, of.loads), sort: sum.loads / of.loads });
       }
     },
     "latency-table": (table, chosen) => {
@@ -292,7 +340,7 @@
     loads: (sum) => counted(sum.loads),
     stores: (sum) => counted(sum.stores),
     latency: (sum) => known(sum.latency_sum, sum),
-    "latency share": (sum, total) => (sum.latency_sum === null ? (sum.loads ? absent : none) : [`${percent(sum.latency_sum, total)} <small>${about()}${count(sum.latency_sum)}</small>`, sum.latency_sum]),
+    "latency share": (sum, total) => (sum.latency_sum === null ? (sum.loads ? absent : none) : { text: percent(sum.latency_sum, total), small: about() + count(sum.latency_sum), sort: sum.latency_sum }),
     p50: (sum) => known(Rows.quantile(sum, 0.5), sum),
     p95: (sum) => known(Rows.quantile(sum, 0.95), sum),
     "L1 miss": (sum) => share(sum.l1_miss, sum),
@@ -300,19 +348,19 @@
     HITM: (sum) => (sum.loads ? known(sum.hitm, sum) : none),
   };
 
-  // Markup made of numbers only, and what to sort by.
-  const absent = ['<span class="absent" title="not recorded or not known">?</span>', ""];
-  const none = ['<span class="na" title="not applicable">n/a</span>', ""];
+  // A cell's text, the class and title of its span, what stands small beside it, what to sort by.
+  const absent = { text: "?", className: "absent", title: "not recorded or not known", sort: "" };
+  const none = { text: "n/a", className: "na", title: "not applicable", sort: "" };
   const about = () => (rows.whole ? "" : "\u2248");
-  const counted = (n) => [n ? `${about()}${count(n)}` : '<span class="zero">0</span>', n];
+  const counted = (n) => (n ? { text: about() + count(n), sort: n } : { text: "0", className: "zero", sort: 0 });
   const known = (n, sum) => (n === null ? (sum.loads ? absent : none) : counted(n));
-  const mean = (sum) => (sum.latency_n ? [(sum.latency_sum / sum.latency_n).toFixed(1), sum.latency_sum / sum.latency_n] : sum.samples ? absent : none);
+  const mean = (sum) => (sum.latency_n ? { text: (sum.latency_sum / sum.latency_n).toFixed(1), sort: sum.latency_sum / sum.latency_n } : sum.samples ? absent : none);
 
   function share(n, sum) {
     const of = sum.loads - sum.level_unknown;
     if (!sum.loads) return none;
     if (n === null || of <= 0) return absent;
-    return [`<span class="${n ? "share" : "zero"}">${percent(n, of)}</span> <small>${about()}${count(n)} of ${count(of)}</small>`, n / of];
+    return { text: percent(n, of), className: n ? "share" : "zero", small: `${about()}${count(n)} of ${count(of)}`, sort: n / of };
   }
 
   // As src/report/number.rs.
@@ -320,13 +368,26 @@
     const share = (n / of) * 100;
     if (of === 0 || n === 0) return "0 %";
     if (n === of) return "100 %";
-    if (share < 0.1) return "&lt;0.1 %";
-    if (share > 99.9) return "&gt;99.9 %";
+    if (share < 0.1) return "<0.1 %";
+    if (share > 99.9) return ">99.9 %";
     return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.min(share, 99).toFixed(0)} %`;
   }
 
-  function put(cell, [html, sort]) {
-    cell.innerHTML = html;
+  function put(cell, { text, className, title, small, sort }) {
+    if (className) {
+      const span = document.createElement("span");
+      span.className = className;
+      if (title) span.title = title;
+      span.textContent = text;
+      cell.replaceChildren(span);
+    } else {
+      cell.textContent = text;
+    }
+    if (small) {
+      const beside = document.createElement("small");
+      beside.textContent = small;
+      cell.append(" ", beside);
+    }
     cell.dataset.sort = sort;
   }
 
@@ -349,6 +410,7 @@
     addEventListener(event, () => {
       printing = begins;
       apply();
+      updateAll();
     });
   }
 
@@ -511,7 +573,12 @@
 
   const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colours = new Map();
+
+  function css(name) {
+    if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+    return colours.get(name);
+  }
 
   function cividis(share) {
     // More is further from the paper: dark on light, light on dark.
@@ -654,6 +721,7 @@
       write(pen, name, x + 17, y, { size: 12, colour: "--ink" });
       x += 34 + pen.measureText(name).width;
     }
+    return x;
   }
 
   const near = ["L1", "LFB", "L2", "L3"];
@@ -669,7 +737,7 @@
         data.measures.push([P95, "cycles"]);
         for (const grid of data.grids) grid.values.push(grid.row.map(() => 0));
       }
-      this.array = chooser("array", data.grids.map((grid, i) => [String(i), grid.name]), (array) => select({ array }));
+      this.array = chooser("array", [["", "of the map, one after the other"], ...data.grids.map((grid, i) => [String(i), grid.name])], (array) => select({ array }));
       const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
       const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
@@ -705,15 +773,50 @@
         const none = "No bucket or group of the selected map was hit.";
         return { name, height: 24, draw: () => none };
       }
-      this.array.querySelector("select").value = String(data.grids.indexOf(chosen));
-      const plotHeight = Math.max(80, Math.min(560, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
-      return { name: `${name} by byte of ${grid.name}`, height: plotHeight + 84, draw: (pen, marks) => this.draw(pen, marks, grid, name, width, plotHeight) };
+      this.array.querySelector("select").value = state.array;
+      const grown = state.array === "" ? this.arrays(chosen) : [grid];
+      const most = 560 / grown.length;
+      let height = 0;
+      const pieces = grown.map((grid) => {
+        const above = height + 22;
+        const plotHeight = Math.max(80, Math.min(most, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
+        height = above + plotHeight + 84;
+        return { grid, above, plotHeight };
+      });
+      return { name: `${name} by byte of ${grid.name}`, height, draw: (pen, marks) => this.pieces(pen, marks, pieces, name, width) };
+    },
+
+    // The arrays of a grid's map in the order of its growth, the costliest of them where there are many.
+    arrays(grid) {
+      if (grid.map === null) return [this.zoomed(grid)];
+      const own = data.grids.filter(({ map }) => map === grid.map).slice(0, 6);
+      own.sort((a, b) => b.old - a.old || a.len - b.len || a.array - b.array);
+      return own.map((each) => this.zoomed(each));
+    },
+
+    pieces(pen, marks, pieces, name, width) {
+      this.spans = [];
+      const said = pieces.map(({ grid, above, plotHeight }) => {
+        const own = [];
+        pen.save();
+        pen.translate(0, above);
+        write(pen, grid.name, 0, -8, { size: 12, colour: "--ink" });
+        const says = this.draw(pen, own, grid, name, width, plotHeight);
+        pen.restore();
+        this.spans.push({ grid, top: above + 46, height: plotHeight });
+        for (const mark of own) marks.push({ ...mark, y: mark.y + above });
+        return says;
+      });
+      return [...said.map(({ drawn }) => drawn), ...new Set(said.map(({ borders }) => borders))].join(" ");
+    },
+
+    indexOf(grid) {
+      return String(data.grids.findIndex(({ array }) => array === grid.array));
     },
 
     draw(pen, marks, grid, name, width, height) {
       const [left, top] = [84, 46];
       const plot = width - left - 12;
-      this.span = { top, height };
       const measure = data.measures.findIndex(([known]) => known === name);
       const cells = this.cells(grid, name);
       const values = cells.values[measure];
@@ -752,7 +855,10 @@
       write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"}`, left + 182, foot);
       const each = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
       const sum = name === P95 || name === "mean latency" ? `up to ${count(most)}` : count(total);
-      return `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte. ${grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders}`;
+      return {
+        drawn: `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte.`,
+        borders: grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders,
+      };
     },
 
     // The grid's own cells over all samples, or those of the selected accesses.
@@ -771,16 +877,17 @@
     pickRow(grid, row, segment) {
       const first = grid.first + row * grid.per_row;
       const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
-      select({ map: grid.map === null ? "" : String(grid.map), array: String(data.grids.indexOf(this.grid())), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
+      select({ map: grid.map === null ? "" : String(grid.map), array: this.indexOf(grid), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
     },
 
     // A stretch of rows, from a drag.
     brush(from, to) {
-      const grid = this.zoomed(this.grid());
-      if (!grid || !this.span) return;
-      const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - this.span.top) * grid.rows) / this.span.height)));
+      const span = this.spans?.find(({ top, height }) => from.y < top + height) ?? this.spans?.at(-1);
+      if (!span) return;
+      const { grid } = span;
+      const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - span.top) * grid.rows) / span.height)));
       const [first, last] = [at(Math.min(from.y, to.y)), at(Math.max(from.y, to.y))];
-      select({ array: String(data.grids.indexOf(this.grid())), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
+      select({ array: this.indexOf(grid), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
     },
 
     axis(pen, grid, x, top) {
@@ -812,18 +919,20 @@
       pen.lineWidth = 1;
       for (const [, , start] of grid.segments.slice(1)) line(pen, x(start), top, x(start), top + height);
       if (grid.phase === null) return;
-      pen.strokeStyle = css("--ink");
-      pen.lineWidth = 1.5;
+      pen.fillStyle = css("--ink");
+      // 64-byte borders, and whether a pair of lines begins there.
       const borders = (index) => {
-        const start = (grid.phase + (index % 64) * (grid.stride % 64)) % 64;
+        const start = (grid.phase + (index % 128) * (grid.stride % 128)) % 128;
         const offsets = [];
-        for (let off = (64 - start) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push(off);
+        for (let off = (64 - (start % 64)) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push([off, (start + off) % 128 === 0]);
         return offsets;
       };
+      const draw = (off, pair, from, to) => pen.fillRect(x(off) - (pair ? 1.5 : 0.5), from, pair ? 3 : 1, to - from);
       if (grid.stride % 64 === 0) {
-        for (const off of borders(0)) line(pen, x(off), top - 4, x(off), top + height);
-      } else if (grid.per_row === 1) {
-        for (let row = 0; row < grid.rows; row++) for (const off of borders(grid.first + row)) line(pen, x(off), y(row), x(off), y(row + 1));
+        for (const [off, pair] of borders(0)) draw(off, pair && grid.stride % 128 === 0, top - 4, top + height);
+      }
+      if (grid.stride % 128 !== 0 && grid.per_row === 1) {
+        for (let row = 0; row < grid.rows; row++) for (const [off, pair] of borders(grid.first + row)) draw(off, pair, y(row), y(row + 1));
       }
     },
 
@@ -869,8 +978,8 @@
       let samples = 0;
       const add = (time, bin, level, n) => {
         const key = time * 512 + bin;
-        if (!cells.has(key)) cells.set(key, new Map());
-        const levels = cells.get(key);
+        let levels = cells.get(key);
+        if (levels === undefined) cells.set(key, (levels = new Map()));
         levels.set(level, (levels.get(level) ?? 0) + n);
         samples += n;
       };
@@ -972,7 +1081,7 @@
         pen.fillRect(left, y, bar, 22);
         pen.fillStyle = levelColour(level);
         pen.fillRect(left, y, Math.max(1, (bar * sum.loads) / most), 22);
-        const share = level === null ? "" : `${percent(sum.loads, known).replace("&lt;", "<").replace("&gt;", ">")}, `;
+        const share = level === null ? "" : `${percent(sum.loads, known)}, `;
         const cycles = sum.latency_n ? `; p50 ${count(Rows.quantile(sum, 0.5))}, p95 ${count(Rows.quantile(sum, 0.95))} cycles` : "";
         const text = `${share}${about()}${count(sum.loads)} loads${cycles}`;
         write(pen, text, left + bar + 12, y + 11, { size: 12 });
@@ -982,69 +1091,126 @@
     },
   };
 
+  // The accesses of one structure instance, all of those in the page; or the raw accesses of the
+  // selection, which of a large recording are one of each few.
+  function instanceAccesses() {
+    const o = data.order;
+    const text = (id) => (id < 0 ? null : o.strings[id]);
+    const number = (n) => (n < 0 ? null : n);
+    const time = Rows.range(state.time);
+    const wanted = (i) =>
+      (state.map === "" || String(o.map[i]) === state.map) &&
+      (state.part === "" || text(o.part[i]) === state.part) &&
+      (state.level === "" || text(o.level[i]) === state.level) &&
+      (state.op === "" || text(o.op[i]) === state.op) &&
+      (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
+      (state.tid === "" || String(o.tid[i]) === state.tid) &&
+      (!time || (o.time[i] >= time[0] && o.time[i] <= time[1]));
+    let instance = Number(state.instance || 0);
+    const ofMap = (n) => state.map === "" || o.instance.some((each, i) => each === n && String(o.map[i]) === state.map);
+    if (!ofMap(instance)) instance = Math.max(0, o.instances.findIndex((_, n) => ofMap(n)));
+    const own = o.instance.map((each, i) => (each === instance ? i : -1)).filter((i) => i >= 0);
+    return {
+      name: o.instances[instance],
+      instance: String(instance),
+      rows: own.filter(wanted),
+      of: `of ${count(own.length)} accesses to this instance drawn; ${count(o.instance.length)} of ${count(o.of)} accesses to hot instances are in this page`,
+      map: own.length ? number(o.map[own[0]]) : null,
+      time: (i) => number(o.time[i]),
+      cpu: (i) => number(o.cpu[i]),
+      tid: (i) => number(o.tid[i]),
+      op: (i) => text(o.op[i]),
+      level: (i) => text(o.level[i]),
+      latency: (i) => number(o.latency[i]),
+      part: (i) => text(o.part[i]),
+      slot: (i) => number(o.slot[i]),
+      code: (i) => text(o.function[i]),
+      hitm: (i) => o.hitm[i] === 1,
+      from: (i) => number(o.from[i]),
+      after: (i) => number(o.after[i]),
+      rule: (i) => o.rules[text(o.rule[i])],
+    };
+  }
+
+  function rawAccesses() {
+    const { column, kinds, parts, tids, time_unit_ns } = rows;
+    const kind = (i) => kinds[column.kind[i] - 1];
+    const null_ = () => null;
+    const chosen = Array.from(pickedRows());
+    return {
+      name: "the selection",
+      instance: "all",
+      rows: chosen.sort((a, b) => column.time[a] - column.time[b]),
+      of: `of ${count(rows.rows)} raw accesses in this page drawn${rows.whole ? "" : ", each for several of the recording"}`,
+      map: state.map === "" ? null : Number(state.map),
+      time: (i) => (column.time[i] ? (column.time[i] - 1) * time_unit_ns : null),
+      cpu: (i) => (column.cpu[i] ? column.cpu[i] - 1 : null),
+      tid: (i) => (column.tid[i] ? tids[column.tid[i] - 1] : null),
+      op: (i) => kind(i)[0],
+      level: (i) => kind(i)[1],
+      latency: (i) => (column.latency[i] ? column.latency[i] - 1 : null),
+      part: (i) => (column.part[i] ? parts[column.part[i] - 1][0] : null),
+      slot: null_,
+      code: null_,
+      hitm: (i) => kind(i)[2][7] > 0,
+      from: null_,
+      after: null_,
+      rule: null_,
+    };
+  }
+
+  // Accesses with a mark each; more are binned, so many pixels to a bin.
+  const EXACT_MARKS = 2_500;
+  const BIN = 4;
+  const LANE = 24;
+
   const order = {
     setup(controls) {
-      this.instance = chooser("instance", data.order.instances.map((name, i) => [String(i), name]), (instance) => select({ instance }));
+      const instances = data.order.instances.map((name, i) => [String(i), name]);
+      this.instance = chooser("of", [...instances, ["all", "all raw accesses of the selection"]], (instance) => select({ instance }));
       this.lane = chooser("lanes", [["cpu", "by CPU"], ["tid", "by thread"]], (lane) => select({ lane }));
       controls.append(this.lane, this.instance);
     },
 
-    rows() {
-      const o = data.order;
-      const text = (id) => (id < 0 ? "" : o.strings[id]);
-      const time = Rows.range(state.time);
-      const wanted = (i) =>
-        (state.map === "" || String(o.map[i]) === state.map) &&
-        (state.part === "" || text(o.part[i]) === state.part) &&
-        (state.level === "" || text(o.level[i]) === state.level) &&
-        (state.op === "" || text(o.op[i]) === state.op) &&
-        (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
-        (state.tid === "" || String(o.tid[i]) === state.tid) &&
-        (!time || (o.time[i] >= time[0] && o.time[i] <= time[1]));
-      let instance = Number(state.instance || 0);
-      const ofMap = (n) => state.map === "" || o.instance.some((each, i) => each === n && String(o.map[i]) === state.map);
-      if (!ofMap(instance)) instance = Math.max(0, o.instances.findIndex((_, n) => ofMap(n)));
-      const rows = o.instance.map((each, i) => (each === instance ? i : -1)).filter((i) => i >= 0);
-      return { instance, of: rows.length, rows: rows.filter(wanted) };
-    },
-
     prepare(width) {
       const lane = state.lane === "tid" ? "tid" : "cpu";
-      const { instance, of, rows } = this.rows();
+      const accesses = state.instance === "all" ? rawAccesses() : instanceAccesses();
       this.lane.querySelector("select").value = lane;
-      this.instance.querySelector("select").value = String(instance);
-      const lanes = [...new Set(rows.map((i) => data.order[lane][i]))].sort((a, b) => a - b);
-      const height = 44 + Math.max(1, lanes.length) * 22 + 30;
-      return { name: `Order of accesses to ${data.order.instances[instance]}`, height, draw: (pen, marks) => this.draw(pen, marks, { width, height, lane, lanes, rows, of }) };
+      this.instance.querySelector("select").value = accesses.instance;
+      const lanes = [...new Set(accesses.rows.map(accesses[lane]))].sort((a, b) => (a === null) - (b === null) || a - b);
+      const height = 44 + Math.max(1, lanes.length) * LANE + 30;
+      return { name: `Order of accesses to ${accesses.name}`, height, draw: (pen, marks) => this.draw(pen, marks, { ...accesses, width, height, lane, lanes }) };
     },
 
-    draw(pen, marks, { width, height, lane, lanes, rows, of }) {
-      const o = data.order;
+    draw(pen, marks, a) {
+      const { width, height, lane, lanes, rows } = a;
       const [left, top] = [84, 44];
       const plot = width - left - 16;
-      const times = rows.map((i) => o.time[i]);
-      const first = times.reduce((a, b) => Math.min(a, b), Infinity);
-      const span = times.reduce((a, b) => Math.max(a, b), 0) - first;
-      const timed = span > 0 && times.every((time) => time >= 0);
-      const y = (i) => top + lanes.indexOf(o[lane][i]) * 22 + 11;
+      let [first, last, timed] = [Infinity, 0, true];
+      for (const i of rows) {
+        const time = a.time(i);
+        if (time === null) timed = false;
+        else [first, last] = [Math.min(first, time), Math.max(last, time)];
+      }
+      const zoomed = Rows.range(state.time);
+      if (zoomed && timed && rows.length) [first, last] = [Math.max(zoomed[0], 0), Math.max(zoomed[0] + 1, Math.min(zoomed[1], data.time ? data.time[1] - data.time[0] : zoomed[1]))];
+      const span = last - first;
+      timed &&= span > 0;
+      this.span = timed ? { left: left + 5, width: plot - 10, first, ns: span } : null;
+      const place = new Map(lanes.map((name, n) => [name, top + n * LANE + LANE / 2 + 4]));
+      const y = (i) => place.get(a[lane](i));
+      const x = (i, n) => left + 5 + (timed ? (a.time(i) - first) / span : n / Math.max(1, rows.length - 1)) * (plot - 10);
+      const shaded = timed ? this.around(pen, marks, a, { left, plot, top, first, span, height }) : new Set();
       pen.strokeStyle = css("--line");
-      lanes.forEach((name, n) => {
-        line(pen, left, top + n * 22 + 11, width - 16, top + n * 22 + 11);
-        write(pen, name < 0 ? "unknown" : `${lane === "cpu" ? "CPU" : "thread"} ${name}`, left - 8, top + n * 22 + 11, { align: "right" });
-      });
+      for (const [name, at] of place) {
+        line(pen, left, at, width - 16, at);
+        write(pen, name === null ? "unknown" : `${lane === "cpu" ? "CPU" : "thread"} ${name}`, left - 8, at, { align: "right" });
+      }
+      const binned = timed && rows.length > EXACT_MARKS;
       const levels = new Set();
-      rows.forEach((i, n) => {
-        const level = o.level[i] < 0 ? null : o.strings[o.level[i]];
-        levels.add(level);
-        const x = left + 5 + ((timed ? (o.time[i] - first) / span : n / Math.max(1, rows.length - 1)) * (plot - 10));
-        const store = o.op[i] >= 0 && o.strings[o.op[i]].includes("store");
-        pen.fillStyle = levelColour(level);
-        pen.beginPath();
-        if (store) pen.rect(x - 4, y(i) - 4, 8, 8);
-        else pen.arc(x, y(i), 4, 0, 7);
-        pen.fill();
-        marks.push({ x: x - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(i), select: () => select({ cpu: o.cpu[i] < 0 ? "" : String(o.cpu[i]), tid: o.tid[i] < 0 ? "" : String(o.tid[i]) }) });
-      });
+      for (const i of rows) levels.add(a.level(i));
+      if (binned) this.bins(pen, marks, a, { x, y, left, first, span, plot });
+      else this.exact(pen, marks, a, x, y);
       pen.fillStyle = css("--faint");
       pen.beginPath();
       pen.arc(left + 6, 14, 4, 0, 7);
@@ -1053,22 +1219,127 @@
       pen.fillStyle = css("--faint");
       pen.fillRect(left + 58, 10, 8, 8);
       write(pen, "store", left + 72, 14, { size: 12, colour: "--ink" });
-      levelLegend(pen, [...levels].sort(byDistance), left + 126, 14);
+      const end = levelLegend(pen, [...levels].sort(byDistance), left + 126, 14);
+      if (shaded.size) write(pen, `shaded: ${[...shaded].sort().join(" (pink), ")}${shaded.has("growth") ? " (blue)" : " (pink)"}`, end + 8, 14, { size: 12, colour: "--ink" });
       if (timed) {
         write(pen, duration(first), left, height - 14);
-        write(pen, duration(first + span), width - 16, height - 14, { align: "right" });
+        write(pen, duration(last), width - 16, height - 14, { align: "right" });
       }
-      const kind = o.every ? "Every access" : "Sampled order";
-      return `${kind}: ${count(rows.length)} of ${count(of)} accesses to this instance drawn; ${count(o.instance.length)} of ${count(o.of)} accesses to hot instances are in this page.`;
+      const kind = data.order.every ? "Every access" : "Sampled order";
+      const edges = rows.reduce((n, i) => n + (a.from(i) !== null), 0);
+      const hung = edges ? ` ${count(edges)} loads hang on another CPU's store (HITM)${binned ? ", drawn when zoomed in" : ""}.` : "";
+      const how = binned ? ` Binned, ${duration(Math.round((span * BIN) / plot))} to a bin: drag over a stretch to see single accesses.` : "";
+      return `${kind}: ${count(rows.length)} ${a.of}.${hung}${how}`;
     },
 
-    text(i) {
-      const o = data.order;
-      const text = (id, none) => (id < 0 ? none : o.strings[id]);
-      const lines = [`${o.time[i] < 0 ? "time unknown" : duration(o.time[i])} after the first sample`, `${text(o.op[i], "op unknown")} of ${text(o.part[i], "an unknown part")}${o.slot[i] < 0 ? "" : `, slot ${o.slot[i]}`}`];
-      lines.push(`${text(o.level[i], "level unknown")}${o.latency[i] < 0 ? "" : `, ${count(o.latency[i])} cycles`}`);
-      lines.push(`${o.cpu[i] < 0 ? "CPU unknown" : `CPU ${o.cpu[i]}`}, ${o.tid[i] < 0 ? "thread unknown" : `thread ${o.tid[i]}`}`);
-      lines.push(text(o.function[i], "function unknown"));
+    exact(pen, marks, a, x, y) {
+      const at = new Map(a.rows.map((i, n) => [i, x(i, n)]));
+      pen.strokeStyle = css("--alarm");
+      pen.lineWidth = 1;
+      pen.globalAlpha = 0.55;
+      for (const i of a.rows) {
+        const from = a.from(i);
+        if (from !== null && at.has(from)) line(pen, at.get(from), y(from), at.get(i), y(i));
+      }
+      pen.globalAlpha = 1;
+      for (const i of a.rows) {
+        const store = a.op(i)?.includes("store");
+        const cycles = a.latency(i);
+        pen.fillStyle = levelColour(a.level(i));
+        if (!store && cycles !== null) {
+          const stroke = Math.min(LANE - 4, 2 + 2 * Math.max(0, Math.floor(Math.log2(Math.max(1, cycles))) - 3));
+          pen.fillRect(at.get(i) - 1, y(i) - stroke, 2, stroke);
+        }
+        pen.beginPath();
+        if (store) pen.rect(at.get(i) - 4, y(i) - 4, 8, 8);
+        else pen.arc(at.get(i), y(i), 4, 0, 7);
+        pen.fill();
+        const choose = () => select({ cpu: String(a.cpu(i) ?? ""), tid: String(a.tid(i) ?? "") });
+        marks.push({ x: at.get(i) - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(a, i), select: choose });
+      }
+    },
+
+    // One column of a lane: as high as it has accesses (logarithmic), in the colours of their levels.
+    bins(pen, marks, a, { x, y, left, first, span, plot }) {
+      const bins = new Map();
+      for (const i of a.rows) {
+        const column = Math.floor((x(i) - left) / BIN);
+        const key = y(i) * 4096 + column;
+        let bin = bins.get(key);
+        if (!bin) bins.set(key, (bin = { column, y: y(i), n: 0, stores: 0, hitm: 0, levels: new Map() }));
+        bin.n++;
+        if (a.op(i)?.includes("store")) bin.stores++;
+        if (a.hitm(i)) bin.hitm++;
+        bin.levels.set(a.level(i), (bin.levels.get(a.level(i)) ?? 0) + 1);
+      }
+      let most = 1;
+      for (const { n } of bins.values()) most = Math.max(most, n);
+      for (const bin of bins.values()) {
+        const height = 3 + ((LANE - 8) * Math.log1p(bin.n)) / Math.log1p(most);
+        const box = { x: left + bin.column * BIN, y: bin.y - height + 4, w: BIN - 0.5, h: height };
+        let from = box.y;
+        for (const [level, n] of [...bin.levels].sort(([a], [b]) => byDistance(a, b))) {
+          pen.fillStyle = levelColour(level);
+          pen.fillRect(box.x, from, box.w, (height * n) / bin.n);
+          from += (height * n) / bin.n;
+        }
+        const at = (column) => Math.round(first + ((column * BIN - 5) * span) / (plot - 10));
+        const [begin, end] = [Math.max(0, at(bin.column)), at(bin.column + 1)];
+        const text = () => [`${duration(begin)} to ${duration(end)}: ${count(bin.n)} accesses, ${count(bin.stores)} of them stores`, ...[...bin.levels].map(([level, n]) => `${level ?? "level unknown"}: ${count(n)}`), ...(bin.hitm ? [`HITM: ${count(bin.hitm)}`] : [])].join("\n");
+        marks.push({ ...box, text, select: () => select({ time: `${begin}-${end}` }) });
+      }
+    },
+
+    // Marking, growth and gaps.
+    around(pen, marks, a, { left, plot, top, first, span, height }) {
+      const x = (time) => left + 5 + (Math.max(0, Math.min(span, time - first)) / span) * (plot - 10);
+      const inside = (from, to) => to >= first && from <= first + span;
+      const shaded = new Set();
+      pen.globalAlpha = 0.22;
+      for (const [what, map, from, to] of data.order.windows) {
+        if (!inside(from, to) || (map !== null && a.map !== null && map !== a.map)) continue;
+        shaded.add(what);
+        pen.fillStyle = what === "growth" ? "#56b4e9" : "#cc79a7";
+        const wide = Math.max(1, x(to) - x(from));
+        pen.fillRect(x(from), top, wide, height - top - 30);
+        marks.push({ x: x(from), y: top - 8, w: Math.max(6, wide), h: 8, text: () => `${what}${map === null ? "" : ` of ${data.maps[map]}`}\n${duration(from)} to ${duration(to)}` });
+      }
+      pen.globalAlpha = 1;
+      if (!data.time) return shaded;
+      pen.strokeStyle = css("--ink");
+      pen.lineWidth = 1;
+      pen.setLineDash([4, 4]);
+      for (const [time, kind, lost] of data.gaps) {
+        const since = time - data.time[0];
+        if (!inside(since, since)) continue;
+        line(pen, x(since), top, x(since), height - 30);
+        marks.push({ x: x(since) - 4, y: top - 8, w: 9, h: 10, text: () => `${kind.replaceAll("_", " ")}${lost ? `: ${count(lost)} lost` : ""}` });
+      }
+      pen.setLineDash([]);
+      return shaded;
+    },
+
+    // A stretch of time, from a drag.
+    brush(from, to) {
+      if (!this.span) return;
+      const at = (x) => Math.max(0, Math.round(this.span.first + ((x - this.span.left) * this.span.ns) / this.span.width));
+      select({ time: `${at(Math.min(from.x, to.x))}-${at(Math.max(from.x, to.x))}` });
+    },
+
+    text(a, i) {
+      const time = a.time(i);
+      const cycles = a.latency(i);
+      const what = (i) => `${a.op(i) ?? "op unknown"} of ${a.part(i) ?? "an unknown part"}${a.slot(i) === null ? "" : `, slot ${a.slot(i)}`}`;
+      const lines = [`${time === null ? "time unknown" : duration(time)} after the first sample`, what(i)];
+      lines.push(`${a.level(i) ?? "level unknown"}${cycles === null ? "" : `, ${count(cycles)} cycles`}${a.hitm(i) ? ", HITM" : ""}`);
+      lines.push(`${a.cpu(i) === null ? "CPU unknown" : `CPU ${a.cpu(i)}`}, ${a.tid(i) === null ? "thread unknown" : `thread ${a.tid(i)}`}`);
+      if (a.code(i) !== null) lines.push(a.code(i));
+      const [from, after] = [a.from(i), a.after(i)];
+      if (from !== null) lines.push(`last sampled store of another CPU: ${what(from)} by CPU ${a.cpu(from)}, ${duration(time - a.time(from))} before`);
+      if (after !== null && a.rule(i)) {
+        const [kept, why] = a.rule(i);
+        lines.push(`after its ${what(after)}: ${kept ? "order kept" : "others may see this one first"}; ${why}`);
+      }
       return lines.join("\n");
     },
   };
@@ -1146,13 +1417,16 @@
   equipTables();
   for (const element of all("[data-plot]")) plots.push(new Plot(element, KINDS[element.dataset.plot]));
   readFragment();
-  apply();
   if (view) byId(view)?.scrollIntoView();
+  buildViews();
+  apply();
   let resized = 0;
   addEventListener("resize", () => {
     cancelAnimationFrame(resized);
-    resized = requestAnimationFrame(() => plots.forEach((plot) => plot.redraw()));
+    resized = requestAnimationFrame(apply);
   });
-  dark.addEventListener("change", () => plots.forEach((plot) => plot.redraw()));
-  document.documentElement.dataset.ready = "yes";
+  dark.addEventListener("change", () => {
+    colours.clear();
+    apply();
+  });
 })();

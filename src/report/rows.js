@@ -14,7 +14,7 @@ const Rows = (() => {
     for (const [name, width] of rows.columns) {
       const values = new Uint32Array(n);
       for (let plane = 0; plane < width; plane++, at += n) {
-        for (let i = 0; i < n; i++) values[i] += bytes[at + i] * 256 ** plane;
+        for (let i = 0; i < n; i++) values[i] |= bytes[at + i] << (8 * plane);
       }
       columns[name] = values;
     }
@@ -32,6 +32,11 @@ const Rows = (() => {
   function pick(rows, selection) {
     const tests = [];
     const among = (column, wanted) => {
+      if (wanted.length === 1) {
+        const [only] = wanted;
+        tests.push((i) => column[i] === only);
+        return;
+      }
       const allowed = new Set(wanted);
       tests.push((i) => allowed.has(column[i]));
     };
@@ -58,8 +63,9 @@ const Rows = (() => {
     }
     const picked = new Uint32Array(rows.rows);
     let n = 0;
-    for (let i = 0; i < rows.rows; i++) {
-      if (tests.every((test) => test(i))) picked[n++] = i;
+    next: for (let i = 0; i < rows.rows; i++) {
+      for (const test of tests) if (!test(i)) continue next;
+      picked[n++] = i;
     }
     return picked.subarray(0, n);
   }
@@ -68,28 +74,51 @@ const Rows = (() => {
     return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, latencies: [] };
   }
 
-  function add(sum, rows, i) {
-    const counts = rows.kinds[rows.column.kind[i] - 1][2];
-    for (let k = 0; k < COUNTS.length; k++) {
-      if (counts[k] !== null) sum[COUNTS[k]] += counts[k];
-    }
-    const latency = rows.column.latency[i];
-    if (latency > 0) {
-      sum.latency_sum += counts[0] * (latency - 1);
-      sum.latency_n += counts[0];
-      sum.latencies.push((latency - 1) * 2 ** 20 + Math.min(counts[0], 2 ** 20 - 1));
-    }
+  // What each kind of access counts, null as 0, and a bit for each count that it tells.
+  function table(rows) {
+    const values = new Float64Array(rows.kinds.length * COUNTS.length);
+    const told = rows.kinds.map(([, , counts], kind) => {
+      let bits = 0;
+      counts.forEach((n, k) => {
+        values[kind * COUNTS.length + k] = n ?? 0;
+        if (n !== null) bits |= 1 << k;
+      });
+      return bits;
+    });
+    return { values, told };
   }
 
   // Sums by what `key` makes of a row's number; undefined leaves the row out.
   function sums(rows, picked, key) {
+    rows.table ??= table(rows);
+    const { values, told } = rows.table;
+    const { kind, latency } = rows.column;
     const groups = new Map();
-    for (const i of picked) {
+    for (let p = 0; p < picked.length; p++) {
+      const i = picked[p];
       const k = key(i);
       if (k === undefined) continue;
-      let sum = groups.get(k);
-      if (!sum) groups.set(k, (sum = zero()));
-      add(sum, rows, i);
+      let group = groups.get(k);
+      if (group === undefined) groups.set(k, (group = { counts: new Float64Array(COUNTS.length), told: 0, sum: 0, n: 0, latencies: [] }));
+      const of = kind[i] - 1;
+      const at = of * COUNTS.length;
+      group.told |= told[of];
+      for (let c = 0; c < COUNTS.length; c++) group.counts[c] += values[at + c];
+      if (latency[i] > 0) {
+        const samples = values[at];
+        group.sum += samples * (latency[i] - 1);
+        group.n += samples;
+        group.latencies.push((latency[i] - 1) * 2 ** 20 + Math.min(samples, 2 ** 20 - 1));
+      }
+    }
+    for (const [k, { counts, told, sum, n, latencies }] of groups) {
+      const whole = zero();
+      COUNTS.forEach((name, c) => {
+        if (told & (1 << c)) whole[name] = counts[c];
+      });
+      if (n) [whole.latency_sum, whole.latency_n] = [sum, n];
+      whole.latencies = latencies;
+      groups.set(k, whole);
     }
     return groups;
   }

@@ -8,6 +8,7 @@ use super::html::{Html, Markup, visible};
 use plotters::prelude::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontFamily, FontStyle, RGBAColor, RGBColor, ShapeStyle, TextStyle};
+use std::collections::BTreeMap;
 
 /// plotters divides font sizes by this on their way into the SVG.
 const FONT_SCALE: f64 = 1.24;
@@ -25,6 +26,8 @@ enum Shape {
     Line([i32; 4], Rgb, f64),
     Circle([i32; 2], u32, Rgb),
     Text([i32; 2], Anchor, f64, Rgb, String),
+    /// Boxes (x, y, width, height) of one colour.
+    Cells(Vec<[i32; 4]>, Rgb, f64),
 }
 
 /// A drawing in pixels, origin in the upper left.
@@ -49,6 +52,22 @@ impl Drawing {
             .push(Shape::Rect([x, y, x + width, y + height], fill, alpha));
     }
 
+    /// Many boxes (x, y, width, height) in any order: those of one colour become one element,
+    /// which a browser reads some ten times as fast.
+    pub fn cells(&mut self, cells: impl Iterator<Item = ([i32; 4], Rgb, f64)>) {
+        let mut by_colour = BTreeMap::<(Rgb, u64), Vec<[i32; 4]>>::new();
+        for (cell, fill, alpha) in cells {
+            by_colour
+                .entry((fill, alpha.to_bits()))
+                .or_default()
+                .push(cell);
+        }
+        let shapes = by_colour.into_iter();
+        self.shapes.extend(
+            shapes.map(|((fill, alpha), cells)| Shape::Cells(cells, fill, f64::from_bits(alpha))),
+        );
+    }
+
     pub fn line(&mut self, from: (i32, i32), to: (i32, i32), colour: Rgb, alpha: f64) {
         self.shapes
             .push(Shape::Line([from.0, from.1, to.0, to.1], colour, alpha));
@@ -66,9 +85,10 @@ impl Drawing {
     /// Inline SVG with presentation attributes only, so that it is drawn under any policy.
     /// `title` and `desc` are what a screen reader says.
     pub fn finish(&self, title: &str, desc: &str) -> Result<Markup, super::ReportError> {
-        let mut svg = String::new();
-        self.draw(&mut svg).map_err(super::ReportError::Draw)?;
-        let body = svg.split_once(">\n").map_or("", |(_, body)| body);
+        let is_cells = |shape: &Shape| matches!(shape, Shape::Cells(..));
+        let runs = self.shapes.chunk_by(|a, b| is_cells(a) == is_cells(b));
+        let body: Result<String, String> = runs.map(|run| self.draw(run)).collect();
+        let body = body.map_err(super::ReportError::Draw)?;
         let (width, height) = (self.width.to_string(), self.height.to_string());
         let mut html = Html::new();
         html.open(
@@ -87,13 +107,16 @@ impl Drawing {
         let body = body
             .replace(" opacity=\"1\"", "")
             .replace(" stroke=\"none\"", "");
-        html.markup(&Markup::trusted(body));
+        html.markup(&Markup::trusted(body + "</svg>\n"));
         Ok(html.finish())
     }
 
-    fn draw(&self, out: &mut String) -> Result<(), String> {
-        let mut backend = SVGBackend::with_string(out, (self.width, self.height));
-        for shape in &self.shapes {
+    /// Some of the shapes, without what stands around a drawing.
+    fn draw(&self, shapes: &[Shape]) -> Result<String, String> {
+        let mut svg = String::new();
+        let mut backend = SVGBackend::with_string(&mut svg, (self.width, self.height));
+        let mut paths = String::new();
+        for shape in shapes {
             match shape {
                 &Shape::Rect([x0, y0, x1, y1], fill, alpha) => {
                     backend.draw_rect((x0, y0), (x1, y1), &style(fill, alpha), true)
@@ -121,11 +144,26 @@ impl Drawing {
                         .pos(Pos::new(h, VPos::Center));
                     backend.draw_text(text, &style, (*x, *y))
                 }
+                Shape::Cells(cells, fill, alpha) => {
+                    paths += &path(cells, *fill, *alpha);
+                    Ok(())
+                }
             }
             .map_err(|e| e.to_string())?;
         }
-        backend.present().map_err(|e| e.to_string())
+        backend.present().map_err(|e| e.to_string())?;
+        drop(backend);
+        let body = svg.split_once(">\n").map_or("", |(_, body)| body);
+        Ok(paths + body.strip_suffix("</svg>\n").unwrap_or(body))
     }
+}
+
+fn path(cells: &[[i32; 4]], (r, g, b): Rgb, alpha: f64) -> String {
+    let boxes = cells
+        .iter()
+        .map(|[x, y, width, height]| format!("M{x} {y}h{width}v{height}h-{width}z"));
+    let boxes: String = boxes.collect();
+    format!("<path opacity=\"{alpha}\" fill=\"#{r:02X}{g:02X}{b:02X}\" d=\"{boxes}\"/>\n")
 }
 
 fn style((r, g, b): Rgb, alpha: f64) -> ShapeStyle {
@@ -139,6 +177,31 @@ fn style((r, g, b): Rgb, alpha: f64) -> ShapeStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_of_one_colour_are_one_element_between_what_lies_below_and_above() {
+        let mut drawing = Drawing::new(40, 20);
+        drawing.rect(0, 0, 40, 20, (255, 255, 255), 1.0);
+        let red = (255, 0, 0);
+        let cells = [
+            ([1, 2, 3, 4], red, 1.0),
+            ([5, 2, 3, 4], (0, 0, 255), 0.5),
+            ([9, 2, 3, 4], red, 1.0),
+        ];
+        drawing.cells(cells.into_iter());
+        drawing.rect(1, 1, 2, 2, (0, 0, 0), 1.0);
+        let svg = drawing.finish("a", "b").unwrap();
+        let body = svg.as_str().split_once("</desc>").unwrap().1;
+        assert_eq!(
+            body,
+            concat!(
+                "<rect x=\"0\" y=\"0\" width=\"40\" height=\"20\" fill=\"#FFFFFF\"/>\n",
+                "<path opacity=\"0.5\" fill=\"#0000FF\" d=\"M5 2h3v4h-3z\"/>\n",
+                "<path fill=\"#FF0000\" d=\"M1 2h3v4h-3zM9 2h3v4h-3z\"/>\n",
+                "<rect x=\"1\" y=\"1\" width=\"2\" height=\"2\" fill=\"#000000\"/>\n</svg>\n"
+            )
+        );
+    }
 
     #[test]
     fn a_drawing_names_itself_and_escapes_its_text() {

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Findings in a report.
-const MOST: usize = 7;
+pub const MOST_FINDINGS: usize = 7;
 /// Fewer samples than this are no finding.
 pub const LEAST: u64 = 30;
 /// A share stands out when the lower end of its interval reaches this.
@@ -42,7 +42,7 @@ pub fn findings(
             .filter_map(|&key| maps.beyond_the_caches(key)),
     );
     all.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
-    all.truncate(MOST);
+    all.truncate(MOST_FINDINGS);
     all
 }
 

@@ -22,10 +22,11 @@ mod redact;
 mod rows;
 mod store;
 mod summary;
+pub mod together;
 mod words;
 
 pub use accesses::{Access, Accesses, CHUNK};
-pub use findings::{LEAST, percent, thousands};
+pub use findings::{LEAST, MOST_FINDINGS, percent, thousands};
 pub use frames::{file_line, inner};
 pub use interval::clopper_pearson;
 pub use redact::redact;
@@ -109,7 +110,7 @@ impl Tables {
             lines: frames::lines(&totals, attribution)?,
             steps: frames::steps(&totals, attribution)?,
             latency: frames::latency(&totals, kinds)?,
-            order: accesses.frame(order.into_iter())?,
+            order: order::frame(accesses, order)?,
             misses: frames::misses(&totals)?,
             gaps: frames::gaps(&recording.gaps)?,
             kept: kept::frame(accesses)?,

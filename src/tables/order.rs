@@ -1,9 +1,12 @@
 //! Which raw samples the frame `order` keeps: those of the hottest structure instances (one
 //! bucket, one group, one header; a breakpoint's word), each instance's in time order.
 
+use super::accesses::Accesses;
 use super::aggregate::{Totals, heat_slot};
+use super::columns as c;
 use super::rows::Rows;
 use crate::attribute::Reason;
+use polars::prelude::{Column, DataFrame, DataType, PolarsResult};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -41,6 +44,16 @@ pub fn hottest(rows: &Rows, totals: &Totals) -> Vec<usize> {
         kept.extend(members.into_iter().take(room));
     }
     kept
+}
+
+/// The rows as a frame; its last two columns are null until the memory model is asked for its rules.
+pub fn frame(accesses: &Accesses, rows: Vec<usize>) -> PolarsResult<DataFrame> {
+    let mut frame = accesses.frame(rows.into_iter())?;
+    for (column, dtype) in [(c::AFTER, DataType::UInt32), (c::RULE, DataType::String)] {
+        let nulls = Column::full_null(column.name.into(), frame.height(), &dtype);
+        frame.with_column(nulls)?;
+    }
+    Ok(frame)
 }
 
 /// The slots with the most samples that hold enough for [`LIMIT`] rows; sorted. Two instances may

@@ -470,6 +470,13 @@ impl Names {
                     .retain(|(key, _)| SETTINGS.contains(&key.as_str()));
             }
         }
+        for pair in &mut summary.together.stale.pairs {
+            pair.word = self.address(pair.word).unwrap_or(0);
+        }
+        for touched in summary.together.touched() {
+            touched.function = touched.function.as_ref().map(|name| self.function(name));
+            touched.file = touched.file.as_ref().map(|path| self.file(path));
+        }
         let findings = summary.findings.iter_mut().map(|finding| &mut finding.text);
         let caveats = summary.caveats.iter_mut().map(|caveat| &mut caveat.text);
         let contradictions = summary.contradictions.iter_mut().map(|c| &mut c.about);

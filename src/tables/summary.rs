@@ -1,6 +1,7 @@
 //! What is not a table: where the samples came from and how far they can be trusted.
 
 use super::aggregate::{TimeAxis, Totals};
+use super::together::Together;
 use super::{SCHEMA, caveats, findings, frames, funnel, order};
 use crate::attribute::Attribution;
 use crate::program::Go;
@@ -30,13 +31,16 @@ pub struct Summary {
     pub time_ns: Option<(u64, u64)>,
     /// Sentences that bend how the numbers are to be read, most severe first.
     pub caveats: Vec<Caveat>,
-    /// At most seven, the most at stake first; empty when nothing stands out.
+    /// At most seven: possible crashes, then the most at stake; empty when nothing stands out.
     pub findings: Vec<Finding>,
     /// All memory accesses of the recording.
     pub overall: Overall,
     /// Width of a bin of the frame `latency`, in nanoseconds; 0 when no event sampled the time.
     pub time_bin_ns: u64,
     pub order: OrderLimits,
+    /// What `analyses` adds after the tables are built; boxed because it is large.
+    #[serde(default)]
+    pub together: Box<Together>,
 }
 
 impl Summary {
@@ -169,6 +173,7 @@ pub(super) fn of(
             each: order::EACH as u64,
         },
         binaries,
+        together: Box::default(),
     }
 }
 

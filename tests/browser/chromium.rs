@@ -135,7 +135,7 @@ impl Browser {
 
     /// Waits until the page's script has drawn everything.
     pub fn ready(&mut self) {
-        let wait = "new Promise(done => { const look = () => document.documentElement.dataset.ready ? done('yes') : setTimeout(look, 10); look(); })";
+        let wait = "new Promise(done => { const look = () => document.documentElement.dataset.ready === 'yes' ? done('yes') : setTimeout(look, 10); look(); })";
         assert_eq!(self.eval(wait), "yes");
     }
 

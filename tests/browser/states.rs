@@ -46,11 +46,7 @@ fn reads(name: &str, page: String, sentences: &[&str]) {
     let file = folder.path().join("report.html");
     std::fs::write(&file, page).unwrap();
     let mut browser = Browser::start();
-    let (width, height, scale) = WINDOW;
-    let window = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-    browser.call("Emulation.setDeviceMetricsOverride", window);
-    let light = json!({"features": [{"name": "prefers-color-scheme", "value": "light"}]});
-    browser.call("Emulation.setEmulatedMedia", light);
+    window(&mut browser, "light");
     browser.open(&file, "");
     browser.ready();
     assert_eq!(browser.complaints(), Vec::<String>::new(), "{name}");
@@ -63,20 +59,31 @@ fn reads(name: &str, page: String, sentences: &[&str]) {
     }
     let past = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.eval(past), 0, "{name}");
-    let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": scale});
+    looks_like(&mut browser, &format!("states/{name}"));
+}
+
+/// A window of the pictures' size.
+pub fn window(browser: &mut Browser, scheme: &str) {
+    let (width, height, _) = WINDOW;
+    let window = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+    browser.call("Emulation.setDeviceMetricsOverride", window);
+    let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+    browser.call("Emulation.setEmulatedMedia", scheme);
+}
+
+/// Compares what the window shows with its picture under `tests/golden`; leaves the page.
+pub fn looks_like(browser: &mut Browser, name: &str) {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let (width, height, scale) = WINDOW;
+    let at = browser.eval("[scrollX, scrollY]");
+    let clip = json!({"x": at[0], "y": at[1], "width": width, "height": height, "scale": scale});
     let shot = browser.call(
         "Page.captureScreenshot",
         json!({"format": "png", "clip": clip}),
     );
-    looks_like(&mut browser, name, shot["data"].as_str().unwrap());
-}
-
-fn looks_like(browser: &mut Browser, name: &str, shot: &str) {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    let golden: PathBuf = root()
-        .join("tests/golden/states")
-        .join(format!("{name}.png"));
+    let shot = shot["data"].as_str().unwrap();
+    let golden: PathBuf = root().join("tests/golden").join(format!("{name}.png"));
     if std::env::var_os("MEMPATH_BLESS").is_some() {
         std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
         std::fs::write(&golden, STANDARD.decode(shot).unwrap()).unwrap();

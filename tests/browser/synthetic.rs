@@ -1,6 +1,9 @@
 //! Tables made up for tests: SYNTHETIC, no recording stands behind them. The shape is that of a
 //! Go 1.22 and a Go 1.24 program: three maps, two classic and one swiss.
 
+#[path = "together.rs"]
+mod together;
+
 use mempath::attribute::{Contradiction, Evidence};
 use mempath::program::Go;
 use mempath::recording::{Event, Gap, GapKind, Memory, Meta};
@@ -414,7 +417,30 @@ pub fn tables(n: usize) -> Tables {
         .take(6_000)
         .collect();
     let of = |a: &Access| SHAPES[a.map].base + u64::from(a.index) * SHAPES[a.map].stride;
+    let before = |i: usize| {
+        let (_, own) = hot[i];
+        let same = hot[..i]
+            .iter()
+            .rev()
+            .find(|(_, a)| (a.cpu, a.tid, a.map) == (own.cpu, own.tid, own.map));
+        same.map(|(n, _)| *n as u32)
+    };
+    let after: Vec<Option<u32>> = (0..hot.len()).map(before).collect();
     let order = vec![
+        column(
+            c::RULE,
+            after
+                .iter()
+                .map(|n| n.map(|_| "store_buffer"))
+                .collect::<Vec<_>>(),
+        ),
+        column(c::AFTER, after),
+        column(
+            c::SNOOP,
+            hot.iter()
+                .map(|(_, a)| a.hitm.then_some("HITM"))
+                .collect::<Vec<_>>(),
+        ),
         column(c::N, hot.iter().map(|(n, _)| *n as u32).collect::<Vec<_>>()),
         column(c::TIME, hot.iter().map(|(_, a)| a.time).collect::<Vec<_>>()),
         column(c::PID, vec![4_100i32; hot.len()]),
@@ -695,6 +721,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
                 chart: "sharing".to_owned(),
             },
         ],
+        together: Box::new(together::together(START)),
         ..Summary::default()
     }
 }
@@ -737,6 +764,20 @@ fn hostile_frame(frame: &DataFrame) -> DataFrame {
         })
         .collect();
     DataFrame::new(frame.height(), columns).unwrap()
+}
+
+/// [`HOSTILE`] in place of every text.
+fn hostile_texts(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(_) => Value::from(HOSTILE),
+        Value::Array(items) => items.into_iter().map(hostile_texts).collect(),
+        Value::Object(items) => {
+            let items = items.into_iter();
+            Value::Object(items.map(|(k, v)| (k, hostile_texts(v))).collect())
+        }
+        other => other,
+    }
 }
 
 /// The page of [`tables`] with [`HOSTILE`] in every text.
@@ -801,6 +842,8 @@ pub fn hostile() -> Tables {
             text: bad(),
         },
     ];
+    let together = serde_json::to_value(&s.together).unwrap();
+    s.together = serde_json::from_value(hostile_texts(together)).unwrap();
     s.findings = vec![Finding {
         text: bad(),
         evidence: bad(),

@@ -10,7 +10,7 @@ use crate::report::table::{latency_of, quantile};
 pub struct Functions;
 pub struct Lines;
 
-const MOST: usize = 250;
+const MOST: usize = 100;
 
 const SAMPLES: Head = Head {
     name: "samples",

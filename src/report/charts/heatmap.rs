@@ -3,8 +3,8 @@
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
-use crate::report::data::{Data, Measures};
-use crate::report::grid::{Grid, grids};
+use crate::report::data::{Data, MapRow, Measures};
+use crate::report::grid::{Grid, by_growth, grids};
 use crate::report::html::Markup;
 use crate::report::number::count;
 use crate::report::svg::{Anchor, Drawing};
@@ -56,7 +56,7 @@ impl Chart for Heatmap {
     fn method(&self) -> &'static str {
         "Across: the byte offset in a bucket (Go <= 1.23) or group (Go >= 1.24), its parts drawn on the axis. \
          Down: the bucket or group index, binned where an array has more than fits (the axis says how many are \
-         in a row). An access is placed by its first byte; an overflow bucket is drawn at the index of its \
+         in a row). The arrays of a map that grew stand one after the other, the old one first. An access is placed by its first byte; an overflow bucket is drawn at the index of its \
          chain's head. Colour is cividis over the counts, further from the background is more; an empty cell has no sample. \
          Accesses whose index or offset is not known are not here; the tables count them."
     }
@@ -79,8 +79,21 @@ impl Chart for Heatmap {
                 "This recording has no cache levels: loads and stores are drawn in place of misses.".to_owned(),
             );
         }
+        notes.extend(
+            grids
+                .iter()
+                .filter_map(|grid| grid.map)
+                .fold(Vec::new(), |mut maps: Vec<&MapRow>, map| {
+                    if !maps.iter().any(|known| known.map == map.map) {
+                        maps.push(map);
+                    }
+                    maps
+                })
+                .into_iter()
+                .filter_map(|map| indirect(data, map)),
+        );
         let mut drawings = Vec::new();
-        for grid in grids.iter().take(DRAWN) {
+        for grid in by_growth(&grids).into_iter().take(DRAWN) {
             let pair = if levels { [0, 1] } else { [2, 3] };
             for (name, unit, value) in pair.iter().filter_map(|&i| MEASURES.get(i)) {
                 drawings.push(draw(grid, name, unit, *value)?);
@@ -95,6 +108,32 @@ impl Chart for Heatmap {
             ..Figure::default()
         })
     }
+}
+
+/// Where keys or elems of a map lie outside of its buckets: the slot holds a pointer.
+fn indirect(data: &Data, map: &MapRow) -> Option<String> {
+    let of = |name: &str| {
+        let own = data
+            .parts
+            .iter()
+            .filter(|p| p.map == Some(map.map) && p.part == name);
+        own.map(|p| p.m.samples).sum::<u64>()
+    };
+    let said: Vec<String> = [
+        ("keys", of("indirect_key.key")),
+        ("elems", of("indirect_elem.elem")),
+    ]
+    .into_iter()
+    .filter(|(_, samples)| *samples > 0)
+    .map(|(what, samples)| format!("{} samples on its {what}", count(samples)))
+    .collect();
+    (!said.is_empty()).then(|| {
+        format!(
+            "{}: {} are not in the drawing: Go keeps them each in an object of its own, and the slot holds the pointer.",
+            map.name,
+            said.join(" and ")
+        )
+    })
 }
 
 /// One measure of one array.
@@ -128,19 +167,13 @@ fn draw(grid: &Grid, name: &str, unit: &str, value: Value) -> Result<Markup, Rep
         &format!("{name}, {}", grid.name()),
     );
     d.rect(LEFT, TOP, PLOT, height, GRID, 0.35);
-    for (&(band, column), &n) in &cells {
+    d.cells(cells.iter().map(|(&(band, column), &n)| {
         let (x0, y0) = (x(column * bytes_per_column), y(band));
         let x1 = x(((column + 1) * bytes_per_column).min(grid.stride));
         let shade = colour::cividis((n as f64).ln_1p() / (most as f64).ln_1p());
-        d.rect(
-            x0,
-            y0,
-            (x1 - x0).max(1),
-            (y(band + 1) - y0).max(1),
-            shade,
-            1.0,
-        );
-    }
+        let (wide, high) = ((x1 - x0).max(1), (y(band + 1) - y0).max(1));
+        ([x0, y0, wide, high], shade, 1.0)
+    }));
     axis(&mut d, grid, &x);
     borders(&mut d, grid, rows_per_band, bands, &x, &y);
     let per_band = rows_per_band.saturating_mul(grid.per_row);
@@ -230,7 +263,7 @@ fn axis(d: &mut Drawing, grid: &Grid, x: &dyn Fn(u64) -> i32) {
     }
 }
 
-/// 64-byte borders: through all rows, or row by row.
+/// 64-byte borders, thick where a pair of lines begins: through all rows, or row by row.
 fn borders(
     d: &mut Drawing,
     grid: &Grid,
@@ -248,13 +281,31 @@ fn borders(
         );
     }
     if grid.one_phase() {
-        for off in grid.borders(0).unwrap_or_default() {
-            d.line((x(off), y(0) - 4), (x(off), y(bands)), INK, 0.9);
+        let pairs = grid.one_pair_phase();
+        for (off, pair) in grid.borders(0).unwrap_or_default() {
+            let wide = if pairs && pair { 3 } else { 1 };
+            d.rect(
+                x(off) - wide / 2,
+                y(0) - 4,
+                wide,
+                y(bands) - y(0) + 4,
+                INK,
+                0.9,
+            );
         }
-    } else if grid.per_row == 1 && rows_per_band == 1 {
+    }
+    if !grid.one_pair_phase() && grid.per_row == 1 && rows_per_band == 1 {
         for band in 0..bands {
-            for off in grid.borders(band).unwrap_or_default() {
-                d.rect(x(off) - 1, y(band), 2, y(band + 1) - y(band), INK, 0.9);
+            for (off, pair) in grid.borders(band).unwrap_or_default() {
+                let wide = if pair { 3 } else { 1 };
+                d.rect(
+                    x(off) - wide / 2,
+                    y(band),
+                    wide,
+                    y(band + 1) - y(band),
+                    INK,
+                    0.9,
+                );
             }
         }
     }

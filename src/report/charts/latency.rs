@@ -140,24 +140,16 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
             &count(cycles),
         );
     }
-    for (&(column, row), levels) in &cells {
+    d.cells(cells.iter().filter_map(|(&(column, row), levels)| {
         let n: u64 = levels.values().sum();
-        let Some((&(_, level), _)) = levels.iter().max_by_key(|(key, n)| (**n, **key)) else {
-            continue;
-        };
+        let (&(_, level), _) = levels.iter().max_by_key(|(key, n)| (**n, **key))?;
         let alpha = 0.35 + 0.65 * (n as f64).ln_1p() / (most as f64).ln_1p();
         let bin = low + row * BINS_PER_ROW;
         let (x0, y0) = (x(column), y(bin + BINS_PER_ROW));
+        let (wide, high) = ((x(column + 1) - x0).max(1), (y(bin) - y0).max(1));
         let alpha = (alpha * 20.0).round() / 20.0;
-        d.rect(
-            x0,
-            y0,
-            (x(column + 1) - x0).max(1),
-            (y(bin) - y0).max(1),
-            colour::level(level),
-            alpha,
-        );
-    }
+        Some(([x0, y0, wide, high], colour::level(level), alpha))
+    }));
     gaps(&mut d, data, plot_width, plot_height);
     let span = data.summary.time_ns.map_or(0, |(a, b)| b.saturating_sub(a));
     for tick in 0..=5u64 {

@@ -12,7 +12,9 @@ use crate::report::table::{Cell, Head, Row, Table, cut, latency_of, quantile};
 pub struct Maps;
 
 /// More rows than this do not help a reader.
-const MOST: usize = 200;
+const MOST: usize = 60;
+/// Maps with their parts below them.
+const WITH_PARTS: usize = 20;
 
 const HEADS: &[Head] = &[
     Head {
@@ -103,10 +105,17 @@ impl Chart for Maps {
         total.latency_sum = data.summary.overall.latency_sum.or(total.latency_sum);
         let (shown, note) = cut(&data.maps, MOST, "maps");
         let mut rows = Vec::with_capacity(shown);
-        for map in data.maps.iter().take(shown) {
-            rows.push(row(data, map, &total)?);
+        for (i, map) in data.maps.iter().take(shown).enumerate() {
+            let mut row = row(data, map, &total)?;
+            if i >= WITH_PARTS {
+                row.children.clear();
+            }
+            rows.push(row);
         }
         let mut notes: Vec<String> = note.into_iter().collect();
+        if shown > WITH_PARTS {
+            notes.push(format!("Parts are listed for the first {WITH_PARTS} maps."));
+        }
         if !data.has_latency() {
             notes.push("This recording has no latencies: rows are ranked by samples.".to_owned());
         }

@@ -1,6 +1,9 @@
 //! The views of the page: one file each, and the list [`CHARTS`].
 
+mod background;
+mod brackets;
 mod code;
+mod concurrent;
 mod coverage;
 pub mod heatmap;
 mod latency;
@@ -10,6 +13,7 @@ mod order;
 mod path;
 mod sharing;
 mod stages;
+mod stale;
 
 use super::ReportError;
 use super::data::Data;
@@ -57,7 +61,7 @@ impl Figure {
     }
 }
 
-pub use order::instances;
+pub use order::{edges, instances};
 
 pub const CHARTS: &[&dyn Chart] = &[
     &maps::Maps,
@@ -66,7 +70,10 @@ pub const CHARTS: &[&dyn Chart] = &[
     &latency::Latency,
     &order::Order,
     &sharing::Sharing,
+    &concurrent::Concurrent,
+    &background::Background,
     &operations::Operations,
+    &brackets::Brackets,
     &code::Functions,
     &code::Lines,
     &path::Path,
@@ -89,7 +96,10 @@ mod tests {
                 "latency",
                 "order",
                 "sharing",
+                "concurrent",
+                "background",
                 "operations",
+                "brackets",
                 "functions",
                 "lines",
                 "path",

@@ -16,7 +16,7 @@ pub struct Operations;
 /// The operations on one key, the one that changes most first.
 const DRAWN: [&str; 3] = ["delete", "assign", "access"];
 /// Rows of the table, and of one drawing.
-const MOST: usize = 400;
+const MOST: usize = 120;
 const MARKS: usize = 60;
 
 const WIDTH: i32 = 860;

@@ -2,7 +2,7 @@
 
 use super::{Chart, Figure};
 use crate::report::ReportError;
-use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
+use crate::report::colour::{self, FAINT, GRID, INK, PAPER, Rgb};
 use crate::report::data::{Data, OrderRow};
 use crate::report::html::Markup;
 use crate::report::number::{address, count, duration};
@@ -17,9 +17,13 @@ const LEFT: i32 = 96;
 const TOP: i32 = 58;
 const LANE: i32 = 20;
 /// Marks and lanes of the static drawing, for its size; the script draws all.
-const MARKS: usize = 1_500;
+const MARKS: usize = 800;
 const LANES: usize = 24;
 const LISTED: usize = 100;
+
+const EDGE: Rgb = (0xb3, 0x26, 0x1e);
+const MARKING: Rgb = (0xcc, 0x79, 0xa7);
+const GROWTH: Rgb = (0x56, 0xb4, 0xe9);
 
 /// One structure instance, by its address, and its accesses in time order.
 pub struct Instance<'a> {
@@ -41,8 +45,14 @@ impl Chart for Order {
     }
 
     fn method(&self) -> &'static str {
-        "One lane for each CPU (or thread, by the switch). A filled circle is a load, a square a store; the colour \
-         is the level that served it. Order is by the recording's clock, which is one clock for all CPUs. \
+        "One lane for each CPU (or thread, by the switch). A circle is a load, a square a store; the colour \
+         is the level that served it, the length of the stroke above it its latency (logarithmic). A line between two \
+         lanes goes from the last sampled store of another CPU to the same 64-byte line to the load that found the line \
+         modified there (HITM): that store slowed it, or one that was not sampled. Shaded: stretches of 100 µs in which \
+         GC marking or growth of this map was sampled; dashed: gaps and lost records. Where more accesses than fit are \
+         in sight they are binned, and the line below says so; a drag zooms in until each has its mark. Under the \
+         pointer stands which order of two neighbouring accesses of one CPU the architecture keeps; of fences between \
+         them nothing is known. Order is by the recording's clock, which is one clock for all CPUs. \
          Of a sampled recording only the sampled accesses are here: two neighbouring marks may have any number of \
          unsampled accesses between them, so this shows who takes part, not every hand-over. A breakpoint \
          recording has every access to its few words, without level or latency. A thread is an OS thread: \
@@ -75,7 +85,7 @@ impl Chart for Order {
         Ok(Figure {
             notes,
             canvas: Some("order"),
-            drawings: vec![draw(hottest)?],
+            drawings: vec![draw(data, hottest)?],
             folded: vec![(
                 format!("The first {LISTED} accesses of the hottest instance as a table"),
                 list(hottest),
@@ -118,6 +128,33 @@ pub fn instances<'a>(data: &'a Data) -> Vec<Instance<'a>> {
         .collect()
 }
 
+/// For each row the last store of another CPU to its line before it, where it is a load that found the
+/// line modified there.
+pub fn edges(rows: &[&OrderRow]) -> Vec<Option<usize>> {
+    let mut stores = BTreeMap::<u64, BTreeMap<u64, usize>>::new();
+    rows.iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let (line, cpu) = (row.cache_line()?, row.cpu?);
+            let before = stores.entry(line).or_default();
+            let others = before.iter().filter(|(other, _)| **other != cpu);
+            let last = others.map(|(_, at)| *at).max();
+            if row.is_store() {
+                before.insert(cpu, i);
+            }
+            last.filter(|_| row.is_hitm())
+        })
+        .collect()
+}
+
+/// Stretches in which the collector marked, or the map of these rows grew: what, begin and end.
+pub fn windows<'a>(data: &'a Data, map: Option<u64>) -> Vec<(&'a str, u64, u64)> {
+    let all = data.summary.together.windows.iter();
+    let own = all.filter(|w| w.map.is_none() || w.map == map);
+    own.map(|w| (w.what.as_str(), w.begin_ns, w.end_ns))
+        .collect()
+}
+
 fn lane(row: &OrderRow) -> String {
     match (row.cpu, row.tid) {
         (Some(cpu), _) => format!("CPU {cpu}"),
@@ -126,7 +163,7 @@ fn lane(row: &OrderRow) -> String {
     }
 }
 
-fn draw(instance: &Instance) -> Result<Markup, ReportError> {
+fn draw(data: &Data, instance: &Instance) -> Result<Markup, ReportError> {
     let rows: Vec<&&OrderRow> = instance.rows.iter().take(MARKS).collect();
     let mut lanes: Vec<(Option<u64>, Option<i64>, String)> = rows
         .iter()
@@ -157,25 +194,44 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
     let mut d = Drawing::new(WIDTH as u32, height as u32);
     d.rect(0, 0, WIDTH, height, PAPER, 1.0);
     d.text(0, 10, Anchor::Start, 13.0, INK, &instance.name);
+    if timed {
+        let map = rows.iter().find_map(|row| row.map);
+        around(&mut d, data, map, (first, span), (plot_width, height));
+    }
     for (i, (_, _, name)) in lanes.iter().enumerate() {
         let y = TOP + i as i32 * LANE + LANE / 2;
         d.line((LEFT, y), (WIDTH - 20, y), GRID, 1.0);
         d.text(LEFT - 10, y, Anchor::End, 11.0, FAINT, name);
     }
-    for (i, row) in rows.iter().enumerate() {
-        let Some(at) = lanes.iter().position(|(_, _, name)| *name == lane(row)) else {
-            continue;
-        };
+    let at = |i: usize| -> Option<(i32, i32)> {
+        let row = rows.get(i)?;
+        let at = lanes.iter().position(|(_, _, name)| *name == lane(row))?;
         let x = match row.time {
             Some(time) if timed => u128::from(time - first) * plot_width as u128 / u128::from(span),
             _ => i as u128 * plot_width as u128 / rows.len().max(1) as u128,
         };
-        let (x, y) = (LEFT + x as i32, TOP + at as i32 * LANE + LANE / 2);
-        let shade = colour::level(row.level.as_deref());
-        if row.op.as_deref().is_some_and(|op| op.contains("store")) {
-            d.rect(x - 4, y - 4, 8, 8, shade, 1.0);
-        } else {
-            d.circle(x, y, 4, shade);
+        Some((LEFT + x as i32, TOP + at as i32 * LANE + LANE / 2))
+    };
+    let plain: Vec<&OrderRow> = rows.iter().map(|row| **row).collect();
+    let edges = edges(&plain);
+    for (i, from) in edges.iter().enumerate() {
+        if let (Some(from), Some(to)) = (from.and_then(at), at(i)) {
+            d.line(from, to, EDGE, 0.5);
+        }
+    }
+    let boxes = rows.iter().enumerate().filter_map(|(i, row)| {
+        let (x, y) = at(i)?;
+        let place = match (row.is_store(), row.latency) {
+            (true, _) => [x - 4, y - 4, 8, 8],
+            (false, Some(cycles)) => [x, y - stroke(cycles), 2, stroke(cycles)],
+            (false, None) => return None,
+        };
+        Some((place, colour::level(row.level.as_deref()), 1.0))
+    });
+    d.cells(boxes);
+    for (i, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_store()) {
+        if let Some((x, y)) = at(i) {
+            d.circle(x, y, 4, colour::level(row.level.as_deref()));
         }
     }
     if timed {
@@ -195,11 +251,49 @@ fn draw(instance: &Instance) -> Result<Markup, ReportError> {
         count(rows.len() as u64),
         count(instance.rows.len() as u64)
     );
+    let drawn = edges.iter().flatten().count() as u64;
+    if drawn > 0 {
+        foot.push_str(&format!("; {} HITM edges", count(drawn)));
+    }
     if hidden > 0 {
         foot.push_str(&format!("; {hidden} more lanes are not drawn"));
     }
     d.text(WIDTH / 2, height - 14, Anchor::Middle, 11.0, FAINT, &foot);
     d.finish(&format!("Order of accesses to {}", instance.name), &foot)
+}
+
+/// Pixels of a load's stroke: two for each doubling of its latency from 8 cycles on, at most a lane.
+fn stroke(cycles: u64) -> i32 {
+    let doublings = (cycles.max(1).ilog2() as i32 - 3).max(0);
+    (2 + 2 * doublings).min(LANE - 2)
+}
+
+/// What went on around the accesses: marking, growth and gaps.
+fn around(
+    d: &mut Drawing,
+    data: &Data,
+    map: Option<u64>,
+    (first, span): (u64, u64),
+    (width, height): (i32, i32),
+) {
+    let x = |time: u64| {
+        let since = u128::from(time.clamp(first, first + span) - first);
+        LEFT + (since * width as u128 / u128::from(span)) as i32
+    };
+    for (what, begin, end) in windows(data, map) {
+        if end < first || begin > first + span {
+            continue;
+        }
+        let shade = if what == "growth" { GROWTH } else { MARKING };
+        let wide = (x(end) - x(begin)).max(1);
+        d.rect(x(begin), TOP, wide, height - TOP - 34, shade, 0.25);
+    }
+    let gaps = data.summary.gaps.iter().filter_map(|gap| gap.time_ns);
+    for time in gaps.filter(|time| (first..=first + span).contains(time)) {
+        for y in (TOP..height - 36).step_by(8) {
+            d.line((x(time), y), (x(time), y + 4), INK, 0.8);
+        }
+    }
 }
 
 fn legend(d: &mut Drawing, rows: &[&&OrderRow]) {
@@ -307,5 +401,61 @@ fn list(instance: &Instance) -> Table {
             },
         ],
         rows: rows.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(op: &str, cpu: u64, off: u64, snoop: Option<&str>) -> OrderRow {
+        OrderRow {
+            n: None,
+            time: None,
+            tid: None,
+            cpu: Some(cpu),
+            event: None,
+            op: Some(op.to_owned()),
+            level: None,
+            latency: None,
+            map: None,
+            part: None,
+            array: None,
+            index: None,
+            slot: None,
+            off: Some(off),
+            base: Some(0x1000),
+            function: None,
+            line: None,
+            snoop: snoop.map(str::to_owned),
+            after: None,
+            rule: None,
+        }
+    }
+
+    #[test]
+    fn a_hitm_load_hangs_on_the_last_store_of_another_cpu_to_its_line() {
+        let rows = [
+            row("store", 0, 8, None),
+            row("store", 1, 72, None), // the next line
+            row("store", 2, 16, None), // CPU 2's own
+            row("load", 2, 8, Some("HITM")),
+            row("load", 3, 24, Some("HITM")),
+            row("load", 3, 24, Some("None")),
+            row("load", 4, 200, Some("HITM")), // a line that nobody stored to
+        ];
+        let rows: Vec<&OrderRow> = rows.iter().collect();
+        assert_eq!(
+            edges(&rows),
+            [None, None, None, Some(0), Some(2), None, None]
+        );
+    }
+
+    #[test]
+    fn a_stroke_grows_with_the_latency_and_stays_in_its_lane() {
+        assert_eq!(
+            [0, 8, 16, 300, u64::MAX].map(stroke),
+            [2, 2, 4, 12, LANE - 2]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The path of the loads: which level served them, and at what latency.
 
+use super::concurrent::looked_at;
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
@@ -18,7 +19,7 @@ const LEFT: i32 = 150;
 const BAR: i32 = 620;
 const LINE: i32 = 30;
 /// Maps in the table.
-const MOST: usize = 40;
+const MOST: usize = 25;
 
 /// Loads of one level, near ones first; unknown last.
 type Levels<'a> = BTreeMap<(u8, Option<&'a str>), Loads>;
@@ -66,7 +67,9 @@ impl Chart for Path {
     fn method(&self) -> &'static str {
         "Loads by the level that served them, near ones first. LFB means that the line was already on its \
          way: where it came from is not known. Shares are of the loads whose level the PMU told; latencies are \
-         in cycles, nearest rank. Counted over the raw accesses in this page: exact where they are all of the \
+         in cycles, nearest rank. What-if: the loads of one part from one level at the mean latency of all loads \
+         of the recording that the next nearer level served, at least 30 on either side; what of that a program \
+         can gain is not said. Counted over the raw accesses in this page: exact where they are all of the \
          recording, else marked \u{2248} and scaled to all."
     }
 
@@ -107,8 +110,10 @@ impl Chart for Path {
             });
             rows.extend(of_level.by_ref());
         }
+        let mut notes: Vec<String> = note.into_iter().collect();
+        notes.extend(looked_at(data).filter(|_| !data.summary.together.moves.is_empty()));
         Ok(Figure {
-            notes: note.into_iter().collect(),
+            notes,
             canvas: Some("path"),
             drawings: vec![draw(&all, whole)?],
             tables: vec![Table {
@@ -117,7 +122,7 @@ impl Chart for Path {
                 heads: HEADS.to_vec(),
                 rows,
             }],
-            ..Figure::default()
+            folded: moves(data).into_iter().collect(),
         })
     }
 }
@@ -146,6 +151,71 @@ const HEADS: [Head; 6] = [
     Head {
         name: "p95",
         meaning: "95th percentile of the latency, cycles",
+    },
+];
+
+/// What moving a part a level closer would save; `None` where no part has enough loads.
+fn moves(data: &Data) -> Option<(String, Table)> {
+    let mut all: Vec<_> = data.summary.together.moves.iter().collect();
+    all.sort_by_key(|m| (std::cmp::Reverse(m.saves), m.map));
+    let of = data.summary.overall.latency_sum.unwrap_or(0);
+    let rows: Vec<Row> = all
+        .iter()
+        .take(MOST)
+        .map(|m| Row {
+            cells: vec![
+                data.map(Some(m.map))
+                    .map_or(Cell::Absent, |map| Cell::Code(map.name.clone())),
+                Cell::Code(m.part.clone()),
+                Cell::Text(m.from.clone()),
+                Cell::Text(m.to.clone()),
+                Cell::Count(m.loads),
+                Cell::Latency { n: m.saves, of },
+            ],
+            keys: vec![
+                ("map", m.map.to_string()),
+                ("part", m.part.clone()),
+                ("level", m.from.clone()),
+            ],
+            children: Vec::new(),
+        })
+        .collect();
+    let table = Table {
+        id: "moves-table",
+        caption: format!(
+            "What if a part came from a nearer level; shares of the {} sampled cycles",
+            count(of)
+        ),
+        heads: MOVES.to_vec(),
+        rows,
+    };
+    (!table.rows.is_empty()).then(|| ("What if one part were a level closer".to_owned(), table))
+}
+
+const MOVES: [Head; 6] = [
+    Head {
+        name: "map",
+        meaning: "Name of the map",
+    },
+    Head {
+        name: "part",
+        meaning: "structure.field",
+    },
+    Head {
+        name: "from",
+        meaning: "The level that served these loads",
+    },
+    Head {
+        name: "as if from",
+        meaning: "The next nearer level with enough loads",
+    },
+    Head {
+        name: "loads",
+        meaning: "Loads with a latency",
+    },
+    Head {
+        name: "saves",
+        meaning: "Sampled cycles less, and their share of all sampled latency",
     },
 ];
 

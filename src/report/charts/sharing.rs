@@ -1,6 +1,6 @@
 //! Which cache lines several CPUs touch while one of them writes.
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, stale};
 use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::{address, count};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Sharing;
 
 /// Lines in the table.
-const MOST: usize = 60;
+const MOST: usize = 40;
 /// CPUs named in a cell.
 const CPUS: usize = 8;
 
@@ -31,7 +31,8 @@ impl Chart for Sharing {
     fn method(&self) -> &'static str {
         "One row for each line of 64 bytes that accesses of at least two CPUs hit and that was written, or read \
          with HITM; the pairs of lines below are what an adjacent-line prefetcher moves together. Most HITM first, \
-         then most loads and stores. HITM is what the PMU said of a load: another CPU had modified the line. \
+         then most loads and stores. Below: loads that may have read an old value; a load retires after \
+         it has taken its value, a store before others can see it. HITM is what the PMU said of a load: another CPU had modified the line. \
          'different' under bytes means that no byte offset was hit by both a store and another CPU's load: such a \
          line may be false sharing; samples cannot prove it, bytes that were not sampled are not seen. Counted over the raw accesses \
          in this page: exact where they are all of the recording, else marked \u{2248} and scaled to all."
@@ -43,30 +44,34 @@ impl Chart for Sharing {
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         let rows = || data.kept.rows();
-        if rows().all(|row| row.cpu.is_none() || row.addr.is_none()) {
-            return Ok(Figure::empty(
+        let mut figure = if rows().all(|row| row.cpu.is_none() || row.addr.is_none()) {
+            Figure::empty(
                 "No access has both a CPU and the address of a map's structure: whether lines are shared is not known.",
-            ));
-        }
-        let lines = lines(data, 64);
-        if lines.is_empty() {
-            return Ok(Figure::empty(
-                "No line of a map was hit from two CPUs with a store or a HITM among its samples.",
-            ));
-        }
-        Ok(Figure {
-            tables: vec![table(data, "sharing-table", "64-byte lines", &lines)],
-            folded: vec![(
-                "Pairs of lines (128 bytes)".to_owned(),
-                table(
-                    data,
-                    "pairs-table",
-                    "128-byte pairs of lines",
-                    &self::lines(data, 128),
+            )
+        } else {
+            let lines = lines(data, 64);
+            match lines.is_empty() {
+                true => Figure::empty(
+                    "No line of a map was hit from two CPUs with a store or a HITM among its samples.",
                 ),
-            )],
-            ..Figure::default()
-        })
+                false => Figure {
+                    tables: vec![table(data, "sharing-table", "64-byte lines", &lines)],
+                    folded: vec![(
+                        "Pairs of lines (128 bytes)".to_owned(),
+                        table(
+                            data,
+                            "pairs-table",
+                            "128-byte pairs of lines",
+                            &self::lines(data, 128),
+                        ),
+                    )],
+                    ..Figure::default()
+                },
+            }
+        };
+        figure.notes.push(stale::said(data));
+        figure.tables.extend(stale::table(data));
+        Ok(figure)
     }
 }
 
