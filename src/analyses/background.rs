@@ -3,6 +3,7 @@
 
 use super::touch::Touch;
 use crate::attribute::{Operation, Phase};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,8 +154,8 @@ pub fn background(in_order: &[Touch]) -> Background {
     let mut busy: BTreeMap<Cause, BTreeSet<u64>> = BTreeMap::new();
     let mut at_work: BTreeSet<(Cause, Option<u32>, u64)> = BTreeSet::new();
     let bin = |touch: &Touch| touch.time.map(|t| t / BIN_NS);
-    for touch in in_order {
-        let cause = Cause::of(touch);
+    let causes: Vec<Cause> = in_order.par_iter().map(Cause::of).collect();
+    for (touch, &cause) in in_order.iter().zip(&causes) {
         // A barrier's flush is part of marking; where it runs the collector is on.
         let running = match cause {
             Cause::WriteBarrier => Cause::Marking,
@@ -174,8 +175,8 @@ pub fn background(in_order: &[Touch]) -> Background {
         }
     }
     found.windows = windows(&at_work);
-    found.marking = split(in_order, busy.get(&Cause::Marking));
-    found.growth = split(in_order, busy.get(&Cause::Growth));
+    found.marking = split(in_order, &causes, busy.get(&Cause::Marking));
+    found.growth = split(in_order, &causes, busy.get(&Cause::Growth));
     found
 }
 
@@ -199,10 +200,10 @@ fn windows(at_work: &BTreeSet<(Cause, Option<u32>, u64)>) -> Vec<Window> {
     windows
 }
 
-fn split(in_order: &[Touch], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
+fn split(in_order: &[Touch], causes: &[Cause], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
     let (mut during, mut else_) = (Vec::new(), Vec::new());
-    for touch in in_order {
-        let own = touch.map.is_some() && touch.is_load() && Cause::of(touch) == Cause::Program;
+    for (touch, cause) in in_order.iter().zip(causes) {
+        let own = touch.map.is_some() && touch.is_load() && *cause == Cause::Program;
         let (true, Some(latency), Some(time)) = (own, touch.latency, touch.time) else {
             continue;
         };

@@ -10,6 +10,7 @@
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, Level, Snoop};
 use crate::recording::{Memory, Recording};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -94,21 +95,28 @@ type Store = (u64, u16, usize);
 /// Pairs of a store and a load to one word within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
-    let all = 0..samples.len();
     let accesses = || {
-        all.clone().filter(|&i| {
+        (0..samples.len()).into_par_iter().filter(|&i| {
             let memory = recording.event(i).map(|event| event.memory);
             let addr = samples.addr.get(i).unwrap_or(0);
             memory.is_some_and(|memory| memory != Memory::No) && addr != 0 && addr >> 63 == 0
         })
     };
-    if samples.time.len() < samples.len() || accesses().all(|i| samples.time.get(i) == Some(0)) {
+    let is_timed = |i| samples.time.get(i) != Some(0);
+    if samples.time.len() < samples.len() || !accesses().any(is_timed) {
         return Stale::CannotTell(Missing::Times);
     }
     if samples.cpu.len() < samples.len() {
         return Stale::CannotTell(Missing::Cpus);
     }
     let data_src = |i: usize| DataSrc(samples.data_src.get(i).unwrap_or(0));
+    let has_level = |i: usize| {
+        let op = recording.access(i).op;
+        op.is_some_and(|op| op.is_load()) && data_src(i).level().is_some()
+    };
+    if !accesses().any(has_level) {
+        return Stale::CannotTell(Missing::Levels);
+    }
     let own = |i: usize| {
         let level = data_src(i).level()?;
         let snoop = data_src(i).snoop();
@@ -118,55 +126,41 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     let of = |i: usize| -> Option<(i32, u64)> {
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
-    let mut stores: FxHashMap<(i32, u64), Vec<Store>> = FxHashMap::default();
-    let mut levels = false;
-    for i in accesses() {
-        let op = recording.access(i).op;
-        levels |= op.is_some_and(|op| op.is_load()) && data_src(i).level().is_some();
-        if op.is_some_and(|op| op.is_store())
-            && let (Some(word), Some(time), Some(cpu)) =
-                (of(i), samples.time.get(i), samples.cpu.get(i))
-        {
-            stores.entry(word).or_default().push((time, cpu, i));
-        }
-    }
-    if !levels {
-        return Stale::CannotTell(Missing::Levels);
-    }
-    if stores.is_empty() {
+    let store = |i: usize| -> Option<((i32, u64), Store)> {
+        let op = recording.access(i).op.filter(|op| op.is_store());
+        op?;
+        Some((of(i)?, (samples.time.get(i)?, samples.cpu.get(i)?, i)))
+    };
+    let mut all: Vec<((i32, u64), Store)> = accesses().filter_map(store).collect();
+    if all.is_empty() {
         return Stale::CannotTell(Missing::Stores);
     }
-    for stores in stores.values_mut() {
-        stores.sort_unstable();
-    }
-    let (mut pairs, mut loads) = (Vec::new(), 0);
-    for i in accesses() {
-        let access = recording.access(i);
-        if !access.op.is_some_and(|op| op.is_load() && !op.is_store()) {
-            continue;
+    all.par_sort_unstable();
+    let stores: FxHashMap<(i32, u64), &[((i32, u64), Store)]> = all
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|of_word| (of_word[0].0, of_word))
+        .collect();
+    // Whether a load was looked at, and what it may not have seen.
+    let look = |i: usize| -> Option<Option<Pair>> {
+        let op = recording.access(i).op?;
+        if !op.is_load() || op.is_store() {
+            return None;
         }
-        let (Some(level), Some(word)) = (own(i), of(i)) else {
-            continue;
-        };
-        let (Some(time), Some(cpu)) = (samples.time.get(i), samples.cpu.get(i)) else {
-            continue;
-        };
-        let Some(stores) = stores.get(&word) else {
-            continue;
-        };
-        loads += 1;
+        let (level, word) = (own(i)?, of(i)?);
+        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
+        let stores = stores.get(&word)?;
         // The last store before the load decides whose value it should have read.
-        let before = stores.partition_point(|(at, _, _)| *at <= time);
+        let before = stores.partition_point(|(_, (at, _, _))| *at <= time);
         let last = before.checked_sub(1).and_then(|at| stores.get(at));
-        let Some(&(at, store_cpu, store)) = last else {
-            continue;
+        let Some(&(_, (at, store_cpu, store))) = last else {
+            return Some(None);
         };
         if store_cpu == cpu || time - at > window_ns {
-            continue;
+            return Some(None);
         }
         let part = attribution.part.get(i).and_then(|part| part.ok());
         let slot = attribution.slot.get(i).copied().unwrap_or(-1);
-        pairs.push(Pair {
+        Some(Some(Pair {
             store,
             load: i,
             after_ns: time - at,
@@ -176,8 +170,24 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             map: attribution.map.get(i).copied().unwrap_or(NONE),
             part: part.map(|part| super::lines::part_name(part, slot)),
             level,
-        });
-    }
+        }))
+    };
+    let looked = accesses().filter_map(look);
+    let (loads, mut pairs) = looked
+        .fold(
+            || (0, Vec::new()),
+            |(loads, mut pairs), pair| {
+                pairs.extend(pair);
+                (loads + 1, pairs)
+            },
+        )
+        .reduce(
+            || (0, Vec::new()),
+            |(some, mut pairs), (more, others)| {
+                pairs.extend(others);
+                (some + more, pairs)
+            },
+        );
     pairs.sort_by_key(|pair| (samples.time.get(pair.load), pair.load));
     Stale::Found {
         window_ns,

@@ -20,6 +20,7 @@ use crate::tables::{
     Accesses, MOST_FINDINGS, Tables, clopper_pearson, operation_name, phase_name, read,
 };
 use polars::prelude::{Column, NamedFrom, PolarsResult, Series};
+use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -43,8 +44,11 @@ pub fn add(
     attribution: &Attribution,
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
-    let all = (0..accesses.len()).filter_map(|n| Touch::of(recording, &accesses, n));
-    let mut touches: Vec<Touch> = all.take(MOST).collect();
+    let first = (0..accesses.len()).filter(|&n| recording.is_access(n));
+    let end = first.take(MOST).last().map_or(0, |n| n + 1);
+    let all = (0..end).into_par_iter();
+    let all = all.filter_map(|n| Touch::of(recording, &accesses, n));
+    let mut touches: Vec<Touch> = all.collect();
     touches.sort_by_key(|touch| touch.time);
     let brackets = operations(&touches);
     let overlaps = concurrent(&touches, &brackets, concurrent::WINDOW_NS);
