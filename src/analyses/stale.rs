@@ -13,6 +13,7 @@ use crate::recording::{Memory, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
+use std::ops::Range;
 
 /// Nanoseconds after a store in which a load may still have been ahead of it: the transfer of a line
 /// from another socket (some 300 ns), and what a full reorder buffer waits for (some 200 ns).
@@ -136,10 +137,15 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         return Stale::CannotTell(Missing::Stores);
     }
     all.par_sort_unstable();
-    let stores: FxHashMap<(i32, u64), &[((i32, u64), Store)]> = all
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|of_word| (of_word[0].0, of_word))
-        .collect();
+    // Most of the work is looking through the times of the words that are stored to most.
+    let times: Vec<u64> = all.par_iter().map(|(_, (at, _, _))| *at).collect();
+    let mut stores: FxHashMap<(i32, u64), Range<usize>> = FxHashMap::default();
+    let mut begin = 0;
+    for of_word in all.chunk_by(|a, b| a.0 == b.0) {
+        let end = begin + of_word.len();
+        stores.extend(of_word.first().map(|(word, _)| (*word, begin..end)));
+        begin = end;
+    }
     // Whether a load was looked at, and what it may not have seen.
     let look = |i: usize| -> Option<Option<Pair>> {
         let op = recording.access(i).op?;
@@ -148,10 +154,14 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         }
         let (level, word) = (own(i)?, of(i)?);
         let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
-        let stores = stores.get(&word)?;
+        let of_word = stores.get(&word)?.clone();
         // The last store before the load decides whose value it should have read.
-        let before = stores.partition_point(|(_, (at, _, _))| *at <= time);
-        let last = before.checked_sub(1).and_then(|at| stores.get(at));
+        let before = times
+            .get(of_word.clone())?
+            .partition_point(|at| *at <= time);
+        let last = before
+            .checked_sub(1)
+            .and_then(|at| all.get(of_word.start + at));
         let Some(&(_, (at, store_cpu, store))) = last else {
             return Some(None);
         };
@@ -173,25 +183,27 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         }))
     };
     let looked = accesses().filter_map(look);
-    let (loads, mut pairs) = looked
-        .fold(
-            || (0, Vec::new()),
-            |(loads, mut pairs), pair| {
-                pairs.extend(pair);
-                (loads + 1, pairs)
-            },
-        )
-        .reduce(
+    let looked = looked.fold(
+        || (0, Vec::new()),
+        |(loads, mut pairs), pair| {
+            pairs.extend(pair);
+            (loads + 1, pairs)
+        },
+    );
+    let all = || {
+        looked.reduce(
             || (0, Vec::new()),
             |(some, mut pairs), (more, others)| {
                 pairs.extend(others);
                 (some + more, pairs)
             },
-        );
+        )
+    };
+    let ((loads, mut pairs), clocks) = rayon::join(all, || clocks(recording));
     pairs.sort_by_key(|pair| (samples.time.get(pair.load), pair.load));
     Stale::Found {
         window_ns,
-        clocks: clocks(recording),
+        clocks,
         loads,
         pairs,
     }
@@ -203,7 +215,9 @@ fn clocks(recording: &Recording) -> Clocks {
     let (mut step, mut out_of_order) = (0, 0);
     let mut last: FxHashMap<u16, u64> = FxHashMap::default();
     for (time, cpu) in samples.time.iter().zip(samples.cpu.iter()) {
-        step = gcd(step, time.abs_diff(first));
+        if step != 1 {
+            step = gcd(step, time.abs_diff(first));
+        }
         let before = last.insert(cpu, time);
         out_of_order += u64::from(before.is_some_and(|before| before > time));
     }
