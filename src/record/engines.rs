@@ -46,7 +46,7 @@ const STEP: Engine = Engine {
     name: "step",
     needs: "ptrace, on x86-64",
     shows: "all maps: every access of map code and of elems in callers; cache levels and latencies are modelled",
-    costs: "about 25 microseconds for each instruction of map code, half of the time; nothing elsewhere",
+    costs: "about 10 microseconds for each instruction of map code, half of the time; nothing elsewhere",
     check: check_step,
     command: "mempath step --analyze -- ./app",
 };
