@@ -300,7 +300,9 @@ fn records_that_find_no_room_are_counted() {
         .filter(|gap| matches!(gap.kind, GapKind::Lost | GapKind::LostSamples))
         .map(|gap| gap.lost)
         .sum();
-    assert_eq!(recording.samples.len() as u64 + lost, 40000);
+    // Where no room is found the kernel counts records of threads that begin as well; Go begins few.
+    let all = recording.samples.len() as u64 + lost;
+    assert!((40000..40010).contains(&all), "{all}");
     assert!(said.contains(&format!("{lost} lost")), "{said}");
 }
 
@@ -373,4 +375,12 @@ fn the_command_line_of_perf_is_printed_instead() {
             "perf record -e mem:0xc000012340/8:rw -c 1 -d -W -T --sample-cpu --data-page-size \
              --phys-data --intr-regs -g --clockid mono -m 128 -o perf.data -- './a b' -x\n",
         );
+    // Every fault is recorded unless a rate is given; perf has to be told.
+    mempath()
+        .args(["record", "--print-command", "-e", "page-faults", "-p", "1"])
+        .assert()
+        .success()
+        .stdout(predicates::str::starts_with(
+            "perf record -e page-faults -c 1 -d -W",
+        ));
 }

@@ -227,7 +227,13 @@ fn perf_words(options: &Options, machine: &Machine, wish: &Wish) -> anyhow::Resu
             .into_iter()
             .flat_map(|event| ["-e".to_owned(), event]),
     );
-    match options.rate {
+    // Of breakpoints and faults every one is recorded, where nothing else is asked for; perf does so of
+    // breakpoints.
+    let parsed = |text: &String| Event::parse(text, None, fields, machine).ok();
+    let mut parsed = options.events.iter().map(parsed);
+    let every = |event: Option<Event>| event.is_some_and(|event| event.attr.freq() == 0);
+    let all = !options.events.is_empty() && parsed.all(every);
+    match options.rate.or(all.then_some(Rate::Period(1))) {
         Some(Rate::Period(period)) => words.extend(["-c".to_owned(), period.to_string()]),
         Some(Rate::Frequency(hertz)) => words.extend(["-F".to_owned(), hertz.to_string()]),
         None => {}
