@@ -51,6 +51,19 @@ pub struct Measures {
 }
 
 impl Measures {
+    /// Whether it is told which accesses are loads and which are stores: a breakpoint on both does not.
+    pub fn has_ops(&self) -> bool {
+        self.loads + self.stores > 0 || self.samples == 0
+    }
+
+    pub fn loads(&self) -> Option<u64> {
+        self.has_ops().then_some(self.loads)
+    }
+
+    pub fn stores(&self) -> Option<u64> {
+        self.has_ops().then_some(self.stores)
+    }
+
     /// Loads that have a level: what shares of misses are taken of.
     pub fn with_level(&self) -> u64 {
         self.loads.saturating_sub(self.level_unknown)

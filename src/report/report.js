@@ -337,8 +337,8 @@
 
   const SHOWS = {
     samples: (sum) => counted(sum.samples),
-    loads: (sum) => counted(sum.loads),
-    stores: (sum) => counted(sum.stores),
+    loads: (sum) => (hasOps(sum) ? counted(sum.loads) : absent),
+    stores: (sum) => (hasOps(sum) ? counted(sum.stores) : absent),
     latency: (sum) => known(sum.latency_sum, sum),
     "latency share": (sum, total) => (sum.latency_sum === null ? (sum.loads ? absent : none) : { text: percent(sum.latency_sum, total), small: about() + count(sum.latency_sum), sort: sum.latency_sum }),
     p50: (sum) => known(Rows.quantile(sum, 0.5), sum),
@@ -354,6 +354,8 @@
   const about = () => (rows.whole ? "" : "\u2248");
   const counted = (n) => (n ? { text: about() + count(n), sort: n } : { text: "0", className: "zero", sort: 0 });
   const known = (n, sum) => (n === null ? (sum.loads ? absent : none) : counted(n));
+  // A breakpoint on loads and stores does not tell them apart.
+  const hasOps = (sum) => sum.loads + sum.stores > 0 || !sum.samples;
   const mean = (sum) => (sum.latency_n ? { text: (sum.latency_sum / sum.latency_n).toFixed(1), sort: sum.latency_sum / sum.latency_n } : sum.samples ? absent : none);
 
   function share(n, sum) {
@@ -738,8 +740,9 @@
         for (const grid of data.grids) grid.values.push(grid.row.map(() => 0));
       }
       this.array = chooser("array", [["", "of the map, one after the other"], ...data.grids.map((grid, i) => [String(i), grid.name])], (array) => select({ array }));
+      const of = (name) => data.measures.findIndex(([known]) => known === name);
       const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
-      const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === "loads" || told(i));
+      const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => (name === "accesses" ? !told(of("loads")) : told(i)));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
       this.first = usable[0][0];
       this.scale = chooser("scale", [["", "logarithmic"], ["linear", "linear"]], (scale) => select({ scale }));

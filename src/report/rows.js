@@ -141,8 +141,9 @@ const Rows = (() => {
     if (name === "mean latency") return sum.latency_n ? Math.floor(sum.latency_sum / sum.latency_n) : null;
     if (name === "p50") return quantile(sum, 0.5);
     if (name === "p95" || name === "p95 latency") return quantile(sum, 0.95);
-    const column = { "L1 miss": "l1_miss", "LLC miss": "llc_miss", HITM: "hitm", latency: "latency_sum" }[name] ?? name;
-    return sum[column];
+    const column = { "L1 miss": "l1_miss", "LLC miss": "llc_miss", HITM: "hitm", latency: "latency_sum", accesses: "samples" }[name] ?? name;
+    const untold = (name === "loads" || name === "stores") && sum.samples && !(sum.loads + sum.stores);
+    return untold ? null : sum[column];
   }
 
   return { unpack, pick, sums, zero, quantile, measure, range };

@@ -31,14 +31,18 @@ type Value = fn(&Measures) -> Option<u64>;
 pub const MEASURES: &[(&str, &str, Value)] = &[
     ("L1 miss", "loads", |m| m.l1_miss),
     ("LLC miss", "loads", |m| m.llc_miss),
-    ("loads", "loads", |m| Some(m.loads)),
-    ("stores", "stores", |m| Some(m.stores)),
+    ("loads", "loads", |m| m.loads()),
+    ("stores", "stores", |m| m.stores()),
     ("latency", "cycles", |m| m.latency_sum),
     ("mean latency", "cycles", |m| {
         m.latency_sum?.checked_div(m.latency_n)
     }),
     ("HITM", "loads", |m| m.hitm),
+    (ACCESSES, "accesses", |m| Some(m.samples)),
 ];
+
+/// Drawn where no access tells whether it is a load or a store.
+const ACCESSES: &str = "accesses";
 
 impl Chart for Heatmap {
     fn id(&self) -> &'static str {
@@ -74,10 +78,16 @@ impl Chart for Heatmap {
         }
         let mut notes: Vec<String> = note.into_iter().collect();
         let levels = data.has_levels();
+        let ops = data.maps.iter().any(|map| map.m.loads + map.m.stores > 0);
         if !levels {
-            notes.push(
-                "This recording has no cache levels: loads and stores are drawn in place of misses.".to_owned(),
-            );
+            let instead = match ops {
+                true => "loads and stores are",
+                false => "and does not tell loads from stores: all accesses are",
+            };
+            notes.push(format!(
+                "This recording has no cache levels{} {instead} drawn in place of misses.",
+                if ops { ":" } else { "," }
+            ));
         }
         notes.extend(
             grids
@@ -94,8 +104,12 @@ impl Chart for Heatmap {
         );
         let mut drawings = Vec::new();
         for grid in by_growth(&grids).into_iter().take(DRAWN) {
-            let pair = if levels { [0, 1] } else { [2, 3] };
-            for (name, unit, value) in pair.iter().filter_map(|&i| MEASURES.get(i)) {
+            let shown: &[&str] = match (levels, ops) {
+                (true, _) => &["L1 miss", "LLC miss"],
+                (false, true) => &["loads", "stores"],
+                (false, false) => &[ACCESSES],
+            };
+            for (name, unit, value) in MEASURES.iter().filter(|m| shown.contains(&m.0)) {
                 drawings.push(draw(grid, name, unit, *value)?);
             }
         }
@@ -370,8 +384,8 @@ fn hottest(grids: &[Grid]) -> Table {
                 Cell::Count(*off),
                 Cell::text(&part),
                 Cell::Count(m.samples),
-                Cell::Count(m.loads),
-                Cell::Count(m.stores),
+                Cell::count(m.loads()),
+                Cell::count(m.stores()),
                 Cell::share_of_loads(m.l1_miss, m),
                 Cell::share_of_loads(m.llc_miss, m),
                 Cell::count(m.latency_sum),

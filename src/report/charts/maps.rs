@@ -189,8 +189,8 @@ fn measures(m: &Measures, total: &Measures) -> Vec<Cell> {
     };
     vec![
         Cell::Count(m.samples),
-        Cell::Count(m.loads),
-        Cell::Count(m.stores),
+        Cell::count(m.loads()),
+        Cell::count(m.stores()),
         latency,
         quantile(m.p50, m),
         quantile(m.p95, m),
