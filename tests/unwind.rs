@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 const CONTEXT_USER: u64 = -512i64 as u64;
 
+/// The buffers hold more than all samples take together: none is lost.
 fn record(dir: &Path, pid: &str, words: &[&str; 2], mode: &str) -> (Child, PathBuf) {
     let output = dir.join(format!("{mode}.data"));
     let mut command = Command::new("perf");
@@ -41,7 +42,8 @@ fn record(dir: &Path, pid: &str, words: &[&str; 2], mode: &str) -> (Child, PathB
     (child, output)
 }
 
-/// Event and user ips of each sample, innermost first.
+/// Event and user ips of each sample, innermost first, in the order of their times: a thread that moves
+/// to another CPU goes on in another buffer.
 fn chains(recording: &Recording) -> Vec<(u16, Vec<u64>)> {
     let samples = &recording.samples;
     let chain = |i| {
@@ -49,7 +51,9 @@ fn chains(recording: &Recording) -> Vec<(u16, Vec<u64>)> {
         let user = chain.iter().skip_while(|ip| **ip != CONTEXT_USER).skip(1);
         (samples.event.get(i).unwrap(), user.copied().collect())
     };
-    (0..samples.len()).map(chain).collect()
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.sort_by_key(|&i| samples.time.get(i));
+    order.into_iter().map(chain).collect()
 }
 
 fn same_as_frame_pointers(version: &str) {
@@ -62,7 +66,7 @@ fn same_as_frame_pointers(version: &str) {
     let line = target.line();
     let words: Vec<&str> = line.split_whitespace().collect();
     let words: &[&str; 2] = words.as_slice().try_into().unwrap();
-    let recorders = ["fp", "dwarf"].map(|mode| record(dir.path(), &target.pid(), words, mode));
+    let recorders = ["fp", "dwarf,2048"].map(|mode| record(dir.path(), &target.pid(), words, mode));
     assert_eq!(target.ask(""), "19900 0");
     drop(target);
     let [of_frames, of_stacks] = recorders.map(|(mut child, output)| {
