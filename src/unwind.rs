@@ -6,13 +6,9 @@
 //! Frames of other code are followed by the frame pointer.
 
 use crate::program::{Arch, Program};
-use crate::recording::{ImageId, Recording};
+use crate::recording::{CONTEXT_MAX, CONTEXT_USER, Recording};
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// `PERF_CONTEXT_USER`, `PERF_CONTEXT_MAX` (`perf_event.h`).
-const CONTEXT_USER: u64 = -512i64 as u64;
-const CONTEXT_MAX: u64 = -4095i64 as u64;
 
 /// Frames of a chain: `PERF_MAX_STACK_DEPTH`.
 const MOST_FRAMES: usize = 127;
@@ -220,8 +216,7 @@ impl Walk<'_> {
     /// The binary that an address of code lies in, and its link-time address.
     fn code_at(&self, ip: u64) -> Option<(&Program, u64)> {
         let mapping = self.recording.space.find(self.pid, ip, self.time)?;
-        let image: ImageId = mapping.image;
-        let program = self.programs.get(image as usize)?.as_deref()?;
+        let program = self.programs.get(mapping.image as usize)?.as_deref()?;
         let offset = ip.wrapping_sub(mapping.start).wrapping_add(mapping.pgoff);
         Some((program, program.vaddr_of_offset(offset)?))
     }

@@ -5,7 +5,7 @@ mod common;
 
 use assert_cmd::Command as Mempath;
 use common::perf;
-use common::target::{Running, build, perf_reads, tracing};
+use common::target::{Running, build, perf_reads, stepped, tracing};
 use mempath::data_src::{DataSrc, Op};
 use mempath::program::Program;
 use mempath::record::step::{is_entry, is_map_code};
@@ -264,15 +264,7 @@ fn the_accesses_are_those_of_the_code() {
     let dir = tempfile::tempdir().unwrap();
     let binary = build("tests/programs/watched.go", CLASSIC, dir.path());
     let output = dir.path().join("perf.data");
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
-    command
-        .args(["step", "--window", "10m", "-o"])
-        .arg(&output)
-        .arg("--")
-        .arg(&binary)
-        .stderr(Stdio::piped());
-    let mut stepped = Running::start(&mut command);
-    assert!(stepped.line().starts_with("ready "));
+    let mut stepped = stepped(&binary, &output);
     assert_eq!(stepped.ask("update small 1"), "did 1");
     assert_eq!(stepped.ask("update small 40"), "did 40");
     assert_eq!(stepped.ask("lookup small 9"), "did 9");

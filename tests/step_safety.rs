@@ -4,7 +4,7 @@
 mod common;
 
 use assert_cmd::Command as Mempath;
-use common::target::{Running, Small, as_nobody, build, perf_reads, tracing, wait_for};
+use common::target::{Running, Small, as_nobody, build, perf_reads, stepped, tracing, wait_for};
 use mempath::recording::read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,15 +34,7 @@ fn a_crash_of_the_program_is_its_own_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let binary = build("tests/programs/watched.go", SWISS, dir.path());
     let output = dir.path().join("perf.data");
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
-    command
-        .args(["step", "--window", "10m", "-o"])
-        .arg(&output)
-        .arg("--")
-        .arg(&binary)
-        .stderr(Stdio::piped());
-    let mut stepped = Running::start(&mut command);
-    assert!(stepped.line().starts_with("ready "));
+    let mut stepped = stepped(&binary, &output);
     assert_eq!(stepped.ask("update small 5"), "did 5");
     assert_eq!(stepped.ask("crash small 1"), "");
     let mut said = String::new();
@@ -117,15 +109,7 @@ fn a_program_that_executes_another_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
     let binary = build("tests/programs/watched.go", SWISS, dir.path());
     let output = dir.path().join("perf.data");
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
-    command
-        .args(["step", "--window", "10m", "-o"])
-        .arg(&output)
-        .arg("--")
-        .arg(&binary)
-        .stderr(Stdio::piped());
-    let mut stepped = Running::start(&mut command);
-    assert!(stepped.line().starts_with("ready "));
+    let mut stepped = stepped(&binary, &output);
     assert_eq!(stepped.ask("update small 5"), "did 5");
     assert_eq!(stepped.ask("exec small 1"), "another program");
     let said = said(&mut stepped);

@@ -5,13 +5,11 @@ mod common;
 
 use common::target::{Running, breakpoints, build, wait_for};
 use mempath::program::Program;
-use mempath::recording::{Recording, read};
+use mempath::recording::{CONTEXT_USER, Recording, read};
 use mempath::unwind::unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-
-const CONTEXT_USER: u64 = -512i64 as u64;
 
 /// The buffers hold more than all samples take together: none is lost.
 fn record(dir: &Path, pid: &str, words: &[&str; 2], mode: &str) -> (Child, PathBuf) {

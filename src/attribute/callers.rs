@@ -4,9 +4,7 @@ use super::binary::Binary;
 use super::flow::{What, signature};
 use crate::gomap::MapType;
 use crate::program::Kept;
-
-/// Markers in call chains (`PERF_CONTEXT_*`) are at least this: the last 4095 values of a `u64`.
-const CONTEXT_MAX: u64 = u64::MAX - 4094;
+use crate::recording::CONTEXT_MAX;
 
 /// A call of a map function in code that is not the map implementation.
 #[derive(Debug, Clone, Default, PartialEq)]

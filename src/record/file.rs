@@ -53,6 +53,30 @@ pub fn record(kind: u32, misc: u32, body: &[u8]) -> Option<Vec<u8>> {
     Some(record)
 }
 
+/// A record as [`record`] makes them, and the kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub kind: u32,
+    pub misc: u16,
+    pub body: &'a [u8],
+}
+
+/// The records in `bytes`, up to the first that does not lie whole in them.
+pub fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let [k0, k1, k2, k3, m0, m1, s0, s1] = *rest.first_chunk::<8>()?;
+        let size = usize::from(u16::from_le_bytes([s0, s1]));
+        let body = rest.get(8..size)?;
+        rest = rest.get(size..)?;
+        Some(Record {
+            kind: u32::from_le_bytes([k0, k1, k2, k3]),
+            misc: u16::from_le_bytes([m0, m1]),
+            body,
+        })
+    })
+}
+
 /// Ids and attrs as they follow the header, and offset and size of the attrs.
 fn head(events: &[(Event, Vec<u64>)]) -> (Vec<u8>, (u64, u64)) {
     let (mut ids, mut attrs) = (Vec::new(), Vec::new());
@@ -65,22 +89,6 @@ fn head(events: &[(Event, Vec<u64>)]) -> (Vec<u8>, (u64, u64)) {
     let place = (HEADER + ids.len() as u64, attrs.len() as u64);
     ids.extend(attrs);
     (ids, place)
-}
-
-/// Bytes of the records that lie whole in the first `there` bytes.
-fn whole(records: &[u8], there: u64) -> u64 {
-    let mut end = 0;
-    while let Some(size) = records.get(end + 6..end + 8) {
-        let size = size
-            .iter()
-            .rev()
-            .fold(0, |all, &byte| all << 8 | usize::from(byte));
-        if size < 8 || (end + size) as u64 > there {
-            break;
-        }
-        end += size;
-    }
-    end as u64
 }
 
 /// A perf.data that is being written.
@@ -185,7 +193,11 @@ impl PerfData {
             Ok(()) => records.len() as u64,
             Err(_) => {
                 let there = self.file.metadata().map_or(0, |file| file.len());
-                let whole = whole(records, there.saturating_sub(offset));
+                let there = usize::try_from(there.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let fitted = records.get(..there).unwrap_or(records);
+                // Behind an AUXTRACE record lies data that its size does not count.
+                let whole = self::records(fitted).take_while(|r| r.kind != user::AUXTRACE);
+                let whole = whole.map(|r| 8 + r.body.len() as u64).sum::<u64>();
                 // If even that fails, readers stop there.
                 let _ = self.file.set_len(offset + whole);
                 whole

@@ -2,7 +2,7 @@
 
 use super::counter::{Counter, refused};
 use super::features::{self, BuildId, Facts};
-use super::file::{PerfData, record, user};
+use super::file::{self, PerfData, Record, record, user};
 use super::machine::Machine;
 use super::ring::{AuxRing, Ring};
 use super::synthesize::{self, executable_path};
@@ -327,19 +327,12 @@ impl Session {
 
     /// Counts samples and losses and remembers which files were mapped.
     fn note(&mut self, records: &[u8]) {
-        let mut rest = records;
-        while let Some((header, _)) = rest.split_first_chunk::<8>() {
-            let [k0, k1, k2, k3, m0, m1, s0, s1] = *header;
-            let size = usize::from(u16::from_le_bytes([s0, s1]));
-            let (Some(body), Some(after)) = (rest.get(8..size), rest.get(size..)) else {
-                break;
-            };
-            rest = after;
+        for Record { kind, misc, body } in file::records(records) {
             let word = |at: usize| {
                 let bytes = body.get(8 * at..).and_then(|b| b.first_chunk().copied());
                 bytes.map_or(0, u64::from_le_bytes)
             };
-            match u32::from_le_bytes([k0, k1, k2, k3]) {
+            match kind {
                 sys::PERF_RECORD_SAMPLE => {
                     self.totals.samples += 1;
                     // IDENTIFIER, IP, TID, TIME.
@@ -353,7 +346,6 @@ impl Session {
                     self.lost_told += word(1);
                 }
                 sys::PERF_RECORD_MMAP2 => {
-                    let misc = u16::from_le_bytes([m0, m1]);
                     self.images.extend(executable_path(misc, body));
                 }
                 _ => {}

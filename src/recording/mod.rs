@@ -33,7 +33,7 @@ pub use cursor::{ByteOrder, Words};
 pub use error::RecordingError;
 pub use records::Stamp;
 pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
-pub use samples::{Chains, Interned, Regs, Samples};
+pub use samples::{CONTEXT_MAX, CONTEXT_USER, Chains, Interned, Regs, Samples};
 pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
 
 use held::{Held, Piece};

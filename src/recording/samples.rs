@@ -18,6 +18,11 @@ impl<T: Copy> Interned<T> {
     }
 }
 
+/// Where the user's part of a call chain begins: `PERF_CONTEXT_USER` (`perf_event.h`).
+pub const CONTEXT_USER: u64 = -512i64 as u64;
+/// Markers in call chains (`PERF_CONTEXT_*`) are at least this: `PERF_CONTEXT_MAX`.
+pub const CONTEXT_MAX: u64 = -4095i64 as u64;
+
 /// Call chains, each distinct one once. Chain 0 is the empty chain.
 #[derive(Debug, Default, Clone)]
 pub struct Chains {

@@ -67,6 +67,20 @@ impl Drop for Running {
     }
 }
 
+/// A program that `mempath step` starts and steps all the time.
+pub fn stepped(binary: &Path, output: &Path) -> Running {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mempath"));
+    command
+        .args(["step", "--window", "10m", "-o"])
+        .arg(output)
+        .arg("--")
+        .arg(binary)
+        .stderr(Stdio::piped());
+    let mut stepped = Running::start(&mut command);
+    assert!(stepped.line().starts_with("ready "));
+    stepped
+}
+
 /// Whether this kernel lets us set hardware breakpoints. In CI it must.
 pub fn breakpoints() -> bool {
     use mempath::record::counter::Counter;

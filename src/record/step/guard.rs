@@ -284,6 +284,11 @@ fn mend_all(
             let Some((_, stop)) = ptrace::wait_for(tid, false) else {
                 continue;
             };
+            if matches!(stop, Stop::Asked | Stop::Group) && ptrace::owes_trap(tid) {
+                // It may have been killed.
+                let _ = ptrace::resume(tid, 0);
+                continue;
+            }
             held.remove(&tid);
             mended.insert(tid);
             if !matches!(stop, Stop::Exit(_) | Stop::Killed(_)) {

@@ -123,6 +123,16 @@ pub fn made(tid: i32) -> io::Result<i32> {
     }
 }
 
+/// Whether a SIGTRAP of its own waits for a stopped thread. A stop that was asked for, and one of the
+/// whole process, come before it (`kernel/signal.c`, `get_signal`): let go then, the program would get
+/// the trap. With [`resume`] it is the next stop, before any instruction.
+pub fn owes_trap(tid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    let pending = pending.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    pending.is_some_and(|mask| mask & 1 << (libc::SIGTRAP - 1) != 0)
+}
+
 pub fn registers(tid: i32) -> io::Result<Registers> {
     // SAFETY: the struct is plain words; the kernel writes all of it.
     let mut registers: Registers = unsafe { std::mem::zeroed() };

@@ -939,6 +939,10 @@ impl Stepper {
                     self.gone(tid, stop);
                     left.remove(&tid);
                 }
+                Stop::Asked | Stop::Group if left.contains(&tid) && ptrace::owes_trap(tid) => {
+                    // It may have been killed.
+                    let _ = ptrace::resume(tid, 0);
+                }
                 _ if left.remove(&tid) => self.detach(tid, stop),
                 // Made since: a thread, or a process.
                 _ => self.dismiss(tid),

@@ -4,6 +4,7 @@ use super::cache::Answer;
 use super::ptrace::Registers;
 use crate::record::event::{Event, Fields, Rate};
 use crate::record::file::record;
+use crate::recording::CONTEXT_USER;
 use perf_event_open_sys::bindings as sys;
 
 /// Ids of the two events.
@@ -77,8 +78,7 @@ impl Sample<'_> {
             pair(self.core, 0),
             self.period,
             self.callers.len() as u64 + 2,
-            // PERF_CONTEXT_USER
-            -512i64 as u64,
+            CONTEXT_USER,
             self.ip,
         ];
         words.extend(self.callers);
