@@ -484,6 +484,22 @@ fn damage_is_told_with_its_offset() {
     let recording = open(&file);
     assert_eq!(recording.samples.time, [10, 11, 13]);
     assert_eq!(recording.damage[0].offset, 40);
+
+    // A size that the last write has not reached: without features nothing else can follow.
+    let mut file = two_events(false).file();
+    file[72..104].fill(0);
+    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    let (data, all) = (word(40) as usize, word(48));
+    let first = u64::from(u16::from_le_bytes([file[data + 6], file[data + 7]]));
+    file.truncate(data + all as usize);
+    file[48..56].copy_from_slice(&first.to_le_bytes());
+    let recording = open(&file);
+    assert_eq!(recording.samples.time, [10, 11, 13]);
+    assert_eq!(recording.damage[0].offset, data as u64 + first);
+    // What is no record there is not the recording's.
+    file.truncate(data + first as usize);
+    file.extend([0; 64]);
+    assert_eq!(open(&file).damage, []);
 }
 
 #[test]
