@@ -346,7 +346,7 @@ fn a_recording_of_two_events_reads_alike_in_every_form() {
             );
             // The exec at time 1 ended what was mapped before it.
             assert_eq!(recording.space.find(1, 0x40_0010, 10), None);
-            assert_eq!(recording.space.comm(1, 10), Some("a"));
+            assert_eq!(recording.space.comm(1, 10).as_deref(), Some("a"));
             assert_eq!(recording.refusal(), None);
         }
     }

@@ -125,14 +125,14 @@ pub fn place(
                 image,
                 time,
                 executable: !record.misc_has(sys::PERF_RECORD_MISC_MMAP_DATA),
+                order: 0,
             });
         }
         sys::PERF_RECORD_COMM => {
             let (pid, tid) = (at.i32()?, at.i32()?);
             let rest = at.rest();
             let name = rest.len().saturating_sub(trailer_len(attr));
-            space.comm(tid, time, text(rest.get(..name)?));
-            space.belongs(tid, pid, time);
+            space.comm(pid, tid, time, rest.get(..name)?);
             if record.misc_has(sys::PERF_RECORD_MISC_COMM_EXEC) {
                 space.exec(pid, time);
             }
@@ -142,8 +142,7 @@ pub fn place(
             let (tid, parent_tid) = (at.i32()?, at.i32()?);
             // The record has a time of its own.
             let time = at.u64()?;
-            space.thread(tid, parent_tid, time);
-            space.belongs(tid, pid, time);
+            space.thread(pid, tid, parent_tid, time);
             if pid != parent {
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);
