@@ -199,7 +199,7 @@ impl Reader {
         };
         let attr = self.events.attrs.get(usize::from(event)).unwrap_or(&none);
         let stamp = Stamp::parse(record.body, attr, self.order);
-        if let Some(gap) = records::gap(record, stamp, self.order) {
+        for gap in records::gaps(record, stamp, self.order) {
             push(&mut self.gaps, gap);
         }
         let taken = records::place(&mut self.space, record, stamp, attr, self.order)
