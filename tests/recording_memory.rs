@@ -194,7 +194,7 @@ fn a_file_of_one_kind_of_record_is_held_in_four_times_its_size() {
 }
 
 /// So many bytes of records of a kind, in compressed records.
-fn compressed(kind: Kind, size: usize) -> Vec<u8> {
+fn packed(kind: Kind, size: usize) -> RecordingBuilder {
     const COMPRESSED: u32 = 81;
     let plain = filled(kind, size);
     let packed = zstd::encode_all(plain.records.bytes.as_slice(), 3).unwrap();
@@ -202,7 +202,7 @@ fn compressed(kind: Kind, size: usize) -> Vec<u8> {
     for piece in packed.chunks(60_000) {
         recording.record(COMPRESSED, 0, piece);
     }
-    recording.file()
+    recording
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn compressed_records_that_take_too_much_are_told_by_their_offset() {
     let _measuring = MEASURING.lock().unwrap_or_else(|held| held.into_inner());
     for name in ["FORK of distinct pids", "SAMPLE of distinct chains"] {
         let kind = KINDS.into_iter().find(|kind| kind.0 == name).unwrap();
-        let bytes = compressed(kind, 40 << 20);
+        let bytes = packed(kind, 40 << 20).file();
         let (recording, most) = measured(name, &bytes);
         let bound = 4 * bytes.len() + (64 << 20);
         eprintln!(
@@ -223,7 +223,7 @@ fn compressed_records_that_take_too_much_are_told_by_their_offset() {
         };
         assert_eq!(
             damage.rule,
-            "the compressed records take more memory than 4 times the file and 64 MB; nothing after this one is read"
+            "the compressed records take more memory than 4 times the recording and 64 MB; nothing after this one is read"
         );
         // What stands there is a compressed record.
         let at = damage.offset as usize;
@@ -235,9 +235,19 @@ fn compressed_records_that_take_too_much_are_told_by_their_offset() {
 fn compressed_records_as_perf_writes_them_are_all_read() {
     let _measuring = MEASURING.lock().unwrap_or_else(|held| held.into_inner());
     let kind = KINDS.into_iter().find(|kind| kind.0 == "SAMPLE").unwrap();
-    let bytes = compressed(kind, 8 << 20);
+    let bytes = packed(kind, 8 << 20).file();
     let (recording, most) = measured("whole", &bytes);
     assert_eq!(recording.damage, []);
     assert_eq!(recording.samples.len(), (8usize << 20).div_ceil(48));
     assert!(most <= 4 * bytes.len() + (64 << 20));
+
+    // Of a recording that shrank a lot, as its header tells, all is read.
+    let kind = KINDS.into_iter().find(|kind| kind.0 == "FORK of distinct pids");
+    let mut recording = packed(kind.unwrap(), 40 << 20);
+    let bytes = recording.file().len();
+    let ratio = (40 << 20) / bytes as u32;
+    recording.feature(27, [0u32, 1, 1, ratio, 0].map(u32::to_le_bytes).concat());
+    let (recording, most) = measured("shrunk", &recording.file());
+    assert_eq!(recording.damage, []);
+    assert!(most <= 4 * bytes * ratio as usize + (64 << 20));
 }

@@ -9,6 +9,7 @@ use super::features::{self, Section};
 use super::reader::Reader;
 use super::records::{self, Record, Stamp};
 use super::space::push;
+use linux_perf_data::Feature;
 use perf_event_open_sys::bindings as sys;
 
 /// Records that perf itself writes, `tools/lib/perf/include/perf/event.h`, `enum perf_user_event_type`.
@@ -27,9 +28,12 @@ pub mod user {
     pub const COMPRESSED2: u32 = 83;
 }
 
-/// What compressed records may take: so many times the file, and so many bytes. The rest of 4 times the
-/// file and 64 MB is for sorting, and for what is inflated and not read yet.
+/// What compressed records may take: so many times the file as it was before it was compressed, and so
+/// many bytes. The rest of 4 times the file and 64 MB is for sorting, and for what is inflated and not
+/// read yet.
 const HELD: (u64, u64) = (3, 40 << 20);
+/// perf's own records shrink to a tenth or so; a header that tells more is not believed.
+const MOST_SHRUNK: u32 = 32;
 
 pub const RECORD_HEADER: usize = 8;
 /// `HEADER_FEAT_BITS`, `tools/perf/util/header.h`.
@@ -233,16 +237,26 @@ impl Reader {
         self.columns.held() + self.space.held() + self.aux.held() + gaps
     }
 
+    /// How many times the records shrank, as `HEADER_COMPRESSED` tells: version, type, level, ratio. A
+    /// recording that was not ended has none.
+    fn shrunk(&self) -> u32 {
+        let mut sections = self.sections.iter();
+        let told = sections.find(|section| section.feature == Feature::COMPRESSED.0);
+        let ratio = told.and_then(|section| self.order.u32_at(&section.data, 12));
+        ratio.unwrap_or(1).clamp(1, MOST_SHRUNK)
+    }
+
     fn inflate(&mut self, payload: &[u8], offset: u64) {
         self.meta.compressed = true;
         let mut inflate = std::mem::take(&mut self.inflate);
-        let most = self.meta.file_size.saturating_mul(HELD.0) + HELD.1;
+        let plain = (self.meta.file_size).saturating_mul(u64::from(self.shrunk()));
+        let most = plain.saturating_mul(HELD.0).saturating_add(HELD.1);
         let result = inflate.feed(payload, |records| {
             let took = self.walk(records, 0, Some(offset));
             if !self.stopped && self.held() as u64 > most {
                 self.tell(
                     offset,
-                    "the compressed records take more memory than 4 times the file and 64 MB; nothing after this one is read",
+                    "the compressed records take more memory than 4 times the recording and 64 MB; nothing after this one is read",
                 );
                 self.stopped = true;
             }
