@@ -2,7 +2,7 @@
 
 mod recording;
 
-use crate::analyses::{lines::Unit, stale::WINDOW_NS};
+use crate::analyses::{concurrent, lines::Unit, stale, together::Windows};
 use crate::commands::{
     Command, analyze, c2c, explain, export, info, maps, order, report, snapshot,
 };
@@ -71,7 +71,7 @@ struct C2c {
     #[arg(long, value_name = "N", default_value_t = 20)]
     lines: usize,
     /// A load this long after another CPU's store may have read the value before it
-    #[arg(long, value_name = "NS", default_value_t = WINDOW_NS)]
+    #[arg(long, value_name = "NS", default_value_t = stale::WINDOW_NS)]
     stale_window: u64,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
@@ -156,6 +156,12 @@ struct Analyze {
     /// Print no summary and no progress, errors only
     #[arg(short, long)]
     quiet: bool,
+    /// A load this long after another CPU's store may have read the value before it
+    #[arg(long, value_name = "NS", default_value_t = stale::WINDOW_NS)]
+    stale_window: u64,
+    /// Two samples of one thread are of one operation when they are so close, in nanoseconds
+    #[arg(long, value_name = "NS", default_value_t = concurrent::WINDOW_NS)]
+    operation_window: u64,
     /// Write no report
     #[arg(long)]
     no_report: bool,
@@ -173,7 +179,7 @@ struct Order {
     #[command(flatten)]
     input: Input,
     /// Two samples of one thread are of one operation when they are so close, in nanoseconds
-    #[arg(long, value_name = "NS", default_value_t = crate::analyses::concurrent::WINDOW_NS)]
+    #[arg(long, visible_alias = "operation-window", value_name = "NS", default_value_t = concurrent::WINDOW_NS)]
     window: u64,
     /// Rows of each list that are printed; JSON has all
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -281,6 +287,10 @@ pub fn parse() -> Command {
                 .then_some(a.format.into()),
             report: (!a.no_report).then_some(a.output),
             tables: a.tables,
+            within: Windows {
+                stale_ns: a.stale_window,
+                operation_ns: a.operation_window,
+            },
             redact: a.redact,
             open: a.open,
             colour: match a.color {

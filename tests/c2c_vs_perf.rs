@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::builder::*;
 use common::perf;
 use mempath::analyses::lines::{Line, Lines, Unit, lines};
 use mempath::attribute::attribute;
@@ -112,11 +113,11 @@ fn table_row(line: &Line) -> Vec<u64> {
     ]
 }
 
-/// Samples, CPUs, and the mean cycles of HITMs in remote and local caches and of other loads.
-type Row = (u64, u64, [u64; 3]);
+/// Samples, CPUs, the mean cycles of HITMs in remote and local caches and of other loads, and nodes.
+type Row = (u64, u64, [u64; 3], BTreeSet<u32>);
 
 /// Before the means are taken; and whether there are stores or HITMs.
-type Sum = (u64, BTreeSet<u16>, [(u64, u64); 3], bool);
+type Sum = (u64, BTreeSet<u16>, [(u64, u64); 3], BTreeSet<u32>, bool);
 
 /// By offset and instruction: those that perf prints, with stores or HITMs.
 fn rows_of(line: &Line, ips: impl Fn(u32) -> u64) -> BTreeMap<(u64, u64), Row> {
@@ -125,21 +126,22 @@ fn rows_of(line: &Line, ips: impl Fn(u32) -> u64) -> BTreeMap<(u64, u64), Row> {
         let row = rows.entry((entry.offset, ips(entry.place))).or_default();
         row.0 += entry.stats.placed();
         row.1.extend(entry.readers.union(&entry.writers));
-        row.3 |= entry.stats.stores > 0 || entry.stats.hitm() > 0;
+        row.3.extend(entry.nodes().expect("every CPU has a node"));
+        row.4 |= entry.stats.stores > 0 || entry.stats.hitm() > 0;
         let means = [entry.remote_hitm, entry.local_hitm, entry.load];
         for (sum, mean) in row.2.iter_mut().zip(means) {
             *sum = (sum.0 + mean.sum, sum.1 + mean.samples);
         }
     }
-    let finish = |(n, cpus, means, _): Sum| {
+    let finish = |(n, cpus, means, nodes, _): Sum| {
         // As printf rounds: half to even.
         let mean = |(sum, of): (u64, u64)| match of {
             0 => 0,
             of => (sum as f64 / of as f64).round_ties_even() as u64,
         };
-        (n, cpus.len() as u64, means.map(mean))
+        (n, cpus.len() as u64, means.map(mean), nodes)
     };
-    let printed = rows.into_iter().filter(|(_, row)| row.3);
+    let printed = rows.into_iter().filter(|(_, row)| row.4);
     printed.map(|(key, row)| (key, finish(row))).collect()
 }
 
@@ -191,7 +193,10 @@ fn lines_are_perfs(path: &Path) -> (usize, usize) {
             }
             (13.., &[offset, ip, ..]) => {
                 let number = |at: usize| words[at].parse::<u64>().unwrap();
-                let printed = (number(12), number(13), [number(9), number(10), number(11)]);
+                // The last column, after the object.
+                let nodes = words.iter().rev().map_while(|word| word.parse().ok());
+                let cycles = [number(9), number(10), number(11)];
+                let printed = (number(12), number(13), cycles, nodes.collect());
                 assert_eq!(
                     left.remove(&(offset, ip)),
                     Some(printed),
@@ -203,6 +208,107 @@ fn lines_are_perfs(path: &Path) -> (usize, usize) {
         }
     }
     (compared, rows)
+}
+
+/// The recording with another `HEADER_NUMA_TOPOLOGY`: these lists of CPUs are nodes 0, 1, ...
+fn with_nodes(path: &Path, to: &Path, nodes: &[&str]) {
+    const NUMA_TOPOLOGY: u32 = 14;
+    let mut file = std::fs::read(path).unwrap();
+    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    // The table of features begins where the records end; `HEADER_FEATURE` bits are at 72.
+    let (table, bits) = (word(40) + word(48), word(72));
+    assert!(bits >> NUMA_TOPOLOGY & 1 == 1);
+    let before = (bits & ((1 << NUMA_TOPOLOGY) - 1)).count_ones();
+    let mut section = Writer::new(false);
+    section.u32(nodes.len() as u32);
+    for (number, cpus) in nodes.iter().enumerate() {
+        section
+            .u32(number as u32)
+            .words(&[1 << 20, 1 << 19])
+            .string(cpus);
+    }
+    let entry = table as usize + 16 * before as usize;
+    let (at, len) = (file.len() as u64, section.bytes.len() as u64);
+    file[entry..entry + 8].copy_from_slice(&at.to_le_bytes());
+    file[entry + 8..entry + 16].copy_from_slice(&len.to_le_bytes());
+    file.extend(section.bytes);
+    std::fs::write(to, file).unwrap();
+}
+
+/// As on a machine of two sockets: perf's last column and ours name the same nodes.
+fn nodes_are_perfs(path: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let two = dir.path().join("two-nodes.data");
+    with_nodes(path, &two, &["0-1", "2-3"]);
+    lines_are_perfs(&two);
+    let (_, _, found) = shared_lines(&two);
+    let nodes = |line: &Line| line.reader_nodes.clone().unwrap();
+    let both = found.lines.iter().filter(|l| nodes(l) == [0, 1].into());
+    assert!(both.count() >= 50);
+    // A CPU that no node has: its line's nodes are not known, the others are.
+    let cut = dir.path().join("cut.data");
+    with_nodes(path, &cut, &["0-1", "2"]);
+    let (_, _, found) = shared_lines(&cut);
+    for line in &found.lines {
+        let told = !line.readers.contains(&3);
+        assert_eq!(line.reader_nodes.is_some(), told, "{:#x}", line.address);
+    }
+}
+
+#[test]
+fn nodes_are_those_of_perf() {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/samples");
+    nodes_are_perfs(&Path::new(samples).join("modelled-go1.22-twins/perf.data"));
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(path) = common::truth_recordings(dir.path()).first() {
+        nodes_are_perfs(path);
+    }
+}
+
+#[test]
+fn without_a_numa_header_nodes_are_unknown() {
+    let mut recording = RecordingBuilder::new();
+    let (loads, stores) = (
+        recording.event(EventSpec::loads()),
+        recording.event(EventSpec::stores()),
+    );
+    recording.mmap(1, 0xc00_0000, 1 << 20, "//anon", 0);
+    for cpu in [0, 1] {
+        let used = Sample {
+            addr: 0xc00_0040,
+            cpu,
+            time: 10 + u64::from(cpu),
+            ..Sample::store()
+        };
+        recording.sample(stores, used.clone());
+        recording.sample(
+            loads,
+            Sample {
+                data_src: LOAD_FROM_L1,
+                ..used
+            },
+        );
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    std::fs::write(&path, recording.file()).unwrap();
+    let (_, _, found) = shared_lines(&path);
+    let [line] = found.lines.as_slice() else {
+        panic!("one line: {:?}", found.lines);
+    };
+    assert_eq!(line.readers, [0, 1].into());
+    assert_eq!((&line.reader_nodes, &line.writer_nodes), (&None, &None));
+    // The same with a header of two nodes, numbered as no index would be.
+    let mut section = Writer::new(false);
+    section.u32(2);
+    for (number, cpus) in [(2, "0"), (7, "1")] {
+        section.u32(number).words(&[1 << 20, 1 << 19]).string(cpus);
+    }
+    recording.features.push((14, section.bytes));
+    std::fs::write(&path, recording.file()).unwrap();
+    let (_, _, found) = shared_lines(&path);
+    assert_eq!(found.lines[0].reader_nodes, Some([2, 7].into()));
+    assert_eq!(found.lines[0].writer_nodes, Some([2, 7].into()));
 }
 
 #[test]

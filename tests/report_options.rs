@@ -176,3 +176,48 @@ fn a_report_on_standard_output_cannot_be_opened() {
         "mempath: could not open the report: it went to standard output; name a file with -o\n"
     );
 }
+
+/// The windows are flags, the report states them, and so does one that is written from saved tables.
+#[test]
+fn windows_are_flags_and_are_stated() {
+    let summary = |args: &[&str]| {
+        let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+        command.args(["--no-report", "--format", "json"]).args(args);
+        serde_json::from_slice::<serde_json::Value>(&done(command).stdout).unwrap()
+    };
+    let together = |args: &[&str]| summary(args)["summary"]["together"].take();
+    let usual = together(&[]);
+    assert_eq!(usual["stale"]["window_ns"], 500);
+    assert_eq!(usual["window_ns"], 100);
+    let found = |together: &serde_json::Value| together["stale"]["found"].as_u64().unwrap();
+    let wide = together(&["--stale-window", "1000000", "--operation-window", "7000"]);
+    assert_eq!(wide["stale"]["window_ns"], 1_000_000);
+    assert_eq!(wide["window_ns"], 7_000);
+    // The sample's trace has few stores that another CPU's load follows: `mempath c2c` finds as many.
+    assert_eq!((found(&usual), found(&wide)), (0, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let (page, again) = (dir.path().join("page.html"), dir.path().join("again.html"));
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args([
+        "-q",
+        "--stale-window",
+        "1000000",
+        "--operation-window",
+        "7000",
+    ]);
+    command.arg("--tables").arg(dir.path().join("tables"));
+    done({
+        command.arg("-o").arg(&page);
+        command
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    command.arg("report").arg(dir.path().join("tables"));
+    done({
+        command.arg("-o").arg(&again);
+        command
+    });
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("(--stale-window) of a store"));
+    assert!(page.contains("no more than 7.0 µs apart count as one operation"));
+    assert_eq!(page, std::fs::read_to_string(again).unwrap());
+}

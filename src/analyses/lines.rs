@@ -4,7 +4,8 @@
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, c2c::Stats};
 use crate::gomap::Part;
-use crate::recording::{Memory, Recording};
+use crate::recording::{Memory, Node, Recording, nodes_of};
+use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
@@ -105,6 +106,9 @@ pub struct Entry {
     pub load: Mean,
     pub readers: BTreeSet<u16>,
     pub writers: BTreeSet<u16>,
+    /// NUMA nodes of the CPUs; `None` where the recording does not name the node of each.
+    pub reader_nodes: Option<BTreeSet<u32>>,
+    pub writer_nodes: Option<BTreeSet<u32>>,
     pub threads: BTreeSet<i32>,
     #[serde(skip)]
     hitm: BTreeMap<u16, u64>,
@@ -116,6 +120,12 @@ impl Entry {
     pub fn cpus(&self) -> usize {
         self.readers.union(&self.writers).count()
     }
+
+    /// Nodes that it is used from; `None` where they are not known.
+    pub fn nodes(&self) -> Option<BTreeSet<u32>> {
+        let (readers, writers) = (self.reader_nodes.as_ref()?, self.writer_nodes.as_ref()?);
+        Some(readers | writers)
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -126,6 +136,9 @@ pub struct Line {
     pub stats: Stats,
     pub readers: BTreeSet<u16>,
     pub writers: BTreeSet<u16>,
+    /// As in [`Entry`].
+    pub reader_nodes: Option<BTreeSet<u32>>,
+    pub writer_nodes: Option<BTreeSet<u32>>,
     pub threads: BTreeSet<i32>,
     /// What most of the loads that found it modified elsewhere speak for, or, where the PMU tells no such
     /// loads, its stores; `None`: used by one CPU, or not written.
@@ -148,6 +161,8 @@ pub struct Lines {
     pub lines: Vec<Line>,
     /// The PMU tells which loads found a line modified elsewhere.
     pub tells_hitm: bool,
+    /// Every sample says which CPU it is of; else all count as of CPU 0, as perf has it.
+    pub tells_cpu: bool,
 }
 
 /// Samples that one thread counts at a time.
@@ -190,9 +205,17 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit) -> Li
             found.entry(key).or_default().merge(line);
         }
     }
+    let tells_cpu = recording.events.iter().all(|event| {
+        let samples_cpu = event.sample_type & u64::from(sys::PERF_SAMPLE_CPU) != 0;
+        samples_cpu || event.samples == 0 || event.memory == Memory::No
+    });
+    let nodes = match tells_cpu {
+        true => recording.meta.nodes.as_slice(),
+        false => &[],
+    };
     let mut lines: Vec<Line> = found
         .into_par_iter()
-        .map(|((pid, address), line)| line.finish(pid, address))
+        .map(|((pid, address), line)| line.finish(pid, address, nodes))
         .filter(|line| tells_hitm || line.sharing.is_some())
         .collect();
     lines.sort_unstable_by_key(|line| {
@@ -210,6 +233,7 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit) -> Li
         shared_lines,
         lines,
         tells_hitm,
+        tells_cpu,
     }
 }
 
@@ -390,7 +414,7 @@ impl Building {
         }
     }
 
-    fn finish(self, pid: i32, address: u64) -> Line {
+    fn finish(self, pid: i32, address: u64, nodes: &[Node]) -> Line {
         let mut entries: Vec<(EntryKey, Entry)> = self.entries.into_iter().collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         let mut line = Line {
@@ -399,12 +423,17 @@ impl Building {
             stats: Stats::default(),
             readers: BTreeSet::new(),
             writers: BTreeSet::new(),
+            reader_nodes: None,
+            writer_nodes: None,
             threads: BTreeSet::new(),
             sharing: None,
             evidence: Vec::new(),
             entries: Vec::new(),
         };
+        let of = |cpus: &BTreeSet<u16>| nodes_of(nodes, cpus.iter().copied().map(u32::from));
         for (key, mut entry) in entries {
+            entry.reader_nodes = of(&entry.readers);
+            entry.writer_nodes = of(&entry.writers);
             entry.offset = key.offset;
             entry.place = key.place;
             entry.map = key.map;
@@ -415,6 +444,8 @@ impl Building {
             line.threads.extend(&entry.threads);
             line.entries.push(entry);
         }
+        line.reader_nodes = of(&line.readers);
+        line.writer_nodes = of(&line.writers);
         let by_offset = |e: &Entry| (e.offset, std::cmp::Reverse(e.stats.records), e.place);
         line.entries.sort_by_key(by_offset);
         (line.sharing, line.evidence) = sharing(&line.entries);

@@ -37,11 +37,30 @@ const WINDOWS: usize = 1_000;
 const MAPS: usize = 40;
 const MOVES: usize = 3;
 
+/// How far apart two samples may be, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// A load after another CPU's store, that may have read the value before it.
+    pub stale_ns: u64,
+    /// Two samples of one thread in one operation.
+    pub operation_ns: u64,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Windows {
+            stale_ns: stale::WINDOW_NS,
+            operation_ns: concurrent::WINDOW_NS,
+        }
+    }
+}
+
 /// Runs all analyses, and adds what they found to the summary, its findings and the frame `order`.
 pub fn add(
     tables: &mut Tables,
     recording: &Recording,
     attribution: &Attribution,
+    within: Windows,
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
     let first = (0..accesses.len()).filter(|&n| recording.is_access(n));
@@ -51,7 +70,7 @@ pub fn add(
     let mut touches: Vec<Touch> = all.collect();
     touches.sort_by_key(|touch| touch.time);
     let brackets = operations(&touches);
-    let overlaps = concurrent(&touches, &brackets, concurrent::WINDOW_NS);
+    let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
     let paths = paths(&touches);
     let every_access = !touches.is_empty() && touches.iter().all(|t| t.exact);
@@ -86,7 +105,7 @@ pub fn add(
         looked_at: touches.len() as u64,
         accesses: tables.summary.overall.samples,
         every_access,
-        window_ns: concurrent::WINDOW_NS,
+        window_ns: within.operation_ns,
         operations: kinds(&brackets),
         brackets: told.brackets(&brackets),
         overlaps: overlaps
@@ -99,7 +118,7 @@ pub fn add(
         slowdowns: slowdowns(&background),
         windows: windows(&background),
         moves: paths.iter().take(MAPS).flat_map(moves).collect(),
-        stale: told.stale(recording, &accesses, attribution),
+        stale: told.stale(recording, &accesses, attribution, within.stale_ns),
         rules: rules(&pairs),
     };
     Ok(())
@@ -216,11 +235,13 @@ impl Told<'_> {
         recording: &Recording,
         accesses: &Accesses,
         attribution: &Attribution,
+        window_ns: u64,
     ) -> Stale {
-        let (clocks, loads, mut pairs) = match stale(recording, attribution, stale::WINDOW_NS) {
+        let (clocks, loads, mut pairs) = match stale(recording, attribution, window_ns) {
             stale::Stale::CannotTell(missing) => {
                 return Stale {
                     cannot_tell: Some(missing.text().to_owned()),
+                    window_ns,
                     ..Stale::default()
                 };
             }
@@ -248,7 +269,7 @@ impl Told<'_> {
         });
         Stale {
             cannot_tell: None,
-            window_ns: stale::WINDOW_NS,
+            window_ns,
             clock: clocks.clock,
             granularity_ns: clocks.granularity_ns,
             out_of_order: clocks.out_of_order,

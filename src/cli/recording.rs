@@ -1,6 +1,7 @@
 //! The subcommands that make recordings.
 
 use super::{EXIT_CODES, Format};
+use crate::analyses::together::Windows;
 use crate::commands::{analyze, doctor, input, record, watch};
 use crate::program::Sources;
 use crate::program::find::Search;
@@ -349,6 +350,7 @@ fn analysis(
     analyze::Options {
         redact: false,
         open: false,
+        within: Windows::default(),
         input: input::Options {
             perf_data: perf_data.to_owned(),
             search: Search {

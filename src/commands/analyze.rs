@@ -4,7 +4,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::report::{render, show};
 use super::{binaries, input};
-use crate::analyses::together;
+use crate::analyses::together::{self, Windows};
 use crate::attribute::attribute;
 use crate::export::digest::Digest;
 use crate::tables::{Accesses, Tables, redact, write_accesses};
@@ -21,6 +21,7 @@ pub struct Options {
     /// `None`: no summary.
     pub summary: Option<SummaryStyle>,
     pub colour: Colour,
+    pub within: Windows,
     /// Pseudonyms in the report and in the summary.
     pub redact: bool,
     /// Show the report when it is written.
@@ -53,7 +54,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Tables::build(&recording, &attribution, facts)
     })?;
     progress.stage("looking for shared use", || {
-        together::add(&mut tables, &recording, &attribution)
+        together::add(&mut tables, &recording, &attribution, options.within)
     })?;
     if options.redact {
         tables = redact(&tables)?;

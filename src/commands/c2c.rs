@@ -163,19 +163,27 @@ fn print_line(
         .map_or("used by one CPU", |sharing| sharing.text());
     let _ = writeln!(
         page,
-        "\n#{rank} {:#x}  {} HITM{share}, {} loads, {} stores; CPUs read {:?}, write {:?}; {} threads\n  {sharing}",
+        "\n#{rank} {:#x}  {} HITM{share}, {} loads, {} stores; {}; {} threads\n  {sharing}",
         line.address,
         thousands(stats.hitm()),
         thousands(stats.loads),
         thousands(stats.stores),
-        line.readers,
-        line.writers,
+        match found.tells_cpu {
+            true => format!("CPUs read {:?}, write {:?}", line.readers, line.writers),
+            false => "CPUs not sampled".to_owned(),
+        },
         line.threads.len(),
     );
+    let _ = match (&line.reader_nodes, &line.writer_nodes) {
+        (Some(readers), Some(writers)) => {
+            writeln!(page, "  NUMA nodes read {readers:?}, write {writers:?}")
+        }
+        _ => writeln!(page, "  NUMA nodes unknown"),
+    };
     let _ = writeln!(
         page,
-        "  {:>6} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}  part, map, code",
-        "offset", "HITM", "loads", "stores", "CPUs", "c/HITM", "c/load",
+        "  {:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}  part, map, code",
+        "offset", "HITM", "loads", "stores", "CPUs", "nodes", "c/HITM", "c/load",
     );
     let mut shown: Vec<&Entry> = line.entries.iter().collect();
     shown.sort_by_key(|e| std::cmp::Reverse((e.stats.hitm(), e.stats.records)));
@@ -191,12 +199,19 @@ fn print_line(
         };
         let _ = writeln!(
             page,
-            "  {:>#6x} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}  {what}; {}",
+            "  {:>#6x} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}  {what}; {}",
             entry.offset,
             entry.stats.hitm(),
             entry.stats.loads,
             entry.stats.stores,
-            entry.cpus(),
+            match found.tells_cpu {
+                true => entry.cpus().to_string(),
+                false => "?".to_owned(),
+            },
+            entry.nodes().map_or("?".to_owned(), |nodes| {
+                let nodes: Vec<String> = nodes.iter().map(u32::to_string).collect();
+                nodes.join(" ")
+            }),
             cycles(hitm),
             cycles(entry.load.mean()),
             code(entry.place, attribution),
@@ -288,6 +303,8 @@ fn as_json(
             },
             "readers": entry.readers,
             "writers": entry.writers,
+            "reader_nodes": entry.reader_nodes,
+            "writer_nodes": entry.writer_nodes,
             "threads": entry.threads,
         })
     };
@@ -298,6 +315,8 @@ fn as_json(
             "stats": line.stats,
             "readers": line.readers,
             "writers": line.writers,
+            "reader_nodes": line.reader_nodes,
+            "writer_nodes": line.writer_nodes,
             "threads": line.threads,
             "sharing": line.sharing,
             "evidence": line.evidence,
@@ -310,6 +329,8 @@ fn as_json(
         "modelled": recording.meta.modelled,
         "line_bytes": options.unit.bytes(),
         "tells_hitm": found.tells_hitm,
+        "tells_cpu": found.tells_cpu,
+        "nodes": recording.meta.nodes,
         "totals": found.totals,
         "shared": found.shared,
         "shared_lines": found.shared_lines,

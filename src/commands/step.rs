@@ -130,6 +130,7 @@ fn delegate(plan: &Plan, quiet: bool, guarded: bool) -> anyhow::Result<i32> {
     let worker = worker.id() as i32;
     // Where it is refused, nothing is undone should the stepper be killed.
     let _ = ptrace::watch_end(worker);
+    ledger.watched();
     loop {
         while let Some((_, stop)) = ptrace::wait_for(worker, false) {
             match stop {

@@ -213,7 +213,7 @@ pub fn name_events(attrs: &mut [Attr], names: &[(String, Vec<u64>)]) {
 }
 
 /// Takes a `struct perf_header_string`: its length, then NUL-terminated text.
-fn string(at: &mut Cursor) -> Option<String> {
+pub fn string(at: &mut Cursor) -> Option<String> {
     let len = at.u32()?;
     Some(text(at.bytes(u64::from(len))?))
 }

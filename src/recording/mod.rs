@@ -16,6 +16,7 @@ mod header;
 mod held;
 mod inflate;
 mod intern;
+mod nodes;
 mod per_kind;
 mod plan;
 mod reader;
@@ -32,6 +33,7 @@ pub use classify::Refusal;
 pub use column::{Cell, Column};
 pub use cursor::{ByteOrder, Words};
 pub use error::RecordingError;
+pub use nodes::{CpuList, Node, node_of, nodes_of};
 pub use per_kind::PerKind;
 pub use records::Stamp;
 pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
@@ -153,6 +155,9 @@ pub struct Meta {
     /// the PMU is called `cpu`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pmu_caps: Vec<(String, String, String)>,
+    /// NUMA nodes with their CPUs; empty where the file does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Node>,
 }
 
 /// One event of the recording: its attr, as far as it bears on the samples.

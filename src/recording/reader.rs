@@ -16,6 +16,7 @@ use super::decode::{Events, Lane, Seen};
 use super::features::{self, Section};
 use super::held::Piece;
 use super::inflate::Inflate;
+use super::nodes;
 use super::space::SpaceBuilder;
 use super::{Damage, Gap, Meta, Recording, RecordingError};
 use linux_perf_data::Feature;
@@ -202,6 +203,9 @@ impl Reader {
                 }
                 Feature::PMU_MAPPINGS => {
                     self.meta.pmus = features::pmus(&section.data, self.order);
+                }
+                Feature::NUMA_TOPOLOGY => {
+                    self.meta.nodes = nodes::nodes(&section.data, self.order);
                 }
                 Feature::CPU_PMU_CAPS => {
                     let caps = features::cpu_pmu_caps(&section.data, self.order);

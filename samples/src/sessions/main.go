@@ -65,6 +65,8 @@ func main() {
 		operations, _ = strconv.Atoi(os.Args[1])
 		threads, _ = strconv.Atoi(os.Args[2])
 	}
+	// Time to find the maps in.
+	time.Sleep(time.Second)
 	begin := time.Now()
 	var all sync.WaitGroup
 	for t := 0; t < threads; t++ {

@@ -1,7 +1,7 @@
 //! A recording -> what there is to say of it. `schema` is the version of this structure.
 
 use super::answers::{self, Answer};
-use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, Recording};
+use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, Node, Recording};
 use crate::tables::gap_name;
 use perf_event_open_sys::bindings as sys;
 use rustc_hash::FxHashSet;
@@ -90,6 +90,8 @@ pub struct Cpus {
     pub available: Option<u32>,
     /// Numbers of the CPUs that samples were taken on, ascending; null when no event sampled them.
     pub sampled: Option<Vec<u16>>,
+    /// NUMA nodes and the CPUs in them; empty where the recording does not say.
+    pub nodes: Vec<Node>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -275,6 +277,7 @@ fn cpus(recording: &Recording) -> Cpus {
         online: recording.meta.cpus_online,
         available: recording.meta.cpus_available,
         sampled,
+        nodes: recording.meta.nodes.clone(),
     }
 }
 

@@ -166,6 +166,19 @@ fn extent(page: &mut Page, facts: &Facts) {
         let _ = write!(cpus, "; {online} online");
     }
     page.line("CPUs", &cpus);
+    let nodes = facts.cpus.nodes.iter();
+    let nodes = nodes.map(|node| match node.cpus.0.is_empty() {
+        true => format!("{} without CPUs", node.number),
+        false => format!("{} with CPUs {}", node.number, node.cpus),
+    });
+    let nodes: Vec<String> = nodes.collect();
+    page.line(
+        "NUMA nodes",
+        &match nodes.is_empty() {
+            true => "unknown".to_owned(),
+            false => nodes.join("; "),
+        },
+    );
     page.line(
         "processes",
         &format!(

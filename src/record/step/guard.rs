@@ -24,8 +24,8 @@ const SET: usize = 3 + REGISTERS;
 /// Of a thread: its id, which set is in force (0: none), and two of them.
 const SETS: usize = 2;
 const WORDS: usize = SETS + 2 * SET;
-/// The process, and the number of places, come first.
-const HEAD: usize = 2;
+/// The process, the number of places, and whether the parent watches, come first.
+const HEAD: usize = 3;
 const ALL: usize = HEAD + 2 * PLACES + WORDS * THREADS;
 
 /// `rip` and `eflags` in a `ucontext` (`struct sigcontext_64`).
@@ -33,7 +33,8 @@ const CONTEXT_RIP: u64 = 40 + 16 * 8;
 const CONTEXT_EFLAGS: u64 = 40 + 17 * 8;
 /// TF of `eflags`.
 const SINGLE_STEP: u64 = 1 << 8;
-/// The threads must stop within this time; one that does not is inside of the kernel.
+/// The threads must stop within this time; one that does not is inside of the kernel. The parent has
+/// as long to say that it watches.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the stepper has changed, in memory that outlives it.
@@ -126,6 +127,19 @@ impl Ledger {
     fn set(&self, at: usize, value: u64) {
         if let Some(word) = self.words.get(at) {
             word.store(value, Ordering::Release);
+        }
+    }
+
+    /// The parent watches the stepper, or cannot: it may begin.
+    pub fn watched(&self) {
+        self.set(2, 1);
+    }
+
+    /// Waits until the parent watches. A parent that has died never will; nor is there one to undo.
+    pub fn wait_for_parent(&self) {
+        let begin = Instant::now();
+        while self.file.is_some() && self.get(2) == 0 && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 
@@ -318,10 +332,13 @@ fn mend(
     if let Some((wanted, addr, bytes)) = ledger.lacks(tid) {
         memory.write(addr, &bytes)?;
         registers = wanted;
-    } else if let Some(context) = handler_of_a_trap(&registers, memory) {
+    } else if let Some((context, code)) = handler_of_a_trap(&registers, memory) {
         let rip = memory.u64(context + CONTEXT_RIP).unwrap_or(0);
         let flags = memory.u64(context + CONTEXT_EFLAGS).unwrap_or(0);
-        let rip = unhit(rip, places);
+        let rip = match code == libc::SI_KERNEL {
+            true => unhit(rip, places).unwrap_or(rip),
+            false => rip,
+        };
         memory.write(context + CONTEXT_RIP, &rip.to_le_bytes())?;
         memory.write(
             context + CONTEXT_EFLAGS,
@@ -331,8 +348,15 @@ fn mend(
         registers.rip = memory.u64(registers.rsp).unwrap_or(registers.rip);
         registers.rsp = context;
         registers.orig_rax = u64::MAX;
-    } else {
-        registers.rip = unhit(registers.rip, places);
+    } else if let Some(at) = unhit(registers.rip, places) {
+        // Without a signal the stepper has taken it, and came to nothing more.
+        let hit = match stop {
+            Stop::Signal(libc::SIGTRAP) => ptrace::signal_code(tid)? == libc::SI_KERNEL,
+            _ => !executed(places.get(&at).copied(), at, &registers, memory),
+        };
+        if hit {
+            registers.rip = at;
+        }
     }
     if words(&registers) != words(&before) {
         ptrace::set_registers(tid, &registers)?;
@@ -346,21 +370,37 @@ fn mend(
 
 /// Where the thread stands at the begin of its handler of SIGTRAP, which none of its own instructions
 /// has raised: the address of the interrupted context (`struct rt_sigframe` of
-/// `arch/x86/include/asm/sigframe.h`: the address to return to, the `ucontext`, the `siginfo`).
-fn handler_of_a_trap(registers: &Registers, memory: &Memory) -> Option<u64> {
+/// `arch/x86/include/asm/sigframe.h`: the address to return to, the `ucontext`, the `siginfo`), and
+/// `si_code`.
+fn handler_of_a_trap(registers: &Registers, memory: &Memory) -> Option<(u64, i32)> {
     let context = registers.rsp.checked_add(8)?;
+    // si_signo, si_errno, si_code.
+    let number = memory.u64(registers.rsi)? as i32;
+    let code = memory.u64(registers.rsi.checked_add(8)?)? as i32;
     let is = registers.rdi == libc::SIGTRAP as u64
         && registers.rdx == context
-        && memory.u64(registers.rsi)? as u32 == libc::SIGTRAP as u32;
-    is.then_some(context)
+        && number == libc::SIGTRAP;
+    is.then_some((context, code))
 }
 
-/// Where a thread that has executed an int3 of ours is to go on. After an instruction of one byte it
-/// would stand there too: `push`, `pop`, `nop`, `ret`.
-fn unhit(rip: u64, places: &BTreeMap<u64, u8>) -> u64 {
+/// The int3 of ours that a thread has executed, where it stands behind one.
+fn unhit(rip: u64, places: &BTreeMap<u64, u8>) -> Option<u64> {
     let at = rip.wrapping_sub(1);
-    match places.get(&at) {
-        Some(0x50..=0x5f | 0x90 | 0xc3) | None => rip,
-        Some(_) => at,
+    places.contains_key(&at).then_some(at)
+}
+
+/// Whether a thread stands behind `at` because it has executed what belongs there, which only an
+/// instruction of one byte can be: `push` and `pop` leave a trace on the stack, `nop` can be executed
+/// twice, and nothing stands behind a `ret`.
+fn executed(byte: Option<u8>, at: u64, registers: &Registers, memory: &Memory) -> bool {
+    let r = registers;
+    let pushed = [r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi];
+    match byte {
+        Some(push @ 0x50..=0x57) => {
+            memory.u64(r.rsp) == pushed.get(usize::from(push - 0x50)).copied()
+        }
+        // Behind a call its return address is still there, below the top.
+        Some(0x58..=0x5f) => memory.u64(r.rsp.wrapping_sub(8)) != Some(at),
+        _ => false,
     }
 }

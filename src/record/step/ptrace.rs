@@ -133,6 +133,25 @@ pub fn owes_trap(tid: i32) -> bool {
     pending.is_some_and(|mask| mask & 1 << (libc::SIGTRAP - 1) != 0)
 }
 
+/// `si_code` of the signal that is about to be delivered to a stopped thread.
+pub fn signal_code(tid: i32) -> io::Result<i32> {
+    // SAFETY: the struct is plain words; the kernel writes all of it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one siginfo_t, which lives for the call.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETSIGINFO,
+            tid,
+            0,
+            std::ptr::from_mut(&mut info),
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(info.si_code),
+    }
+}
+
 pub fn registers(tid: i32) -> io::Result<Registers> {
     // SAFETY: the struct is plain words; the kernel writes all of it.
     let mut registers: Registers = unsafe { std::mem::zeroed() };

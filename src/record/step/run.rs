@@ -221,6 +221,7 @@ pub fn run(plan: &Plan, machine: Machine, ledger: Ledger) -> Result<Done, StepEr
     let file = File::create(plan, machine)?;
     // A program of our own dies with us.
     if !ours {
+        ledger.wait_for_parent();
         ledger.begin(pid);
     }
     let mut stepper = Stepper::new(plan, pid, code, Traps::new(memory, ledger));

@@ -6,6 +6,7 @@ use crate::heap::{Heap, HeapError, HeapMap, snapshot};
 use crate::program::{Kept, Program, ProgramError, Root};
 use crate::record::RecordError;
 use crate::record::synthesize::bias;
+use crate::record::target::Ended;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +43,11 @@ pub enum WatchError {
 
     #[error("{reason}")]
     Word { reason: String },
+
+    #[error(
+        "the program was over before its maps could be looked for ({ended}): give it more to do, or watch one that runs (-p)"
+    )]
+    Early { ended: Ended },
 }
 
 /// What leads to a map's header.

@@ -134,6 +134,12 @@ pub fn run(plan: &Plan, settings: Settings, machine: Machine) -> Result<Done, Wa
     let (found, memory) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
+            use WatchError::{Early, Program, Record, Snapshot};
+            let error = match (error, process.is_ours(), process.ended()) {
+                (error, false, _) | (error, _, Ended::No) => error,
+                (Record(_) | Program { .. } | Snapshot { .. }, _, ended) => Early { ended },
+                (error, ..) => error,
+            };
             process.end();
             // Nothing was watched: an empty recording would only mislead.
             let _ = std::fs::remove_file(&output);

@@ -3,7 +3,7 @@
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::data::Data;
-use crate::report::number::count;
+use crate::report::number::{count, duration};
 use crate::report::table::{Cell, Head, Row, Table};
 use crate::tables::together::Touched;
 
@@ -43,7 +43,7 @@ impl Chart for Concurrent {
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         let found = &data.summary.together;
         if found.overlaps.is_empty() {
-            return Ok(Figure::empty(match found.every_access {
+            let mut figure = Figure::empty(match found.every_access {
                 true => {
                     "No operation of one thread was seen inside of another's on the same map; every access to the \
                      watched words is recorded."
@@ -52,7 +52,9 @@ impl Chart for Concurrent {
                     "No operation of one thread was seen inside of another's on the same map; most accesses are not \
                      sampled, so there may be some (mempath watch on the map's flags shows every one)."
                 }
-            }));
+            });
+            figure.notes.extend(window(data));
+            return Ok(figure);
         }
         let rows = found.overlaps.iter().map(|o| Row {
             cells: vec![
@@ -80,11 +82,22 @@ impl Chart for Concurrent {
             rows: rows.collect(),
         };
         Ok(Figure {
-            notes: looked_at(data).into_iter().collect(),
+            notes: looked_at(data).into_iter().chain(window(data)).collect(),
             tables: vec![table],
             ..Figure::default()
         })
     }
+}
+
+/// What counts as one operation among samples; `None` where every access is recorded.
+fn window(data: &Data) -> Option<String> {
+    let found = &data.summary.together;
+    (!found.every_access).then(|| {
+        format!(
+            "Two samples of one thread no more than {} apart count as one operation (--operation-window).",
+            duration(found.window_ns)
+        )
+    })
 }
 
 const HEADS: [Head; 8] = [

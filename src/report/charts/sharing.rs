@@ -1,6 +1,7 @@
 //! Which cache lines several CPUs touch while one of them writes.
 
 use super::{Chart, Figure, stale};
+use crate::recording::nodes_of;
 use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::{address, count};
@@ -34,7 +35,8 @@ impl Chart for Sharing {
          then most loads and stores. Below: loads that may have read an old value; a load retires after \
          it has taken its value, a store before others can see it. HITM is what the PMU said of a load: another CPU had modified the line. \
          'different' under bytes means that no byte offset was hit by both a store and another CPU's load: such a \
-         line may be false sharing; samples cannot prove it, bytes that were not sampled are not seen. Counted over the raw accesses \
+         line may be false sharing; samples cannot prove it, bytes that were not sampled are not seen. Nodes are those of the NUMA topology in the recording's header, \
+         where it has one that names every CPU of the line. Counted over the raw accesses \
          in this page: exact where they are all of the recording, else marked \u{2248} and scaled to all."
     }
 
@@ -145,7 +147,7 @@ fn lines<'a>(data: &'a Data, size: u64) -> Vec<Line<'a>> {
     shared
 }
 
-const HEADS: [Head; 9] = [
+const HEADS: [Head; 10] = [
     Head {
         name: "map",
         meaning: "Name of the map",
@@ -179,6 +181,10 @@ const HEADS: [Head; 9] = [
         meaning: "CPUs whose stores hit the line",
     },
     Head {
+        name: "nodes",
+        meaning: "NUMA nodes of the CPUs that read, and of those that wrote it",
+    },
+    Head {
         name: "bytes",
         meaning: "same: one CPU wrote a byte that another read; different: none was sampled",
     },
@@ -208,6 +214,7 @@ fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
                 },
                 Cell::Text(cpus(&line.readers)),
                 Cell::Text(cpus(&line.writers)),
+                nodes(data, line),
                 bytes,
             ],
             keys: map
@@ -227,6 +234,21 @@ fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
         ),
         heads: HEADS.to_vec(),
         rows: rows.collect(),
+    }
+}
+
+/// `read 0 1, written 0`; absent where the recording does not name the node of each CPU.
+fn nodes(data: &Data, line: &Line) -> Cell {
+    let nodes = |cpus: &BTreeSet<u64>| {
+        let cpus = cpus
+            .iter()
+            .map(|&cpu| u32::try_from(cpu).unwrap_or(u32::MAX));
+        let nodes = nodes_of(&data.summary.meta.nodes, cpus)?;
+        Some(self::cpus(&nodes.into_iter().map(u64::from).collect()))
+    };
+    match (nodes(&line.readers), nodes(&line.writers)) {
+        (Some(readers), Some(writers)) => Cell::Text(format!("read {readers}, written {writers}")),
+        _ => Cell::Absent,
     }
 }
 

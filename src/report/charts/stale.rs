@@ -29,7 +29,7 @@ pub fn said(data: &Data) -> String {
         ),
     };
     format!(
-        "Stale reads: {} of {} loads from their own L1 or LFB came within {} of a store to the same word by another \
+        "Stale reads: {} of {} loads from their own L1 or LFB came within {} (--stale-window) of a store to the same word by another \
          CPU ({clock}; its times are multiples of {}; {order}; a PMU that buffers its samples gives the time of each record, not of the flush).",
         count(stale.found),
         count(stale.loads),
