@@ -338,3 +338,26 @@ fn lines_of_the_truth_sets_are_those_of_perf() {
         );
     }
 }
+
+#[test]
+fn addresses_of_a_virtual_machine_are_not_those_of_the_process_that_runs_it() {
+    const GUEST_USER: u16 = 5;
+    let mut recording = RecordingBuilder::new();
+    let loads = recording.event(EventSpec::loads());
+    recording.mmap(1, 0xc00_0000, 1 << 20, "//anon", 0);
+    for cpumode in [2, GUEST_USER] {
+        let load = Sample {
+            cpumode,
+            ip: 0xc00_1000,
+            addr: 0xc00_0040,
+            time: 10,
+            ..Sample::load(40)
+        };
+        recording.sample(loads, load);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    std::fs::write(&path, recording.file()).unwrap();
+    let (_, _, found) = shared_lines(&path);
+    assert_eq!((found.totals.loads, found.totals.no_mapping), (2, 1));
+}

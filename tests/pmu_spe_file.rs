@@ -353,10 +353,12 @@ fn the_least_latency_is_a_threshold() {
 }
 
 #[test]
-fn truncation_and_collision_are_gaps() {
+fn truncation_holes_and_collision_are_gaps() {
     let mut file = begun();
     aux(&mut file, &stream().0, 0, 1);
     aux(&mut file, &stream().0, 0x1000, 8);
+    // One record may have several reasons: PARTIAL and COLLISION.
+    aux(&mut file, &stream().0, 0x2000, 4 | 8);
     let recording = open(&file);
     let gaps: Vec<_> = recording
         .gaps
@@ -366,9 +368,14 @@ fn truncation_and_collision_are_gaps() {
     let time = Some(ZERO + 9_000_000);
     assert_eq!(
         gaps,
-        [(GapKind::AuxTruncated, time), (GapKind::AuxCollision, time)]
+        [
+            (GapKind::AuxTruncated, time),
+            (GapKind::AuxCollision, time),
+            (GapKind::AuxPartial, time),
+            (GapKind::AuxCollision, time)
+        ]
     );
-    assert_eq!(recording.samples.len(), 14);
+    assert_eq!(recording.samples.len(), 21);
 }
 
 #[test]

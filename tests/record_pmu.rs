@@ -133,13 +133,14 @@ fn a_started_program_is_recorded_from_its_first_instruction_with_its_children() 
         .success()
         .stderr(predicates::str::contains("it ended with exit code 3"));
     let recording = read(&output).unwrap();
-    let names: std::collections::BTreeSet<&str> = (0..recording.samples.len())
+    let names: std::collections::BTreeSet<String> = (0..recording.samples.len())
         .map(|i| {
             let (_, tid) = recording.samples.thread.get(i).unwrap();
             recording
                 .space
                 .comm(tid, recording.samples.time.get(i).unwrap())
                 .unwrap()
+                .into_owned()
         })
         .collect();
     assert!(names.contains("sh") && names.contains("true"), "{names:?}");

@@ -346,7 +346,7 @@ fn a_recording_of_two_events_reads_alike_in_every_form() {
             );
             // The exec at time 1 ended what was mapped before it.
             assert_eq!(recording.space.find(1, 0x40_0010, 10), None);
-            assert_eq!(recording.space.comm(1, 10), Some("a"));
+            assert_eq!(recording.space.comm(1, 10).as_deref(), Some("a"));
             assert_eq!(recording.refusal(), None);
         }
     }
@@ -484,6 +484,22 @@ fn damage_is_told_with_its_offset() {
     let recording = open(&file);
     assert_eq!(recording.samples.time, [10, 11, 13]);
     assert_eq!(recording.damage[0].offset, 40);
+
+    // A size that the last write has not reached: without features nothing else can follow.
+    let mut file = two_events(false).file();
+    file[72..104].fill(0);
+    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    let (data, all) = (word(40) as usize, word(48));
+    let first = u64::from(u16::from_le_bytes([file[data + 6], file[data + 7]]));
+    file.truncate(data + all as usize);
+    file[48..56].copy_from_slice(&first.to_le_bytes());
+    let recording = open(&file);
+    assert_eq!(recording.samples.time, [10, 11, 13]);
+    assert_eq!(recording.damage[0].offset, data as u64 + first);
+    // What is no record there is not the recording's.
+    file.truncate(data + first as usize);
+    file.extend([0; 64]);
+    assert_eq!(open(&file).damage, []);
 }
 
 #[test]
@@ -561,6 +577,66 @@ fn a_folder_of_files_is_one_recording() {
     std::fs::remove_file(folder.path().join("data")).unwrap();
     let error = mempath::recording::read(folder.path()).unwrap_err();
     assert!(matches!(error, RecordingError::NoHeaderFile));
+}
+
+/// perf's own folder, one file for each of its threads, against what perf prints of it.
+#[test]
+fn a_folder_of_perfs_threads_is_read_as_perf_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("threads");
+    let path = folder.to_str().unwrap();
+    let record = "record --threads -e page-faults -c 1 -d -o";
+    let recorded = std::process::Command::new("perf")
+        .args(record.split(' '))
+        .args([path, "--", "sh", "-c", "ls / >/dev/null; true"])
+        .output();
+    if !recorded.is_ok_and(|output| output.status.success()) {
+        eprintln!("perf does not record with --threads here");
+        return;
+    }
+    let printed = common::perf(&["script", "-F", "tid,time,addr", "--ns", "-i", path]);
+    let mut theirs: Vec<(i32, u64, u64)> = printed
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let time = words[1].trim_end_matches(':').replace('.', "");
+            let addr = u64::from_str_radix(words[2], 16).unwrap();
+            (words[0].parse().unwrap(), time.parse().unwrap(), addr)
+        })
+        .collect();
+    theirs.sort_unstable();
+    let recording = mempath::recording::read(&folder).unwrap();
+    let samples = &recording.samples;
+    let mut ours: Vec<(i32, u64, u64)> = (0..samples.len())
+        .map(|i| {
+            let (_, tid) = samples.thread.get(i).unwrap();
+            (
+                tid,
+                samples.time.get(i).unwrap(),
+                samples.addr.get(i).unwrap(),
+            )
+        })
+        .collect();
+    ours.sort_unstable();
+    assert!(recording.meta.directory);
+    assert_eq!(recording.damage, []);
+    assert!(ours.len() >= 50);
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn samples_that_a_bpf_program_filtered_out_are_not_lost() {
+    const LOST_SAMPLES: u32 = 13;
+    let mut recording = two_events(false);
+    for (misc, lost) in [(0, 7), (1 << 15, 1000)] {
+        let mut body = Writer::new(false);
+        body.u64(lost);
+        recording.stamped(LOST_SAMPLES, misc, 1, 5, body);
+    }
+    let gaps = open(&recording.file()).gaps;
+    let lost: Vec<_> = gaps.iter().map(|gap| (gap.kind, gap.lost)).collect();
+    assert!(lost.contains(&(GapKind::LostSamples, 7)));
+    assert!(!lost.iter().any(|(_, lost)| *lost == 1000), "{lost:?}");
 }
 
 #[test]

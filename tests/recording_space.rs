@@ -12,6 +12,7 @@ fn map(space: &mut SpaceBuilder, pid: i32, start: u64, end: u64, path: &str, tim
         image,
         time,
         executable: true,
+        order: 0,
     });
 }
 
@@ -126,13 +127,13 @@ fn the_kernel_is_mapped_in_every_process() {
 #[test]
 fn a_new_thread_has_its_makers_name() {
     let mut builder = SpaceBuilder::default();
-    builder.comm(1, 5, "go".to_owned());
-    builder.thread(2, 1, 10);
-    builder.comm(1, 20, "gopher".to_owned());
+    builder.comm(1, 1, 5, b"go");
+    builder.thread(1, 2, 1, 10);
+    builder.comm(1, 1, 20, b"gopher\0...");
     let space = builder.finish();
     assert_eq!(space.comm(1, 4), None);
-    assert_eq!(space.comm(2, 30), Some("go"));
-    assert_eq!(space.comm(1, 30), Some("gopher"));
+    assert_eq!(space.comm(2, 30).as_deref(), Some("go"));
+    assert_eq!(space.comm(1, 30).as_deref(), Some("gopher"));
 }
 
 #[test]

@@ -24,7 +24,8 @@ fn line(recording: &Recording, i: usize) -> String {
     let event = recording.event(i).unwrap();
     let (pid, tid) = samples.thread.get(i).unwrap();
     let time = samples.time.get(i).unwrap();
-    let comm = recording.space.comm(tid, time).unwrap_or("no name");
+    let comm = recording.space.comm(tid, time);
+    let comm = comm.as_deref().unwrap_or("no name");
     let cpu = match event.sample_type & CPU {
         0 => String::new(),
         _ => format!("[{:03}] ", samples.cpu.get(i).unwrap()),

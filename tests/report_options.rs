@@ -217,7 +217,7 @@ fn windows_are_flags_and_are_stated() {
         command
     });
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains("(--stale-window) of a store"));
+    assert!(page.contains("came within 1.0 ms of a store"));
     assert!(page.contains("no more than 7.0 µs apart count as one operation"));
     assert_eq!(page, std::fs::read_to_string(again).unwrap());
 }

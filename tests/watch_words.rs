@@ -240,8 +240,8 @@ fn a_killed_watch_leaves_its_recording_and_no_breakpoint() {
     assert_eq!(program.ask("insert sessions 100"), "did 100");
     let mut killed = counting(&program, &output);
     assert_eq!(program.ask("delete sessions 20"), "did 20");
-    // A round is written every 10 ms.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let written = || read(&output).is_ok_and(|recording| recording.samples.len() == 20);
+    wait_for(written, "a round is written");
     killed.kill().unwrap();
     killed.wait().unwrap();
     whole(&output, 20);

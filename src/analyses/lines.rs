@@ -165,6 +165,9 @@ pub struct Lines {
     pub tells_cpu: bool,
 }
 
+/// `PERF_RECORD_MISC_GUEST_KERNEL` and `_USER`.
+const GUEST: [u8; 2] = [4, 5];
+
 /// Samples that one thread counts at a time.
 const CHUNK: usize = 1 << 17;
 
@@ -270,7 +273,12 @@ impl Samples<'_> {
             let time = samples.time.get(i).unwrap_or(0);
             let ip = samples.ip.get(i).unwrap_or(0);
             let space = &self.recording.space;
-            space.find(pid, addr, time).is_some() && space.find(pid, ip, time).is_some()
+            // Nothing of a virtual machine's memory is mapped in the process that runs it.
+            let guest = samples
+                .cpumode
+                .get(i)
+                .is_some_and(|mode| GUEST.contains(&mode));
+            !guest && space.find(pid, addr, time).is_some() && space.find(pid, ip, time).is_some()
         };
         stats.count(data_src, addr, addr == 0 || mapped());
         // The kernel's half of the addresses is the same in every process.

@@ -6,6 +6,7 @@ use super::column::Column;
 use super::cursor::{ByteOrder, Cursor};
 use super::held::{Held, part};
 use super::records::{Record, Stamp};
+use super::space::push;
 use perf_event_open_sys::bindings as sys;
 
 /// All that a recording tells of AUX areas.
@@ -235,17 +236,23 @@ impl Aux {
                 self.switch(stamp, Some(at.i32()?));
             }
             sys::PERF_RECORD_SWITCH_CPU_WIDE => self.switch(stamp, stamp.tid),
-            sys::PERF_RECORD_AUX => self.records.push(AuxRecord {
-                aux_offset: at.u64()?,
-                aux_size: at.u64()?,
-                flags: at.u64()?,
-                stamp,
-            }),
-            sys::PERF_RECORD_ITRACE_START => self.starts.push(ItraceStart {
-                pid: at.i32()?,
-                tid: at.i32()?,
-                stamp,
-            }),
+            sys::PERF_RECORD_AUX => push(
+                &mut self.records,
+                AuxRecord {
+                    aux_offset: at.u64()?,
+                    aux_size: at.u64()?,
+                    flags: at.u64()?,
+                    stamp,
+                },
+            ),
+            sys::PERF_RECORD_ITRACE_START => push(
+                &mut self.starts,
+                ItraceStart {
+                    pid: at.i32()?,
+                    tid: at.i32()?,
+                    stamp,
+                },
+            ),
             _ => {}
         }
         Some(())
@@ -253,8 +260,19 @@ impl Aux {
 
     fn switch(&mut self, stamp: Stamp, tid: Option<i32>) {
         if let (Some(cpu), Some(time), Some(tid)) = (stamp.cpu, stamp.time, tid) {
-            self.switches.push((cpu, time, tid));
+            push(&mut self.switches, (cpu, time, tid));
         }
+    }
+
+    /// Bytes that it holds, in round numbers.
+    pub(super) fn held(&self) -> usize {
+        let words = self.infos.iter().map(|info| 8 * info.words.len());
+        words.sum::<usize>()
+            + size_of::<AuxInfo>() * self.infos.capacity()
+            + size_of::<AuxChunk>() * self.chunks.capacity()
+            + size_of::<AuxRecord>() * self.records.capacity()
+            + size_of::<ItraceStart>() * self.starts.capacity()
+            + size_of::<(u32, u64, i32)>() * self.switches.capacity()
     }
 
     /// Sorts what records of several CPUs told.

@@ -48,6 +48,11 @@ pub struct Block {
 }
 
 impl Block {
+    /// Bytes that it takes.
+    pub fn held(&self) -> usize {
+        size_of::<Block>() + self.bytes.len()
+    }
+
     pub fn new(values: &[u64]) -> Block {
         let first = values.first().copied().unwrap_or(0);
         let differ = values.iter().fold(0, |bits, value| bits | value ^ first);

@@ -289,6 +289,8 @@ pub struct Columns {
     /// Bits that some event samples: their columns are filled.
     sampled: u64,
     inflated: Vec<u8>,
+    /// Bytes of the columns.
+    packed: usize,
 }
 
 impl Default for Columns {
@@ -301,11 +303,28 @@ impl Default for Columns {
             values: Values::default(),
             sampled: 0,
             inflated: Vec::new(),
+            packed: 0,
         }
     }
 }
 
 impl Columns {
+    /// Bytes that it holds, in round numbers.
+    pub fn held(&self) -> usize {
+        /// Of a value and its id, in a list and in a table that is half full.
+        const INTERNED: usize = 48;
+        let values = &self.values;
+        let values = [&values.ips, &values.threads, &values.data_srcs];
+        let interned: usize = values.iter().map(|values| values.values.len()).sum();
+        let (chains, regs) = (&self.samples.chains, &self.samples.regs_intr.values);
+        self.packed
+            + INTERNED * (interned + chains.ends.len())
+            // The frames are in the list and in the table of chains.
+            + 16 * chains.frames.capacity()
+            + 8 * regs.capacity()
+            + self.inflated.capacity()
+    }
+
     pub fn len(&self) -> usize {
         self.samples.len()
     }
@@ -356,6 +375,7 @@ impl Columns {
             match run {
                 Ended::Packed(blocks) => {
                     for ((column, _), block) in columns.zip(blocks) {
+                        self.packed += block.held();
                         column.push_block(block);
                     }
                 }
@@ -364,6 +384,7 @@ impl Columns {
                     let fields = fields.filter(|(field, _)| filled(**field, run.sampled));
                     for ((column, _), (_, words)) in columns.zip(fields) {
                         let words = words.iter().take(run.rows);
+                        self.packed += 4 * words.len();
                         words.for_each(|&word| column.push(word));
                     }
                 }

@@ -3,8 +3,10 @@
 use super::RecordingError;
 use super::attr::Attr;
 use super::cursor::Cursor;
+use super::decode::Header;
 use super::features::Section;
 use super::reader::{HEADER, Reader};
+use super::walk::user;
 use perf_event_open_sys::bindings as sys;
 
 /// The part of `data` that begins at `offset`, at most `size` bytes of it.
@@ -63,6 +65,15 @@ impl Reader {
                 self.read_feature_table(data, end, bits);
             }
             self.walk(part(data, data_at, data_size), data_at, None);
+            let behind = part(data, end, u64::MAX);
+            if bits == [0; 4] && self.begins_with_a_record(behind) {
+                self.tell(
+                    end,
+                    "records follow the data section, and there are no feature sections: the recording \
+                     was not ended properly; read to the end of the file",
+                );
+                self.walk(behind, end, None);
+            }
         }
         Some(Ok(()))
     }
@@ -109,6 +120,14 @@ impl Reader {
         for attr in attrs {
             self.add_attr(attr);
         }
+    }
+
+    /// Whether a whole record of a known type stands there.
+    fn begins_with_a_record(&self, data: &[u8]) -> bool {
+        let first = Header::at(data, 0, self.order);
+        first.is_some_and(|(Header { kind, .. }, _)| {
+            matches!(kind, 1..sys::PERF_RECORD_MAX | user::FIRST..=user::COMPRESSED2)
+        })
     }
 
     /// Whether a table of features stands at `table`: the first section follows the table.

@@ -34,7 +34,8 @@ impl Inflate {
         self.pending.len()
     }
 
-    /// Inflates one payload and hands the records to `walk`, which says how many bytes it took.
+    /// Inflates one payload and hands the records to `walk`, which says how many bytes it took, or `None`
+    /// when it wants no more.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl Inflate {
     pub fn feed(
         &mut self,
         payload: &[u8],
-        mut walk: impl FnMut(&[u8]) -> usize,
+        mut walk: impl FnMut(&[u8]) -> Option<usize>,
     ) -> Result<(), String> {
         let broken = |error| {
             format!("a compressed record cannot be inflated: {error}; nothing after it can be read")
@@ -68,7 +69,10 @@ impl Inflate {
                 ));
             }
             self.pending.extend_from_slice(inflated);
-            let took = walk(&self.pending);
+            let Some(took) = walk(&self.pending) else {
+                self.pending = Vec::new();
+                return Ok(());
+            };
             self.pending.drain(..took.min(self.pending.len()));
             let stuck = inflated_none && input.pos() == consumed;
             if stuck || (input.pos() >= payload.len() && !full) {

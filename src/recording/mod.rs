@@ -234,7 +234,11 @@ pub enum GapKind {
     LostSamples,
     Throttle,
     Unthrottle,
+    /// The buffer of AUX data was full.
     AuxTruncated,
+    /// AUX data has holes: Intel PT beside a virtual machine.
+    AuxPartial,
+    /// Arm SPE: a sample began before the one before it had ended.
     AuxCollision,
 }
 

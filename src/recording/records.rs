@@ -13,6 +13,9 @@ const GUEST: [u32; 2] = [
     sys::PERF_RECORD_MISC_GUEST_USER,
 ];
 
+/// `PERF_RECORD_MISC_LOST_SAMPLES_BPF`, `tools/lib/perf/include/perf/event.h`.
+const LOST_SAMPLES_BPF: u32 = 1 << 15;
+
 /// A record of the data section: its header and its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -125,14 +128,14 @@ pub fn place(
                 image,
                 time,
                 executable: !record.misc_has(sys::PERF_RECORD_MISC_MMAP_DATA),
+                order: 0,
             });
         }
         sys::PERF_RECORD_COMM => {
             let (pid, tid) = (at.i32()?, at.i32()?);
             let rest = at.rest();
             let name = rest.len().saturating_sub(trailer_len(attr));
-            space.comm(tid, time, text(rest.get(..name)?));
-            space.belongs(tid, pid, time);
+            space.comm(pid, tid, time, rest.get(..name)?);
             if record.misc_has(sys::PERF_RECORD_MISC_COMM_EXEC) {
                 space.exec(pid, time);
             }
@@ -142,8 +145,7 @@ pub fn place(
             let (tid, parent_tid) = (at.i32()?, at.i32()?);
             // The record has a time of its own.
             let time = at.u64()?;
-            space.thread(tid, parent_tid, time);
-            space.belongs(tid, pid, time);
+            space.thread(pid, tid, parent_tid, time);
             if pid != parent {
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);
@@ -155,40 +157,63 @@ pub fn place(
     Some(())
 }
 
-/// The gap that a record tells of. `None` when it tells of none, or is too short.
-pub fn gap(record: Record, stamp: Stamp, order: ByteOrder) -> Option<Gap> {
-    let mut at = Cursor::new(record.body, order);
-    let gap = |kind, lost| Gap {
+/// The gaps that a record tells of: of AUX data one for each reason. None when it tells of none, or is
+/// too short.
+pub fn gaps(record: Record, stamp: Stamp, order: ByteOrder) -> impl Iterator<Item = Gap> {
+    let gap = move |kind| Gap {
         time_ns: stamp.time,
         cpu: stamp.cpu,
         kind,
-        lost,
+        lost: 0,
     };
+    let aux = match record.kind {
+        sys::PERF_RECORD_AUX => aux_flags(record, order).unwrap_or(0),
+        _ => 0,
+    };
+    let reasons = [
+        (sys::PERF_AUX_FLAG_TRUNCATED, GapKind::AuxTruncated),
+        (sys::PERF_AUX_FLAG_PARTIAL, GapKind::AuxPartial),
+        (sys::PERF_AUX_FLAG_COLLISION, GapKind::AuxCollision),
+    ];
+    let reasons = reasons.into_iter();
+    let reasons = reasons.filter(move |(flag, _)| aux & u64::from(*flag) != 0);
+    let lost = lost(record, gap, order);
+    lost.into_iter()
+        .chain(reasons.map(move |(_, kind)| gap(kind)))
+}
+
+fn aux_flags(record: Record, order: ByteOrder) -> Option<u64> {
+    let mut at = Cursor::new(record.body, order);
+    at.bytes(16)?;
+    at.u64()
+}
+
+/// What records of lost ones and of throttling tell.
+fn lost(record: Record, gap: impl Fn(GapKind) -> Gap, order: ByteOrder) -> Option<Gap> {
+    let mut at = Cursor::new(record.body, order);
     Some(match record.kind {
         sys::PERF_RECORD_LOST => {
             at.u64()?;
-            gap(GapKind::Lost, at.u64()?)
+            Gap {
+                lost: at.u64()?,
+                ..gap(GapKind::Lost)
+            }
         }
-        sys::PERF_RECORD_LOST_SAMPLES => gap(GapKind::LostSamples, at.u64()?),
+        // Samples that a BPF program of the user's filtered out are counted here too: they were not
+        // wanted.
+        sys::PERF_RECORD_LOST_SAMPLES if record.misc_has(LOST_SAMPLES_BPF) => return None,
+        sys::PERF_RECORD_LOST_SAMPLES => Gap {
+            lost: at.u64()?,
+            ..gap(GapKind::LostSamples)
+        },
         sys::PERF_RECORD_THROTTLE => Gap {
             time_ns: Some(at.u64()?),
-            ..gap(GapKind::Throttle, 0)
+            ..gap(GapKind::Throttle)
         },
         sys::PERF_RECORD_UNTHROTTLE => Gap {
             time_ns: Some(at.u64()?),
-            ..gap(GapKind::Unthrottle, 0)
+            ..gap(GapKind::Unthrottle)
         },
-        sys::PERF_RECORD_AUX => {
-            at.bytes(16)?;
-            let flags = at.u64()?;
-            if flags & u64::from(sys::PERF_AUX_FLAG_TRUNCATED) != 0 {
-                gap(GapKind::AuxTruncated, 0)
-            } else if flags & u64::from(sys::PERF_AUX_FLAG_COLLISION) != 0 {
-                gap(GapKind::AuxCollision, 0)
-            } else {
-                return None;
-            }
-        }
         _ => return None,
     })
 }

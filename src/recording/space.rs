@@ -1,7 +1,9 @@
 //! Which file is mapped where, for each process, over time.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::hash::BuildHasher;
 
 /// Index into [`AddressSpace::images`].
 pub type ImageId = u32;
@@ -26,6 +28,9 @@ pub struct Mapping {
     /// Valid from this time on, until a later mapping of the same process covers it.
     pub time: u64,
     pub executable: bool,
+    /// Position among the records of mappings and processes, which [`SpaceBuilder::map`] gives: of two
+    /// mappings of one time the later one counts.
+    pub order: u32,
 }
 
 /// All mappings of all processes, with fork and exec followed.
@@ -34,38 +39,59 @@ pub struct AddressSpace {
     pub images: Vec<Image>,
     /// Sorted by pid, then start, then time.
     pub mappings: Vec<Mapping>,
-    /// `(tid, time, name)`, sorted by tid, then time.
-    pub comms: Vec<(i32, u64, String)>,
-    /// `(tid, time, pid)`, sorted.
-    threads: Vec<(i32, u64, i32)>,
-    processes: FxHashMap<i32, Process>,
-}
-
-/// One pid, which an exec or the pid's reuse by a fork cuts into lives.
-#[derive(Debug, Default)]
-struct Process {
-    /// When each life began, and whose mappings it began with. The first begins with the recording.
-    lives: Vec<(u64, Option<i32>)>,
-    /// Sorted by start.
-    spans: Vec<Span>,
-    /// Highest end of `spans[..=i]`: where a search to the left may stop.
+    /// Highest end of the mappings of its process up to this one: where a search to the left may stop.
     highest_end: Vec<u64>,
+    /// Sorted by pid, then time.
+    lives: Vec<Life>,
+    /// Sorted by pid.
+    processes: Vec<Process>,
+    /// Sorted by tid, then time.
+    tasks: Vec<Task>,
+    /// The names of tasks, each with a NUL at its end.
+    names: Vec<u8>,
 }
 
+/// A pid, and where those of the pids before it end.
 #[derive(Debug, Clone, Copy)]
-struct Span {
-    start: u64,
-    end: u64,
-    life: u32,
-    time: u64,
-    /// Position among all records: of two mappings of one time the later one counts.
+struct Process {
+    pid: i32,
+    mappings: u32,
+    lives: u32,
+}
+
+/// An exec or the pid's reuse by a fork ends what the pid was before. Before the first one it is what it
+/// was when the recording began.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    began: u64,
     order: u32,
-    /// Index into `mappings`.
-    mapping: u32,
+    pid: i32,
+    /// Whose mappings it began with.
+    parent: Option<i32>,
+}
+
+/// A thread from some time on.
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    time: u64,
+    tid: i32,
+    pid: i32,
+    name: Name,
+}
+
+/// How a thread comes by its name.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    /// At this byte of the names.
+    Given(u32),
+    /// As the thread that it was forked from.
+    Of(i32),
 }
 
 /// Forks followed back from child to parent; a damaged file could name them in a circle.
 const MAX_FORKS: usize = 64;
+/// Threads followed back from one to the one that made it.
+const MAX_MAKERS: usize = 1024;
 
 impl AddressSpace {
     /// The mapping that holds `addr` in process `pid` at `time`; the kernel's mappings hold in every
@@ -79,55 +105,83 @@ impl AddressSpace {
     /// From when on [`AddressSpace::find`] gives the same for an address of this process whatever the
     /// time; `None` where it looks into other processes.
     pub fn settled(&self, pid: i32) -> Option<u64> {
-        let of = |process: &Process| {
-            let own = process.lives.iter().all(|(_, parent)| parent.is_none());
-            let began = process.lives.iter().map(|(began, _)| *began);
-            let spans = process.spans.iter().map(|span| span.time);
-            own.then(|| began.chain(spans).max().unwrap_or(0))
+        let of = |process: OfProcess| {
+            let own = process.lives.iter().all(|life| life.parent.is_none());
+            let began = process.lives.iter().map(|life| life.began);
+            let mapped = process.mappings.iter().map(|mapping| mapping.time);
+            own.then(|| began.chain(mapped).max().unwrap_or(0))
         };
-        let kernel = self.processes.get(&KERNEL).map_or(Some(0), of)?;
-        Some(of(self.processes.get(&pid)?)?.max(kernel))
+        let kernel = self.process(KERNEL).map_or(Some(0), of)?;
+        Some(of(self.process(pid)?)?.max(kernel))
+    }
+
+    fn process(&self, pid: i32) -> Option<OfProcess<'_>> {
+        let at = self.processes.binary_search_by_key(&pid, |p| p.pid).ok()?;
+        let process = self.processes.get(at)?;
+        let next = self.processes.get(at + 1);
+        let (mappings, lives) = (process.mappings as usize, process.lives as usize);
+        let mappings = mappings..next.map_or(self.mappings.len(), |p| p.mappings as usize);
+        let lives = lives..next.map_or(self.lives.len(), |p| p.lives as usize);
+        Some(OfProcess {
+            highest_end: self.highest_end.get(mappings.clone())?,
+            mappings: self.mappings.get(mappings)?,
+            lives: self.lives.get(lives)?,
+        })
     }
 
     fn find_in(&self, pid: i32, addr: u64, time: u64) -> Option<&Mapping> {
         let (mut pid, mut time) = (pid, time);
         for _ in 0..MAX_FORKS {
-            let process = self.processes.get(&pid)?;
-            let after = process.lives.partition_point(|&(began, _)| began <= time);
-            let life = after.saturating_sub(1);
-            if let Some(span) = process.find(addr, time, life as u32) {
-                return self.mappings.get(span.mapping as usize);
+            let process = self.process(pid)?;
+            let after = process.lives.partition_point(|life| life.began <= time);
+            let life = after.checked_sub(1).and_then(|at| process.lives.get(at));
+            let begins = life.map_or((0, 0), |life| (life.began, life.order));
+            if let Some(mapping) = process.find(addr, time, begins) {
+                return Some(mapping);
             }
-            let &(began, parent) = process.lives.get(life)?;
-            pid = parent?;
-            time = began;
+            let life = life?;
+            pid = life.parent?;
+            time = life.began;
         }
         None
     }
 
     /// The name of thread `tid` at `time`. Thread 0 idles and has no record; perf calls it `swapper`.
-    pub fn comm(&self, tid: i32, time: u64) -> Option<&str> {
-        if tid == 0 {
-            return Some("swapper");
+    pub fn comm(&self, tid: i32, time: u64) -> Option<Cow<'_, str>> {
+        let (mut tid, mut time) = (tid, time);
+        for _ in 0..MAX_MAKERS {
+            if tid == 0 {
+                return Some(Cow::Borrowed("swapper"));
+            }
+            let task = self.task_before(self.tasks_after(tid, time), tid)?;
+            match task.name {
+                Name::Given(at) => {
+                    let name = self.names.get(at as usize..)?;
+                    let end = name.iter().position(|&byte| byte == 0)?;
+                    return name.get(..end).map(String::from_utf8_lossy);
+                }
+                Name::Of(maker) => (tid, time) = (maker, task.time),
+            }
         }
-        let after = self
-            .comms
-            .partition_point(|(other, since, _)| (*other, *since) <= (tid, time));
-        let (other, _, name) = self.comms.get(after.checked_sub(1)?)?;
-        (*other == tid).then_some(name)
+        None
     }
 
     /// The process that thread `tid` belongs to at `time`; the nearest one told where none is so early.
     pub fn process_of(&self, tid: i32, time: u64) -> Option<i32> {
-        let after = self
-            .threads
-            .partition_point(|&(other, since, _)| (other, since) <= (tid, time));
-        let told = |i: usize| self.threads.get(i).filter(|(other, ..)| *other == tid);
-        let (.., pid) = after
-            .checked_sub(1)
-            .and_then(told)
-            .or_else(|| told(after))?;
-        Some(*pid)
+        let after = self.tasks_after(tid, time);
+        let next = || self.tasks.get(after).filter(|task| task.tid == tid);
+        let task = self.task_before(after, tid).or_else(next)?;
+        Some(task.pid)
+    }
+
+    fn tasks_after(&self, tid: i32, time: u64) -> usize {
+        self.tasks
+            .partition_point(|task| (task.tid, task.time) <= (tid, time))
+    }
+
+    fn task_before(&self, after: usize, tid: i32) -> Option<&Task> {
+        let task = self.tasks.get(after.checked_sub(1)?)?;
+        (task.tid == tid).then_some(task)
     }
 
     pub fn image(&self, mapping: &Mapping) -> Option<&Image> {
@@ -135,17 +189,27 @@ impl AddressSpace {
     }
 }
 
-impl Process {
-    fn find(&self, addr: u64, time: u64, life: u32) -> Option<Span> {
-        let right = self.spans.partition_point(|span| span.start <= addr);
-        let mut best: Option<Span> = None;
-        for (span, &highest_end) in self.spans.iter().zip(&self.highest_end).take(right).rev() {
+/// What there is of one process.
+struct OfProcess<'a> {
+    mappings: &'a [Mapping],
+    highest_end: &'a [u64],
+    lives: &'a [Life],
+}
+
+impl<'a> OfProcess<'a> {
+    /// The latest mapping of `addr` up to `time`, of those that came since `begins`: time and order.
+    fn find(&self, addr: u64, time: u64, begins: (u64, u32)) -> Option<&'a Mapping> {
+        let right = self.mappings.partition_point(|m| m.start <= addr);
+        let mut best: Option<&Mapping> = None;
+        for (mapping, &highest_end) in self.mappings.iter().zip(self.highest_end).take(right).rev()
+        {
             if highest_end <= addr {
                 break;
             }
-            let covers = addr < span.end && span.life == life && span.time <= time;
-            if covers && best.is_none_or(|best| (best.time, best.order) < (span.time, span.order)) {
-                best = Some(*span);
+            let at = (mapping.time, mapping.order);
+            let covers = addr < mapping.end && at >= begins && mapping.time <= time;
+            if covers && best.is_none_or(|best| (best.time, best.order) < at) {
+                best = Some(mapping);
             }
         }
         best
@@ -155,173 +219,192 @@ impl Process {
 /// The pid under which the kernel's own mappings are recorded.
 pub const KERNEL: i32 = -1;
 
-/// What a record says of processes and their memory, in the order of the file.
-#[derive(Debug)]
-pub enum Change {
-    Map(Mapping),
-    Exec {
-        pid: i32,
-    },
-    /// `parent` is `None` when the child's own mappings follow.
-    Fork {
-        pid: i32,
-        parent: Option<i32>,
-    },
+/// Adds to a list that may become as long as the file: it grows by a quarter, not to its double.
+pub fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 4 + 16);
+    }
+    list.push(item);
 }
 
 /// Collects the records of which an [`AddressSpace`] is made.
 #[derive(Debug, Default)]
 pub struct SpaceBuilder {
     images: Vec<Image>,
-    image_ids: FxHashMap<Image, ImageId>,
-    changes: Vec<(u64, Change)>,
-    names: Vec<(u64, i32, Name)>,
-    threads: Vec<(i32, u64, i32)>,
-    build_ids: FxHashMap<String, Vec<u8>>,
-}
-
-/// How a thread comes by its name.
-#[derive(Debug)]
-enum Name {
-    Given(String),
-    /// As the thread that it was forked from.
-    Of(i32),
+    /// By their hash; of two images of one hash the second is found in no other record.
+    image_ids: FxHashMap<u64, ImageId>,
+    mappings: Vec<Mapping>,
+    lives: Vec<Life>,
+    /// Mappings and lives so far.
+    order: u32,
+    tasks: Vec<Task>,
+    names: Vec<u8>,
+    /// Path and build id, the later one of a path counts.
+    build_ids: Vec<(String, Vec<u8>)>,
+    /// Bytes of paths and build ids, in round numbers.
+    held: usize,
 }
 
 impl SpaceBuilder {
     pub fn image(&mut self, path: String, build_id: Option<Vec<u8>>) -> ImageId {
         let image = Image { path, build_id };
-        if let Some(&id) = self.image_ids.get(&image) {
+        let hash = FxBuildHasher.hash_one(&image);
+        let next = self.images.len() as ImageId;
+        let id = *self.image_ids.entry(hash).or_insert(next);
+        if self.images.get(id as usize) == Some(&image) {
             return id;
         }
-        let id = self.images.len() as ImageId;
-        self.images.push(image.clone());
-        self.image_ids.insert(image, id);
-        id
+        self.held += image.path.len() + 64;
+        push(&mut self.images, image);
+        next
     }
 
     pub fn map(&mut self, mapping: Mapping) {
-        self.changes.push((mapping.time, Change::Map(mapping)));
+        let order = self.next();
+        push(&mut self.mappings, Mapping { order, ..mapping });
     }
 
     pub fn exec(&mut self, pid: i32, time: u64) {
-        self.changes.push((time, Change::Exec { pid }));
+        self.life(pid, None, time);
     }
 
+    /// `parent` is `None` when the child's own mappings follow.
     pub fn fork(&mut self, pid: i32, parent: Option<i32>, time: u64) {
-        self.changes.push((time, Change::Fork { pid, parent }));
+        self.life(pid, parent, time);
     }
 
-    pub fn comm(&mut self, tid: i32, time: u64, name: String) {
-        self.names.push((time, tid, Name::Given(name)));
+    fn life(&mut self, pid: i32, parent: Option<i32>, time: u64) {
+        let life = Life {
+            began: time,
+            order: self.next(),
+            pid,
+            parent,
+        };
+        push(&mut self.lives, life);
     }
 
-    /// Thread `tid` is of process `pid` from this time on.
-    pub fn belongs(&mut self, tid: i32, pid: i32, time: u64) {
-        self.threads.push((tid, time, pid));
+    fn next(&mut self) -> u32 {
+        self.order = self.order.saturating_add(1);
+        self.order
+    }
+
+    /// Thread `tid` is of process `pid`, and has this name, from this time on.
+    pub fn comm(&mut self, pid: i32, tid: i32, time: u64, name: &[u8]) {
+        let end = name.iter().position(|&byte| byte == 0);
+        let name = name.get(..end.unwrap_or(name.len())).unwrap_or(name);
+        // What does not fit in 4 GiB of names has none: that is 250 million threads.
+        let at = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        if at != u32::MAX {
+            let free = self.names.capacity() - self.names.len();
+            if free <= name.len() {
+                self.names
+                    .reserve_exact(self.names.len() / 4 + name.len() + 1);
+            }
+            self.names.extend_from_slice(name);
+            self.names.push(0);
+        }
+        let name = Name::Given(at);
+        push(
+            &mut self.tasks,
+            Task {
+                time,
+                tid,
+                pid,
+                name,
+            },
+        );
     }
 
     /// A new thread has the name of the one that made it.
-    pub fn thread(&mut self, tid: i32, parent: i32, time: u64) {
-        self.names.push((time, tid, Name::Of(parent)));
+    pub fn thread(&mut self, pid: i32, tid: i32, maker: i32, time: u64) {
+        let name = Name::Of(maker);
+        push(
+            &mut self.tasks,
+            Task {
+                time,
+                tid,
+                pid,
+                name,
+            },
+        );
     }
 
     /// The build id of every image of this path that has none of its own.
     pub fn build_id(&mut self, path: String, build_id: Vec<u8>) {
-        self.build_ids.insert(path, build_id);
+        self.held += path.len() + 96;
+        push(&mut self.build_ids, (path, build_id));
     }
 
-    pub fn finish(mut self) -> AddressSpace {
+    /// Bytes that it holds, in round numbers.
+    pub fn held(&self) -> usize {
+        self.held
+            + size_of::<Image>() * self.images.capacity()
+            + 24 * self.image_ids.capacity()
+            + (size_of::<Mapping>() + 8) * self.mappings.capacity()
+            + size_of::<Life>() * self.lives.capacity()
+            + size_of::<Task>() * self.tasks.capacity()
+            + self.names.capacity()
+    }
+
+    pub fn finish(self) -> AddressSpace {
+        let mut images = self.images;
+        drop(self.image_ids);
+        let mut build_ids = self.build_ids;
+        build_ids.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for image in images.iter_mut().filter(|i| i.build_id.is_none()) {
+            let after = build_ids.partition_point(|(path, _)| *path <= image.path);
+            let told = after.checked_sub(1).and_then(|at| build_ids.get(at));
+            let told = told.filter(|(path, _)| *path == image.path);
+            image.build_id = told.map(|(_, id)| id.clone());
+        }
+        drop(build_ids);
         // Records are in order within a CPU's buffer only.
-        self.changes.sort_by_key(|&(time, _)| time);
-        let comms = comms(self.names);
-        self.threads.sort_unstable();
-        self.threads.dedup();
-        for image in &mut self.images {
-            if image.build_id.is_none() {
-                image.build_id = self.build_ids.get(&image.path).cloned();
-            }
+        let (mut tasks, mut lives, mut mappings) = (self.tasks, self.lives, self.mappings);
+        tasks.shrink_to_fit();
+        tasks.sort_by_key(|task| (task.tid, task.time));
+        lives.shrink_to_fit();
+        lives.sort_unstable_by_key(|life| (life.pid, life.began, life.order));
+        mappings.shrink_to_fit();
+        mappings.sort_unstable_by_key(|m| (m.pid, m.start, m.time, m.order));
+        let processes = processes(&mappings, &lives);
+        let mut highest_end = Vec::with_capacity(mappings.len());
+        let mut before = (KERNEL, 0);
+        for mapping in &mappings {
+            let highest = if before.0 == mapping.pid { before.1 } else { 0 };
+            before = (mapping.pid, mapping.end.max(highest));
+            highest_end.push(before.1);
         }
-        let mut processes: FxHashMap<i32, Process> = FxHashMap::default();
-        let mut mappings = Vec::new();
-        for (order, (time, change)) in self.changes.into_iter().enumerate() {
-            let pid = match &change {
-                Change::Map(mapping) => mapping.pid,
-                Change::Exec { pid } | Change::Fork { pid, .. } => *pid,
-            };
-            let process = processes.entry(pid).or_insert_with(|| Process {
-                lives: vec![(0, None)],
-                ..Process::default()
-            });
-            match change {
-                Change::Map(mapping) => {
-                    process.spans.push(Span {
-                        start: mapping.start,
-                        end: mapping.end,
-                        life: process.lives.len() as u32 - 1,
-                        time,
-                        order: order as u32,
-                        mapping: mappings.len() as u32,
-                    });
-                    mappings.push(mapping);
-                }
-                Change::Exec { .. } => process.lives.push((time, None)),
-                Change::Fork { parent, .. } => process.lives.push((time, parent)),
-            }
-        }
-        let mut sorted: Vec<u32> = (0..mappings.len() as u32).collect();
-        sorted.sort_by_key(|&i| mappings.get(i as usize).map(|m| (m.pid, m.start, m.time)));
-        let mut place = vec![0; sorted.len()];
-        for (to, &from) in sorted.iter().enumerate() {
-            if let Some(place) = place.get_mut(from as usize) {
-                *place = to as u32;
-            }
-        }
-        for process in processes.values_mut() {
-            for span in &mut process.spans {
-                span.mapping = place.get(span.mapping as usize).copied().unwrap_or(0);
-            }
-            process.spans.sort_by_key(|span| (span.start, span.order));
-            let mut highest = 0;
-            process.highest_end = process
-                .spans
-                .iter()
-                .map(|span| {
-                    highest = highest.max(span.end);
-                    highest
-                })
-                .collect();
-        }
-        mappings.sort_by_key(|m: &Mapping| (m.pid, m.start, m.time));
         AddressSpace {
-            images: self.images,
+            images,
             mappings,
-            comms,
-            threads: self.threads,
+            highest_end,
+            lives,
             processes,
+            tasks,
+            names: self.names,
         }
     }
 }
 
-/// `(tid, time, name)` of every thread, sorted.
-fn comms(mut names: Vec<(u64, i32, Name)>) -> Vec<(i32, u64, String)> {
-    names.sort_by_key(|&(time, ..)| time);
-    let mut current: FxHashMap<i32, usize> = FxHashMap::default();
-    let mut comms: Vec<(i32, u64, String)> = Vec::new();
-    for (time, tid, name) in names {
-        let name = match name {
-            Name::Given(name) => name,
-            Name::Of(parent) => {
-                let parent = current.get(&parent).and_then(|&at| comms.get(at));
-                match parent {
-                    Some((.., name)) => name.clone(),
-                    None => continue,
-                }
-            }
+/// The pids of both lists, which are sorted by pid, and where each begins.
+fn processes(mappings: &[Mapping], lives: &[Life]) -> Vec<Process> {
+    let mut processes = Vec::new();
+    let (mut of_mappings, mut of_lives) = (0, 0);
+    loop {
+        let mapping = mappings.get(of_mappings).map(|mapping| mapping.pid);
+        let life = lives.get(of_lives).map(|life| life.pid);
+        let Some(pid) = mapping.into_iter().chain(life).min() else {
+            return processes;
         };
-        current.insert(tid, comms.len());
-        comms.push((tid, time, name));
+        let process = Process {
+            pid,
+            mappings: of_mappings as u32,
+            lives: of_lives as u32,
+        };
+        push(&mut processes, process);
+        let rest = mappings.get(of_mappings..).unwrap_or(&[]);
+        of_mappings += rest.iter().take_while(|mapping| mapping.pid == pid).count();
+        let rest = lives.get(of_lives..).unwrap_or(&[]);
+        of_lives += rest.iter().take_while(|life| life.pid == pid).count();
     }
-    comms.sort_by_key(|&(tid, time, _)| (tid, time));
-    comms
 }

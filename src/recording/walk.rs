@@ -1,5 +1,6 @@
 //! The walk over the records of a file, a pipe, or what was inflated.
 
+use super::Gap;
 use super::attr::Attr;
 use super::aux::{AuxChunk, AuxInfo, TimeConv};
 use super::cursor::{Cursor, text};
@@ -7,6 +8,7 @@ use super::decode::{Header, Origin, Stretch};
 use super::features::{self, Section};
 use super::reader::Reader;
 use super::records::{self, Record, Stamp};
+use super::space::push;
 use perf_event_open_sys::bindings as sys;
 
 /// Records that perf itself writes, `tools/lib/perf/include/perf/event.h`, `enum perf_user_event_type`.
@@ -25,7 +27,13 @@ pub mod user {
     pub const COMPRESSED2: u32 = 83;
 }
 
+/// What compressed records may take: so many times the file, and so many bytes. The rest of 4 times the
+/// file and 64 MB is for sorting, and for what is inflated and not read yet.
+const HELD: (u64, u64) = (3, 40 << 20);
+
 pub const RECORD_HEADER: usize = 8;
+/// `HEADER_FEAT_BITS`, `tools/perf/util/header.h`.
+const MAX_FEATURES: u32 = 256;
 /// Size of `struct perf_record_auxtrace`. Google's old pipe files use its number for something else.
 const AUXTRACE_RECORD: usize = 48;
 
@@ -117,7 +125,10 @@ impl Reader {
             },
             user::HEADER_FEATURE => {
                 let feature = order.u64_at(body, 0).and_then(|id| u32::try_from(id).ok());
-                if let (Some(feature), Some(data)) = (feature, body.get(8..)) {
+                let told = |feature: u32| self.sections.iter().any(|s| s.feature == feature);
+                if let (Some(feature @ 0..MAX_FEATURES), Some(data)) = (feature, body.get(8..))
+                    && !told(feature)
+                {
                     self.sections.push(Section {
                         feature,
                         offset,
@@ -145,11 +156,15 @@ impl Reader {
                             ),
                         );
                     }
-                    self.aux.chunks.push(chunk);
+                    push(&mut self.aux.chunks, chunk);
                     return usize::try_from(chunk.size).unwrap_or(usize::MAX);
                 }
             }
-            user::AUXTRACE_INFO => self.aux.infos.extend(AuxInfo::parse(body, order)),
+            user::AUXTRACE_INFO => {
+                if let Some(info) = AuxInfo::parse(body, order) {
+                    push(&mut self.aux.infos, info);
+                }
+            }
             user::TIME_CONV => {
                 self.aux.time_conv = TimeConv::parse(body, order).or(self.aux.time_conv);
             }
@@ -184,7 +199,9 @@ impl Reader {
         };
         let attr = self.events.attrs.get(usize::from(event)).unwrap_or(&none);
         let stamp = Stamp::parse(record.body, attr, self.order);
-        self.gaps.extend(records::gap(record, stamp, self.order));
+        for gap in records::gaps(record, stamp, self.order) {
+            push(&mut self.gaps, gap);
+        }
         let taken = records::place(&mut self.space, record, stamp, attr, self.order)
             .and_then(|()| self.aux.take(record, stamp, self.order));
         if taken.is_none() {
@@ -210,10 +227,27 @@ impl Reader {
         }
     }
 
+    /// Bytes that what was read so far takes, in round numbers.
+    fn held(&self) -> usize {
+        let gaps = size_of::<Gap>() * self.gaps.capacity();
+        self.columns.held() + self.space.held() + self.aux.held() + gaps
+    }
+
     fn inflate(&mut self, payload: &[u8], offset: u64) {
         self.meta.compressed = true;
         let mut inflate = std::mem::take(&mut self.inflate);
-        let result = inflate.feed(payload, |records| self.walk(records, 0, Some(offset)));
+        let most = self.meta.file_size.saturating_mul(HELD.0) + HELD.1;
+        let result = inflate.feed(payload, |records| {
+            let took = self.walk(records, 0, Some(offset));
+            if !self.stopped && self.held() as u64 > most {
+                self.tell(
+                    offset,
+                    "the compressed records take more memory than 4 times the file and 64 MB; nothing after this one is read",
+                );
+                self.stopped = true;
+            }
+            (!self.stopped).then_some(took)
+        });
         self.inflate = inflate;
         if let Err(rule) = result {
             self.tell(offset, rule);

@@ -94,6 +94,6 @@ columns! {
     LATENCY_BIN "latency_bin" "u32" "" "Bin of the latency axis: floor(8 * log2(cycles)); 0 for 0 cycles.";
     AFTER "after" "u32" "" "The access of the same CPU and thread before it, by its `n`; null where that is not in the frame, is too long ago or their ops are not known.";
     RULE "rule" "str" "" "The rule of the architecture that orders the two, or that does not: a name of `together.rules`.";
-    GAP_KIND "kind" "str" "" "What is missing: lost, lost_samples, throttle, unthrottle, aux_truncated, aux_collision.";
+    GAP_KIND "kind" "str" "" "What is missing: lost, lost_samples, throttle, unthrottle, aux_truncated, aux_partial, aux_collision.";
     GAP_LOST "lost" "u64" "" "Records or samples lost; 0 where the kernel does not say how many.";
 }

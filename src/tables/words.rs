@@ -48,6 +48,6 @@ words! {
     }
     gap_name GapKind {
         Lost "lost" LostSamples "lost_samples" Throttle "throttle" Unthrottle "unthrottle"
-        AuxTruncated "aux_truncated" AuxCollision "aux_collision"
+        AuxTruncated "aux_truncated" AuxPartial "aux_partial" AuxCollision "aux_collision"
     }
 }

@@ -29,8 +29,8 @@ pub fn said(data: &Data) -> String {
         ),
     };
     format!(
-        "Stale reads: {} of {} loads from their own L1 or LFB came within {} (--stale-window) of a store to the same word by another \
-         CPU ({clock}; its times are multiples of {}; {order}; a PMU that buffers its samples gives the time of each record, not of the flush).",
+        "Stale reads: {} of {} loads from their own L1 or LFB came within {} of a store to the same word by another \
+         CPU ({clock}; its times are multiples of {}; {order}; a PMU that buffers its samples gives the time of each record, not of the flush). --stale-window of analyze sets how long after the store is looked.",
         count(stale.found),
         count(stale.loads),
         duration(stale.window_ns),
