@@ -8,12 +8,12 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use crate::attribute::{Attribution, NONE};
-use crate::data_src::{DataSrc, Level, Snoop};
-use crate::recording::{Memory, Recording};
+use crate::data_src::{DataSrc, Level, Op, Snoop};
+use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
-use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Nanoseconds after a store in which a load may still have been ahead of it: the transfer of a line
 /// from another socket (some 300 ns), and what a full reorder buffer waits for (some 200 ns).
@@ -91,87 +91,127 @@ impl Missing {
 const WORD: u64 = 8;
 
 /// Time, CPU and sample.
-type Store = (u64, u16, usize);
+type Store = (u64, u16, u32);
+
+/// What the analysis needs to know of a memory event's access besides where and when it was.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    stores: bool,
+    /// A load, also one that stores, of which the level is known.
+    has_level: bool,
+    /// A load alone, served by an own cache without a snoop.
+    own: Option<Level>,
+}
+
+impl Kind {
+    fn of(event: &Event, data_src: Option<DataSrc>) -> Option<Kind> {
+        let data_src = data_src.unwrap_or(DataSrc(0));
+        let op = event.access(data_src, None).op;
+        let loads = op.is_some_and(Op::is_load);
+        let stores = op.is_some_and(Op::is_store);
+        let level = data_src.level();
+        let quiet = matches!(data_src.snoop(), None | Some(Snoop::None));
+        let own = level.filter(|level| matches!(level, Level::L1 | Level::Lfb));
+        (event.memory != Memory::No).then_some(Kind {
+            stores,
+            has_level: loads && level.is_some(),
+            own: own.filter(|_| quiet && loads && !stores),
+        })
+    }
+}
+
+/// Stores before a load that are looked through, before the one to its word is looked up.
+const FEW: usize = 64;
+
+/// Process and word of each store with its place among them, sorted.
+fn index(stores: &[Store], of: impl Fn(usize) -> Option<Word>) -> Vec<(Word, usize)> {
+    let words = stores.iter().enumerate();
+    let words = words.filter_map(|(at, (_, _, i))| Some((of(*i as usize)?, at)));
+    let mut all: Vec<(Word, usize)> = words.collect();
+    all.sort_unstable();
+    all
+}
+
+/// Process, and address by [`WORD`].
+type Word = (i32, u64);
 
 /// Pairs of a store and a load to one word within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
+    let kinds = recording.per_kind(Kind::of);
     let accesses = || {
-        (0..samples.len()).into_par_iter().filter(|&i| {
-            let memory = recording.event(i).map(|event| event.memory);
+        let all = (0..samples.len()).into_par_iter();
+        all.filter_map(|i| {
+            let kind = kinds.get(i).flatten()?;
             let addr = samples.addr.get(i).unwrap_or(0);
-            memory.is_some_and(|memory| memory != Memory::No) && addr != 0 && addr >> 63 == 0
+            (addr != 0 && addr >> 63 == 0).then_some((i, kind))
         })
     };
-    let is_timed = |i| samples.time.get(i) != Some(0);
+    let is_timed = |(i, _)| samples.time.get(i) != Some(0);
     if samples.time.len() < samples.len() || !accesses().any(is_timed) {
         return Stale::CannotTell(Missing::Times);
     }
     if samples.cpu.len() < samples.len() {
         return Stale::CannotTell(Missing::Cpus);
     }
-    let data_src = |i: usize| DataSrc(samples.data_src.get(i).unwrap_or(0));
-    let has_level = |i: usize| {
-        let op = recording.access(i).op;
-        op.is_some_and(|op| op.is_load()) && data_src(i).level().is_some()
-    };
-    if !accesses().any(has_level) {
+    if !accesses().any(|(_, kind)| kind.has_level) {
         return Stale::CannotTell(Missing::Levels);
     }
-    let own = |i: usize| {
-        let level = data_src(i).level()?;
-        let snoop = data_src(i).snoop();
-        let quiet = matches!(snoop, None | Some(Snoop::None));
-        (matches!(level, Level::L1 | Level::Lfb) && quiet).then_some(level)
-    };
-    let of = |i: usize| -> Option<(i32, u64)> {
+    let of = |i: usize| -> Option<Word> {
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
-    let store = |i: usize| -> Option<((i32, u64), Store)> {
-        let op = recording.access(i).op.filter(|op| op.is_store());
-        op?;
-        Some((of(i)?, (samples.time.get(i)?, samples.cpu.get(i)?, i)))
+    let store = |(i, kind): (usize, Kind)| -> Option<Store> {
+        let known = kind.stores && of(i).is_some();
+        let store = (samples.time.get(i)?, samples.cpu.get(i)?, i as u32);
+        known.then_some(store)
     };
-    let mut all: Vec<((i32, u64), Store)> = accesses().filter_map(store).collect();
-    if all.is_empty() {
+    let mut stores: Vec<Store> = accesses().filter_map(store).collect();
+    if stores.is_empty() {
         return Stale::CannotTell(Missing::Stores);
     }
-    all.par_sort_unstable();
-    // Most of the work is looking through the times of the words that are stored to most.
-    let times: Vec<u64> = all.par_iter().map(|(_, (at, _, _))| *at).collect();
-    let mut stores: FxHashMap<(i32, u64), Range<usize>> = FxHashMap::default();
-    let mut begin = 0;
-    for of_word in all.chunk_by(|a, b| a.0 == b.0) {
-        let end = begin + of_word.len();
-        stores.extend(of_word.first().map(|(word, _)| (*word, begin..end)));
-        begin = end;
-    }
+    stores.par_sort_unstable();
+    let words = stores.par_iter().filter_map(|&(_, _, i)| of(i as usize));
+    let words = words.fold(FxHashSet::default, |mut words, word| {
+        words.insert(word);
+        words
+    });
+    let words = words.reduce(FxHashSet::default, |a, b| {
+        let (mut all, more) = if a.len() < b.len() { (b, a) } else { (a, b) };
+        all.extend(more);
+        all
+    });
+    let by_word = OnceLock::new();
     // Whether a load was looked at, and what it may not have seen.
-    let look = |i: usize| -> Option<Option<Pair>> {
-        let op = recording.access(i).op?;
-        if !op.is_load() || op.is_store() {
+    let look = |(i, kind): (usize, Kind)| -> Option<Option<Pair>> {
+        let (level, word) = (kind.own?, of(i)?);
+        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
+        if !words.contains(&word) {
             return None;
         }
-        let (level, word) = (own(i)?, of(i)?);
-        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
-        let of_word = stores.get(&word)?.clone();
-        // The last store before the load decides whose value it should have read.
-        let before = times
-            .get(of_word.clone())?
-            .partition_point(|at| *at <= time);
-        let last = before
-            .checked_sub(1)
-            .and_then(|at| all.get(of_word.start + at));
-        let Some(&(_, (at, store_cpu, store))) = last else {
+        // The last store to the word before the load decides whose value it should have read: one of
+        // the few stores within the window.
+        let before = stores.partition_point(|(at, _, _)| *at <= time);
+        let within = |(at, _, _): &&Store| time - at <= window_ns;
+        let mut recent = stores.get(..before)?.iter().rev().take_while(within);
+        let is_it = |(_, _, store): &&Store| of(*store as usize) == Some(word);
+        let last = match recent.by_ref().take(FEW).find(is_it) {
+            None if recent.next().is_some() => {
+                let all = by_word.get_or_init(|| index(&stores, of));
+                let until = all.partition_point(|known| *known < (word, before));
+                let last = until.checked_sub(1).and_then(|last| all.get(last));
+                let last = last.filter(|(known, _)| *known == word);
+                let store = last.and_then(|(_, at)| stores.get(*at));
+                store.filter(within)
+            }
+            last => last,
+        };
+        let Some(&(at, store_cpu, store)) = last.filter(|(_, by, _)| *by != cpu) else {
             return Some(None);
         };
-        if store_cpu == cpu || time - at > window_ns {
-            return Some(None);
-        }
         let part = attribution.part.get(i).and_then(|part| part.ok());
         let slot = attribution.slot.get(i).copied().unwrap_or(-1);
         Some(Some(Pair {
-            store,
+            store: store as usize,
             load: i,
             after_ns: time - at,
             store_cpu,
@@ -239,7 +279,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Event, Interned};
+    use crate::recording::Interned;
 
     const LOAD_L1: u64 = 2 | 0xa << 5 | 2 << 19;
     const LOAD_HITM: u64 = 2 | 0x42 << 5 | 0x10 << 19;
@@ -305,6 +345,17 @@ mod tests {
         // Before the store.
         let before = [(990, 1, 0x1000, LOAD_L1), rows[0]];
         assert_eq!(found(&before), []);
+    }
+
+    #[test]
+    fn a_store_is_found_behind_many_to_other_words() {
+        let others = |n: u64| (0..n).map(|i| (1001, 2, 0x2000 + 8 * i, STORE));
+        for n in [FEW as u64 - 1, FEW as u64, 1000] {
+            let mut rows = vec![(1000, 0, 0x1000, STORE)];
+            rows.extend(others(n));
+            rows.push((1040, 1, 0x1004, LOAD_L1));
+            assert_eq!(found(&rows), [(0, rows.len() - 1, 40)], "{n}");
+        }
     }
 
     #[test]

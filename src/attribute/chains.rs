@@ -8,7 +8,8 @@ use super::leaf;
 use super::names::through_callers;
 use super::places::Places;
 use super::types::{TypedSite, Types};
-use crate::recording::{ImageId, Recording};
+use crate::data_src::DataSrc;
+use crate::recording::{Event, ImageId, Recording};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -156,8 +157,14 @@ pub fn leaf_of(
 
 /// A store that is no load as well: its operand is the one that is written.
 pub fn is_store(recording: &Recording, i: usize) -> bool {
+    let data_src = recording.samples.data_src.get(i).map(DataSrc);
     recording
-        .access(i)
-        .op
-        .is_some_and(|op| op.is_store() && !op.is_load())
+        .event(i)
+        .is_some_and(|event| stores(event, data_src))
+}
+
+/// The same of a sample of this event with this `data_src`.
+pub fn stores(event: &Event, data_src: Option<DataSrc>) -> bool {
+    let op = event.access(data_src.unwrap_or(DataSrc(0)), None).op;
+    op.is_some_and(|op| op.is_store() && !op.is_load())
 }

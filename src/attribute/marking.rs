@@ -6,6 +6,7 @@
 //! termination, sweep.)
 
 use crate::recording::Column;
+use rayon::prelude::*;
 
 /// Functions that run in mark phases alone, by the start of their names (Go 1.18 to 1.27).
 const MARKING: &[&str] = &[
@@ -51,7 +52,7 @@ const MISSING: usize = 64;
 impl Marking {
     /// From the times of the samples in code that marks, and of all.
     pub fn from_times(mut times: Vec<u64>, all: &Column<u64>) -> Marking {
-        times.sort_unstable();
+        times.par_sort_unstable();
         let mut pauses: Vec<u64> = times.windows(2).map(|w| w[1] - w[0]).collect();
         let middle = pauses.len() / 2;
         if pauses.is_empty() {
@@ -93,7 +94,7 @@ impl Marking {
 
 /// The spans of time without samples.
 fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
-    let (Some(first), Some(last)) = (all.iter().min(), all.iter().max()) else {
+    let (Some(first), Some(last)) = (all.par_iter().min(), all.par_iter().max()) else {
         return Vec::new();
     };
     let slice = (last - first) / SLICES as u64 + 1;

@@ -61,8 +61,8 @@ impl Places {
                 continue;
             };
             let place = &self.places[id as usize];
-            let sound = recording.pmu(i).is_some_and(|pmu| pmu.regs_sound);
-            if !sound || !self.is_proxy(i) || place.operation.is_some() {
+            let sound = || recording.pmu(i).is_some_and(|pmu| pmu.regs_sound);
+            if !self.is_proxy(i) || place.operation.is_some() || !sound() {
                 continue;
             }
             let turn = *turns.entry((id, chain)).or_insert_with(|| {

@@ -89,14 +89,26 @@ pub struct Regions {
     pages: FxHashMap<u64, Range<u32>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 struct OnPage {
-    page: u64,
     first: u64,
-    region: u32,
+    last: u64,
     /// The latest end of this page's regions up to this one.
     until: u64,
+    region: u32,
+    /// Its first and its last byte in this page.
+    bytes: (u16, u16),
 }
+
+impl OnPage {
+    fn covers(&self, address: u64) -> bool {
+        let byte = (address & IN_PAGE) as u16;
+        self.bytes.0 <= byte && byte <= self.bytes.1
+    }
+}
+
+/// The bits of an address that tell where in its page it is.
+const IN_PAGE: u64 = (1 << PAGE_SHIFT) - 1;
 
 /// Buckets that may lie unseen between two that were seen.
 pub const MAX_UNSEEN: u64 = 256;
@@ -181,30 +193,38 @@ impl Regions {
                 r.start, r.first, r.shape, r.header, r.map_type, r.end, r.last,
             )
         });
-        let mut on_page: Vec<OnPage> = Vec::new();
+        let mut by_page: Vec<(u64, OnPage)> = Vec::new();
         for (i, region) in regions.iter().enumerate() {
-            let last = region.end.saturating_sub(1) >> PAGE_SHIFT;
-            let here = |page| OnPage {
-                page,
-                first: region.first,
-                region: i as u32,
-                until: region.last,
-            };
-            on_page.extend((region.start >> PAGE_SHIFT..=last).map(here));
+            let last = region.end.saturating_sub(1);
+            let pages = region.start >> PAGE_SHIFT..=last >> PAGE_SHIFT;
+            by_page.extend(pages.map(|page| {
+                let (begin, end) = (page << PAGE_SHIFT, page << PAGE_SHIFT | IN_PAGE);
+                let bytes = [region.start.max(begin), last.min(end)];
+                let [from, to] = bytes.map(|byte| (byte & IN_PAGE) as u16);
+                let here = OnPage {
+                    first: region.first,
+                    last: region.last,
+                    until: region.last,
+                    region: i as u32,
+                    bytes: (from, to),
+                };
+                (page, here)
+            }));
         }
-        on_page.par_sort_unstable();
+        by_page.par_sort_unstable_by_key(|(page, here)| (*page, here.first, here.region));
         let mut pages = FxHashMap::default();
         let mut at = 0u32;
-        for run in on_page.chunk_by_mut(|a, b| a.page == b.page) {
+        for run in by_page.chunk_by_mut(|a, b| a.0 == b.0) {
             let mut until = 0;
-            for here in run.iter_mut() {
+            for (_, here) in run.iter_mut() {
                 until = here.until.max(until);
                 here.until = until;
             }
             let end = at + run.len() as u32;
-            pages.extend(run.first().map(|first| (first.page, at..end)));
+            pages.extend(run.first().map(|(page, _)| (*page, at..end)));
             at = end;
         }
+        let on_page = by_page.into_iter().map(|(_, here)| here).collect();
         Regions {
             regions,
             on_page,
@@ -279,8 +299,8 @@ impl Regions {
             .iter()
             .rev()
             .take_while(move |here| here.until >= time)
+            .filter(move |here| here.last >= time && here.covers(address))
             .filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
-            .filter(move |(_, r)| (r.start..r.end).contains(&address) && r.last >= time)
     }
 
     /// What lies at an address at a time, where all that is known agrees.
@@ -293,8 +313,8 @@ impl Regions {
         let regions = self
             .page(address >> PAGE_SHIFT)
             .iter()
+            .filter(|here| here.covers(address))
             .filter_map(|here| self.regions.get(here.region as usize))
-            .filter(|r| (r.start..r.end).contains(&address))
             .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
     }

@@ -1,7 +1,7 @@
 //! The rows: what is known of each sample that may touch a map, and why the others do not.
 
 use super::Reason;
-use super::chains::{ChainSites, LeafTargets, is_store, leaf_of};
+use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve};
 use super::types::Types;
@@ -40,13 +40,26 @@ impl<'a> Rows<'a> {
             watch,
         };
         let mut part = std::mem::take(&mut all.part);
+        let kinds = recording.per_kind(|event, data_src| {
+            let stored = stores(event, data_src);
+            event.is_access(data_src).then_some(stored)
+        });
         let chunks: Vec<(Vec<Row>, Vec<Fact>)> = part
             .par_chunks_mut(CHUNK)
             .enumerate()
             .map(|(chunk, parts)| {
                 let (mut rows, mut facts) = (Vec::new(), Vec::new());
                 for (i, part) in (chunk * CHUNK..).zip(parts) {
-                    let row = one(recording, places, chains, leaves, types, i, &mut facts);
+                    let row = match kinds.get(i).flatten() {
+                        Some(stored) => {
+                            let sample = (i, stored);
+                            one(recording, places, chains, leaves, types, sample, &mut facts)
+                        }
+                        None => {
+                            let address = recording.samples.addr.get(i).unwrap_or(0);
+                            Row::unplaced(Reason::NotAnAccess, address)
+                        }
+                    };
                     *part = row.part;
                     if all.is_kept(i, row.part) {
                         rows.push(all.at(i, row));
@@ -115,13 +128,14 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The row of sample `i`, an access, which is a store or not.
 fn one(
     recording: &Recording,
     places: &Places,
     chains: &ChainSites,
     leaves: &LeafTargets,
     types: &Types,
-    i: usize,
+    (i, stored): (usize, bool),
     facts: &mut Vec<Fact>,
 ) -> Row {
     let samples = &recording.samples;
@@ -129,9 +143,6 @@ fn one(
     let Some(event) = recording.event(i) else {
         return Row::unplaced(Reason::NotAnAccess, address);
     };
-    if !recording.is_access(i) {
-        return Row::unplaced(Reason::NotAnAccess, address);
-    }
     let pmu = event.pmu.pmu();
     if address == 0 {
         return Row::unplaced(Reason::NoAddress, 0);
@@ -146,7 +157,6 @@ fn one(
     }
     // Where the registers are those of a later interrupt, so is the call chain.
     let site = chains.of_sample(recording, i).filter(|_| pmu.regs_sound);
-    let stored = is_store(recording, i);
     let leaf = leaf_of(places, samples.chain.get(i), leaves, i, stored);
     let site = site.filter(|_| code.map_code || leaf.is_some());
     let context = Context {

@@ -10,8 +10,10 @@ use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::types::{ShapeId, Types};
+use crate::gomap::size_class::PAGE;
 use crate::recording::Recording;
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
     row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
@@ -20,7 +22,7 @@ fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
 /// Every bucket and group that a sample knows.
 pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Vec<Seen> {
     let of_rows = rows
-        .iter()
+        .par_iter()
         .filter(|row| row.base != 0 && about_bucket(row.part))
         .map(|row| Seen {
             base: row.base,
@@ -53,7 +55,9 @@ pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) 
             })
         })
     });
-    of_rows.chain(of_facts).chain(of_arrays).collect()
+    let mut seen: Vec<Seen> = of_rows.collect();
+    seen.extend(of_facts.chain(of_arrays));
+    seen
 }
 
 /// What each sample says of the memory that it touched, around the buckets and groups seen.
@@ -100,16 +104,26 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<Witness> {
 fn between(seen: &[Seen], types: &Types) -> Pages {
     let stride = types.largest_stride();
     let reach = stride.saturating_mul(MAX_UNSEEN);
-    let spans = seen.iter().map(|s| (s.base, s.base.saturating_add(stride)));
-    Pages::of(spans.collect(), reach)
+    let span = |s: &Seen| [s.base, s.base.saturating_add(stride)].map(|at| at & !(PAGE - 1));
+    // Most of those seen lie in few pages.
+    let spans = seen
+        .par_iter()
+        .map(span)
+        .fold(FxHashSet::default, |mut spans, [first, last]| {
+            spans.insert((first, last));
+            spans
+        });
+    let spans = spans.reduce(FxHashSet::default, |mut all, more| {
+        all.extend(more);
+        all
+    });
+    Pages::of(spans.into_iter().collect(), reach)
 }
 
 /// When the collector marked.
 pub fn marking(places: &Places, recording: &Recording) -> Marking {
-    let times = places.place.iter().zip(recording.samples.time.iter());
-    let marking = times.filter(|(place, _)| places.marking.get(**place as usize) == Some(&true));
-    Marking::from_times(
-        marking.map(|(_, time)| time).collect(),
-        &recording.samples.time,
-    )
+    let all = &recording.samples.time;
+    let times = places.place.par_iter().enumerate();
+    let marking = times.filter(|(_, place)| places.marking.get(**place as usize) == Some(&true));
+    Marking::from_times(marking.filter_map(|(i, _)| all.get(i)).collect(), all)
 }

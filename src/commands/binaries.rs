@@ -6,10 +6,11 @@ use crate::heap::Heap;
 use crate::program::find::{FindError, Search, Wanted};
 use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
-use crate::recording::{Image, ImageId, Recording};
+use crate::recording::{Column, Image, ImageId, Recording};
 use crate::tables;
 use crate::unwind::unwind;
 use anyhow::bail;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,9 @@ struct Found {
 
 /// Where distributions put separate debug information.
 const DEBUG_ROOT: &str = "/usr/lib/debug";
+
+/// Samples that one thread finds the images of at a time.
+const CHUNK: usize = 1 << 18;
 
 /// `PERF_RECORD_MISC_USER`.
 const USER: u8 = 2;
@@ -154,21 +158,36 @@ fn is_of_a_given_file(error: &FindError, search: &Search) -> bool {
 /// `[vdso]` and `//anon` are no files.
 fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
     let samples = &recording.samples;
-    // Where an ip of a process lies is looked up once: mappings of code seldom change.
-    let mut known = FxHashMap::default();
-    let mut counts = FxHashMap::<ImageId, u64>::default();
-    for i in 0..samples.len() {
-        if samples.cpumode.get(i) != Some(USER) {
-            continue;
+    let count = |chunk: usize| {
+        // Where an ip of a process lies is looked up once: mappings of code seldom change.
+        let mut known = FxHashMap::<(u32, u32), usize>::default();
+        let mut found: Vec<(Option<ImageId>, u64)> = Vec::new();
+        for i in chunk * CHUNK..samples.len().min((chunk + 1) * CHUNK) {
+            if samples.cpumode.get(i) != Some(USER) {
+                continue;
+            }
+            let id = |ids: &Column<u32>| ids.get(i).unwrap_or(u32::MAX);
+            let ids = (id(&samples.ip.ids), id(&samples.thread.ids));
+            let at = *known.entry(ids).or_insert_with(|| {
+                let look_up = || {
+                    let time = samples.time.get(i).unwrap_or(0);
+                    let (pid, _) = samples.thread.get(i)?;
+                    Some(recording.space.find(pid, samples.ip.get(i)?, time)?.image)
+                };
+                found.push((look_up(), 0));
+                found.len() - 1
+            });
+            if let Some((_, count)) = found.get_mut(at) {
+                *count += 1;
+            }
         }
-        let ids = (samples.ip.ids.get(i), samples.thread.ids.get(i));
-        let image = *known.entry(ids).or_insert_with(|| {
-            let time = samples.time.get(i).unwrap_or(0);
-            let (pid, _) = samples.thread.get(i)?;
-            Some(recording.space.find(pid, samples.ip.get(i)?, time)?.image)
-        });
+        found
+    };
+    let chunks = (0..samples.len().div_ceil(CHUNK)).into_par_iter();
+    let mut counts = FxHashMap::<ImageId, u64>::default();
+    for (image, count) in chunks.flat_map_iter(count).collect::<Vec<_>>() {
         if let Some(image) = image {
-            *counts.entry(image).or_default() += 1;
+            *counts.entry(image).or_default() += count;
         }
     }
     let mut images: Vec<(ImageId, &Image, u64)> = counts

@@ -34,15 +34,8 @@ impl Recording {
     /// Whether sample `i` is a memory access: not of a decoy or helper event, nor a micro-op that
     /// touched no memory (AMD IBS tags any).
     pub fn is_access(&self, i: usize) -> bool {
-        match self.event(i).map(|event| event.memory) {
-            Some(Memory::Breakpoint | Memory::PageFault) => true,
-            Some(Memory::Sampled) => self
-                .samples
-                .data_src
-                .get(i)
-                .is_some_and(|data_src| DataSrc(data_src).says_something()),
-            _ => false,
-        }
+        let data_src = self.samples.data_src.get(i).map(DataSrc);
+        self.event(i).is_some_and(|event| event.is_access(data_src))
     }
 
     /// The access of sample `i`; all `None` for a sample that is none, or past the end.
@@ -56,6 +49,15 @@ impl Recording {
 }
 
 impl Event {
+    /// As [`Recording::is_access`], of a sample of this event with this `data_src`.
+    pub fn is_access(&self, data_src: Option<DataSrc>) -> bool {
+        match self.memory {
+            Memory::Breakpoint | Memory::PageFault => true,
+            Memory::Sampled => data_src.is_some_and(DataSrc::says_something),
+            _ => false,
+        }
+    }
+
     /// The access of a sample of this event with this `data_src` and this word of `weight`.
     pub fn access(&self, data_src: DataSrc, weight: Option<u64>) -> Access {
         match self.memory {

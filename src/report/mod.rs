@@ -51,8 +51,22 @@ pub enum ReportError {
 /// The page. The same tables give the same bytes.
 pub fn render(tables: &Tables) -> Result<String, ReportError> {
     let data = Data::read(tables)?;
+    // Both are mostly compression.
+    let (rows, page) = rayon::join(|| data.kept.element(&data), || body(tables, &data));
+    let (rows, (mut html, json)) = (rows?, page?);
+    html.markup(&json);
+    html.markup(&rows);
+    html.open("script", &[])
+        .markup(&Markup::trusted(JS.to_owned()))
+        .close("script");
+    html.close("body").close("html");
+    Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
+}
+
+/// The page up to its data, and the data that the views draw.
+fn body(tables: &Tables, data: &Data) -> Result<(Html, Markup), ReportError> {
     let mut html = Html::new();
-    head(&mut html, &data);
+    head(&mut html, data);
     html.open("body", &[]);
     html.leaf(
         "a",
@@ -64,7 +78,7 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
         .text("mempath ")
         .text(&tables.summary.mempath)
         .close("p");
-    html.leaf("h1", &[], &title(&data));
+    html.leaf("h1", &[], &title(data));
     html.open("nav", &[("aria-label", "Views")]);
     html.leaf("a", &[("href", "#recorded")], "Recording");
     html.leaf("a", &[("href", "#findings")], "Findings");
@@ -84,21 +98,15 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     )
     .close("div");
     html.open("main", &[]);
-    first::write(&mut html, &data)?;
+    first::write(&mut html, data)?;
     for chart in CHARTS {
-        view(&mut html, *chart, &data)?;
+        view(&mut html, *chart, data)?;
     }
-    method::write(&mut html, &data);
+    method::write(&mut html, data);
     html.close("main");
     html.open("div", &[("id", "live"), ("role", "status"), ("hidden", "")])
         .close("div");
-    html.markup(&json::element(&data)?);
-    html.markup(&data.kept.element(&data)?);
-    html.open("script", &[])
-        .markup(&Markup::trusted(JS.to_owned()))
-        .close("script");
-    html.close("body").close("html");
-    Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
+    Ok((html, json::element(data)?))
 }
 
 fn title(data: &Data) -> String {

@@ -93,6 +93,9 @@ fn merge_into<K: Eq + Hash, V>(
     }
 }
 
+/// Latencies whose bin is looked up.
+const USUAL: u32 = 1 << 12;
+
 /// Adds up all samples, one part of them a thread.
 pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
     let widths: Vec<u32> = rows
@@ -101,6 +104,7 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .iter()
         .map(|array| index_width(array.len))
         .collect();
+    let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
     let threads = rayon::current_num_threads().max(1);
     let each = rows.len().div_ceil(threads).max(1);
     (0..threads)
@@ -108,7 +112,7 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .map(|thread| {
             let start = (thread * each).min(rows.len());
             let end = (start + each).min(rows.len());
-            part_of_the_samples(rows, kinds, time, &widths, start..end)
+            part_of_the_samples(rows, kinds, time, (&widths, &bins), start..end)
         })
         .reduce_with(Totals::merge)
         .unwrap_or_default()
@@ -118,7 +122,7 @@ fn part_of_the_samples(
     rows: &Rows,
     kinds: &Kinds,
     time: &TimeAxis,
-    widths: &[u32],
+    (widths, bins): (&[u32], &[u8]),
     range: Range<usize>,
 ) -> Totals {
     let mut totals = Totals {
@@ -132,14 +136,17 @@ fn part_of_the_samples(
         if key.part == Err(Reason::NotAnAccess) {
             continue;
         }
-        let kind = kinds.kind(rows.event(i), rows.data_src_id(i));
-        let latency = kinds.latency(rows.event(i), kind, rows.weight(i));
+        let event = rows.event(i);
+        let kind = kinds.kind(event, rows.data_src_id(i));
+        let latency = kinds.latency(event, kind, rows.weight(i));
         group.counts.add(kind, latency);
         group.slotted += u32::from(rows.slot(i).is_some());
         if let Some(cycles) = latency {
             group.latencies.add(cycles);
             if let Some(bin) = rows.time(i).and_then(|t| time.bin(t)) {
-                let cell = (key.map, bin, latency_bin(cycles), kind.level_id);
+                let usual = bins.get(cycles as usize).copied();
+                let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
+                let cell = (key.map, bin, latency_bin, kind.level_id);
                 *totals.latency.entry(cell).or_default() += 1;
             }
         }

@@ -92,7 +92,7 @@ impl Tables {
         let attribution = rows.attribution;
         let time = TimeAxis::of(rows);
         let totals = totals(rows, kinds, &time);
-        let order = order::hottest(rows, &totals);
+        let (kept, order) = rayon::join(|| kept::frame(accesses), || order::hottest(rows, &totals));
         Ok(Tables {
             summary: summary::of(
                 recording,
@@ -113,7 +113,7 @@ impl Tables {
             order: order::frame(accesses, order)?,
             misses: frames::misses(&totals)?,
             gaps: frames::gaps(&recording.gaps)?,
-            kept: kept::frame(accesses)?,
+            kept: kept?,
         })
     }
 

@@ -35,13 +35,18 @@ pub fn hottest(rows: &Rows, totals: &Totals) -> Vec<usize> {
     let mut instances: Vec<_> = instances.into_iter().collect();
     instances.sort_unstable_by_key(|(address, rows)| (Reverse(rows.len()), *address));
     let mut kept = Vec::new();
-    for (_, mut members) in instances {
+    for (_, members) in instances {
         let room = LIMIT.saturating_sub(kept.len()).min(EACH);
         if room == 0 {
             break;
         }
-        members.sort_by_key(|&i| rows.time(i));
-        kept.extend(members.into_iter().take(room));
+        let mut members: Vec<_> = members.into_iter().map(|i| (rows.time(i), i)).collect();
+        if room < members.len() {
+            members.select_nth_unstable(room);
+            members.truncate(room);
+        }
+        members.sort_unstable();
+        kept.extend(members.into_iter().map(|(_, i)| i));
     }
     kept
 }

@@ -23,6 +23,8 @@ pub struct Rows<'a> {
     pub attribution: &'a Attribution,
     events: &'a [Event],
     sample_types: Vec<u64>,
+    /// The bits that all of `sample_types` have.
+    always: u64,
     breakpoint: Vec<bool>,
 }
 
@@ -33,6 +35,12 @@ impl<'a> Rows<'a> {
             attribution,
             events: &recording.events,
             sample_types: recording.events.iter().map(|e| e.sample_type).collect(),
+            always: recording
+                .events
+                .iter()
+                .map(|e| e.sample_type)
+                .reduce(|a, b| a & b)
+                .unwrap_or(0),
             breakpoint: recording
                 .events
                 .iter()
@@ -59,11 +67,13 @@ impl<'a> Rows<'a> {
     }
 
     fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
-        let sample_type = self.sample_types.get(self.event(i)).copied().unwrap_or(0);
-        if sample_type & bit == 0 {
-            return None;
+        let is_sampled = |&sample_type: &u64| sample_type & bit != 0;
+        if is_sampled(&self.always) || self.sample_types.get(self.event(i)).is_some_and(is_sampled)
+        {
+            column.get(i)
+        } else {
+            None
         }
-        column.get(i)
     }
 
     pub fn time(&self, i: usize) -> Option<u64> {

@@ -1,0 +1,102 @@
+//! What only the event and the `data_src` of a sample decide, found out once for each pair of them.
+
+use super::{Event, Recording};
+use crate::data_src::DataSrc;
+
+/// Pairs that are looked at beforehand. A recording of more of them has each sample looked at.
+const MOST: usize = 1 << 16;
+
+/// An answer for each sample.
+pub struct PerKind<'a, T, F> {
+    recording: &'a Recording,
+    of: F,
+    /// By event, then by id of `data_src`; one more at the end of each event for samples without one.
+    answers: Vec<T>,
+    /// Answers of one event.
+    each: usize,
+}
+
+impl Recording {
+    /// `of` the event and the `data_src` of the samples.
+    pub fn per_kind<T, F>(&self, of: F) -> PerKind<'_, T, F>
+    where
+        T: Copy,
+        F: Fn(&Event, Option<DataSrc>) -> T,
+    {
+        let sources = &self.samples.data_src.values;
+        let each = sources.len().saturating_add(1);
+        let mut answers = Vec::new();
+        if each.saturating_mul(self.events.len()) <= MOST {
+            for event in &self.events {
+                let sources = sources.iter().map(|&source| Some(DataSrc(source)));
+                answers.extend(sources.chain([None]).map(|source| of(event, source)));
+            }
+        }
+        PerKind {
+            recording: self,
+            of,
+            answers,
+            each,
+        }
+    }
+}
+
+impl<T, F> PerKind<'_, T, F>
+where
+    T: Copy,
+    F: Fn(&Event, Option<DataSrc>) -> T,
+{
+    /// The answer for sample `i`; `None` past the end.
+    #[inline]
+    pub fn get(&self, i: usize) -> Option<T> {
+        let samples = &self.recording.samples;
+        let event = usize::from(samples.event.get(i)?);
+        let without = self.each - 1;
+        let source = samples.data_src.ids.get(i);
+        let source = source.map_or(without, |id| (id as usize).min(without));
+        if let Some(answer) = self.answers.get(event.wrapping_mul(self.each) + source) {
+            return Some(*answer);
+        }
+        let source = samples.data_src.values.get(source).copied().map(DataSrc);
+        Some((self.of)(self.recording.events.get(event)?, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Interned;
+    use super::*;
+
+    /// One event more than there are answers for, or not.
+    fn answers(events: usize) -> Vec<Option<(usize, Option<u64>)>> {
+        let event = |n: usize| Event {
+            name: "e".repeat(n),
+            ..Event::default()
+        };
+        let mut recording = Recording {
+            events: (0..events).map(event).collect(),
+            ..Recording::default()
+        };
+        recording.samples.event = [0, 2, 2, 1].into_iter().collect();
+        recording.samples.data_src = Interned {
+            ids: [1, 0, 1].into_iter().collect(),
+            values: vec![0x10, 0x20],
+        };
+        let of = |event: &Event, source: Option<DataSrc>| (event.name.len(), source.map(|s| s.0));
+        let kinds = recording.per_kind(of);
+        (0..5).map(|i| kinds.get(i)).collect()
+    }
+
+    #[test]
+    fn answers_are_those_of_each_samples_event_and_source() {
+        let expected = [
+            Some((0, Some(0x20))),
+            Some((2, Some(0x10))),
+            Some((2, Some(0x20))),
+            Some((1, None)),
+            None,
+        ];
+        assert_eq!(answers(3), expected);
+        assert_eq!(answers(MOST), expected);
+    }
+}
