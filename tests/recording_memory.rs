@@ -242,11 +242,14 @@ fn compressed_records_as_perf_writes_them_are_all_read() {
     assert!(most <= 4 * bytes.len() + (64 << 20));
 
     // Of a recording that shrank a lot, as its header tells, all is read.
-    let kind = KINDS.into_iter().find(|kind| kind.0 == "FORK of distinct pids");
+    let kind = KINDS
+        .into_iter()
+        .find(|kind| kind.0 == "FORK of distinct pids");
     let mut recording = packed(kind.unwrap(), 40 << 20);
     let bytes = recording.file().len();
     let ratio = (40 << 20) / bytes as u32;
-    recording.feature(27, [0u32, 1, 1, ratio, 0].map(u32::to_le_bytes).concat());
+    let section = [0u32, 1, 1, ratio, 0].map(u32::to_le_bytes).concat();
+    recording.features.push((27, section));
     let (recording, most) = measured("shrunk", &recording.file());
     assert_eq!(recording.damage, []);
     assert!(most <= 4 * bytes * ratio as usize + (64 << 20));

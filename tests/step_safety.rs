@@ -254,7 +254,10 @@ fn a_killed_worker_leaves_the_program_as_it_was() {
         let recording = read(&output).unwrap();
         let bytes = std::fs::metadata(&output).unwrap().len();
         let (samples, damage) = (recording.samples.len(), &recording.damage);
-        assert!(samples > 20, "{moment}: {samples} in {bytes} bytes, {damage:?}");
+        assert!(
+            samples > 20,
+            "{moment}: {samples} in {bytes} bytes, {damage:?}"
+        );
     }
 }
 
