@@ -8,6 +8,7 @@ pub mod findings;
 pub mod lines;
 pub mod memory_model;
 pub mod operations;
+pub mod skew;
 pub mod stale;
 pub mod together;
 pub mod touch;

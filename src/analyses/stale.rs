@@ -7,9 +7,11 @@
 //! nanoseconds after a store on CPU A, and found the line in B's own L1 or LFB without a snoop, may have
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
+use super::skew::skew;
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, Level, Op, Snoop};
 use crate::recording::{Event, Memory, Recording};
+use crate::tables::together::Skew;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
@@ -47,6 +49,8 @@ pub struct Clocks {
     pub granularity_ns: u64,
     /// Two samples of one CPU that stand in the file in another order than their times say.
     pub out_of_order: u64,
+    /// As [`skew`] finds it.
+    pub skew: Vec<Skew>,
 }
 
 /// What is found, or why nothing can be.
@@ -265,6 +269,7 @@ fn clocks(recording: &Recording) -> Clocks {
         clock: recording.meta.clock.clone(),
         granularity_ns: step.max(1),
         out_of_order,
+        skew: skew(recording),
     }
 }
 

@@ -273,6 +273,7 @@ impl Told<'_> {
             clock: clocks.clock,
             granularity_ns: clocks.granularity_ns,
             out_of_order: clocks.out_of_order,
+            skew: clocks.skew,
             loads,
             found,
             pairs: pairs.collect(),

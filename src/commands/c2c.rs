@@ -255,6 +255,21 @@ fn print_stale(
         clocks.granularity_ns,
         thousands(clocks.out_of_order),
     );
+    for skew in clocks.skew.iter().take(most) {
+        let [first, second] = skew.cpus;
+        let _ = writeln!(
+            page,
+            "  by threads that moved, the clock of CPU {second} is ahead of CPU {first}'s by {} ns, give or take {}",
+            skew.offset_ns,
+            thousands(skew.error_ns),
+        );
+    }
+    if clocks.skew.is_empty() {
+        let _ = writeln!(
+            page,
+            "  no thread moved between two CPUs and back: how far their clocks are apart has no bound"
+        );
+    }
     for pair in pairs.iter().take(most) {
         let place = |i: usize| {
             code(

@@ -5,6 +5,7 @@ use super::counts::Counts;
 use crate::data_src::{Blocked, DataSrc, Level, Op, Snoop, Tlb};
 use crate::pmu::{Fields, Validity};
 use crate::recording::{Access, Event, Memory, Recording};
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 
 /// A kind without a level, in [`Kind::level_id`].
@@ -99,41 +100,63 @@ fn counts_of(access: &Access) -> Counts {
     counts
 }
 
+/// Pairs of event and `data_src` that are looked at whether or not a sample has them.
+const MOST: usize = 1 << 16;
+
 /// All kinds of a recording.
 #[derive(Debug)]
 pub struct Kinds<'a> {
     events: &'a [Event],
     /// By event, then by `data_src` id; one more at the end for samples without `data_src`.
     by_event: Vec<Vec<Kind>>,
+    /// Where there are more than [`MOST`] pairs, those that occur, by event and `data_src` id.
+    occurring: Option<FxHashMap<(usize, u32), Kind>>,
     /// Names of the levels, in the order in which they were met.
     pub levels: Vec<Cow<'static, str>>,
 }
 
 impl<'a> Kinds<'a> {
-    /// Looks at every pair of event and `data_src` of the recording.
+    /// Looks at every pair of event and `data_src` of the recording, once.
     pub fn of(recording: &'a Recording) -> Kinds<'a> {
         let sources = &recording.samples.data_src.values;
+        let all = sources.len().saturating_mul(recording.events.len());
         let mut kinds = Kinds {
             events: &recording.events,
             by_event: Vec::new(),
+            occurring: (all > MOST).then(FxHashMap::default),
             levels: Vec::new(),
         };
         for event in &recording.events {
             // Other events have no access to look at.
             let sources = match event.memory {
-                Memory::Sampled => sources.as_slice(),
+                Memory::Sampled if all <= MOST => sources.as_slice(),
                 _ => &[],
             };
             let of_event = sources.iter().copied().chain([0]);
-            let of_event = of_event.map(|source| {
-                let mut kind = Kind::of(event, &event.access(DataSrc(source), None));
-                kind.level_id = kinds.level_id(kind.level_name.as_ref());
-                kind
-            });
-            let of_event = of_event.collect();
+            let of_event = of_event.map(|source| kinds.named(event, source)).collect();
             kinds.by_event.push(of_event);
         }
+        if let Some(mut occurring) = kinds.occurring.take() {
+            let ids = recording.samples.data_src.ids.iter();
+            for (event, id) in recording.samples.event.iter().zip(ids) {
+                let number = usize::from(event);
+                if let (Some(event), Some(&source)) =
+                    (recording.events.get(number), sources.get(id as usize))
+                    && event.memory == Memory::Sampled
+                {
+                    let kind = occurring.entry((number, id));
+                    kind.or_insert_with(|| kinds.named(event, source));
+                }
+            }
+            kinds.occurring = Some(occurring);
+        }
         kinds
+    }
+
+    fn named(&mut self, event: &Event, source: u64) -> Kind {
+        let mut kind = Kind::of(event, &event.access(DataSrc(source), None));
+        kind.level_id = self.level_id(kind.level_name.as_ref());
+        kind
     }
 
     fn level_id(&mut self, name: Option<&Cow<'static, str>>) -> u8 {
@@ -149,14 +172,51 @@ impl<'a> Kinds<'a> {
     /// The kind of a sample of `event` (an index into `Recording::events`).
     pub fn kind(&self, event: usize, data_src: Option<u32>) -> &Kind {
         let of_event = self.by_event.get(event).map_or(&[][..], Vec::as_slice);
-        data_src
-            .and_then(|id| of_event.get(id as usize))
-            .or(of_event.last())
-            .unwrap_or(&Kind::UNKNOWN)
+        let told = data_src.and_then(|id| match &self.occurring {
+            Some(occurring) => occurring.get(&(event, id)),
+            None => of_event.get(id as usize),
+        });
+        told.or(of_event.last()).unwrap_or(&Kind::UNKNOWN)
     }
 
     /// The latency of a sample of `event`, in cycles.
     pub fn latency(&self, event: usize, kind: &Kind, weight: Option<u64>) -> Option<u32> {
         self.events.get(event)?.latency(kind.op, kind.level, weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Interned;
+
+    /// The operations of three samples, of the events 0, 1 and 1, in a recording of so many events.
+    fn ops(events: usize) -> Vec<Option<Op>> {
+        let event = Event {
+            memory: Memory::Sampled,
+            ..Event::default()
+        };
+        let mut recording = Recording {
+            events: vec![event; events],
+            ..Recording::default()
+        };
+        recording.samples.event = [0, 1, 1].into_iter().collect();
+        // A load and a store, from L1.
+        recording.samples.data_src = Interned {
+            ids: [1, 0, 1].into_iter().collect(),
+            values: vec![2 | 0xa << 5, 4 | 0xa << 5],
+        };
+        let kinds = Kinds::of(&recording);
+        let kind = |(event, id)| kinds.kind(event, id).op;
+        [(0, Some(1)), (1, Some(0)), (1, Some(1)), (1, None)]
+            .map(kind)
+            .to_vec()
+    }
+
+    #[test]
+    fn many_events_have_the_kinds_of_few() {
+        let expected = [Some(Op::Store), Some(Op::Load), Some(Op::Store), None];
+        assert_eq!(ops(2), expected);
+        assert_eq!(ops(MOST), expected);
     }
 }

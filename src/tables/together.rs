@@ -160,11 +160,23 @@ pub struct Stale {
     pub granularity_ns: u64,
     /// Samples of one CPU that stand in the file in another order than their times say.
     pub out_of_order: u64,
+    /// The narrowest bounds first.
+    #[serde(default)]
+    pub skew: Vec<Skew>,
     /// Loads from own caches of words that a sampled store was made to, and the pairs found.
     pub loads: u64,
     pub found: u64,
     /// The closest ones first.
     pub pairs: Vec<StalePair>,
+}
+
+/// How far the clock of the second CPU is ahead of that of the first: `offset_ns` give or take
+/// `error_ns`, by the threads that moved between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skew {
+    pub cpus: [u64; 2],
+    pub offset_ns: i64,
+    pub error_ns: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -123,6 +123,7 @@ pub fn together(start: u64) -> Together {
             clock: None,
             granularity_ns: 1,
             out_of_order: 0,
+            skew: Vec::new(),
             loads: 64,
             found: 1,
             pairs: vec![StalePair {

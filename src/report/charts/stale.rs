@@ -28,9 +28,22 @@ pub fn said(data: &Data) -> String {
             count(n)
         ),
     };
+    let skew = match (stale.skew.first(), stale.skew.last()) {
+        (Some(least), Some(most)) => format!(
+            "threads that moved bound how far clocks are apart, for {} pairs of CPUs: CPU {} is ahead of CPU {} by {} ± {} ns, \
+             the widest bound is ± {} ns",
+            count(stale.skew.len() as u64),
+            least.cpus[1],
+            least.cpus[0],
+            least.offset_ns,
+            count(least.error_ns),
+            count(most.error_ns),
+        ),
+        _ => "no thread moved between two CPUs and back, which would bound how far their clocks are apart".to_owned(),
+    };
     format!(
         "Stale reads: {} of {} loads from their own L1 or LFB came within {} of a store to the same word by another \
-         CPU ({clock}; its times are multiples of {}; {order}; a PMU that buffers its samples gives the time of each record, not of the flush). --stale-window of analyze sets how long after the store is looked.",
+         CPU ({clock}; its times are multiples of {}; {order}; {skew}; a PMU that buffers its samples gives the time of each record, not of the flush). --stale-window of analyze sets how long after the store is looked.",
         count(stale.found),
         count(stale.loads),
         duration(stale.window_ns),
