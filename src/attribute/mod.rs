@@ -27,6 +27,7 @@ mod rows;
 mod run;
 mod source;
 mod testimony;
+mod timelines;
 pub mod trace;
 mod types;
 mod unattributed;

@@ -121,7 +121,8 @@ pub fn attribute_watching(
     let seen = seen(&rows.rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording);
-    let regions = Regions::build(seen, witnesses, &marking, &types);
+    let regions = Regions::build(&seen, &witnesses, &marking, &types);
+    drop((seen, witnesses));
     let blocks = Blocks::build(&rows.rows, &types);
     let known = Known {
         blocks: &blocks,
