@@ -7,7 +7,7 @@ use super::findings::Found;
 use super::memory_model::{Arch, Neighbours, neighbours};
 use super::operations::{Bracket, operations};
 use super::stale::{self, stale};
-use super::touch::Touch;
+use super::touch::{Touch, Touches};
 use crate::attribute::Attribution;
 use crate::data_src::Op;
 use crate::recording::Recording;
@@ -20,7 +20,6 @@ use crate::tables::{
     Accesses, MOST_FINDINGS, Tables, clopper_pearson, operation_name, phase_name, read,
 };
 use polars::prelude::{Column, NamedFrom, PolarsResult, Series};
-use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -63,12 +62,8 @@ pub fn add(
     within: Windows,
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
-    let first = (0..accesses.len()).filter(|&n| recording.is_access(n));
-    let end = first.take(MOST).last().map_or(0, |n| n + 1);
-    let all = (0..end).into_par_iter();
-    let all = all.filter_map(|n| Touch::of(recording, &accesses, n));
-    let mut touches: Vec<Touch> = all.collect();
-    touches.sort_by_key(|touch| touch.time);
+    let all = Touches::new(recording, &accesses);
+    let touches = all.first_in_order(MOST);
     let brackets = operations(&touches);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
@@ -118,7 +113,7 @@ pub fn add(
         slowdowns: slowdowns(&background),
         windows: windows(&background),
         moves: paths.iter().take(MAPS).flat_map(moves).collect(),
-        stale: told.stale(recording, &accesses, attribution, within.stale_ns),
+        stale: told.stale(recording, &all, attribution, within.stale_ns),
         rules: rules(&pairs),
     };
     Ok(())
@@ -233,7 +228,7 @@ impl Told<'_> {
     fn stale(
         &self,
         recording: &Recording,
-        accesses: &Accesses,
+        touches: &Touches,
         attribution: &Attribution,
         window_ns: u64,
     ) -> Stale {
@@ -254,8 +249,11 @@ impl Told<'_> {
         };
         let found = pairs.len() as u64;
         pairs.sort_by_key(|pair| (pair.after_ns, pair.load));
-        let of =
-            |n| Touch::of(recording, accesses, n).map_or_else(Touched::default, |t| touched(&t));
+        let of = |n| {
+            touches
+                .get(n)
+                .map_or_else(Touched::default, |t| touched(&t))
+        };
         let pairs = pairs.into_iter().take(PAIRS).map(|pair| StalePair {
             map: (pair.map != crate::attribute::NONE).then_some(pair.map.into()),
             part: pair.part,
