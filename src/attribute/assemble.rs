@@ -7,9 +7,10 @@ use super::names::Names;
 use super::places::Places;
 use super::regions::Regions;
 use super::resolve::Row;
-use super::rows::Rows;
+use super::rows::{CHUNK, Rows};
 use super::types::{TypeId, Types};
-use super::{Array, Attribution, Contradiction, Evidence, NONE};
+use super::{Array, Attribution, Contradiction, Evidence, NONE, Reason};
+use crate::gomap::Part;
 use crate::heap::Heap;
 use crate::program::Program;
 use crate::recording::Recording;
@@ -17,16 +18,23 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// Rows that one thread numbers the maps and arrays of at a time.
-const CHUNK: usize = 1 << 16;
+/// The columns of a chunk of samples, without the places.
+struct Columns<'a> {
+    part: &'a mut [Result<Part, Reason>],
+    map: &'a mut [u32],
+    base: &'a mut [u64],
+    off: &'a mut [u32],
+    array: &'a mut [u32],
+    index: &'a mut [u32],
+    slot: &'a mut [i8],
+    evidence: &'a mut [Evidence],
+}
 
-/// What the rows of a chunk hit, by numbers of its own.
+/// The maps and arrays that the rows of a chunk hit, by numbers of its own.
 #[derive(Default)]
 struct Numbered {
     names: Names,
     arrays: Arrays,
-    /// Of each row: its map, its array, and the index in that.
-    rows: Vec<(u32, u32, u32)>,
 }
 
 #[derive(Default)]
@@ -67,8 +75,12 @@ struct Hits<'a> {
 }
 
 impl Hits<'_> {
-    fn number(&self, rows: &[Row]) -> Numbered {
+    /// Fills the columns of the chunk that begins at sample `first`.
+    fn number(&self, rows: &[Row], first: usize, to: Columns) -> Numbered {
         let mut out = Numbered::default();
+        for ids in [&mut *to.map, &mut *to.off, &mut *to.array, &mut *to.index] {
+            ids.fill(NONE);
+        }
         for row in rows {
             let here = self.regions.numbered(row.base, row.time);
             let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
@@ -94,7 +106,18 @@ impl Hits<'_> {
                 }
                 None => (NONE, NONE),
             };
-            out.rows.push((map, array, index));
+            let i = row.sample as usize - first;
+            to.part[i] = row.part;
+            to.map[i] = map;
+            to.base[i] = row.base;
+            if row.base != 0 {
+                let off = u32::try_from(row.address.wrapping_sub(row.base));
+                to.off[i] = off.unwrap_or(NONE);
+            }
+            to.array[i] = array;
+            to.index[i] = index;
+            to.slot[i] = row.slot;
+            to.evidence[i] = row.evidence;
         }
         out
     }
@@ -109,10 +132,6 @@ impl Hits<'_> {
             .filter(|(header, start)| *header == row.header && *start >= region)
             .map_or(region, |(_, start)| *start)
     }
-}
-
-fn filled<T: Copy + Send + Sync>(value: T, len: usize) -> Vec<T> {
-    rayon::iter::repeat_n(value, len).collect()
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -137,45 +156,59 @@ pub fn assemble(
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
     hits.starts.sort_unstable();
-    let chunks = rows.rows.par_chunks(CHUNK);
-    let chunks: Vec<(&[Row], Numbered)> = chunks.map(|rows| (rows, hits.number(rows))).collect();
     let samples = rows.part.len();
     let mut out = Attribution {
         place: places.place,
         places: places.places,
-        map: filled(NONE, samples),
-        base: filled(0, samples),
-        off: filled(NONE, samples),
-        array: filled(NONE, samples),
-        index: filled(NONE, samples),
-        slot: filled(-1, samples),
-        evidence: filled(Evidence::None, samples),
+        part: rows.part,
+        map: vec![0; samples],
+        base: vec![0; samples],
+        off: vec![0; samples],
+        array: vec![0; samples],
+        index: vec![0; samples],
+        slot: vec![-1; samples],
+        evidence: vec![Evidence::None; samples],
         ..Attribution::default()
     };
-    let mut part = rows.part;
+    let columns = (
+        out.part.par_chunks_mut(CHUNK),
+        out.map.par_chunks_mut(CHUNK),
+        out.base.par_chunks_mut(CHUNK),
+        out.off.par_chunks_mut(CHUNK),
+        out.array.par_chunks_mut(CHUNK),
+        out.index.par_chunks_mut(CHUNK),
+        out.slot.par_chunks_mut(CHUNK),
+        out.evidence.par_chunks_mut(CHUNK),
+    );
+    let chunks = rows.chunks.into_par_iter().zip(columns).enumerate();
+    let fill = |(chunk, (rows, columns)): (usize, (Vec<Row>, _))| {
+        let (part, map, base, off, array, index, slot, evidence) = columns;
+        let columns = Columns {
+            part,
+            map,
+            base,
+            off,
+            array,
+            index,
+            slot,
+            evidence,
+        };
+        hits.number(&rows, chunk * CHUNK, columns)
+    };
+    let numbered: Vec<Numbered> = chunks.map(fill).collect();
     let mut names = Names::default();
     let mut arrays = Arrays::default();
-    for (rows, numbered) in chunks {
+    let chunks = out.map.chunks_mut(CHUNK).zip(out.array.chunks_mut(CHUNK));
+    for ((map, array), numbered) in chunks.zip(numbered) {
         let maps = names.merge(numbered.names);
         let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
         let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
         let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
-        for (row, (map, array, index)) in rows.iter().zip(numbered.rows) {
-            let i = row.sample as usize;
-            part[i] = row.part;
-            out.map[i] = map_of(map);
-            out.base[i] = row.base;
-            if row.base != 0 {
-                let off = u32::try_from(row.address.wrapping_sub(row.base));
-                out.off[i] = off.unwrap_or(NONE);
-            }
-            out.array[i] = ids.get(array as usize).copied().unwrap_or(NONE);
-            out.index[i] = index;
-            out.slot[i] = row.slot;
-            out.evidence[i] = row.evidence;
+        map.iter_mut().for_each(|id| *id = map_of(*id));
+        for id in array {
+            *id = ids.get(*id as usize).copied().unwrap_or(NONE);
         }
     }
-    out.part = part;
     out.maps = names.finish(types, programs, heap);
     out.arrays = arrays.arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();

@@ -81,7 +81,7 @@ pub fn attribute_watching(
         }
     });
     tracer.step("the sample by itself", &rows, &types);
-    position(recording, &places, &types, &mut rows.rows);
+    position(recording, &places, &types, &mut rows);
     tracer.step("position", &rows, &types);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
@@ -97,16 +97,16 @@ pub fn attribute_watching(
             let admitted = Admitted::Variant(places.key_size(row.sample));
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
-        rows.rows.par_iter().for_each(hear);
+        rows.par_iter().for_each(hear);
         rows.others(|_| true).for_each(|row| hear(&row));
         instant.heard();
-        instant.complete(&mut rows.rows, &types, &mut facts);
+        instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
         tracer.step("heap", &rows, &types);
     }
     let learned = Learned::from_facts(&facts, &types);
     let arrays = learned.arrays();
-    rows.rows.par_iter_mut().for_each(|row| {
+    rows.par_iter_mut().for_each(|row| {
         let i = row.sample as usize;
         let Some(code) = places.code_of(i) else {
             return;
@@ -118,12 +118,12 @@ pub fn attribute_watching(
         own(row, site.and_then(|s| s.global), &learned);
     });
     tracer.step("the object's owner", &rows, &types);
-    let seen = seen(&rows.rows, &facts, &arrays, &types);
+    let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording);
     let regions = Regions::build(&seen, &witnesses, &marking, &types);
     drop((seen, witnesses));
-    let blocks = Blocks::build(&rows.rows, &types);
+    let blocks = Blocks::build(&rows, &types);
     let known = Known {
         blocks: &blocks,
         learned: &learned,
@@ -135,7 +135,6 @@ pub fn attribute_watching(
     let finish = |row: &mut Row| complete(row, places.behalf(row.sample as usize), &known);
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?.clone()));
     let conflicts: Vec<(Evidence, u64)> = rows
-        .rows
         .par_iter_mut()
         .filter_map(finish)
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
@@ -147,14 +146,11 @@ pub fn attribute_watching(
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     let pages = known.pages();
-    let found: Vec<Row> = rows
-        .others(|address| pages.cover(address))
-        .filter_map(|mut row| {
-            finish(&mut row);
-            row.part.is_ok().then_some(row)
-        })
-        .collect();
-    rows.add(found);
+    let find = |row: &mut Row| {
+        finish(row);
+        row.part.is_ok()
+    };
+    rows.add_others(|address| pages.cover(address), find);
     tracer.step("learned region", &rows, &types);
     let attribution = assemble(
         recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,

@@ -19,7 +19,7 @@ fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
 }
 
 /// Every bucket and group that a sample knows.
-pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Timelines<Seen> {
+pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Timelines<Seen> {
     let of_row = |row: &Row| {
         let seen = Seen {
             base: row.base,
@@ -71,10 +71,7 @@ pub fn witnesses(
     let around = between(seen, types);
     let others = || rows.others(|address| around.cover(address));
     Timelines::of(|| {
-        let of_rows = rows
-            .rows
-            .par_iter()
-            .filter_map(|row| says(row, places, types));
+        let of_rows = rows.par_iter().filter_map(|row| says(row, places, types));
         of_rows.chain(others().filter_map(|row| says(&row, places, types)))
     })
 }
