@@ -66,6 +66,7 @@ impl<'a> Rows<'a> {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
 
+    #[inline]
     fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
         let is_sampled = |&sample_type: &u64| sample_type & bit != 0;
         if is_sampled(&self.always) || self.sample_types.get(self.event(i)).is_some_and(is_sampled)
