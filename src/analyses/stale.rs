@@ -8,7 +8,7 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use super::skew::skew;
-use crate::attribute::{Attribution, NONE};
+use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
 use crate::recording::{Event, Memory, Recording};
 use crate::tables::together::Skew;
@@ -217,7 +217,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             return Some(None);
         };
         let part = attribution.part.get(i).and_then(|part| part.ok());
-        let slot = attribution.slot.get(i).copied().unwrap_or(-1);
+        let hit = attribution.hit(i);
         Some(Some(Pair {
             store: store as usize,
             load: i,
@@ -225,8 +225,8 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             store_cpu,
             load_cpu: cpu,
             word: word.1 * WORD,
-            map: attribution.map.get(i).copied().unwrap_or(NONE),
-            part: part.map(|part| super::lines::part_name(part, slot)),
+            map: hit.map,
+            part: part.map(|part| super::lines::part_name(part, hit.slot)),
             level,
         }))
     };

@@ -2,6 +2,7 @@
 
 use super::Reason;
 use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
+use super::hits::CHUNK;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve};
 use super::types::Types;
@@ -9,16 +10,13 @@ use crate::gomap::Part;
 use crate::recording::{Memory, Recording};
 use rayon::prelude::*;
 
-/// Samples of a chunk, which one thread works on at a time.
-pub const CHUNK: usize = 1 << 16;
-
 /// One part, or one reason, a sample; most samples of a program are of no map and need no more.
 #[derive(Debug)]
 pub struct Rows<'a> {
     recording: &'a Recording,
     /// Of every sample, as long as it has no row.
     pub part: Vec<Result<Part, Reason>>,
-    /// Chunk by chunk of [`CHUNK`] samples, in order of samples.
+    /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
     pub chunks: Vec<Vec<Row>>,
     watch: Option<usize>,
 }

@@ -173,7 +173,8 @@ fn part_of_the_samples(
         ..Partial::default()
     };
     for i in range {
-        let key = rows.key(i);
+        let hit = rows.hit(i);
+        let key = rows.key(i, &hit);
         let group = totals.groups.of(key);
         group.rows += 1;
         if key.part == Err(Reason::NotAnAccess) {
@@ -183,7 +184,7 @@ fn part_of_the_samples(
         let kind = kinds.kind(event, rows.data_src_id(i));
         let latency = kinds.latency(event, kind, rows.weight(i));
         group.counts.add(kind, latency);
-        group.slotted += u32::from(rows.slot(i).is_some());
+        group.slotted += u32::from(hit.slot().is_some());
         if let Some(cycles) = latency {
             group.latencies.add(cycles);
             if let Some(bin) = rows.time(i).and_then(|t| time.bin(t)) {
@@ -193,12 +194,12 @@ fn part_of_the_samples(
                 *totals.latency.of(cell) += 1;
             }
         }
-        if let (Some(array), Some(index), Some(off)) = (rows.array(i), rows.index(i), rows.off(i)) {
+        if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off()) {
             let width = widths.get(array as usize).copied().unwrap_or(1);
             let cell = (array, index / width * width, off);
             totals.cells.of(cell).add(kind, latency);
         }
-        if let Some(slot) = rows.instance(i).map(heat_slot) {
+        if let Some(slot) = rows.instance(i, &hit).map(heat_slot) {
             totals.heat[slot] += 1;
         }
     }

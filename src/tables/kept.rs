@@ -2,7 +2,7 @@
 //! recording; of a large one a known share, spread over it.
 
 use super::accesses::{Access, Accesses};
-use super::aggregate::{Key, Totals};
+use super::aggregate::Totals;
 use super::columns as c;
 use super::counts::Counts;
 use super::frames::{column, count_columns, file_line, inner, outer};
@@ -76,13 +76,13 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
 /// Row numbers in file order, each with the accesses it stands for.
 fn numbers(accesses: &Accesses, totals: &Totals) -> Vec<(usize, u32)> {
     let rows = &accesses.rows;
-    let in_map = |key: Key| match key.part {
+    let in_map = |part, map| match part {
         Err(Reason::NotAnAccess) => None,
-        _ => Some(key.map != NONE),
+        _ => Some(map != NONE),
     };
     let (mut inside, mut outside) = (0usize, 0usize);
     for (key, group) in &totals.groups {
-        match in_map(*key) {
+        match in_map(key.part, key.map) {
             Some(true) => inside += group.rows as usize,
             Some(false) => outside += group.rows as usize,
             None => {}
@@ -92,7 +92,7 @@ fn numbers(accesses: &Accesses, totals: &Totals) -> Vec<(usize, u32)> {
     let mut outside = Spread::new(outside.div_ceil(ELSEWHERE));
     (0..rows.len())
         .filter_map(|i| {
-            let spread = if in_map(rows.key(i))? {
+            let spread = if in_map(rows.part(i), rows.hit(i).map)? {
                 &mut inside
             } else {
                 &mut outside
