@@ -2,6 +2,7 @@
 
 use super::chains::ChainSites;
 use super::complete::about_bucket;
+use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
 use super::places::Places;
@@ -61,6 +62,7 @@ struct Hits<'a> {
     recording: &'a Recording,
     chains: &'a ChainSites,
     learned: &'a Learned,
+    lasting: &'a Lasting,
     regions: &'a Regions,
     /// Header and start of the known arrays, sorted.
     starts: Vec<(u64, u64)>,
@@ -79,7 +81,9 @@ impl Hits<'_> {
                     0 => row.map_type,
                     _ => row.map_type.or_else(seen),
                 };
-                let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
+                let lasting = self.lasting.keeps(row.header);
+                let memory = region.filter(|(_, r)| r.one_map && !lasting);
+                let memory = memory.map(|(n, r)| (n, r.start));
                 let site = self.chains.of_sample(self.recording, row.sample as usize);
                 out.names.map_of(row.header, map_type, memory, site)
             } else {
@@ -122,6 +126,7 @@ pub fn assemble(
     rows: Rows,
     chains: &ChainSites,
     learned: &Learned,
+    lasting: &Lasting,
     regions: &Regions,
     known: &[KnownArray],
     types: &Types,
@@ -133,6 +138,7 @@ pub fn assemble(
         recording,
         chains,
         learned,
+        lasting,
         regions,
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
@@ -176,7 +182,7 @@ pub fn assemble(
         }
     }
     out.part = part;
-    out.maps = names.finish(types, programs, heap);
+    out.maps = names.finish(types, programs, heap, lasting);
     out.arrays = arrays.arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {
