@@ -178,6 +178,7 @@ fn attribution() -> Attribution {
         elem_size: 8,
         indirect_key: false,
         indirect_elem: false,
+        string_key: false,
         shape: Shape::Classic {
             key_stride: 16,
             elem_stride: 8,

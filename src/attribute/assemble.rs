@@ -3,6 +3,7 @@
 use super::chains::ChainSites;
 use super::complete::about_bucket;
 use super::hits::{self, CHUNK, Hit, Hits};
+use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
 use super::places::Places;
@@ -58,6 +59,7 @@ struct Ground<'a> {
     recording: &'a Recording,
     chains: &'a ChainSites,
     learned: &'a Learned,
+    lasting: &'a Lasting,
     regions: &'a Regions,
     /// Header and start of the known arrays, sorted.
     starts: Vec<(u64, u64)>,
@@ -75,7 +77,9 @@ impl Ground<'_> {
                 0 => row.map_type,
                 _ => row.map_type.or_else(seen),
             };
-            let memory = region.filter(|(_, r)| r.one_map).map(|(n, r)| (n, r.start));
+            let lasting = self.lasting.keeps(row.header);
+            let memory = region.filter(|(_, r)| r.one_map && !lasting);
+            let memory = memory.map(|(n, r)| (n, r.start));
             let site = self.chains.of_sample(self.recording, row.sample as usize);
             to.names.map_of(row.header, map_type, memory, site)
         } else {
@@ -124,6 +128,7 @@ pub fn assemble(
     rows: Rows,
     chains: &ChainSites,
     learned: &Learned,
+    lasting: &Lasting,
     regions: &Regions,
     known: &[KnownArray],
     types: &Types,
@@ -135,6 +140,7 @@ pub fn assemble(
         recording,
         chains,
         learned,
+        lasting,
         regions,
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
@@ -175,7 +181,7 @@ pub fn assemble(
         hits,
         ..Attribution::default()
     };
-    out.maps = names.finish(types, programs, heap);
+    out.maps = names.finish(types, programs, heap, lasting);
     out.arrays = arrays.arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {

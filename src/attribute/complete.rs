@@ -2,6 +2,7 @@
 
 use super::blocks::Blocks;
 use super::instant::Instant;
+use super::lasting::Lasting;
 use super::learn::{Learned, part_at};
 use super::pages::Pages;
 use super::places::Behalf;
@@ -16,9 +17,15 @@ use crate::gomap::{Layout, Part, Structure};
 pub const VARIABLE: u64 = 1 << 63;
 
 /// Finds the map of a row from the other samples of the variable, the table or the object it hit.
-pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned) {
+pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Lasting) {
     let time = row.time;
     let Ok(part) = row.part else { return };
+    if row.header == 0
+        && let Some(global) = global.filter(|global| lasting.holds(*global))
+    {
+        row.header = lasting.header_in(global);
+    }
+    own_by_type(row, lasting);
     let owners = [
         (About::Global, global.unwrap_or(0)),
         (About::Table, row.table),
@@ -48,10 +55,20 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned) {
     }
 }
 
+/// Finds the map of a row of whose type there is but one.
+fn own_by_type(row: &mut Row, lasting: &Lasting) {
+    if row.header == 0
+        && let Some(variable) = row.map_type.and_then(|t| lasting.of_type(t))
+    {
+        row.header = lasting.header_in(variable);
+    }
+}
+
 /// What all samples together taught.
 pub struct Known<'a> {
     pub blocks: &'a Blocks,
     pub learned: &'a Learned,
+    pub lasting: &'a Lasting,
     pub regions: &'a Regions,
     pub types: &'a Types,
     pub layout: Option<&'a Layout>,
@@ -74,6 +91,12 @@ impl Known<'_> {
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
 pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
+    let conflict = by_memory(row, behalf, known);
+    own_by_type(row, known.lasting);
+    conflict
+}
+
+fn by_memory(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
         return None;

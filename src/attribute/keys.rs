@@ -40,7 +40,7 @@ impl KeyKind {
 
     /// Whether maps of this type may have such keys in their slots.
     pub fn is_of(self, map_type: &MapType) -> bool {
-        let string = map_type.key == "string";
+        let string = map_type.string_key;
         match self {
             _ if map_type.indirect_key => false,
             KeyKind::Bytes(bytes) => map_type.key_size == bytes && !string,

@@ -126,6 +126,15 @@ impl Learned {
         owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
     }
 
+    /// Variables with the header that all samples that knew one agree on, whenever they were.
+    pub fn variables(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.seen.iter().filter_map(|(&(about, variable), seen)| {
+            let first = seen.first().filter(|_| about == About::Global)?.header;
+            let same = seen.iter().all(|s| s.header == first);
+            same.then_some((variable, first))
+        })
+    }
+
     /// Whether any sample knew the owner of this object.
     pub fn knows(&self, about: About, address: u64) -> bool {
         self.seen.contains_key(&(about, address))

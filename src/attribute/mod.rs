@@ -11,6 +11,7 @@ pub mod flow;
 mod hits;
 mod instant;
 mod keys;
+mod lasting;
 mod leaf;
 mod learn;
 mod marking;
@@ -27,6 +28,7 @@ mod resolve;
 mod rows;
 mod run;
 mod source;
+mod succession;
 mod testimony;
 mod timelines;
 pub mod trace;
@@ -147,12 +149,15 @@ pub struct Map {
     pub memory: Option<u64>,
     /// Where the header is not known: the address of the variable that the map was taken from.
     pub held_by: Option<u64>,
+    /// That variable holds this map and no other for as long as the program runs.
+    #[serde(default)]
+    pub lasting: bool,
 }
 
 impl Map {
     /// Whether it is told from other maps of its type. A variable may hold one after the other.
     pub fn is_told_apart(&self) -> bool {
-        self.header.or(self.memory).is_some()
+        self.lasting || self.header.or(self.memory).is_some()
     }
 }
 

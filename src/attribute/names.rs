@@ -4,6 +4,7 @@ use super::binary::Binary;
 use super::chains::ChainSite;
 use super::complete::VARIABLE;
 use super::flow::{FunctionFlow, Value, What};
+use super::lasting::Lasting;
 use super::source::expression;
 use super::types::{TypeId, TypedSite, Types};
 use super::{Map, NONE};
@@ -134,10 +135,14 @@ impl Names {
         types: &Types,
         programs: &[Option<Arc<Program>>],
         heap: Option<&Heap>,
+        lasting: &Lasting,
     ) -> Vec<Map> {
         self.seen
             .iter()
-            .map(|(_, seen)| name(seen, types, programs, heap))
+            .map(|(_, seen)| Map {
+                lasting: lasting.keeps(seen.header),
+                ..name(seen, types, programs, heap)
+            })
             .collect()
     }
 }
@@ -145,8 +150,7 @@ impl Names {
 /// What the heap calls the map with this header, if that one is of the same type: a header's memory may
 /// have been another map's before.
 fn name_in_heap(heap: &Heap, header: u64, map_type: &MapType) -> Option<String> {
-    let at = heap.maps.binary_search_by_key(&header, |map| map.header);
-    let map = heap.maps.get(at.ok()?)?;
+    let map = heap.map_at(header)?;
     let same = map
         .map_type
         .as_ref()
@@ -224,6 +228,7 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>], heap: Opt
         header,
         memory: seen.memory,
         held_by,
+        lasting: false,
     }
 }
 

@@ -97,6 +97,18 @@ impl Places {
         }
     }
 
+    /// By place: a number that places of one function share.
+    pub fn functions(&self) -> Vec<u32> {
+        let mut ids: FxHashMap<(&str, Option<&str>), u32> = FxHashMap::default();
+        let mut functions = Vec::with_capacity(self.places.len());
+        for place in &self.places {
+            let next = ids.len() as u32;
+            let key = (place.image.as_str(), place.function.as_deref());
+            functions.push(*ids.entry(key).or_insert(next));
+        }
+        functions
+    }
+
     /// Size of the keys that the function of a sample is made for.
     pub fn key_size(&self, sample: u32) -> Option<i64> {
         self.code_of(sample as usize)?.areas.key_size

@@ -7,6 +7,7 @@
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
 use super::marking::Marking;
+use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
@@ -126,6 +127,7 @@ impl Regions {
     pub fn build(
         seen: &Timelines<Seen>,
         witnesses: &Timelines<Witness>,
+        votes: Vec<(u64, Vote)>,
         marking: &Marking,
         types: &Types,
     ) -> Regions {
@@ -168,7 +170,61 @@ impl Regions {
             .flat_map_iter(|r| all.owned(r))
             .collect();
         all.regions.extend(owned);
-        Regions::indexed(all.regions)
+        let all = Regions::indexed(all.regions);
+        let voted = all.voted(votes);
+        match voted.is_empty() {
+            true => all,
+            false => Regions::indexed(all.regions.into_iter().chain(voted).collect()),
+        }
+    }
+
+    /// Of the regions whose owner no sample knows, what the votes at their buckets give to one.
+    fn voted(&self, votes: Vec<(u64, Vote)>) -> Vec<Region> {
+        let mut of_region: FxHashMap<u32, Vec<(u64, Vote)>> = FxHashMap::default();
+        for (base, vote) in votes {
+            if self.covering(base, vote.time).any(|r| r.header != 0) {
+                continue;
+            }
+            for (number, _) in self.numbered(base, vote.time) {
+                of_region.entry(number).or_default().push((base, vote));
+            }
+        }
+        let mut regions = Vec::new();
+        for (number, mut votes) in of_region {
+            let Some(region) = self.regions.get(number as usize) else {
+                continue;
+            };
+            votes.sort_unstable();
+            let of_bases: Vec<(u64, &[(u64, Vote)])> = votes
+                .chunk_by(|a, b| a.0 == b.0)
+                .map(|of_base| (most(of_base), of_base))
+                .collect();
+            // Small arrays of several maps lie side by side.
+            let joined = |a: &(u64, _), b: &(u64, _)| region.one_map || a.0 == b.0;
+            for run in of_bases.chunk_by(joined) {
+                let said = run.iter().flat_map(|(_, of_base)| of_base.iter());
+                let bases = said.clone().map(|(base, _)| *base);
+                let (Some(low), Some(high)) = (bases.clone().next(), bases.last()) else {
+                    continue;
+                };
+                let (start, end) = match region.one_map {
+                    true => (region.start, region.end),
+                    false => (low, high.saturating_add(region.stride)),
+                };
+                let mut said: Vec<Vote> = said.map(|(_, vote)| *vote).collect();
+                regions.extend(spells(&mut said).iter().map(|spell| Region {
+                    start,
+                    end,
+                    header: spell.header,
+                    first: spell.first,
+                    last: spell.last,
+                    marked: (spell.first, spell.last),
+                    one_map: true,
+                    ..*region
+                }));
+            }
+        }
+        regions
     }
 
     fn indexed(mut regions: Vec<Region>) -> Regions {
@@ -227,16 +283,21 @@ impl Regions {
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
             .filter_map(|here| self.regions.get(here.region as usize))
-            .filter(|r| r.header != 0 && r.shape == region.shape)
-            .filter(|r| same(r.map_type, region.map_type))
+            .filter(|r| r.header != 0 || r.map_type.is_some() && region.map_type.is_none())
+            .filter(|r| r.shape == region.shape && same(r.map_type, region.map_type))
             .filter(|r| r.start < region.end && region.start < r.end)
             .filter(|r| r.first <= region.last && region.first <= r.last)
             .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
             .collect();
         inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        let of: Vec<Option<TypeId>> = inside.iter().map(|r| r.map_type).collect();
+        // What is of another type is another map's, although nothing tells whose.
+        let stranger = |r: &&Region| r.header == 0 && of.iter().any(|t| !same(*t, r.map_type));
+        inside.retain(|r| r.header != 0 || stranger(r));
         let one = inside.iter().all(|r| r.header == inside[0].header);
         inside
             .chunk_by(|a, b| a.header == b.header)
+            .filter(|run| run[0].header != 0)
             .map(|run| Region {
                 header: run[0].header,
                 start: if one { region.start } else { run[0].start },
@@ -354,6 +415,15 @@ fn agreed<'a>(
         presumed: if doubted { 0 } else { hit.presumed },
         ..hit
     })
+}
+
+/// The header that most votes at a bucket are for.
+fn most(votes: &[(u64, Vote)]) -> u64 {
+    let mut headers: Vec<u64> = votes.iter().map(|(_, vote)| vote.header).collect();
+    headers.sort_unstable();
+    let runs = headers.chunk_by(|a, b| a == b);
+    let most = runs.max_by_key(|run| run.len()).and_then(|run| run.first());
+    most.copied().unwrap_or(0)
 }
 
 /// The largest gap, in buckets, that samples of one array leave.

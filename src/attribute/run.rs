@@ -6,6 +6,7 @@ use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets};
 use super::complete::{Known, complete, own};
 use super::instant::Instant;
+use super::lasting::Lasting;
 use super::learn::Learned;
 use super::places::Places;
 use super::position::Admitted;
@@ -13,9 +14,10 @@ use super::positioned::position;
 use super::regions::Regions;
 use super::resolve::Row;
 use super::rows::Rows;
+use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
 use super::trace::{Given, Trace, Tracer};
-use super::types::Types;
+use super::types::{ShapeId, Types};
 use super::{Attribution, Evidence, Reason};
 use crate::gomap::{Layout, layout_for};
 use crate::heap::Heap;
@@ -23,6 +25,7 @@ use crate::program::Program;
 use crate::program::kernel::Kernel;
 use crate::recording::Recording;
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
 /// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
@@ -104,7 +107,10 @@ pub fn attribute_watching(
         facts.extend(instant.facts(&types));
         tracer.step("heap", &rows, &types);
     }
+    let mut lasting = lasting(recording, &rows, &mut binaries, &mut types);
     let learned = Learned::from_facts(&facts, &types);
+    lasting.learn(learned.variables());
+    lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
     rows.par_iter_mut().for_each(|row| {
         let i = row.sample as usize;
@@ -115,18 +121,23 @@ pub fn attribute_watching(
             true => chains.of_sample(recording, i).map(|s| &s.typed),
             false => types.call_site(code.binary, row.call),
         };
-        own(row, site.and_then(|s| s.global), &learned);
+        own(row, site.and_then(|s| s.global), &learned, &lasting);
     });
+    let succession = Succession::of(recording, &places, &rows);
+    lasting.learn(succession.variables(&rows, &lasting));
+    rows.par_iter_mut().for_each(|row| lasting.settle(row));
+    let votes = succession.give(&mut rows, &lasting);
     tracer.step("the object's owner", &rows, &types);
     let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording);
-    let regions = Regions::build(&seen, &witnesses, &marking, &types);
+    let regions = Regions::build(&seen, &witnesses, votes, &marking, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);
     let known = Known {
         blocks: &blocks,
         learned: &learned,
+        lasting: &lasting,
         regions: &regions,
         types: &types,
         layout,
@@ -153,8 +164,43 @@ pub fn attribute_watching(
     rows.add_others(|address| pages.cover(address), find);
     tracer.step("learned region", &rows, &types);
     let attribution = assemble(
-        recording, places, rows, &chains, &learned, &regions, &arrays, &types, programs, conflicts,
-        heap,
+        recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,
+        conflicts, heap,
     );
     (attribution, tracer.finish())
+}
+
+/// What holds for the variables and types of the one Go program, if one process of it was recorded: the
+/// same addresses are other variables in another.
+fn lasting(
+    recording: &Recording,
+    rows: &Rows,
+    binaries: &mut [Option<Binary>],
+    types: &mut Types,
+) -> Lasting {
+    let mut go = binaries.iter_mut().flatten().filter(|b| b.layout.is_some());
+    let (Some(binary), None) = (go.next(), go.next()) else {
+        return Lasting::default();
+    };
+    let process = |row: &Row| Some(recording.samples.thread.get(row.sample as usize)?.0);
+    let processes = || rows.par_iter().filter_map(process);
+    if let Some(one) = processes().find_any(|_| true)
+        && processes().any(|other| other != one)
+    {
+        return Lasting::default();
+    }
+    let unowned = rows
+        .par_iter()
+        .filter(|row| row.header == 0 && row.part.is_ok());
+    let shape = |row: &Row| row.shape.or_else(|| types.shape_of(row.map_type?));
+    let shapes = unowned.filter_map(shape);
+    let shapes = shapes.fold(
+        FxHashSet::default,
+        |mut shapes: FxHashSet<ShapeId>, shape| {
+            shapes.insert(shape);
+            shapes
+        },
+    );
+    let shapes = shapes.reduce(FxHashSet::default, |a, b| a.into_iter().chain(b).collect());
+    Lasting::find(binary, &shapes, types)
 }

@@ -96,7 +96,7 @@ impl Types {
         let variant = match map_type.key_size {
             4 => Some(1),
             8 => Some(2),
-            16 if map_type.key == "string" => Some(3),
+            16 if map_type.string_key => Some(3),
             _ => None,
         };
         for variant in [Some(0), variant].into_iter().flatten() {
@@ -167,6 +167,22 @@ impl Types {
             .get(shape as usize)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// The types of a binary, with the link-time addresses of their descriptors, by id.
+    pub fn of_binary(&self, binary: u32) -> impl Iterator<Item = (TypeId, u64)> {
+        let types = self.by_descriptor.iter();
+        let mut types: Vec<(TypeId, u64)> = types
+            .filter(|((of, _), _)| *of == binary)
+            .map(|((_, descriptor), id)| (*id, *descriptor))
+            .collect();
+        types.sort_unstable();
+        types.into_iter()
+    }
+
+    /// The variables that the known call sites take maps from.
+    pub fn globals(&self) -> impl Iterator<Item = u64> {
+        self.sites.values().filter_map(|site| site.global)
     }
 
     /// The type whose descriptor is at this link-time address.

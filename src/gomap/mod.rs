@@ -192,6 +192,9 @@ pub struct MapType {
     pub name: String,
     pub key: String,
     pub elem: String,
+    /// The key is a string, under whatever name, or consists of one: functions for string keys handle it.
+    #[serde(default)]
+    pub string_key: bool,
     /// Sizes of key and elem themselves, in bytes, also when the slot holds a pointer to them.
     pub key_size: u64,
     pub elem_size: u64,
@@ -358,6 +361,7 @@ mod tests {
             elem_size,
             indirect_key: false,
             indirect_elem: false,
+            string_key: false,
             shape,
         }
     }

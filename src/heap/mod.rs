@@ -51,6 +51,8 @@ pub struct Heap {
     pub maps: Vec<HeapMap>,
     /// By address; none overlaps another.
     pub regions: Vec<Region>,
+    /// Link-time address of each variable of the binary that holds a map, and the map's header.
+    pub variables: Vec<(u64, u64)>,
     /// Bytes of memory that the core's headers promise and the file does not have.
     pub missing: u64,
 }
@@ -99,6 +101,7 @@ impl Heap {
             path: path.to_owned(),
             maps: Vec::new(),
             regions: Vec::new(),
+            variables: Vec::new(),
             missing: memory.missing,
         };
         let reached = reach(&source, &marked);
@@ -118,6 +121,13 @@ impl Heap {
             }
         }
         heap.sort_regions();
+        for range in image.program.data_ranges() {
+            let start = range.start.next_multiple_of(8);
+            let words = memory.words(image.addr(start), range.end.saturating_sub(start));
+            let held = words.filter(|(_, word)| heap.map_at(*word).is_some());
+            let held: Vec<(u64, u64)> = held.map(|(at, word)| (image.vaddr(at), word)).collect();
+            heap.variables.extend(held);
+        }
         Ok(heap)
     }
 
@@ -126,6 +136,12 @@ impl Heap {
         let after = self.regions.partition_point(|r| r.start <= addr);
         let region = self.regions.get(after.checked_sub(1)?)?;
         (addr - region.start < region.len).then_some(region)
+    }
+
+    /// The map whose header is at `addr`.
+    pub fn map_at(&self, addr: u64) -> Option<&HeapMap> {
+        let at = self.maps.binary_search_by_key(&addr, |map| map.header);
+        self.maps.get(at.ok()?)
     }
 
     /// The map that a region belongs to.

@@ -8,6 +8,7 @@ pub mod find;
 pub mod kernel;
 mod moduledata;
 mod pclntab;
+pub mod references;
 mod source;
 mod symbols;
 mod types;

@@ -17,7 +17,12 @@ use crate::gomap::{MapType, Shape};
 /// `abi.TFlagExtraStar`: the name has a `*` too many.
 const EXTRA_STAR: u8 = 2;
 const KIND_MASK: u8 = 31;
+const KIND_ARRAY: u8 = 17;
 const KIND_MAP: u8 = 21;
+const KIND_STRING: u8 = 24;
+const KIND_STRUCT: u8 = 25;
+/// Structures and arrays around a string that are looked into.
+const MOST_WRAPPED: u32 = 8;
 /// `abi.UnsafePointer`, the last kind.
 const KIND_LAST: u8 = 26;
 /// Longer names do not occur: the compiler hashes type names that grow without bound.
@@ -66,6 +71,23 @@ impl Types<'_> {
     pub fn size(&self, addr: u64) -> Option<u64> {
         self.kind(addr)?;
         self.elf.word(addr)
+    }
+
+    /// Whether the type is hashed as a string: a structure of one field and an array of one element are
+    /// as what they consist of (`AlgType`, `cmd/compile/internal/types/alg.go`).
+    fn is_string(&self, addr: u64, wrapped: u32) -> bool {
+        let field = |offset: u64| self.elf.word(addr.checked_add(offset)?);
+        let inner = match self.kind(addr) {
+            Some(KIND_STRING) => return true,
+            // abi.ArrayType: elem, slice, len.
+            Some(KIND_ARRAY) if field(64) == Some(1) => field(48),
+            // abi.StructType: pkgPath, fields; abi.StructField: name, type, offset.
+            Some(KIND_STRUCT) if field(64) == Some(1) => {
+                field(56).and_then(|fields| self.elf.word(fields.checked_add(8)?))
+            }
+            _ => None,
+        };
+        inner.is_some_and(|inner| wrapped > 0 && self.is_string(inner, wrapped - 1))
     }
 
     /// As Go prints it: `map[string]*main.session`.
@@ -172,6 +194,7 @@ impl Types<'_> {
             name: self.name(addr)?,
             key: self.name(key)?,
             elem: self.name(elem)?,
+            string_key: self.is_string(key, MOST_WRAPPED),
             key_size,
             elem_size,
             indirect_key,

@@ -253,6 +253,7 @@ mod tests {
             elem_size: 8,
             indirect_key: false,
             indirect_elem: false,
+            string_key: false,
             shape,
         }
     }

@@ -1,0 +1,261 @@
+//! Whose a structure is, from what its thread accessed next to it: an operation reads a map's header,
+//! then its buckets, so two samples of one thread in one map function, soon after another and in the
+//! order of its code, are of one map, if the recording is dense enough to have two samples of one
+//! operation at all.
+//!
+//! How soon is soon, the recording itself tells. The fields of a header are read in the order of the
+//! code. Of two successive samples of headers that belong to different operations, the later one is as
+//! often of an earlier instruction as of a later one; that of one operation never is. So the share of
+//! those that go back, by the time between them, says up to which time most belong together. Where too
+//! few do at any, nothing is concluded.
+
+use super::complete::{VARIABLE, about, about_bucket};
+use super::lasting::Lasting;
+use super::places::Places;
+use super::resolve::{About, Row};
+use super::rows::Rows;
+use crate::recording::Recording;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+/// Pairs of headers that say something of the time between two accesses of one operation.
+const PAIRS: u64 = 30;
+
+/// Of so many pairs in the order of the code at most one may go back.
+const FORWARD: u64 = 10;
+
+/// Votes that give a structure an owner, and how many of them may be for another in turn.
+const VOTES: usize = 3;
+const DISSENT: usize = 10;
+
+/// A sample in map code.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    thread: u32,
+    time: u64,
+    /// Of its row.
+    row: u32,
+    function: u32,
+    ip: u64,
+}
+
+/// A structure's owner, as the accesses around one of its samples have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vote {
+    pub time: u64,
+    pub header: u64,
+}
+
+/// The accesses of each thread, one after the other.
+pub struct Succession {
+    accesses: Vec<Access>,
+    /// Nanoseconds that accesses of one operation are apart at most; 0: not known.
+    within: u64,
+}
+
+impl Succession {
+    pub fn of(recording: &Recording, places: &Places, rows: &Rows) -> Succession {
+        let functions = places.functions();
+        let access = |(number, row): (u32, &Row)| {
+            let code = places.code_of(row.sample as usize)?;
+            let place = *places.place.get(row.sample as usize)?;
+            (row.part.is_ok() && code.map_code).then_some(Access {
+                thread: recording.samples.thread.ids.get(row.sample as usize)?,
+                time: row.time,
+                row: number,
+                function: *functions.get(place as usize)?,
+                ip: code.instruction.ip(),
+            })
+        };
+        let accesses = rows.par_numbered().filter_map(access);
+        let mut accesses: Vec<Access> = accesses.collect();
+        accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
+        let mut all = Succession {
+            accesses,
+            within: 0,
+        };
+        all.within = all.usual(rows);
+        if all.within == 0 {
+            all.accesses = Vec::new();
+        }
+        all
+    }
+
+    /// How far the accesses of one operation are apart.
+    fn usual(&self, rows: &Rows) -> u64 {
+        let is_header = |a: &Access| {
+            let part = rows.get(a.row).map(|row| row.part);
+            part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
+        };
+        // By the logarithm of the time between: forward and back.
+        let mut pairs = [(0u64, 0u64); 64];
+        for run in self
+            .accesses
+            .chunk_by(|a, b| (a.thread, a.function) == (b.thread, b.function))
+        {
+            let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
+            for pair in headers.windows(2) {
+                let [a, b] = pair else { continue };
+                let log = (b.time - a.time).max(1).ilog2() as usize;
+                match a.ip.cmp(&b.ip) {
+                    std::cmp::Ordering::Less => pairs[log].0 += 1,
+                    std::cmp::Ordering::Greater => pairs[log].1 += 1,
+                    std::cmp::Ordering::Equal => {}
+                }
+            }
+        }
+        let (mut forward, mut back, mut within) = (0, 0, 0);
+        for (log, (f, b)) in pairs.into_iter().enumerate() {
+            forward += f;
+            back += b;
+            if back * FORWARD > forward {
+                break;
+            }
+            if f > 0 && forward >= PAIRS {
+                within = 2 << log;
+            }
+        }
+        within
+    }
+
+    /// What the nearest accesses of known `owner` (0: unknown) say of each of the `wanted` rows.
+    fn votes(
+        &self,
+        rows: &Rows,
+        wanted: impl Fn(&Row) -> bool + Sync + Send,
+        owner: impl Fn(&Row) -> u64 + Sync + Send,
+    ) -> Vec<(u32, u64)> {
+        let same = |a: &Access, b: &Access| (a.thread, a.function) == (b.thread, b.function);
+        let runs: Vec<&[Access]> = self.accesses.chunk_by(same).collect();
+        let row = |access: &Access| rows.get(access.row);
+        let header = |access: &Access| row(access).map_or(0, &owner);
+        let known = |access: &&Access| header(access) != 0;
+        let of_run = |run: &[Access]| {
+            let mut votes = Vec::new();
+            for (i, access) in run.iter().enumerate() {
+                if !row(access).is_some_and(&wanted) {
+                    continue;
+                }
+                let (before, after) = (run[..i].iter().rev(), run[i + 1..].iter());
+                let mut before = before.take_while(|a| access.time - a.time < self.within);
+                let mut after = after.take_while(|a| a.time - access.time < self.within);
+                let before = before.find(known).filter(|a| a.ip < access.ip);
+                let after = after.find(known).filter(|a| a.ip > access.ip);
+                match (before.map(header), after.map(header)) {
+                    (Some(a), Some(b)) if a != b => {}
+                    (a, b) => votes.extend(a.or(b).map(|header| (access.row, header))),
+                }
+            }
+            votes
+        };
+        runs.into_par_iter().flat_map_iter(of_run).collect()
+    }
+
+    /// The headers of the maps that variables of one map hold, by variable.
+    pub fn variables(&self, rows: &Rows, lasting: &Lasting) -> FxHashMap<u64, u64> {
+        let wanted = |row: &Row| lasting.keeps(row.header);
+        let owner = |row: &Row| {
+            if row.header & VARIABLE == 0 {
+                row.header
+            } else {
+                0
+            }
+        };
+        let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
+        for (row, header) in self.votes(rows, wanted, owner) {
+            if let Some(row) = rows.get(row) {
+                let time = row.time;
+                let votes = said.entry(row.header & !VARIABLE).or_default();
+                votes.push(Vote { time, header });
+            }
+        }
+        let only = |(variable, mut votes): (u64, Vec<Vote>)| match spells(&mut votes).as_slice() {
+            [one] => Some((variable, one.header)),
+            _ => None,
+        };
+        said.into_iter().filter_map(only).collect()
+    }
+
+    /// Gives tables, directories and the like to their maps; returns what is said of buckets and
+    /// groups: their start, and the vote.
+    pub fn give(&self, rows: &mut Rows, lasting: &Lasting) -> Vec<(u64, Vote)> {
+        let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
+        let wanted = |row: &Row| unknown(row.header) && row.base != 0;
+        let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
+        let mut of_buckets = Vec::new();
+        let mut of_others: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
+        for (row, header) in self.votes(rows, wanted, owner) {
+            let Some(row) = rows.get(row) else {
+                continue;
+            };
+            let time = row.time;
+            let vote = Vote { time, header };
+            match about_bucket(row.part) {
+                true => of_buckets.push((row.base, vote)),
+                false => of_others.entry(row.base).or_default().push(vote),
+            }
+        }
+        let of_others: FxHashMap<u64, Vec<Spell>> = of_others
+            .into_iter()
+            .map(|(base, mut votes)| (base, spells(&mut votes)))
+            .collect();
+        rows.par_iter_mut().for_each(|row| {
+            if wanted(row)
+                && !about_bucket(row.part)
+                && let Some(spells) = of_others.get(&row.base)
+                && let Some(spell) = spells.iter().find(|s| s.covers(row.time))
+            {
+                row.header = spell.header;
+            }
+        });
+        of_buckets
+    }
+}
+
+/// The time from the first to the last vote for one owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spell {
+    pub header: u64,
+    pub first: u64,
+    pub last: u64,
+    votes: usize,
+}
+
+impl Spell {
+    pub fn covers(&self, time: u64) -> bool {
+        (self.first..=self.last).contains(&time)
+    }
+}
+
+/// The owners that a structure had one after the other. A single vote for another is a mistake, two
+/// in turn are a new owner.
+pub fn spells(votes: &mut [Vote]) -> Vec<Spell> {
+    votes.sort_unstable();
+    let mut spells: Vec<Spell> = Vec::new();
+    let mut dissent = 0;
+    let mut other: Option<Vote> = None;
+    for vote in votes.iter() {
+        let begin = |first: u64, votes: usize| Spell {
+            header: vote.header,
+            first,
+            last: vote.time,
+            votes,
+        };
+        match (spells.last_mut(), other) {
+            (Some(spell), _) if spell.header == vote.header => {
+                spell.last = vote.time;
+                spell.votes += 1;
+                dissent += usize::from(other.take().is_some());
+            }
+            (Some(_), Some(before)) if before.header == vote.header => {
+                spells.push(begin(before.time, 2));
+                other = None;
+            }
+            (Some(_), _) => other = Some(*vote),
+            (None, _) => spells.push(begin(vote.time, 1)),
+        }
+    }
+    let agreed = |spell: &Spell| spell.votes >= VOTES && spell.votes >= DISSENT * dissent;
+    spells.retain(agreed);
+    spells
+}
