@@ -25,7 +25,7 @@ const PAIRS: u64 = 30;
 const FORWARD: u64 = 10;
 
 /// Votes that give a structure an owner, and how many of them may be for another in turn.
-const VOTES: usize = 3;
+const VOTES: usize = 2;
 const DISSENT: usize = 10;
 
 /// A sample in map code.
@@ -143,7 +143,10 @@ impl Succession {
                 let after = after.find(known).filter(|a| a.ip > access.ip);
                 match (before.map(header), after.map(header)) {
                     (Some(a), Some(b)) if a != b => {}
-                    (a, b) => votes.extend(a.or(b).map(|header| (access.row, header))),
+                    (a, b) => {
+                        let said = a.into_iter().chain(b);
+                        votes.extend(said.map(|header| (access.row, header)));
+                    }
                 }
             }
             votes
