@@ -1,7 +1,7 @@
 //! Tables of a recording of eight samples, made by hand.
 
 use mempath::attribute::{
-    Array, Attribution, Evidence, Map, NONE, Operation, Phase, Place, Reason,
+    Array, Attribution, Evidence, Hit, Map, NONE, Operation, Phase, Place, Reason,
 };
 use mempath::gomap::{MapType, Part, Shape};
 use mempath::pmu::Kind;
@@ -195,13 +195,18 @@ fn attribution() -> Attribution {
     Attribution {
         place: ROWS.iter().map(|r| r.place).collect(),
         part: ROWS.iter().map(|r| r.part).collect(),
-        map: ROWS.iter().map(|r| r.map).collect(),
-        base: ROWS.iter().map(|r| r.base).collect(),
-        off: ROWS.iter().map(|r| r.off).collect(),
-        array: ROWS.iter().map(in_array).collect(),
-        index: ROWS.iter().map(|r| r.index).collect(),
-        slot: ROWS.iter().map(|r| r.slot).collect(),
-        evidence: ROWS.iter().map(|r| r.evidence).collect(),
+        hits: ROWS
+            .iter()
+            .map(|r| Hit {
+                map: r.map,
+                base: r.base,
+                off: r.off,
+                array: in_array(r),
+                index: r.index,
+                slot: r.slot,
+                evidence: r.evidence,
+            })
+            .collect(),
         places: vec![
             Place {
                 ip: 0x401000,

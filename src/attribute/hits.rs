@@ -92,6 +92,18 @@ impl Hits {
     }
 }
 
+/// One hit a sample.
+impl FromIterator<Hit> for Hits {
+    fn from_iter<I: IntoIterator<Item = Hit>>(hits: I) -> Hits {
+        let mut hits = hits.into_iter().peekable();
+        let mut chunks = Vec::new();
+        while hits.peek().is_some() {
+            chunks.push(Chunk::new(hits.by_ref().take(CHUNK).enumerate()));
+        }
+        Hits { chunks }
+    }
+}
+
 impl Chunk {
     /// From the hits in order, each with the number of its sample in the chunk.
     pub fn new(hits: impl Iterator<Item = (usize, Hit)>) -> Chunk {
@@ -139,5 +151,7 @@ mod tests {
         let found: Vec<(usize, u64)> = found.map(|i| (i - CHUNK, hits.get(i).base)).collect();
         assert_eq!(found, [(0, 8), (63, 16), (64, 24), (511, 32), (512, 40)]);
         assert_eq!(chunk().iter_mut().count(), 5);
+        let again: Hits = (0..3 * CHUNK).map(|i| hits.get(i)).collect();
+        assert!((0..4 * CHUNK).all(|i| again.get(i) == hits.get(i)));
     }
 }

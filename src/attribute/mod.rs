@@ -36,7 +36,7 @@ mod types;
 mod unattributed;
 mod under;
 
-pub use hits::Hit;
+pub use hits::{Hit, Hits};
 pub use names::{Named, sites_of};
 pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
@@ -55,7 +55,7 @@ pub struct Attribution {
     pub place: Vec<u32>,
     /// `Ok`: the part; `Err`: why there is none.
     pub part: Vec<Result<Part, Reason>>,
-    hits: hits::Hits,
+    pub hits: Hits,
     pub places: Vec<Place>,
     pub maps: Vec<Map>,
     pub arrays: Vec<Array>,
