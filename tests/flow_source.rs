@@ -288,7 +288,8 @@ fn attributed_by_hand(version: &str, expected: &[Expected]) {
     let attribution = attribute(&recording, &programs, &Kernel::default(), None);
     for (i, (part, base, off)) in wanted.iter().enumerate() {
         let said = attribution.part[i].map(Part::name);
-        let at = (attribution.base[i], u64::from(attribution.off[i]));
+        let hit = attribution.hit(i);
+        let at = (hit.base, u64::from(hit.off));
         assert_eq!(
             (said, at),
             (Ok(*part), (*base, *off)),

@@ -292,7 +292,7 @@ fn a_map_that_is_passed_as_an_argument_is_named_by_the_global_of_its_caller() {
         let mut found = BTreeSet::new();
         for (i, row) in lines.enumerate() {
             let row: Vec<&str> = row.split(',').collect();
-            let map = attribution.maps.get(attribution.map[i] as usize);
+            let map = attribution.maps.get(attribution.hit(i).map as usize);
             let Some(variable) = map.and_then(|map| map.variable.as_deref()) else {
                 continue;
             };

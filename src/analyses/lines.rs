@@ -346,12 +346,12 @@ impl Samples<'_> {
             }
             let at = |column: &[u32]| column.get(i).copied().unwrap_or(NONE);
             let part = self.attribution.part.get(i).and_then(|part| part.ok());
-            let slot = self.attribution.slot.get(i).copied().unwrap_or(-1);
+            let hit = self.attribution.hit(i);
             let entry = EntryKey {
                 offset: addr & !self.mask,
                 place: at(&self.attribution.place),
-                map: at(&self.attribution.map),
-                part: part.map(|part| (part, slot)),
+                map: hit.map,
+                part: part.map(|part| (part, hit.slot)),
             };
             let latency = self.recording.access(i).latency_cycles.map(u64::from);
             lines.entry(key).or_default().add(entry, &used, latency);

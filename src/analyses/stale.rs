@@ -8,7 +8,7 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use super::skew::skew;
-use crate::attribute::{Attribution, NONE};
+use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
 use crate::recording::{Event, Memory, Recording};
 use crate::tables::together::Skew;
@@ -165,9 +165,11 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
     let store = |(i, kind): (usize, Kind)| -> Option<Store> {
-        let known = kind.stores && of(i).is_some();
-        let store = (samples.time.get(i)?, samples.cpu.get(i)?, i as u32);
-        known.then_some(store)
+        if !kind.stores {
+            return None;
+        }
+        of(i)?;
+        Some((samples.time.get(i)?, samples.cpu.get(i)?, i as u32))
     };
     let mut stores: Vec<Store> = accesses().filter_map(store).collect();
     if stores.is_empty() {
@@ -185,8 +187,9 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         all
     });
     let by_word = OnceLock::new();
-    // Whether a load was looked at, and what it may not have seen.
-    let look = |(i, kind): (usize, Kind)| -> Option<Option<Pair>> {
+    // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
+    // load that was looked at last: most samples follow each other in time.
+    let look = |before: &mut usize, (i, kind): (usize, Kind)| -> Option<Option<Pair>> {
         let (level, word) = (kind.own?, of(i)?);
         let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
         if !words.contains(&word) {
@@ -194,7 +197,8 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         }
         // The last store to the word before the load decides whose value it should have read: one of
         // the few stores within the window.
-        let before = stores.partition_point(|(at, _, _)| *at <= time);
+        *before = partition_near(&stores, *before, |(at, _, _)| *at <= time);
+        let before = *before;
         let within = |(at, _, _): &&Store| time - at <= window_ns;
         let mut recent = stores.get(..before)?.iter().rev().take_while(within);
         let is_it = |(_, _, store): &&Store| of(*store as usize) == Some(word);
@@ -213,7 +217,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             return Some(None);
         };
         let part = attribution.part.get(i).and_then(|part| part.ok());
-        let slot = attribution.slot.get(i).copied().unwrap_or(-1);
+        let hit = attribution.hit(i);
         Some(Some(Pair {
             store: store as usize,
             load: i,
@@ -221,19 +225,22 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             store_cpu,
             load_cpu: cpu,
             word: word.1 * WORD,
-            map: attribution.map.get(i).copied().unwrap_or(NONE),
-            part: part.map(|part| super::lines::part_name(part, slot)),
+            map: hit.map,
+            part: part.map(|part| super::lines::part_name(part, hit.slot)),
             level,
         }))
     };
-    let looked = accesses().filter_map(look);
-    let looked = looked.fold(
-        || (0, Vec::new()),
-        |(loads, mut pairs), pair| {
-            pairs.extend(pair);
-            (loads + 1, pairs)
+    let looked = accesses().fold(
+        || (0, 0, Vec::new()),
+        |(mut before, mut loads, mut pairs), load| {
+            if let Some(found) = look(&mut before, load) {
+                loads += 1;
+                pairs.extend(found);
+            }
+            (before, loads, pairs)
         },
     );
+    let looked = looked.map(|(_, loads, pairs)| (loads, pairs));
     let all = || {
         looked.reduce(
             || (0, Vec::new()),
@@ -251,6 +258,27 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         loads,
         pairs,
     }
+}
+
+/// As [`slice::partition_point`], looking from `near` outward: how far it is decides how long it takes.
+fn partition_near<T>(sorted: &[T], near: usize, is_before: impl Fn(&T) -> bool) -> usize {
+    let is_at = |i: usize| sorted.get(i).is_some_and(&is_before);
+    let mut reach = 1;
+    let (mut from, mut to) = (near.min(sorted.len()), near.min(sorted.len()));
+    if is_at(to) {
+        while is_at(to) {
+            from = to;
+            to = sorted.len().min(to + reach);
+            reach *= 2;
+        }
+    } else {
+        while from > 0 && !is_at(from - 1) {
+            to = from;
+            from = from.saturating_sub(reach);
+            reach *= 2;
+        }
+    }
+    from + sorted[from..to].partition_point(is_before)
 }
 
 fn clocks(recording: &Recording) -> Clocks {
@@ -361,6 +389,18 @@ mod tests {
             rows.push((1040, 1, 0x1004, LOAD_L1));
             assert_eq!(found(&rows), [(0, rows.len() - 1, 40)], "{n}");
         }
+    }
+
+    #[test]
+    fn the_search_from_anywhere_ends_where_the_search_of_all_does() {
+        let sorted = [1, 3, 3, 3, 7, 9, 12, 12, 40];
+        for wanted in 0..42 {
+            let all = sorted.partition_point(|n| *n <= wanted);
+            for near in 0..sorted.len() + 3 {
+                assert_eq!(partition_near(&sorted, near, |n| *n <= wanted), all);
+            }
+        }
+        assert_eq!(partition_near(&[], 5, |_: &u8| true), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::findings::Found;
 use super::memory_model::{Arch, Neighbours, neighbours};
 use super::operations::{Bracket, operations};
 use super::stale::{self, stale};
-use super::touch::Touch;
+use super::touch::{Touch, Touches};
 use crate::attribute::Attribution;
 use crate::data_src::Op;
 use crate::recording::Recording;
@@ -20,7 +20,6 @@ use crate::tables::{
     Accesses, MOST_FINDINGS, Tables, clopper_pearson, operation_name, phase_name, read,
 };
 use polars::prelude::{Column, NamedFrom, PolarsResult, Series};
-use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -63,12 +62,8 @@ pub fn add(
     within: Windows,
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
-    let first = (0..accesses.len()).filter(|&n| recording.is_access(n));
-    let end = first.take(MOST).last().map_or(0, |n| n + 1);
-    let all = (0..end).into_par_iter();
-    let all = all.filter_map(|n| Touch::of(recording, &accesses, n));
-    let mut touches: Vec<Touch> = all.collect();
-    touches.sort_by_key(|touch| touch.time);
+    let all = Touches::new(recording, &accesses);
+    let touches = all.first_in_order(MOST);
     let brackets = operations(&touches);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
@@ -98,9 +93,7 @@ pub fn add(
     for column in order_columns(tables, &pairs)? {
         tables.order.with_column(column)?;
     }
-    let told = Told {
-        by_n: touches.iter().map(|t| (t.n, t)).collect(),
-    };
+    let told = Told { all: &all };
     *tables.summary.together = Together {
         looked_at: touches.len() as u64,
         accesses: tables.summary.overall.samples,
@@ -118,7 +111,7 @@ pub fn add(
         slowdowns: slowdowns(&background),
         windows: windows(&background),
         moves: paths.iter().take(MAPS).flat_map(moves).collect(),
-        stale: told.stale(recording, &accesses, attribution, within.stale_ns),
+        stale: told.stale(recording, attribution, within.stale_ns),
         rules: rules(&pairs),
     };
     Ok(())
@@ -157,14 +150,13 @@ fn rules(pairs: &[Neighbours]) -> Vec<Rule> {
 }
 
 struct Told<'a> {
-    by_n: FxHashMap<usize, &'a Touch<'a>>,
+    all: &'a Touches<'a>,
 }
 
 impl Told<'_> {
     fn touched(&self, n: usize) -> Touched {
-        self.by_n
-            .get(&n)
-            .map_or_else(Touched::default, |t| touched(t))
+        let touch = self.all.get(n);
+        touch.map_or_else(Touched::default, |t| touched(&t))
     }
 
     /// The first in time, and all that are odd.
@@ -182,16 +174,16 @@ impl Told<'_> {
     }
 
     fn bracket(&self, b: &Bracket) -> Bracketed {
-        let intruders = b.between.iter().filter_map(|n| self.by_n.get(n));
+        let intruders = b.between.iter().filter_map(|n| self.all.get(*n));
         let intruders = intruders.take(INTRUDERS).filter_map(|t| {
             Some(Intruder {
                 time_ns: t.time?,
                 tid: t.tid?.into(),
-                what: touched(t),
+                what: touched(&t),
             })
         });
         let names = |phase| phase_name(phase).to_owned();
-        let own = b.samples.iter().filter_map(|n| self.by_n.get(n));
+        let own = b.samples.iter().filter_map(|n| self.all.get(*n));
         let growth = own.filter(|t| background::Cause::of(t) == background::Cause::Growth);
         let times: Vec<u64> = growth.filter_map(|t| t.time).collect();
         Bracketed {
@@ -230,13 +222,7 @@ impl Told<'_> {
         }
     }
 
-    fn stale(
-        &self,
-        recording: &Recording,
-        accesses: &Accesses,
-        attribution: &Attribution,
-        window_ns: u64,
-    ) -> Stale {
+    fn stale(&self, recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
         let (clocks, loads, mut pairs) = match stale(recording, attribution, window_ns) {
             stale::Stale::CannotTell(missing) => {
                 return Stale {
@@ -254,8 +240,6 @@ impl Told<'_> {
         };
         let found = pairs.len() as u64;
         pairs.sort_by_key(|pair| (pair.after_ns, pair.load));
-        let of =
-            |n| Touch::of(recording, accesses, n).map_or_else(Touched::default, |t| touched(&t));
         let pairs = pairs.into_iter().take(PAIRS).map(|pair| StalePair {
             map: (pair.map != crate::attribute::NONE).then_some(pair.map.into()),
             part: pair.part,
@@ -264,8 +248,8 @@ impl Told<'_> {
             level: pair.level.name().into_owned(),
             store_cpu: pair.store_cpu.into(),
             load_cpu: pair.load_cpu.into(),
-            store: of(pair.store),
-            load: of(pair.load),
+            store: self.touched(pair.store),
+            load: self.touched(pair.load),
         });
         Stale {
             cannot_tell: None,

@@ -3,8 +3,9 @@
 use crate::attribute::{Map, Operation, Phase, Place};
 use crate::data_src::{Level, Op, Snoop};
 use crate::gomap::Part;
-use crate::recording::{Memory, Recording};
+use crate::recording::{Event, Memory, Recording};
 use crate::tables::Accesses;
+use rayon::prelude::*;
 
 /// A memory access; `None` is not recorded or not known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,19 +38,44 @@ pub struct Touch<'a> {
     pub exact: bool,
 }
 
-impl<'a> Touch<'a> {
+/// Where the accesses are taken from.
+#[derive(Debug)]
+pub struct Touches<'a> {
+    recording: &'a Recording,
+    accesses: &'a Accesses<'a>,
+    /// By place: what its instruction says.
+    decoded: Vec<Decoded>,
+}
+
+impl<'a> Touches<'a> {
+    pub fn new(recording: &'a Recording, accesses: &'a Accesses) -> Touches<'a> {
+        let places = accesses.attribution().places.iter();
+        let decoded = places.map(|p| {
+            p.instruction
+                .as_deref()
+                .map(Decoded::of)
+                .unwrap_or_default()
+        });
+        Touches {
+            recording,
+            accesses,
+            decoded: decoded.collect(),
+        }
+    }
+
     /// Sample `n`; `None` when it is no memory access or has no address.
-    pub fn of(recording: &Recording, accesses: &'a Accesses, n: usize) -> Option<Touch<'a>> {
+    pub fn get(&self, n: usize) -> Option<Touch<'a>> {
+        let recording = self.recording;
         if !recording.is_access(n) {
             return None;
         }
-        let row = accesses.get(n);
+        let row = self.accesses.get(n);
         let access = recording.access(n);
         let exact = recording
             .event(n)
             .is_some_and(|e| e.memory == Memory::Breakpoint);
-        let told = row.place.and_then(|p| p.instruction.as_deref());
-        let decoded = told.map(Decoded::of).unwrap_or_default();
+        let decoded = row.place_id.and_then(|id| self.decoded.get(id as usize));
+        let decoded = decoded.copied().unwrap_or_default();
         let accessed = match (row.base, row.off) {
             (Some(base), Some(off)) if exact => base.checked_add(off.into()),
             _ => None,
@@ -80,13 +106,24 @@ impl<'a> Touch<'a> {
     }
 
     /// All accesses with an address, in the order of their times; of one time in file order.
-    pub fn in_order(recording: &Recording, accesses: &'a Accesses) -> Vec<Touch<'a>> {
-        let all = (0..accesses.len()).filter_map(|n| Touch::of(recording, accesses, n));
-        let mut all: Vec<Touch> = all.collect();
-        all.sort_by_key(|touch| touch.time);
-        all
+    pub fn in_order(&self) -> Vec<Touch<'a>> {
+        self.first_in_order(usize::MAX)
     }
 
+    /// The same of at most so many accesses, the first of the file.
+    pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
+        let is_access = self.recording.per_kind(Event::is_access);
+        let all = 0..self.accesses.len();
+        let first = all.filter(|&n| is_access.get(n) == Some(true));
+        let end = first.take(most).last().map_or(0, |n| n + 1);
+        let first = (0..end).into_par_iter().filter_map(|n| self.get(n));
+        let mut first: Vec<Touch> = first.collect();
+        first.par_sort_unstable_by_key(|touch| (touch.time, touch.n));
+        first
+    }
+}
+
+impl<'a> Touch<'a> {
     pub fn is_load(&self) -> bool {
         self.op.is_some_and(Op::is_load)
     }

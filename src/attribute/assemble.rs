@@ -2,6 +2,7 @@
 
 use super::chains::ChainSites;
 use super::complete::about_bucket;
+use super::hits::{self, CHUNK, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
@@ -10,7 +11,8 @@ use super::regions::Regions;
 use super::resolve::Row;
 use super::rows::Rows;
 use super::types::{TypeId, Types};
-use super::{Array, Attribution, Contradiction, Evidence, NONE};
+use super::{Array, Attribution, Contradiction, Evidence, NONE, Reason};
+use crate::gomap::Part;
 use crate::heap::Heap;
 use crate::program::Program;
 use crate::recording::Recording;
@@ -18,16 +20,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// Rows that one thread numbers the maps and arrays of at a time.
-const CHUNK: usize = 1 << 16;
-
-/// What the rows of a chunk hit, by numbers of its own.
+/// The maps and arrays that the rows of a chunk hit, by numbers of its own.
 #[derive(Default)]
 struct Numbered {
     names: Names,
     arrays: Arrays,
-    /// Of each row: its map, its array, and the index in that.
-    rows: Vec<(u32, u32, u32)>,
 }
 
 #[derive(Default)]
@@ -58,7 +55,7 @@ impl Arrays {
 }
 
 /// What names the maps and bounds the arrays.
-struct Hits<'a> {
+struct Ground<'a> {
     recording: &'a Recording,
     chains: &'a ChainSites,
     learned: &'a Learned,
@@ -68,39 +65,48 @@ struct Hits<'a> {
     starts: Vec<(u64, u64)>,
 }
 
-impl Hits<'_> {
-    fn number(&self, rows: &[Row]) -> Numbered {
-        let mut out = Numbered::default();
-        for row in rows {
-            let here = self.regions.numbered(row.base, row.time);
-            let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
-            let region = own.min_by_key(|(number, _)| *number);
-            let map = if row.part.is_ok() {
-                let seen = || self.learned.type_of(row.header, row.time);
-                let map_type: Option<TypeId> = match row.header {
-                    0 => row.map_type,
-                    _ => row.map_type.or_else(seen),
-                };
-                let lasting = self.lasting.keeps(row.header);
-                let memory = region.filter(|(_, r)| r.one_map && !lasting);
-                let memory = memory.map(|(n, r)| (n, r.start));
-                let site = self.chains.of_sample(self.recording, row.sample as usize);
-                out.names.map_of(row.header, map_type, memory, site)
-            } else {
-                NONE
+impl Ground<'_> {
+    /// What a row hit, by numbers that `to` gives.
+    fn hit(&self, row: &Row, to: &mut Numbered) -> Hit {
+        let here = self.regions.numbered(row.base, row.time);
+        let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
+        let region = own.min_by_key(|(number, _)| *number);
+        let map = if row.part.is_ok() {
+            let seen = || self.learned.type_of(row.header, row.time);
+            let map_type: Option<TypeId> = match row.header {
+                0 => row.map_type,
+                _ => row.map_type.or_else(seen),
             };
-            let (array, index) = match region {
-                Some((_, region)) => {
-                    let start = self.start_of(row, region.start);
-                    let index = ((row.base - start) / region.stride) as u32;
-                    let len = index.saturating_add(1);
-                    (out.arrays.id_of(map, start, region.stride, len), index)
-                }
-                None => (NONE, NONE),
-            };
-            out.rows.push((map, array, index));
+            let lasting = self.lasting.keeps(row.header);
+            let memory = region.filter(|(_, r)| r.one_map && !lasting);
+            let memory = memory.map(|(n, r)| (n, r.start));
+            let site = self.chains.of_sample(self.recording, row.sample as usize);
+            to.names.map_of(row.header, map_type, memory, site)
+        } else {
+            NONE
+        };
+        let (array, index) = match region {
+            Some((_, region)) => {
+                let start = self.start_of(row, region.start);
+                let index = ((row.base - start) / region.stride) as u32;
+                let len = index.saturating_add(1);
+                (to.arrays.id_of(map, start, region.stride, len), index)
+            }
+            None => (NONE, NONE),
+        };
+        let off = match row.base {
+            0 => NONE,
+            base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
+        };
+        Hit {
+            base: row.base,
+            map,
+            off,
+            array,
+            index,
+            slot: row.slot,
+            evidence: row.evidence,
         }
-        out
     }
 
     /// Where the array begins that a row hit: a known one, or else the region.
@@ -113,10 +119,6 @@ impl Hits<'_> {
             .filter(|(header, start)| *header == row.header && *start >= region)
             .map_or(region, |(_, start)| *start)
     }
-}
-
-fn filled<T: Copy + Send + Sync>(value: T, len: usize) -> Vec<T> {
-    rayon::iter::repeat_n(value, len).collect()
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -134,7 +136,7 @@ pub fn assemble(
     conflicts: Vec<(Evidence, u64)>,
     heap: Option<&Heap>,
 ) -> Attribution {
-    let mut hits = Hits {
+    let mut ground = Ground {
         recording,
         chains,
         learned,
@@ -142,46 +144,43 @@ pub fn assemble(
         regions,
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
-    hits.starts.sort_unstable();
-    let chunks = rows.rows.par_chunks(CHUNK);
-    let chunks: Vec<(&[Row], Numbered)> = chunks.map(|rows| (rows, hits.number(rows))).collect();
-    let samples = rows.part.len();
-    let mut out = Attribution {
-        place: places.place,
-        places: places.places,
-        map: filled(NONE, samples),
-        base: filled(0, samples),
-        off: filled(NONE, samples),
-        array: filled(NONE, samples),
-        index: filled(NONE, samples),
-        slot: filled(-1, samples),
-        evidence: filled(Evidence::None, samples),
-        ..Attribution::default()
-    };
+    ground.starts.sort_unstable();
     let mut part = rows.part;
+    let chunks = rows.chunks.into_par_iter().zip(part.par_chunks_mut(CHUNK));
+    let fill = |(rows, parts): (Vec<Row>, &mut [Result<Part, Reason>])| {
+        let mut numbered = Numbered::default();
+        let hits = rows.iter().map(|row| {
+            let i = row.sample as usize % CHUNK;
+            if let Some(part) = parts.get_mut(i) {
+                *part = row.part;
+            }
+            (i, ground.hit(row, &mut numbered))
+        });
+        let hits = hits::Chunk::new(hits);
+        (hits, numbered)
+    };
+    let chunks: Vec<(hits::Chunk, Numbered)> = chunks.map(fill).collect();
     let mut names = Names::default();
     let mut arrays = Arrays::default();
-    for (rows, numbered) in chunks {
+    let merge = |(mut hits, numbered): (hits::Chunk, Numbered)| {
         let maps = names.merge(numbered.names);
         let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
         let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
         let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
-        for (row, (map, array, index)) in rows.iter().zip(numbered.rows) {
-            let i = row.sample as usize;
-            part[i] = row.part;
-            out.map[i] = map_of(map);
-            out.base[i] = row.base;
-            if row.base != 0 {
-                let off = u32::try_from(row.address.wrapping_sub(row.base));
-                out.off[i] = off.unwrap_or(NONE);
-            }
-            out.array[i] = ids.get(array as usize).copied().unwrap_or(NONE);
-            out.index[i] = index;
-            out.slot[i] = row.slot;
-            out.evidence[i] = row.evidence;
+        for hit in hits.iter_mut() {
+            hit.map = map_of(hit.map);
+            hit.array = ids.get(hit.array as usize).copied().unwrap_or(NONE);
         }
-    }
-    out.part = part;
+        hits
+    };
+    let hits = Hits::of(chunks.into_iter().map(merge).collect());
+    let mut out = Attribution {
+        place: places.place,
+        places: places.places,
+        part,
+        hits,
+        ..Attribution::default()
+    };
     out.maps = names.finish(types, programs, heap, lasting);
     out.arrays = arrays.arrays;
     let mut merged: Vec<(Evidence, u64)> = Vec::new();

@@ -5,6 +5,7 @@
 //! where the copied object ends, and so which one of the grid it is.
 
 use super::resolve::Row;
+use super::rows::Rows;
 use super::types::{TypeId, Types};
 use crate::gomap::{Part, size_class};
 use rustc_hash::FxHashMap;
@@ -35,9 +36,9 @@ pub struct Blocks {
 
 impl Blocks {
     /// From all rows.
-    pub fn build(rows: &[Row], types: &Types) -> Blocks {
+    pub fn build(rows: &Rows, types: &Types) -> Blocks {
         let mut pages: FxHashMap<u64, Page> = FxHashMap::default();
-        for row in rows {
+        for row in rows.iter() {
             let Some(block) = known(row, types) else {
                 continue;
             };
@@ -47,7 +48,7 @@ impl Blocks {
             }
         }
         if !pages.is_empty() {
-            for row in rows {
+            for row in rows.iter() {
                 if row.part.is_ok_and(super::resolve::in_bucket)
                     && let Some(page) = pages.get_mut(&(row.address / size_class::PAGE))
                 {

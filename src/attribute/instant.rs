@@ -8,6 +8,7 @@
 use super::complete::{VARIABLE, about};
 use super::position::Admitted;
 use super::resolve::{About, Fact, Row, in_bucket};
+use super::rows::Rows;
 use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Layout, Part, Structure};
@@ -102,8 +103,8 @@ impl<'a> Instant<'a> {
     }
 
     /// Completes the rows whose part the core has at their address.
-    pub fn complete(&self, rows: &mut [Row], types: &Types, facts: &mut Vec<Fact>) {
-        for row in rows {
+    pub fn complete(&self, rows: &mut Rows, types: &Types, facts: &mut Vec<Fact>) {
+        for row in rows.iter_mut() {
             let certain = row.part.is_ok_and(|part| match part.structure() {
                 // Tables are small, and soon used again for another map's.
                 Structure::Table => false,

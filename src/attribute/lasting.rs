@@ -6,13 +6,13 @@
 //! a type takes its map from such a variable, and nothing but code refers to the type, then no other
 //! map has it: then the type names the map wherever it is seen.
 
+use super::Operation;
 use super::binary::Binary;
 use super::callers::call_site;
 use super::complete::VARIABLE;
 use super::flow::signature;
 use super::resolve::Row;
 use super::types::{ShapeId, TypeId, Types};
-use super::Operation;
 use crate::gomap::{Family, MapType};
 use crate::program::references::{Reference, Use};
 use crate::program::{Function, Kept, Program, Root};
@@ -58,7 +58,9 @@ impl Lasting {
 
     /// Learns headers of maps that variables hold.
     pub fn learn(&mut self, headers: impl IntoIterator<Item = (u64, u64)>) {
-        let held = headers.into_iter().filter(|(variable, _)| self.variables.contains(variable));
+        let held = headers
+            .into_iter()
+            .filter(|(variable, _)| self.variables.contains(variable));
         self.headers.extend(held);
     }
 
@@ -92,7 +94,10 @@ impl Lasting {
         };
         let mut users: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
         for reference in named {
-            users.entry(reference.target).or_default().push(reference.function);
+            users
+                .entry(reference.target)
+                .or_default()
+                .push(reference.function);
         }
         let mut only: Vec<(TypeId, u64)> = Vec::new();
         for (id, descriptor) in candidates {
@@ -181,12 +186,16 @@ fn set_once(program: &Program, variables: &[u64]) -> FxHashSet<u64> {
         stores > 0
     };
     let lasting = variables.iter().zip(ranges.iter().cloned());
-    lasting.filter_map(|(v, range)| once(*v, range).then_some(*v)).collect()
+    lasting
+        .filter_map(|(v, range)| once(*v, range).then_some(*v))
+        .collect()
 }
 
 /// Whether a `lea` is of the pointer that a write barrier sets, which up to Go 1.20 got its address.
 fn hands_to_barrier(program: &Program, taken: &Reference) -> bool {
-    let next = program.instructions(taken.ip..taken.ip.saturating_add(32)).skip(1);
+    let next = program
+        .instructions(taken.ip..taken.ip.saturating_add(32))
+        .skip(1);
     let call = next.take(2).find(|i| i.flow_control() == FlowControl::Call);
     let callee = call.and_then(|i| program.function_at(i.near_branch_target()));
     callee.is_some_and(|f| f.name.starts_with("runtime.gcWriteBarrier"))
@@ -254,6 +263,8 @@ fn mentioned<'a>(
 const ELEM: u64 = 48;
 
 fn is_pointer_type(program: &Program, elem: u64) -> bool {
-    let name = elem.checked_sub(ELEM).and_then(|at| program.type_name_at(at));
+    let name = elem
+        .checked_sub(ELEM)
+        .and_then(|at| program.type_name_at(at));
     name.is_some_and(|name| name.starts_with('*'))
 }

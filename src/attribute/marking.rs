@@ -94,7 +94,9 @@ impl Marking {
 
 /// The spans of time without samples.
 fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
-    let (Some(first), Some(last)) = (all.par_iter().min(), all.par_iter().max()) else {
+    let span = all.par_iter().map(|time| (time, time));
+    let span = span.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let Some((first, last)) = span else {
         return Vec::new();
     };
     let slice = (last - first) / SLICES as u64 + 1;

@@ -8,6 +8,7 @@ mod callers;
 mod chains;
 mod complete;
 pub mod flow;
+mod hits;
 mod instant;
 mod keys;
 mod lasting;
@@ -29,11 +30,13 @@ mod run;
 mod source;
 mod succession;
 mod testimony;
+mod timelines;
 pub mod trace;
 mod types;
 mod unattributed;
 mod under;
 
+pub use hits::Hit;
 pub use names::{Named, sites_of};
 pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
@@ -42,7 +45,7 @@ pub use unattributed::Reason;
 use crate::gomap::{MapType, Part};
 use serde::{Deserialize, Serialize};
 
-/// No map, no function, no place: the id columns of [`Attribution`] use it.
+/// No map, no place, no array: the ids of [`Attribution`] and [`Hit`] use it.
 pub const NONE: u32 = u32::MAX;
 
 /// One row a sample, in the order of `Samples`; no sample is dropped.
@@ -52,27 +55,20 @@ pub struct Attribution {
     pub place: Vec<u32>,
     /// `Ok`: the part; `Err`: why there is none.
     pub part: Vec<Result<Part, Reason>>,
-    /// Index into `maps`, or [`NONE`].
-    pub map: Vec<u32>,
-    /// Address of the structure instance that the part belongs to: the header, the one bucket, the
-    /// one group, the table, the directory, the indirect key or elem. 0: not known.
-    pub base: Vec<u64>,
-    /// Byte offset of the access in that instance, or [`NONE`]. On a breakpoint recording the
-    /// accessed address, not the watched one, counts.
-    pub off: Vec<u32>,
-    /// Index into `arrays`, or [`NONE`]: the bucket array or the table's groups.
-    pub array: Vec<u32>,
-    /// Bucket or group index in its array, or [`NONE`].
-    pub index: Vec<u32>,
-    /// 0..7 for tophash, ctrl, key and elem; -1 otherwise or when not known.
-    pub slot: Vec<i8>,
-    /// The strongest evidence that held.
-    pub evidence: Vec<Evidence>,
+    hits: hits::Hits,
     pub places: Vec<Place>,
     pub maps: Vec<Map>,
     pub arrays: Vec<Array>,
     /// Pairs of evidence that disagreed, and how often.
     pub contradictions: Vec<Contradiction>,
+}
+
+impl Attribution {
+    /// What sample `i` hit.
+    #[inline]
+    pub fn hit(&self, i: usize) -> Hit {
+        self.hits.get(i)
+    }
 }
 
 /// One instruction that samples hit.

@@ -29,6 +29,13 @@ impl Pages {
 
     pub fn cover(&self, address: u64) -> bool {
         let page = address / PAGE;
+        // Most samples that are asked about are of stacks and static data.
+        let (Some((lowest, _)), Some((_, highest))) = (self.runs.first(), self.runs.last()) else {
+            return false;
+        };
+        if !(*lowest..=*highest).contains(&page) {
+            return false;
+        }
         let after = self.runs.partition_point(|(first, _)| *first <= page);
         let run = after.checked_sub(1).and_then(|i| self.runs.get(i));
         run.is_some_and(|(_, last)| page <= *last)

@@ -6,12 +6,13 @@ use super::keys::{KeyKind, KeyRead};
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
+use super::rows::Rows;
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
 
 /// Finds the bucket or group of the accesses whose part is known, from the starts around them.
-pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut [Row]) {
+pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut Rows) {
     let in_bucket = |row: &Row| about_bucket(row.part);
     let start_of = |row: &Row| Start {
         base: row.base,

@@ -8,17 +8,17 @@
 
 use super::marking::Marking;
 use super::succession::{Vote, spells};
+use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
-/// A bucket or group that one sample knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A bucket or group as a sample knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seen {
     pub base: u64,
-    pub time: u64,
     /// `None`: of whatever shape.
     pub shape: Option<ShapeId>,
     pub map_type: Option<TypeId>,
@@ -27,7 +27,7 @@ pub struct Seen {
 }
 
 /// What a sample says of the memory at its address.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Content {
     /// A bucket or group starts here.
     Start {
@@ -41,10 +41,9 @@ pub enum Content {
     Other,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Witness {
     pub address: u64,
-    pub time: u64,
     pub content: Content,
 }
 
@@ -126,51 +125,36 @@ const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
     pub fn build(
-        mut seen: Vec<Seen>,
-        mut witnesses: Vec<Witness>,
+        seen: &Timelines<Seen>,
+        witnesses: &Timelines<Witness>,
         votes: Vec<(u64, Vote)>,
         marking: &Marking,
         types: &Types,
     ) -> Regions {
-        witnesses.par_sort_unstable_by_key(|w| (w.address, w.time));
-        adopt(&mut seen, types);
-        let mut placed: Vec<(Run, u64, Seen)> = seen
-            .into_par_iter()
-            .filter_map(|s| {
-                let run = Run {
-                    header: s.header,
-                    shape: s.shape?,
-                    map_type: s.map_type,
-                };
-                Some((run, s.base % stride_of(run.shape, types)?, s))
-            })
+        let mut placed = placed(seen, types);
+        placed.par_sort_unstable_by_key(|p| (p.run, p.phase, p.base));
+        let runs: Vec<&[Placed]> = placed
+            .chunk_by(|a, b| (a.run, a.phase) == (b.run, b.phase))
             .collect();
-        placed.par_sort_unstable();
-        placed.dedup_by_key(|(run, phase, s)| (*run, *phase, s.base, s.time));
-        let runs: Vec<&[(Run, u64, Seen)]> =
-            placed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
         let mut regions: Vec<Region> = runs
             .into_par_iter()
             .flat_map_iter(|run| {
                 let mut regions = Vec::new();
-                let (of, seen): (Option<Run>, Vec<Seen>) = (
-                    run.first().map(|(of, _, _)| *of),
-                    run.iter().map(|(_, _, s)| *s).collect(),
-                );
+                let of = run.first().map(|p| p.run);
                 let map_type = of.and_then(|of| types.of_shape(of.shape));
                 if let (Some(of), Some(map_type)) = (of, map_type) {
                     let stride = map_type.shape.stride();
-                    for run in seen.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
+                    for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
                         let gap = usual_gap(run, stride);
                         for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
-                            carve(run, &witnesses, of, map_type, &mut regions);
+                            carve(run, witnesses, of, map_type, &mut regions);
                         }
                     }
                     for region in &mut regions {
                         let buckets = (region.end - region.start) / region.stride;
                         let reach = marking.reach(region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
-                            region.marked = unopposed(region, reach, &witnesses, of, map_type);
+                            region.marked = unopposed(region, reach, witnesses, of, map_type);
                         }
                     }
                 }
@@ -443,7 +427,7 @@ fn most(votes: &[(u64, Vote)]) -> u64 {
 }
 
 /// The largest gap, in buckets, that samples of one array leave.
-fn usual_gap(run: &[Seen], stride: u64) -> u64 {
+fn usual_gap(run: &[Placed], stride: u64) -> u64 {
     let distinct = run.chunk_by(|a, b| a.base == b.base).count() as u64;
     let (Some(first), Some(last)) = (run.first(), run.last()) else {
         return 0;
@@ -465,41 +449,100 @@ fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {
 /// Typed buckets looked at on each side of one of unknown shape.
 const NEIGHBOURS: usize = 32;
 
-/// Gives the starts of unknown shape the shape of the buckets around them that they are congruent
-/// with; where several shapes are, that of the one nearest in time.
-fn adopt(seen: &mut [Seen], types: &Types) {
-    seen.par_sort_unstable();
-    let typed = |s: &Seen| Some((s.base, s.time, s.shape?));
-    let typed: Vec<(u64, u64, ShapeId)> = seen.par_iter().filter_map(typed).collect();
-    let fits = |base: u64, of: u64, shape: ShapeId| {
+/// A bucket or group of a known shape.
+struct Placed<'a> {
+    run: Run,
+    /// Its base modulo the shape's stride.
+    phase: u64,
+    base: u64,
+    /// In order.
+    times: &'a [u64],
+}
+
+/// A bucket or group with the times at which it was seen.
+type Timed<'a> = (Seen, &'a [u64]);
+
+/// All that was seen, those of unknown shape with that of the buckets around them that they are
+/// congruent with; where several shapes are, that of the one nearest in time.
+fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
+    let all: Vec<Timed> = seen.iter().collect();
+    let bases: Vec<&[Timed]> = all.chunk_by(|a, b| a.0.base == b.0.base).collect();
+    let is_typed = |base: &&&[Timed]| base.iter().any(|(s, _)| s.shape.is_some());
+    let typed: Vec<&[Timed]> = bases.iter().filter(is_typed).copied().collect();
+    let place = |s: &Seen, shape: ShapeId, times: &'a [u64]| {
+        let run = Run {
+            header: s.header,
+            shape,
+            map_type: s.map_type,
+        };
+        Some(Placed {
+            run,
+            phase: s.base % stride_of(shape, types)?,
+            base: s.base,
+            times,
+        })
+    };
+    let of_base = |seen: &[Timed<'a>]| {
+        let mut placed = Vec::new();
+        let mut neighbours = None;
+        for &(s, mut times) in seen {
+            if let Some(shape) = s.shape {
+                placed.extend(place(&s, shape, times));
+                continue;
+            }
+            let around = neighbours.get_or_insert_with(|| around(s.base, &typed, types));
+            let nearest = |time: &u64| {
+                let nearest = around
+                    .iter()
+                    .min_by_key(|(t, shape)| (t.abs_diff(*time), *shape));
+                nearest.map(|(_, shape)| *shape)
+            };
+            let shapes: Vec<Option<ShapeId>> = times.iter().map(nearest).collect();
+            for same in shapes.chunk_by(|a, b| a == b) {
+                let (these, rest) = times.split_at(same.len());
+                placed.extend(same[0].and_then(|shape| place(&s, shape, these)));
+                times = rest;
+            }
+        }
+        placed
+    };
+    bases
+        .par_iter()
+        .flat_map_iter(|seen| of_base(seen))
+        .collect()
+}
+
+/// Time and shape of the nearest buckets of known shape on either side of a base that it is congruent
+/// with. `typed` is sorted by base.
+fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
+    let fits = |(of, _, shape): &(u64, u64, ShapeId)| {
         let distance = of.abs_diff(base);
-        stride_of(shape, types).is_some_and(|stride| {
+        stride_of(*shape, types).is_some_and(|stride| {
             distance <= stride.saturating_mul(MAX_UNSEEN) && distance.is_multiple_of(stride)
         })
     };
-    let adopt = |around: &mut Vec<(u64, ShapeId)>, run: &mut [Seen]| {
-        let Some(base) = run.first().map(|s| s.base) else {
-            return;
-        };
-        if run.iter().all(|s| s.shape.is_some()) {
-            return;
-        }
-        let at = typed.partition_point(|(of, _, _)| *of < base);
-        let nearest = at.saturating_sub(NEIGHBOURS)..typed.len().min(at + NEIGHBOURS);
-        around.clear();
-        let fitting = typed[nearest]
-            .iter()
-            .filter(|(of, _, s)| fits(base, *of, *s));
-        around.extend(fitting.map(|(_, time, shape)| (*time, *shape)));
-        for s in run.iter_mut().filter(|s| s.shape.is_none()) {
-            let nearest = around
-                .iter()
-                .min_by_key(|(t, shape)| (t.abs_diff(s.time), *shape));
-            s.shape = nearest.map(|(_, shape)| *shape);
-        }
-    };
-    seen.par_chunk_by_mut(|a, b| a.base == b.base)
-        .for_each_init(Vec::new, adopt);
+    let at = typed.partition_point(|seen| seen.first().is_some_and(|(s, _)| s.base < base));
+    let (below, above) = typed.split_at(at);
+    let below = below.iter().rev().flat_map(|seen| of_shapes(seen).rev());
+    let above = above.iter().flat_map(|seen| of_shapes(seen));
+    let nearest = below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS));
+    let fitting = nearest.filter(fits);
+    fitting.map(|(_, time, shape)| (time, shape)).collect()
+}
+
+/// Base, time and shape of what was seen of one base and of known shape, in order of time: the first
+/// and the last.
+fn of_shapes(seen: &[Timed]) -> impl DoubleEndedIterator<Item = (u64, u64, ShapeId)> {
+    let mut all = Vec::new();
+    for (s, times) in seen {
+        let Some(shape) = s.shape else { continue };
+        let middle = times.len().saturating_sub(NEIGHBOURS);
+        let of_ends = times.iter().enumerate();
+        let of_ends = of_ends.filter(|(i, _)| *i < NEIGHBOURS || *i >= middle);
+        all.extend(of_ends.map(|(_, time)| (s.base, *time, shape)));
+    }
+    all.sort_unstable();
+    all.into_iter()
 }
 
 /// What the buckets of one array have in common.
@@ -513,34 +556,46 @@ struct Run {
 
 /// A box: what was seen in it, and the witnesses against it.
 struct Piece {
-    seen: Vec<Seen>,
+    /// Bases and times.
+    seen: Vec<(u64, u64)>,
+    /// Addresses and times.
     against: Vec<(u64, u64)>,
 }
 
 /// Cuts a run of congruent buckets into boxes that no witness contradicts.
 fn carve(
-    run: &[Seen],
-    witnesses: &[Witness],
+    run: &[Placed],
+    witnesses: &Timelines<Witness>,
     of: Run,
     map_type: &MapType,
     regions: &mut Vec<Region>,
 ) {
-    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+    let stride = map_type.shape.stride();
+    // Where nothing cuts the run, what lies between the first and the last time tells no more.
+    let ends = || {
+        let ends = |p: &Placed| [p.times.first(), p.times.last()].map(|t| Some((p.base, *t?)));
+        run.iter().flat_map(ends).flatten()
+    };
+    let seen: Vec<(u64, u64)> = ends().collect();
+    let Some(((lo, hi), (first, last))) = bounds(&seen, stride) else {
         return;
     };
-    let stride = map_type.shape.stride();
-    let (lo, hi) = (first.base, last.base.saturating_add(stride));
-    let from = witnesses.partition_point(|w| w.address < lo);
-    let against = witnesses[from..]
-        .iter()
-        .take_while(|w| w.address < hi)
-        .filter(|w| !agrees(w, lo, of, map_type))
-        .map(|w| (w.address, w.time))
-        .collect();
-    let mut work = vec![Piece {
-        seen: run.to_vec(),
-        against,
-    }];
+    let mut against = Vec::new();
+    for (address, times) in opposed(witnesses, (lo, hi), of, map_type) {
+        let begin = times.partition_point(|time| *time < first);
+        let within = times[begin..].iter().take_while(|time| **time <= last);
+        against.extend(within.map(|time| (address, *time)));
+    }
+    let seen = match against.is_empty() {
+        true => seen,
+        false => {
+            let all = run
+                .iter()
+                .flat_map(|p| p.times.iter().map(|time| (p.base, *time)));
+            all.collect()
+        }
+    };
+    let mut work = vec![Piece { seen, against }];
     while let Some(mut piece) = work.pop() {
         let Some(bounds) = bounds(&piece.seen, stride) else {
             continue;
@@ -582,7 +637,7 @@ const MISSING: u64 = 8;
 /// the size of an array is a multiple of a bucket's, the next array has the same phase. Large classic
 /// arrays are still told apart by the preallocated overflow buckets at their end, a sixteenth of the
 /// others (`makeBucketArray`) and rarely used.
-fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
+fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bool {
     let stride = map_type.shape.stride();
     let buckets = (hi - lo) / stride;
     let classic = matches!(map_type.shape, Shape::Classic { .. });
@@ -593,7 +648,7 @@ fn is_one_array(seen: &[Seen], lo: u64, hi: u64, map_type: &MapType) -> bool {
     if classic && hi - lo <= size_class::MAX_SMALL {
         return false;
     }
-    let mut bases: Vec<u64> = seen.iter().map(|s| s.base).collect();
+    let mut bases: Vec<u64> = seen.iter().map(|(base, _)| *base).collect();
     bases.sort_unstable();
     bases.dedup();
     let mut log = 0;
@@ -638,36 +693,44 @@ fn spans_seam(bases: &[u64], lo: u64, hi: u64, bytes: u64, overflow: u64, stride
 
 type Bounds = ((u64, u64), (u64, u64));
 
-fn bounds(seen: &[Seen], stride: u64) -> Option<Bounds> {
-    let bases = seen.iter().map(|s| s.base);
-    let times = seen.iter().map(|s| s.time);
+fn bounds(seen: &[(u64, u64)], stride: u64) -> Option<Bounds> {
+    let bases = seen.iter().map(|(base, _)| *base);
+    let times = seen.iter().map(|(_, time)| *time);
     Some((
         (bases.clone().min()?, bases.max()?.saturating_add(stride)),
         (times.clone().min()?, times.max()?),
     ))
 }
 
+/// Address and times of the witnesses in this memory that do not agree.
+fn opposed<'a>(
+    witnesses: &'a Timelines<Witness>,
+    (lo, hi): (u64, u64),
+    of: Run,
+    map_type: &'a MapType,
+) -> impl Iterator<Item = (u64, &'a [u64])> {
+    witnesses
+        .from(move |w| w.address < lo)
+        .take_while(move |(w, _)| w.address < hi)
+        .filter(move |(w, _)| !agrees(w, lo, of, map_type))
+        .map(|(w, times)| (w.address, times))
+}
+
 /// How much of `reach` before and after a region's time no witness in it contradicts.
 fn unopposed(
     region: &Region,
     reach: (u64, u64),
-    witnesses: &[Witness],
+    witnesses: &Timelines<Witness>,
     of: Run,
     map_type: &MapType,
 ) -> (u64, u64) {
-    let from = witnesses.partition_point(|w| w.address < region.start);
-    let against = witnesses[from..]
-        .iter()
-        .take_while(|w| w.address < region.end)
-        .filter(|w| !agrees(w, region.start, of, map_type));
-    against.fold(reach, |(first, last), w| {
-        if w.time < region.first {
-            (first.max(w.time + 1), last)
-        } else if w.time > region.last {
-            (first, last.min(w.time - 1))
-        } else {
-            (first, last)
-        }
+    let against = opposed(witnesses, (region.start, region.end), of, map_type);
+    against.fold(reach, |(first, last), (_, times)| {
+        let before = times.partition_point(|time| *time < region.first);
+        let before = times[..before].last().map_or(first, |time| time + 1);
+        let after = times.partition_point(|time| *time <= region.last);
+        let after = times.get(after).map_or(last, |time| time - 1);
+        (first.max(before), last.min(after))
     })
 }
 
@@ -697,8 +760,8 @@ fn same(a: Option<TypeId>, b: Option<TypeId>) -> bool {
 /// Cuts a piece at all gaps, between times or between buckets, that witnesses against it lie in:
 /// whichever way takes more of them out with fewer cuts. Nothing is left of a piece that cannot be cut.
 fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
-    let mut times: Vec<u64> = piece.seen.iter().map(|s| s.time).collect();
-    let mut bases: Vec<u64> = piece.seen.iter().map(|s| s.base).collect();
+    let mut times: Vec<u64> = piece.seen.iter().map(|(_, time)| *time).collect();
+    let mut bases: Vec<u64> = piece.seen.iter().map(|(base, _)| *base).collect();
     times.sort_unstable();
     bases.sort_unstable();
     bases.dedup();
@@ -749,10 +812,10 @@ fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
         })
         .collect();
     let index = |at: u64| bounds.partition_point(|b| *b <= at);
-    for s in piece.seen {
-        pieces[index(if by_time { s.time } else { s.base })]
+    for (base, time) in piece.seen {
+        pieces[index(if by_time { time } else { base })]
             .seen
-            .push(s);
+            .push((base, time));
     }
     for (address, time) in piece.against {
         pieces[index(if by_time { time } else { address })]

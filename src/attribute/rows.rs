@@ -2,6 +2,7 @@
 
 use super::Reason;
 use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
+use super::hits::CHUNK;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve};
 use super::types::Types;
@@ -9,17 +10,14 @@ use crate::gomap::Part;
 use crate::recording::{Memory, Recording};
 use rayon::prelude::*;
 
-/// Samples that one thread resolves at a time.
-const CHUNK: usize = 1 << 16;
-
 /// One part, or one reason, a sample; most samples of a program are of no map and need no more.
 #[derive(Debug)]
 pub struct Rows<'a> {
     recording: &'a Recording,
     /// Of every sample, as long as it has no row.
     pub part: Vec<Result<Part, Reason>>,
-    /// In order of samples.
-    pub rows: Vec<Row>,
+    /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
+    pub chunks: Vec<Vec<Row>>,
     watch: Option<usize>,
 }
 
@@ -36,7 +34,7 @@ impl<'a> Rows<'a> {
         let mut all = Rows {
             recording,
             part: vec![Err(Reason::NotAnAccess); recording.samples.len()],
-            rows: Vec::new(),
+            chunks: Vec::new(),
             watch,
         };
         let mut part = std::mem::take(&mut all.part);
@@ -65,18 +63,33 @@ impl<'a> Rows<'a> {
                         rows.push(all.at(i, row));
                     }
                 }
+                rows.shrink_to_fit();
                 (rows, facts)
             })
             .collect();
         all.part = part;
-        all.rows
-            .reserve_exact(chunks.iter().map(|(rows, _)| rows.len()).sum());
         let mut facts = Vec::new();
         for (rows, of_chunk) in chunks {
-            all.rows.extend(rows);
+            all.chunks.push(rows);
             facts.extend(of_chunk);
         }
         (all, facts)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Row> {
+        self.chunks.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.chunks.iter_mut().flatten()
+    }
+
+    pub fn par_iter(&self) -> impl ParallelIterator<Item = &Row> {
+        self.chunks.par_iter().flat_map_iter(|rows| rows)
+    }
+
+    pub fn par_iter_mut(&mut self) -> impl ParallelIterator<Item = &mut Row> {
+        self.chunks.par_iter_mut().flat_map_iter(|rows| rows)
     }
 
     fn at(&self, i: usize, row: Row) -> Row {
@@ -104,27 +117,44 @@ impl<'a> Rows<'a> {
         &'s self,
         wanted: impl Fn(u64) -> bool + Sync + Send + 's,
     ) -> impl ParallelIterator<Item = Row> + 's {
-        let samples = self.part.par_iter().enumerate();
-        samples.filter_map(move |(i, &part)| {
-            let reason = part.err()?;
-            let address = self.recording.samples.addr.get(i).unwrap_or(0);
-            let other = wanted(address) && !self.is_kept(i, part);
-            other.then(|| self.at(i, Row::unplaced(reason, address)))
-        })
+        let samples = (0..self.part.len()).into_par_iter();
+        samples.filter_map(move |i| self.other(i, &wanted))
     }
 
-    /// Gives rows to samples that had none.
-    pub fn add(&mut self, rows: Vec<Row>) {
-        self.rows.extend(rows);
-        self.rows.par_sort_unstable_by_key(|row| row.sample);
+    fn other(&self, i: usize, wanted: &impl Fn(u64) -> bool) -> Option<Row> {
+        let part = *self.part.get(i)?;
+        let reason = part.err()?;
+        let address = self.recording.samples.addr.get(i).unwrap_or(0);
+        let other = wanted(address) && !self.is_kept(i, part);
+        other.then(|| self.at(i, Row::unplaced(reason, address)))
+    }
+
+    /// Gives rows to those of the samples without one whose address is `wanted` of which `find` finds
+    /// something.
+    pub fn add_others(
+        &mut self,
+        wanted: impl Fn(u64) -> bool + Sync + Send,
+        find: impl Fn(&mut Row) -> bool + Sync + Send,
+    ) {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
+            let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
+            let before = rows.len();
+            let others = samples.filter_map(|i| self.other(i, &wanted));
+            rows.extend(others.filter_map(|mut row| find(&mut row).then_some(row)));
+            if rows.len() > before {
+                rows.sort_by_key(|row| row.sample);
+                rows.shrink_to_fit();
+            }
+        });
+        self.chunks = chunks;
     }
 
     /// The row of one sample, if it has one.
     pub fn of_sample(&self, i: usize) -> Option<&Row> {
-        let at = self
-            .rows
-            .binary_search_by_key(&(i as u32), |row| row.sample);
-        self.rows.get(at.ok()?)
+        let rows = self.chunks.get(i / CHUNK)?;
+        let at = rows.binary_search_by_key(&(i as u32), |row| row.sample);
+        rows.get(at.ok()?)
     }
 }
 

@@ -84,7 +84,7 @@ pub fn attribute_watching(
         }
     });
     tracer.step("the sample by itself", &rows, &types);
-    position(recording, &places, &types, &mut rows.rows);
+    position(recording, &places, &types, &mut rows);
     tracer.step("position", &rows, &types);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
@@ -100,10 +100,10 @@ pub fn attribute_watching(
             let admitted = Admitted::Variant(places.key_size(row.sample));
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
-        rows.rows.par_iter().for_each(hear);
+        rows.par_iter().for_each(hear);
         rows.others(|_| true).for_each(|row| hear(&row));
         instant.heard();
-        instant.complete(&mut rows.rows, &types, &mut facts);
+        instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
         tracer.step("heap", &rows, &types);
     }
@@ -112,7 +112,7 @@ pub fn attribute_watching(
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
-    rows.rows.par_iter_mut().for_each(|row| {
+    rows.par_iter_mut().for_each(|row| {
         let i = row.sample as usize;
         let Some(code) = places.code_of(i) else {
             return;
@@ -123,16 +123,18 @@ pub fn attribute_watching(
         };
         own(row, site.and_then(|s| s.global), &learned, &lasting);
     });
-    let succession = Succession::of(recording, &places, &rows.rows);
-    lasting.learn(succession.variables(&rows.rows, &lasting));
-    rows.rows.par_iter_mut().for_each(|row| lasting.settle(row));
-    let votes = succession.give(&mut rows.rows, &lasting);
+    let succession = Succession::of(recording, &places, &rows);
+    lasting.learn(succession.variables(&rows, &lasting));
+    rows.par_iter_mut().for_each(|row| lasting.settle(row));
+    let votes = succession.give(&mut rows, &lasting);
+    drop(succession);
     tracer.step("the object's owner", &rows, &types);
-    let seen = seen(&rows.rows, &facts, &arrays, &types);
+    let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording);
-    let regions = Regions::build(seen, witnesses, votes, &marking, &types);
-    let blocks = Blocks::build(&rows.rows, &types);
+    let regions = Regions::build(&seen, &witnesses, votes, &marking, &types);
+    drop((seen, witnesses));
+    let blocks = Blocks::build(&rows, &types);
     let known = Known {
         blocks: &blocks,
         learned: &learned,
@@ -145,7 +147,6 @@ pub fn attribute_watching(
     let finish = |row: &mut Row| complete(row, places.behalf(row.sample as usize), &known);
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?.clone()));
     let conflicts: Vec<(Evidence, u64)> = rows
-        .rows
         .par_iter_mut()
         .filter_map(finish)
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
@@ -157,14 +158,11 @@ pub fn attribute_watching(
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     let pages = known.pages();
-    let found: Vec<Row> = rows
-        .others(|address| pages.cover(address))
-        .filter_map(|mut row| {
-            finish(&mut row);
-            row.part.is_ok().then_some(row)
-        })
-        .collect();
-    rows.add(found);
+    let find = |row: &mut Row| {
+        finish(row);
+        row.part.is_ok()
+    };
+    rows.add_others(|address| pages.cover(address), find);
     tracer.step("learned region", &rows, &types);
     let attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,
@@ -186,14 +184,16 @@ fn lasting(
         return Lasting::default();
     };
     let mut processes = FxHashSet::default();
-    for row in &rows.rows {
+    for row in rows.iter() {
         let thread = recording.samples.thread.get(row.sample as usize);
         processes.extend(thread.map(|(pid, _)| pid));
     }
     if processes.len() > 1 {
         return Lasting::default();
     }
-    let unowned = rows.rows.iter().filter(|row| row.header == 0 && row.part.is_ok());
+    let unowned = rows
+        .iter()
+        .filter(|row| row.header == 0 && row.part.is_ok());
     let shape = |row: &Row| row.shape.or_else(|| types.shape_of(row.map_type?));
     let shapes: FxHashSet<ShapeId> = unowned.filter_map(shape).collect();
     Lasting::find(binary, &shapes, types)

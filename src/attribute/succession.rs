@@ -13,6 +13,7 @@ use super::complete::{VARIABLE, about, about_bucket};
 use super::lasting::Lasting;
 use super::places::Places;
 use super::resolve::{About, Row};
+use super::rows::Rows;
 use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -30,12 +31,11 @@ const DISSENT: usize = 10;
 /// A sample in map code.
 #[derive(Debug, Clone, Copy)]
 struct Access {
-    thread: u32,
     time: u64,
-    /// Index of its row.
-    row: u32,
-    function: u32,
-    ip: u64,
+    thread: u32,
+    place: u32,
+    /// Which of the rows: the chunk, and the index in it.
+    row: (u32, u32),
 }
 
 /// A structure's owner, as the accesses around one of its samples have it.
@@ -48,49 +48,77 @@ pub struct Vote {
 /// The accesses of each thread, one after the other.
 pub struct Succession {
     accesses: Vec<Access>,
+    /// By place: the number of its function, and the instruction's link-time address.
+    codes: Vec<(u32, u64)>,
     /// Nanoseconds that accesses of one operation are apart at most; 0: not known.
     within: u64,
 }
 
 impl Succession {
-    pub fn of(recording: &Recording, places: &Places, rows: &[Row]) -> Succession {
-        let functions = places.functions();
-        let access = |(i, row): (usize, &Row)| {
-            let code = places.code_of(row.sample as usize)?;
-            let place = *places.place.get(row.sample as usize)?;
-            (row.part.is_ok() && code.map_code).then_some(Access {
-                thread: recording.samples.thread.ids.get(row.sample as usize)?,
+    pub fn of(recording: &Recording, places: &Places, rows: &Rows) -> Succession {
+        let functions = places.functions().into_iter().zip(&places.codes);
+        let codes = functions.map(|(function, code)| {
+            let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
+            (function, ip)
+        });
+        let access = |row: &Row, chunk: usize, at: usize| {
+            let i = row.sample as usize;
+            (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
-                row: i as u32,
-                function: *functions.get(place as usize)?,
-                ip: code.instruction.ip(),
+                thread: recording.samples.thread.ids.get(i)?,
+                place: *places.place.get(i)?,
+                row: (chunk as u32, at as u32),
             })
         };
-        let accesses = rows.par_iter().enumerate().filter_map(access);
+        let chunks = rows.chunks.par_iter().enumerate();
+        let accesses = chunks.flat_map_iter(|(chunk, rows)| {
+            let rows = rows.iter().enumerate();
+            rows.filter_map(move |(at, row)| access(row, chunk, at))
+        });
         let mut accesses: Vec<Access> = accesses.collect();
         accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
         let mut all = Succession {
             accesses,
+            codes: codes.collect(),
             within: 0,
         };
         all.within = all.usual(rows);
         all
     }
 
+    fn function(&self, access: &Access) -> u32 {
+        self.codes
+            .get(access.place as usize)
+            .map_or(0, |code| code.0)
+    }
+
+    fn ip(&self, access: &Access) -> u64 {
+        self.codes
+            .get(access.place as usize)
+            .map_or(0, |code| code.1)
+    }
+
+    /// The accesses that a thread made in one function, without any in another between.
+    fn runs(&self) -> impl Iterator<Item = &[Access]> {
+        let same =
+            |a: &Access, b: &Access| a.thread == b.thread && self.function(a) == self.function(b);
+        self.accesses.chunk_by(same)
+    }
+
     /// How far the accesses of one operation are apart.
-    fn usual(&self, rows: &[Row]) -> u64 {
+    fn usual(&self, rows: &Rows) -> u64 {
         let is_header = |a: &Access| {
-            let part = rows.get(a.row as usize).map(|row| row.part);
+            let part = row_of(rows, a.row).map(|row| row.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
         let mut pairs = [(0u64, 0u64); 64];
-        for run in self.accesses.chunk_by(|a, b| (a.thread, a.function) == (b.thread, b.function)) {
+        for run in self.runs() {
             let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
             for pair in headers.windows(2) {
                 let [a, b] = pair else { continue };
                 let log = (b.time - a.time).max(1).ilog2() as usize;
-                match a.ip.cmp(&b.ip) {
+                match self.ip(a).cmp(&self.ip(b)) {
                     std::cmp::Ordering::Less => pairs[log].0 += 1,
                     std::cmp::Ordering::Greater => pairs[log].1 += 1,
                     std::cmp::Ordering::Equal => {}
@@ -114,31 +142,35 @@ impl Succession {
     /// What the nearest accesses of known `owner` (0: unknown) say of each of the `wanted` rows.
     fn votes(
         &self,
-        rows: &[Row],
+        rows: &Rows,
         wanted: impl Fn(&Row) -> bool + Sync + Send,
         owner: impl Fn(&Row) -> u64 + Sync + Send,
-    ) -> Vec<(u32, u64)> {
-        let same = |a: &Access, b: &Access| (a.thread, a.function) == (b.thread, b.function);
-        let runs: Vec<&[Access]> = self.accesses.chunk_by(same).collect();
-        let row = |access: &Access| rows.get(access.row as usize);
+    ) -> Vec<(Row, Vote)> {
+        if self.within == 0 {
+            return Vec::new();
+        }
+        let runs: Vec<&[Access]> = self.runs().collect();
+        let row = |access: &Access| row_of(rows, access.row);
         let header = |access: &Access| row(access).map_or(0, &owner);
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
             for (i, access) in run.iter().enumerate() {
-                if !row(access).is_some_and(&wanted) {
+                let Some(asked) = row(access).filter(|row| wanted(row)) else {
                     continue;
-                }
+                };
+                let ip = self.ip(access);
                 let (before, after) = (run[..i].iter().rev(), run[i + 1..].iter());
                 let mut before = before.take_while(|a| access.time - a.time < self.within);
                 let mut after = after.take_while(|a| a.time - access.time < self.within);
-                let before = before.find(known).filter(|a| a.ip < access.ip);
-                let after = after.find(known).filter(|a| a.ip > access.ip);
+                let before = before.find(known).filter(|a| self.ip(a) < ip);
+                let after = after.find(known).filter(|a| self.ip(a) > ip);
                 match (before.map(header), after.map(header)) {
                     (Some(a), Some(b)) if a != b => {}
                     (a, b) => {
                         let said = a.into_iter().chain(b);
-                        votes.extend(said.map(|header| (access.row, header)));
+                        let time = asked.time;
+                        votes.extend(said.map(|header| (*asked, Vote { time, header })));
                     }
                 }
             }
@@ -148,16 +180,18 @@ impl Succession {
     }
 
     /// The headers of the maps that variables of one map hold, by variable.
-    pub fn variables(&self, rows: &[Row], lasting: &Lasting) -> FxHashMap<u64, u64> {
+    pub fn variables(&self, rows: &Rows, lasting: &Lasting) -> FxHashMap<u64, u64> {
         let wanted = |row: &Row| lasting.keeps(row.header);
-        let owner = |row: &Row| if row.header & VARIABLE == 0 { row.header } else { 0 };
-        let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, header) in self.votes(rows, wanted, owner) {
-            if let Some(row) = rows.get(row as usize) {
-                let time = row.time;
-                let votes = said.entry(row.header & !VARIABLE).or_default();
-                votes.push(Vote { time, header });
+        let owner = |row: &Row| {
+            if row.header & VARIABLE == 0 {
+                row.header
+            } else {
+                0
             }
+        };
+        let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
+        for (row, vote) in self.votes(rows, wanted, owner) {
+            said.entry(row.header & !VARIABLE).or_default().push(vote);
         }
         let only = |(variable, mut votes): (u64, Vec<Vote>)| match spells(&mut votes).as_slice() {
             [one] => Some((variable, one.header)),
@@ -168,18 +202,13 @@ impl Succession {
 
     /// Gives tables, directories and the like to their maps; returns what is said of buckets and
     /// groups: their start, and the vote.
-    pub fn give(&self, rows: &mut [Row], lasting: &Lasting) -> Vec<(u64, Vote)> {
+    pub fn give(&self, rows: &mut Rows, lasting: &Lasting) -> Vec<(u64, Vote)> {
         let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
         let wanted = |row: &Row| unknown(row.header) && row.base != 0;
         let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
         let mut of_buckets = Vec::new();
         let mut of_others: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, header) in self.votes(rows, wanted, owner) {
-            let Some(row) = rows.get(row as usize) else {
-                continue;
-            };
-            let time = row.time;
-            let vote = Vote { time, header };
+        for (row, vote) in self.votes(rows, wanted, owner) {
             match about_bucket(row.part) {
                 true => of_buckets.push((row.base, vote)),
                 false => of_others.entry(row.base).or_default().push(vote),
@@ -200,6 +229,10 @@ impl Succession {
         });
         of_buckets
     }
+}
+
+fn row_of<'a>(rows: &'a Rows, (chunk, at): (u32, u32)) -> Option<&'a Row> {
+    rows.chunks.get(chunk as usize)?.get(at as usize)
 }
 
 /// The time from the first to the last vote for one owner.

@@ -9,71 +9,74 @@ use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
+use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
-use crate::gomap::size_class::PAGE;
 use crate::recording::Recording;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
     row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
 }
 
 /// Every bucket and group that a sample knows.
-pub fn seen(rows: &[Row], facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Vec<Seen> {
-    let of_rows = rows
-        .par_iter()
-        .filter(|row| row.base != 0 && about_bucket(row.part))
-        .map(|row| Seen {
+pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Timelines<Seen> {
+    let of_row = |row: &Row| {
+        let seen = Seen {
             base: row.base,
-            time: row.time,
             shape: shape_of(row, types),
             map_type: row.map_type,
             header: row.header,
-        });
-    let of_facts = facts
-        .iter()
-        .filter(|fact| fact.about == About::Bucket)
-        .map(|fact| Seen {
+        };
+        (row.base != 0 && about_bucket(row.part)).then_some((seen, row.time))
+    };
+    let of_fact = |fact: &Fact| {
+        let seen = Seen {
             base: fact.address,
-            time: fact.time,
             shape: fact.map_type.and_then(|t| types.shape_of(t)),
             map_type: fact.map_type,
             header: fact.header,
-        });
-    let of_arrays = arrays.iter().flat_map(|array| {
+        };
+        (fact.about == About::Bucket).then_some((seen, fact.time))
+    };
+    let of_array = |array: &KnownArray| {
         let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
         let last = array.len.unwrap_or(1).saturating_sub(1);
         let end = array.start.saturating_add(last.saturating_mul(stride));
-        [array.first, array.last].into_iter().flat_map(move |time| {
-            [array.start, end].into_iter().map(move |base| Seen {
-                base,
-                time,
-                shape: types.shape_of(array.map_type),
-                map_type: Some(array.map_type),
-                header: array.header,
-            })
-        })
-    });
-    let mut seen: Vec<Seen> = of_rows.collect();
-    seen.extend(of_facts.chain(of_arrays));
-    seen
+        let seen = [array.start, end].map(|base| Seen {
+            base,
+            shape: types.shape_of(array.map_type),
+            map_type: Some(array.map_type),
+            header: array.header,
+        });
+        let times = [array.first, array.last];
+        times
+            .into_iter()
+            .flat_map(move |time| seen.map(|seen| (seen, time)))
+    };
+    Timelines::of(|| {
+        let of_rows = rows.par_iter().filter_map(of_row);
+        let of_facts = facts.par_iter().filter_map(of_fact);
+        let of_arrays = arrays.par_iter().flat_map_iter(of_array);
+        of_rows.chain(of_facts).chain(of_arrays)
+    })
 }
 
 /// What each sample says of the memory that it touched, around the buckets and groups seen.
-pub fn witnesses(rows: &Rows, seen: &[Seen], places: &Places, types: &Types) -> Vec<Witness> {
+pub fn witnesses(
+    rows: &Rows,
+    seen: &Timelines<Seen>,
+    places: &Places,
+    types: &Types,
+) -> Timelines<Witness> {
     let around = between(seen, types);
-    let of_rows = rows
-        .rows
-        .par_iter()
-        .filter_map(|row| says(row, places, types));
-    let mut witnesses: Vec<Witness> = of_rows.collect();
-    let others = rows.others(|address| around.cover(address));
-    witnesses.par_extend(others.filter_map(|row| says(&row, places, types)));
-    witnesses
+    let others = || rows.others(|address| around.cover(address));
+    Timelines::of(|| {
+        let of_rows = rows.par_iter().filter_map(|row| says(row, places, types));
+        of_rows.chain(others().filter_map(|row| says(&row, places, types)))
+    })
 }
 
-fn says(row: &Row, places: &Places, types: &Types) -> Option<Witness> {
+fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
     let content = match row.part {
         Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
             shape: shape_of(row, types),
@@ -93,31 +96,15 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<Witness> {
         Content::Start { .. } => row.base,
         _ => row.address,
     };
-    (address != 0).then_some(Witness {
-        address,
-        time: row.time,
-        content,
-    })
+    (address != 0).then_some((Witness { address, content }, row.time))
 }
 
 /// The memory that regions may be made of: from bucket to bucket.
-fn between(seen: &[Seen], types: &Types) -> Pages {
+fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
     let stride = types.largest_stride();
     let reach = stride.saturating_mul(MAX_UNSEEN);
-    let span = |s: &Seen| [s.base, s.base.saturating_add(stride)].map(|at| at & !(PAGE - 1));
-    // Most of those seen lie in few pages.
-    let spans = seen
-        .par_iter()
-        .map(span)
-        .fold(FxHashSet::default, |mut spans, [first, last]| {
-            spans.insert((first, last));
-            spans
-        });
-    let spans = spans.reduce(FxHashSet::default, |mut all, more| {
-        all.extend(more);
-        all
-    });
-    Pages::of(spans.into_iter().collect(), reach)
+    let span = |s: Seen| (s.base, s.base.saturating_add(stride));
+    Pages::of(seen.iter().map(|(s, _)| span(s)).collect(), reach)
 }
 
 /// When the collector marked.

@@ -10,7 +10,7 @@ use crate::analyses::findings::{Found, findings};
 use crate::analyses::memory_model::{Arch, Order, neighbours};
 use crate::analyses::operations::{Bracket, operations};
 use crate::analyses::stale;
-use crate::analyses::touch::Touch;
+use crate::analyses::touch::{Touch, Touches};
 use crate::attribute::{Attribution, attribute};
 use crate::tables::{Accesses, Finding, operation_name, phase_name, thousands};
 use crate::terminal::Style;
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         binaries.heap.as_ref(),
     );
     let accesses = Accesses::new(&recording, &attribution);
-    let touches = Touch::in_order(&recording, &accesses);
+    let touches = Touches::new(&recording, &accesses).in_order();
     let operations = operations(&touches);
     let arch = recording.meta.arch.as_deref().and_then(Arch::of);
     let mut answer = Answer {

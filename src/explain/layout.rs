@@ -1,7 +1,7 @@
 //! The arithmetic from an address to bucket, slot and byte, with the numbers of one sample.
 
+use crate::attribute::Attribution;
 use crate::attribute::trace::Trace;
-use crate::attribute::{Attribution, NONE};
 use crate::gomap::{MapType, Part, Shape, Stage, Structure};
 
 /// One line a step; empty where nothing is known of the object.
@@ -14,10 +14,11 @@ pub fn arithmetic(attribution: &Attribution, trace: &Trace, n: usize) -> Vec<Str
     };
     let mut lines = Vec::new();
     let in_bucket = matches!(part.structure(), Structure::Bucket | Structure::Group);
+    let hit = attribution.hit(n);
     let map_type = attribution
-        .map
-        .get(n)
-        .and_then(|&m| attribution.maps.get(m as usize)?.map_type.as_ref())
+        .maps
+        .get(hit.map as usize)
+        .and_then(|map| map.map_type.as_ref())
         .or(last.shape.as_ref());
     if let (true, Some(t)) = (in_bucket, map_type) {
         lines.push(shape(t));
@@ -33,8 +34,7 @@ pub fn arithmetic(attribution: &Attribution, trace: &Trace, n: usize) -> Vec<Str
     if let (true, Some(t)) = (in_bucket, map_type) {
         lines.push(spot(t, part, off));
     }
-    let array = attribution.array.get(n).filter(|&&a| a != NONE);
-    if let Some(array) = array.and_then(|&a| attribution.arrays.get(a as usize))
+    if let Some(array) = attribution.arrays.get(hit.array as usize)
         && let Some(distance) = base.checked_sub(array.base)
         && array.stride != 0
     {

@@ -75,9 +75,7 @@ impl Program {
             let starts: Vec<usize> = (0..bytes.len()).step_by(CHUNK).collect();
             let found: Vec<u64> = starts
                 .into_par_iter()
-                .flat_map_iter(|start| {
-                    (start..bytes.len().min(start + CHUNK)).filter_map(hit)
-                })
+                .flat_map_iter(|start| (start..bytes.len().min(start + CHUNK)).filter_map(hit))
                 .collect();
             let around = found.iter().filter_map(|at| self.function_at(*at));
             functions.extend(around.map(|f| (f.start, f.end)));
@@ -87,7 +85,8 @@ impl Program {
         for (start, end) in functions {
             for instruction in self.instructions(start..end) {
                 let found = used(&instruction, &mut info).filter(|(target, size, _)| {
-                    named(*target) || (1..(*size).max(1)).any(|byte| named(target.wrapping_add(byte)))
+                    named(*target)
+                        || (1..(*size).max(1)).any(|byte| named(target.wrapping_add(byte)))
                 });
                 references.extend(found.map(|(target, size, uses)| Reference {
                     ip: instruction.ip(),

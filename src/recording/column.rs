@@ -40,8 +40,9 @@ cells!(u8 u16 u32 u64);
 pub struct Block {
     /// The bits that all values have alike, above those that differ.
     alike: u64,
-    /// Bytes a value.
+    /// Bytes a value, and the bits of a word that they are.
     width: usize,
+    below: u64,
     /// The lowest bytes of the values, and after the last one so many that eight can be read from where
     /// it begins.
     bytes: Box<[u8]>,
@@ -76,6 +77,7 @@ impl Block {
         Block {
             alike: first & !lowest(width),
             width,
+            below: lowest(width),
             bytes: bytes.into_boxed_slice(),
         }
     }
@@ -84,12 +86,11 @@ impl Block {
     fn get(&self, i: usize) -> Option<u64> {
         let at = i * self.width;
         let bytes: [u8; 8] = self.bytes.get(at..at + 8)?.try_into().ok()?;
-        Some(self.alike | u64::from_le_bytes(bytes) & lowest(self.width))
+        Some(self.alike | u64::from_le_bytes(bytes) & self.below)
     }
 }
 
 /// The bits of the lowest bytes of a word.
-#[inline(always)]
 fn lowest(bytes: usize) -> u64 {
     match bytes {
         0 => 0,

@@ -90,7 +90,8 @@ pub struct Access<'a> {
 
 impl<'a> Access<'a> {
     fn of(rows: &Rows<'a>, kinds: &'a Kinds<'_>, i: usize) -> Access<'a> {
-        let key = rows.key(i);
+        let hit = rows.hit(i);
+        let key = rows.key(i, &hit);
         let event = rows.event(i);
         let kind =
             (key.part != Err(Reason::NotAnAccess)).then(|| kinds.kind(event, rows.data_src_id(i)));
@@ -113,11 +114,11 @@ impl<'a> Access<'a> {
             part: key.part,
             map_id: (key.map != NONE).then_some(key.map),
             map: rows.attribution.maps.get(key.map as usize),
-            base: rows.base(i),
-            array: rows.array(i),
-            index: rows.index(i),
-            slot: rows.slot(i),
-            off: rows.off(i),
+            base: hit.base(),
+            array: hit.array(),
+            index: hit.index(),
+            slot: hit.slot(),
+            off: hit.off(),
             evidence: (key.evidence != Evidence::None).then(|| evidence_name(key.evidence)),
         }
     }

@@ -66,29 +66,72 @@ pub struct Totals {
     pub heat: Vec<u32>,
 }
 
-impl Totals {
-    fn merge(mut self, other: Totals) -> Totals {
-        merge_into(&mut self.groups, other.groups, |a, b| a.merge(&b));
-        merge_into(&mut self.cells, other.cells, |a, b| a.merge(&b));
-        merge_into(&mut self.latency, other.latency, |a, b| *a += b);
-        for (a, b) in self.heat.iter_mut().zip(&other.heat) {
-            *a += b;
+/// Sums by key, apart from the keys: a table of small entries stays in a core's own cache.
+#[derive(Debug)]
+struct Sums<K, V> {
+    ids: FxHashMap<K, u32>,
+    sums: Vec<V>,
+}
+
+impl<K, V> Default for Sums<K, V> {
+    fn default() -> Self {
+        Sums {
+            ids: FxHashMap::default(),
+            sums: Vec::new(),
         }
-        self
     }
 }
 
-fn merge_into<K: Eq + Hash, V>(
-    into: &mut FxHashMap<K, V>,
-    from: FxHashMap<K, V>,
-    merge: impl Fn(&mut V, V),
-) {
-    for (key, value) in from {
-        match into.entry(key) {
-            std::collections::hash_map::Entry::Occupied(mut held) => merge(held.get_mut(), value),
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(value);
-            }
+impl<K: Eq + Hash, V: Default> Sums<K, V> {
+    fn of(&mut self, key: K) -> &mut V {
+        let id = *self.ids.entry(key).or_insert_with(|| {
+            self.sums.push(V::default());
+            self.sums.len() as u32 - 1
+        });
+        &mut self.sums[id as usize]
+    }
+
+    fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
+        for (key, id) in other.ids {
+            merge(self.of(key), &other.sums[id as usize]);
+        }
+        self
+    }
+
+    fn finish(mut self) -> FxHashMap<K, V> {
+        let take = |(key, id)| (key, std::mem::take(&mut self.sums[id as usize]));
+        self.ids.into_iter().map(take).collect()
+    }
+}
+
+/// The sums over a part of the samples.
+#[derive(Default)]
+struct Partial {
+    groups: Sums<Key, Group>,
+    cells: Sums<Cell, Counts>,
+    latency: Sums<LatencyCell, u32>,
+    heat: Vec<u32>,
+}
+
+impl Partial {
+    fn merge(mut self, other: Partial) -> Partial {
+        for (a, b) in self.heat.iter_mut().zip(&other.heat) {
+            *a += b;
+        }
+        Partial {
+            groups: self.groups.merge(other.groups, Group::merge),
+            cells: self.cells.merge(other.cells, Counts::merge),
+            latency: self.latency.merge(other.latency, |a, b| *a += b),
+            heat: self.heat,
+        }
+    }
+
+    fn finish(self) -> Totals {
+        Totals {
+            groups: self.groups.finish(),
+            cells: self.cells.finish(),
+            latency: self.latency.finish(),
+            heat: self.heat,
         }
     }
 }
@@ -114,8 +157,8 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
             let end = (start + each).min(rows.len());
             part_of_the_samples(rows, kinds, time, (&widths, &bins), start..end)
         })
-        .reduce_with(Totals::merge)
-        .unwrap_or_default()
+        .reduce_with(Partial::merge)
+        .map_or_else(Totals::default, Partial::finish)
 }
 
 fn part_of_the_samples(
@@ -124,14 +167,15 @@ fn part_of_the_samples(
     time: &TimeAxis,
     (widths, bins): (&[u32], &[u8]),
     range: Range<usize>,
-) -> Totals {
-    let mut totals = Totals {
+) -> Partial {
+    let mut totals = Partial {
         heat: vec![0; HEAT_SLOTS],
-        ..Totals::default()
+        ..Partial::default()
     };
     for i in range {
-        let key = rows.key(i);
-        let group = totals.groups.entry(key).or_default();
+        let hit = rows.hit(i);
+        let key = rows.key(i, &hit);
+        let group = totals.groups.of(key);
         group.rows += 1;
         if key.part == Err(Reason::NotAnAccess) {
             continue;
@@ -140,25 +184,22 @@ fn part_of_the_samples(
         let kind = kinds.kind(event, rows.data_src_id(i));
         let latency = kinds.latency(event, kind, rows.weight(i));
         group.counts.add(kind, latency);
-        group.slotted += u32::from(rows.slot(i).is_some());
+        group.slotted += u32::from(hit.slot().is_some());
         if let Some(cycles) = latency {
             group.latencies.add(cycles);
             if let Some(bin) = rows.time(i).and_then(|t| time.bin(t)) {
                 let usual = bins.get(cycles as usize).copied();
                 let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
                 let cell = (key.map, bin, latency_bin, kind.level_id);
-                *totals.latency.entry(cell).or_default() += 1;
+                *totals.latency.of(cell) += 1;
             }
         }
-        if let (Some(array), Some(index), Some(off)) = (rows.array(i), rows.index(i), rows.off(i)) {
+        if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off()) {
             let width = widths.get(array as usize).copied().unwrap_or(1);
-            totals
-                .cells
-                .entry((array, index / width * width, off))
-                .or_default()
-                .add(kind, latency);
+            let cell = (array, index / width * width, off);
+            totals.cells.of(cell).add(kind, latency);
         }
-        if let Some(slot) = rows.instance(i).map(heat_slot) {
+        if let Some(slot) = rows.instance(i, &hit).map(heat_slot) {
             totals.heat[slot] += 1;
         }
     }

@@ -2,10 +2,11 @@
 //! recording; of a large one a known share, spread over it.
 
 use super::accesses::{Access, Accesses};
+use super::aggregate::Totals;
 use super::columns as c;
 use super::counts::Counts;
 use super::frames::{column, count_columns, file_line, inner, outer};
-use crate::attribute::Reason;
+use crate::attribute::{NONE, Reason};
 use crate::data_src::Op;
 use polars::prelude::{DataFrame, PolarsResult};
 
@@ -14,8 +15,8 @@ pub const IN_MAPS: usize = 100_000;
 pub const ELSEWHERE: usize = 25_000;
 
 /// One row a kept access. `samples` and the counts beside it say how many accesses it stands for.
-pub fn frame(accesses: &Accesses) -> PolarsResult<DataFrame> {
-    let rows = numbers(accesses);
+pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
+    let rows = numbers(accesses, totals);
     let all: Vec<Access> = rows.iter().map(|&(n, _)| accesses.get(n)).collect();
     let counts: Vec<Counts> = all
         .iter()
@@ -73,22 +74,25 @@ pub fn frame(accesses: &Accesses) -> PolarsResult<DataFrame> {
 }
 
 /// Row numbers in file order, each with the accesses it stands for.
-fn numbers(accesses: &Accesses) -> Vec<(usize, u32)> {
+fn numbers(accesses: &Accesses, totals: &Totals) -> Vec<(usize, u32)> {
     let rows = &accesses.rows;
-    let in_map = |i: usize| match rows.key(i) {
-        key if key.part == Err(Reason::NotAnAccess) => None,
-        key => Some(key.map != crate::attribute::NONE),
+    let in_map = |part, map| match part {
+        Err(Reason::NotAnAccess) => None,
+        _ => Some(map != NONE),
     };
     let (mut inside, mut outside) = (0usize, 0usize);
-    for of_map in (0..rows.len()).filter_map(in_map) {
-        inside += usize::from(of_map);
-        outside += usize::from(!of_map);
+    for (key, group) in &totals.groups {
+        match in_map(key.part, key.map) {
+            Some(true) => inside += group.rows as usize,
+            Some(false) => outside += group.rows as usize,
+            None => {}
+        }
     }
     let mut inside = Spread::new(inside.div_ceil(IN_MAPS));
     let mut outside = Spread::new(outside.div_ceil(ELSEWHERE));
     (0..rows.len())
         .filter_map(|i| {
-            let spread = if in_map(i)? {
+            let spread = if in_map(rows.part(i), rows.hit(i).map)? {
                 &mut inside
             } else {
                 &mut outside

@@ -37,7 +37,7 @@ pub use words::{evidence_name, gap_name, operation_name, phase_name, stage_name}
 use crate::attribute::Attribution;
 use crate::recording::Recording;
 use aggregate::{TimeAxis, totals};
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, PolarsResult};
 
 /// Version of the folder of tables, in `Summary::schema`.
 pub const SCHEMA: u32 = 1;
@@ -92,7 +92,37 @@ impl Tables {
         let attribution = rows.attribution;
         let time = TimeAxis::of(rows);
         let totals = totals(rows, kinds, &time);
-        let (kept, order) = rayon::join(|| kept::frame(accesses), || order::hottest(rows, &totals));
+        let sums = || -> PolarsResult<[DataFrame; 9]> {
+            Ok([
+                frames::maps(&totals, attribution)?,
+                frames::parts(&totals)?,
+                frames::arrays(&totals, attribution)?,
+                frames::cells(&totals, attribution)?,
+                frames::functions(&totals, attribution)?,
+                frames::lines(&totals, attribution)?,
+                frames::steps(&totals, attribution)?,
+                frames::latency(&totals, kinds)?,
+                frames::misses(&totals)?,
+            ])
+        };
+        let samples = || {
+            (
+                order::hottest(rows, &totals),
+                kept::frame(accesses, &totals),
+            )
+        };
+        let (sums, (order, kept)) = rayon::join(sums, samples);
+        let [
+            maps,
+            parts,
+            arrays,
+            cells,
+            functions,
+            lines,
+            steps,
+            latency,
+            misses,
+        ] = sums?;
         Ok(Tables {
             summary: summary::of(
                 recording,
@@ -102,16 +132,16 @@ impl Tables {
                 &time,
                 order.len(),
             ),
-            maps: frames::maps(&totals, attribution)?,
-            parts: frames::parts(&totals)?,
-            arrays: frames::arrays(&totals, attribution)?,
-            cells: frames::cells(&totals, attribution)?,
-            functions: frames::functions(&totals, attribution)?,
-            lines: frames::lines(&totals, attribution)?,
-            steps: frames::steps(&totals, attribution)?,
-            latency: frames::latency(&totals, kinds)?,
+            maps,
+            parts,
+            arrays,
+            cells,
+            functions,
+            lines,
+            steps,
+            latency,
             order: order::frame(accesses, order)?,
-            misses: frames::misses(&totals)?,
+            misses,
             gaps: frames::gaps(&recording.gaps)?,
             kept: kept?,
         })

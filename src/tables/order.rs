@@ -23,8 +23,8 @@ pub fn hottest(rows: &Rows, totals: &Totals) -> Vec<usize> {
         .into_par_iter()
         .with_min_len(1 << 16)
         .filter_map(|i| {
-            let instance = rows.instance(i)?;
-            let accessed = rows.key(i).part != Err(Reason::NotAnAccess);
+            let instance = rows.instance(i, &rows.hit(i))?;
+            let accessed = rows.part(i) != Err(Reason::NotAnAccess);
             (accessed && hot.binary_search(&heat_slot(instance)).is_ok()).then_some((instance, i))
         })
         .collect();

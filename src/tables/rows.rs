@@ -1,7 +1,8 @@
 //! One sample seen through both its columns: `None` is what was not sampled or is not known.
 
 use super::aggregate::Key;
-use crate::attribute::{Attribution, Evidence, NONE, Reason};
+use crate::attribute::{Attribution, Hit, NONE, Reason};
+use crate::gomap::Part;
 use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
 
 /// `PERF_SAMPLE_*` (`include/uapi/linux/perf_event.h`).
@@ -66,6 +67,7 @@ impl<'a> Rows<'a> {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
 
+    #[inline]
     fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
         let is_sampled = |&sample_type: &u64| sample_type & bit != 0;
         if is_sampled(&self.always) || self.sample_types.get(self.event(i)).is_some_and(is_sampled)
@@ -120,48 +122,28 @@ impl<'a> Rows<'a> {
         self.samples.ip.get(i)
     }
 
-    pub fn key(&self, i: usize) -> Key {
-        let a = self.attribution;
+    pub fn hit(&self, i: usize) -> Hit {
+        self.attribution.hit(i)
+    }
+
+    /// What sample `i` is counted under, of which this is the hit.
+    pub fn key(&self, i: usize, hit: &Hit) -> Key {
         Key {
-            map: a.map.get(i).copied().unwrap_or(NONE),
-            place: a.place.get(i).copied().unwrap_or(NONE),
-            part: a.part.get(i).copied().unwrap_or(Err(Reason::NotAnAccess)),
-            evidence: a.evidence.get(i).copied().unwrap_or(Evidence::None),
+            map: hit.map,
+            place: self.attribution.place.get(i).copied().unwrap_or(NONE),
+            part: self.part(i),
+            evidence: hit.evidence,
         }
     }
 
-    pub fn base(&self, i: usize) -> Option<u64> {
-        self.attribution.base.get(i).copied().filter(|&b| b != 0)
-    }
-
-    pub fn array(&self, i: usize) -> Option<u32> {
-        self.attribution
-            .array
-            .get(i)
-            .copied()
-            .filter(|&a| a != NONE)
-    }
-
-    pub fn index(&self, i: usize) -> Option<u32> {
-        self.attribution
-            .index
-            .get(i)
-            .copied()
-            .filter(|&a| a != NONE)
-    }
-
-    pub fn slot(&self, i: usize) -> Option<i8> {
-        self.attribution.slot.get(i).copied().filter(|&s| s >= 0)
-    }
-
-    /// Byte offset of the access in the structure instance.
-    pub fn off(&self, i: usize) -> Option<u32> {
-        self.attribution.off.get(i).copied().filter(|&o| o != NONE)
+    pub fn part(&self, i: usize) -> Result<Part, Reason> {
+        let part = self.attribution.part.get(i).copied();
+        part.unwrap_or(Err(Reason::NotAnAccess))
     }
 
     /// What `order` keeps together: the structure instance, or the watched word of a breakpoint.
-    pub fn instance(&self, i: usize) -> Option<u64> {
-        self.base(i).or_else(|| {
+    pub fn instance(&self, i: usize, hit: &Hit) -> Option<u64> {
+        hit.base().or_else(|| {
             let breakpoint = self.breakpoint.get(self.event(i)).copied().unwrap_or(false);
             self.addr(i).filter(|_| breakpoint)
         })

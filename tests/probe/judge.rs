@@ -1,7 +1,7 @@
 //! What an attribution says of samples whose word is known: the program printed where it lies.
 
 use mempath::attribute::flow::signature;
-use mempath::attribute::{Attribution, NONE, attribute};
+use mempath::attribute::{Attribution, Hit, NONE, attribute};
 use mempath::gomap::{Family, Structure};
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
@@ -148,7 +148,9 @@ fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
     let Ok(part) = attribution.part[i] else {
         return Verdict::NoPart;
     };
-    let slot = attribution.slot[i];
+    let Hit {
+        base, map, slot, ..
+    } = attribution.hit(i);
     let watched = |p: &&WordPart| p.start < word.end && word.start < p.end;
     let same: Vec<&WordPart> = word
         .parts
@@ -164,11 +166,10 @@ fn verdict(word: &Word, attribution: &Attribution, i: usize) -> Verdict {
     if slot >= 0 && !all_eight && same.iter().all(|p| p.slot != slot) {
         return Verdict::WrongSlot;
     }
-    let base = attribution.base[i];
     if base != 0 && base != word.base {
         return Verdict::WrongBase;
     }
-    let header = match attribution.map[i] {
+    let header = match map {
         NONE => None,
         map => attribution.maps[map as usize].header,
     };

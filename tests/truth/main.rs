@@ -43,12 +43,14 @@ fn claims(attribution: &Attribution) -> Vec<Claim> {
     (0..attribution.part.len())
         .map(|i| {
             let part = attribution.part[i].ok();
+            let hit = attribution.hit(i);
             Claim {
                 part: part.map(|p| p.name().to_owned()),
-                base: Some(attribution.base[i])
-                    .filter(|b| *b != 0 && part.is_some_and(|p| whole(p, attribution.slot[i]))),
-                slot: Some(attribution.slot[i]).filter(|s| *s >= 0),
-                map: match attribution.map[i] {
+                base: hit
+                    .base()
+                    .filter(|_| part.is_some_and(|p| whole(p, hit.slot))),
+                slot: hit.slot(),
+                map: match hit.map {
                     NONE => None,
                     map => {
                         let of = &attribution.maps[map as usize];
@@ -110,7 +112,9 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             let place = &attribution.places[attribution.place[n] as usize];
             eprintln!(
                 "wrong {level} {n} {:?} {:?} {:?} truth {truth:?} claim {claim:?}",
-                place.function, place.instruction, attribution.evidence[n]
+                place.function,
+                place.instruction,
+                attribution.hit(n).evidence
             );
         }
         let truth = truth.map_or("no map", |t| t.part.as_str()).to_owned();
