@@ -68,9 +68,12 @@ struct Ground<'a> {
 impl Ground<'_> {
     /// What a row hit, by numbers that `to` gives.
     fn hit(&self, row: &Row, to: &mut Numbered) -> Hit {
-        let here = self.regions.numbered(row.base, row.time);
-        let own = here.filter(|(_, r)| about_bucket(row.part) && r.header == row.header);
-        let region = own.min_by_key(|(number, _)| *number);
+        let region = about_bucket(row.part).then(|| {
+            let here = self.regions.numbered(row.base, row.time);
+            let own = here.filter(|(_, r)| r.header == row.header);
+            own.min_by_key(|(number, _)| *number)
+        });
+        let region = region.flatten();
         let map = if row.part.is_ok() {
             let seen = || self.learned.type_of(row.header, row.time);
             let map_type: Option<TypeId> = match row.header {

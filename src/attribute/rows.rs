@@ -80,6 +80,17 @@ impl<'a> Rows<'a> {
         self.chunks.iter().flatten()
     }
 
+    /// Each with the number by which [`Rows::get`] finds it, in order.
+    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, &Row)> {
+        let chunks = self.chunks.par_iter().enumerate();
+        chunks.flat_map_iter(|(chunk, rows)| ((chunk * CHUNK) as u32..).zip(rows))
+    }
+
+    pub fn get(&self, number: u32) -> Option<&Row> {
+        let number = number as usize;
+        self.chunks.get(number / CHUNK)?.get(number % CHUNK)
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row> {
         self.chunks.iter_mut().flatten()
     }

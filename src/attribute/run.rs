@@ -183,18 +183,25 @@ fn lasting(
     let (Some(binary), None) = (go.next(), go.next()) else {
         return Lasting::default();
     };
-    let mut processes = FxHashSet::default();
-    for row in rows.iter() {
-        let thread = recording.samples.thread.get(row.sample as usize);
-        processes.extend(thread.map(|(pid, _)| pid));
-    }
-    if processes.len() > 1 {
+    let process = |row: &Row| Some(recording.samples.thread.get(row.sample as usize)?.0);
+    let processes = || rows.par_iter().filter_map(process);
+    if let Some(one) = processes().find_any(|_| true)
+        && processes().any(|other| other != one)
+    {
         return Lasting::default();
     }
     let unowned = rows
-        .iter()
+        .par_iter()
         .filter(|row| row.header == 0 && row.part.is_ok());
     let shape = |row: &Row| row.shape.or_else(|| types.shape_of(row.map_type?));
-    let shapes: FxHashSet<ShapeId> = unowned.filter_map(shape).collect();
+    let shapes = unowned.filter_map(shape);
+    let shapes = shapes.fold(
+        FxHashSet::default,
+        |mut shapes: FxHashSet<ShapeId>, shape| {
+            shapes.insert(shape);
+            shapes
+        },
+    );
+    let shapes = shapes.reduce(FxHashSet::default, |a, b| a.into_iter().chain(b).collect());
     Lasting::find(binary, &shapes, types)
 }

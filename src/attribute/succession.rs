@@ -34,8 +34,8 @@ struct Access {
     time: u64,
     thread: u32,
     place: u32,
-    /// Which of the rows: the chunk, and the index in it.
-    row: (u32, u32),
+    /// As [`Rows::get`] finds it.
+    row: u32,
 }
 
 /// A structure's owner, as the accesses around one of its samples have it.
@@ -61,20 +61,16 @@ impl Succession {
             let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
             (function, ip)
         });
-        let access = |row: &Row, chunk: usize, at: usize| {
+        let access = |(number, row): (u32, &Row)| {
             let i = row.sample as usize;
             (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
                 thread: recording.samples.thread.ids.get(i)?,
                 place: *places.place.get(i)?,
-                row: (chunk as u32, at as u32),
+                row: number,
             })
         };
-        let chunks = rows.chunks.par_iter().enumerate();
-        let accesses = chunks.flat_map_iter(|(chunk, rows)| {
-            let rows = rows.iter().enumerate();
-            rows.filter_map(move |(at, row)| access(row, chunk, at))
-        });
+        let accesses = rows.par_numbered().filter_map(access);
         let mut accesses: Vec<Access> = accesses.collect();
         accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
         let mut all = Succession {
@@ -108,7 +104,7 @@ impl Succession {
     /// How far the accesses of one operation are apart.
     fn usual(&self, rows: &Rows) -> u64 {
         let is_header = |a: &Access| {
-            let part = row_of(rows, a.row).map(|row| row.part);
+            let part = rows.get(a.row).map(|row| row.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
@@ -150,7 +146,7 @@ impl Succession {
             return Vec::new();
         }
         let runs: Vec<&[Access]> = self.runs().collect();
-        let row = |access: &Access| row_of(rows, access.row);
+        let row = |access: &Access| rows.get(access.row);
         let header = |access: &Access| row(access).map_or(0, &owner);
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
@@ -231,10 +227,6 @@ impl Succession {
     }
 }
 
-fn row_of<'a>(rows: &'a Rows, (chunk, at): (u32, u32)) -> Option<&'a Row> {
-    rows.chunks.get(chunk as usize)?.get(at as usize)
-}
-
 /// The time from the first to the last vote for one owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spell {
@@ -281,4 +273,46 @@ pub fn spells(votes: &mut [Vote]) -> Vec<Spell> {
     let agreed = |spell: &Spell| spell.votes >= VOTES && spell.votes >= DISSENT * dissent;
     spells.retain(agreed);
     spells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn votes(headers: &[u64]) -> Vec<Vote> {
+        let timed = headers.iter().zip(10u64..);
+        timed.map(|(&header, time)| Vote { time, header }).collect()
+    }
+
+    fn spell(header: u64, first: u64, last: u64, votes: usize) -> Spell {
+        Spell {
+            header,
+            first,
+            last,
+            votes,
+        }
+    }
+
+    #[test]
+    fn one_vote_is_none() {
+        assert_eq!(spells(&mut votes(&[7])), []);
+        assert_eq!(spells(&mut votes(&[7, 7])), [spell(7, 10, 11, 2)]);
+    }
+
+    #[test]
+    fn two_votes_in_turn_for_another_are_a_new_owner() {
+        // The first owner's last vote is at 12, the second's first at 13.
+        let said = [7, 7, 7, 8, 8, 8, 8];
+        let expected = [spell(7, 10, 12, 3), spell(8, 13, 16, 4)];
+        assert_eq!(spells(&mut votes(&said)), expected);
+    }
+
+    #[test]
+    fn one_dissenting_vote_in_ten_is_a_mistake_and_more_are_doubt() {
+        let mut said = vec![7; 11];
+        said[5] = 8;
+        assert_eq!(spells(&mut votes(&said)), [spell(7, 10, 20, 10)]);
+        said.pop();
+        assert_eq!(spells(&mut votes(&said)), []);
+    }
 }
