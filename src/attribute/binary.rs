@@ -7,7 +7,7 @@ use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
 use crate::gomap::{Layout, layout_for};
-use crate::program::{Arch, Program};
+use crate::program::{Arch, Frame, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -112,6 +112,15 @@ impl Binary {
         self.steps.get(&start)?.clone()
     }
 
+    /// Whether an instruction accesses g, as every function does that checks its stack. Assembly may use
+    /// the register for something else.
+    fn is_of_g(&self, instruction: &Instruction, frames: &[Frame]) -> bool {
+        let file = frames.last().and_then(|frame| frame.file.as_deref());
+        let compiled = file.is_some_and(|file| file.ends_with(".go"));
+        let g = flow::abi(self.program.arch).and_then(|abi| abi.perf.get(abi.g));
+        compiled && g.is_some() && instruction.form().and_then(|form| form.base) == g.copied()
+    }
+
     /// The place of the instruction at `vaddr` (with `after`: of the instruction that ends there,
     /// as a breakpoint reports it) and its code, or why there is none.
     pub fn place(
@@ -162,6 +171,9 @@ impl Binary {
             };
             return (place, Err(reason));
         };
+        if self.is_of_g(&site.instruction, &place.frames) {
+            return (place, Err(Reason::Goroutine));
+        }
         let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
         let operands: Vec<(Target, Operand)> = site
             .operands

@@ -98,7 +98,7 @@ pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence
 
 fn by_memory(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
     let time = row.time;
-    if row.address == 0 || matches!(row.part, Err(Reason::NotAnAccess | Reason::Kernel)) {
+    if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
         return None;
     }
     let unknown = match row.part {
@@ -178,6 +178,14 @@ fn by_memory(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
     row.map_type = row.map_type.or(object.map_type);
     row.evidence = Evidence::LearnedRegion;
     None
+}
+
+/// Whether a sample without a part cannot be of a map's memory, whatever lies around its address.
+fn is_elsewhere(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotAnAccess | Reason::Kernel | Reason::Goroutine
+    )
 }
 
 pub fn about(part: Part) -> About {

@@ -76,6 +76,7 @@ impl<'a> Instant<'a> {
                 let foreign = in_bucket(part) && shape.is_some_and(|s| !admitted.admits(s, types));
                 foreign || !self.agrees(row, region, &spot, types)
             }
+            (Err(Reason::Goroutine), _) => true,
             (Err(Reason::NotMap | Reason::NotMapMemory | Reason::Stack), _) => !proxy,
             (Err(_), _) => false,
         };

@@ -127,6 +127,7 @@ pub fn attribute_watching(
     lasting.learn(succession.variables(&rows, &lasting));
     rows.par_iter_mut().for_each(|row| lasting.settle(row));
     let votes = succession.give(&mut rows, &lasting);
+    drop(succession);
     tracer.step("the object's owner", &rows, &types);
     let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);

@@ -31,12 +31,11 @@ const DISSENT: usize = 10;
 /// A sample in map code.
 #[derive(Debug, Clone, Copy)]
 struct Access {
-    thread: u32,
     time: u64,
-    /// Of its row.
+    thread: u32,
+    place: u32,
+    /// As [`Rows::get`] finds it.
     row: u32,
-    function: u32,
-    ip: u64,
 }
 
 /// A structure's owner, as the accesses around one of its samples have it.
@@ -49,22 +48,26 @@ pub struct Vote {
 /// The accesses of each thread, one after the other.
 pub struct Succession {
     accesses: Vec<Access>,
+    /// By place: the number of its function, and the instruction's link-time address.
+    codes: Vec<(u32, u64)>,
     /// Nanoseconds that accesses of one operation are apart at most; 0: not known.
     within: u64,
 }
 
 impl Succession {
     pub fn of(recording: &Recording, places: &Places, rows: &Rows) -> Succession {
-        let functions = places.functions();
+        let functions = places.functions().into_iter().zip(&places.codes);
+        let codes = functions.map(|(function, code)| {
+            let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
+            (function, ip)
+        });
         let access = |(number, row): (u32, &Row)| {
-            let code = places.code_of(row.sample as usize)?;
-            let place = *places.place.get(row.sample as usize)?;
-            (row.part.is_ok() && code.map_code).then_some(Access {
-                thread: recording.samples.thread.ids.get(row.sample as usize)?,
+            let i = row.sample as usize;
+            (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
+                thread: recording.samples.thread.ids.get(i)?,
+                place: *places.place.get(i)?,
                 row: number,
-                function: *functions.get(place as usize)?,
-                ip: code.instruction.ip(),
             })
         };
         let accesses = rows.par_numbered().filter_map(access);
@@ -72,13 +75,30 @@ impl Succession {
         accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
         let mut all = Succession {
             accesses,
+            codes: codes.collect(),
             within: 0,
         };
         all.within = all.usual(rows);
-        if all.within == 0 {
-            all.accesses = Vec::new();
-        }
         all
+    }
+
+    fn function(&self, access: &Access) -> u32 {
+        self.codes
+            .get(access.place as usize)
+            .map_or(0, |code| code.0)
+    }
+
+    fn ip(&self, access: &Access) -> u64 {
+        self.codes
+            .get(access.place as usize)
+            .map_or(0, |code| code.1)
+    }
+
+    /// The accesses that a thread made in one function, without any in another between.
+    fn runs(&self) -> impl Iterator<Item = &[Access]> {
+        let same =
+            |a: &Access, b: &Access| a.thread == b.thread && self.function(a) == self.function(b);
+        self.accesses.chunk_by(same)
     }
 
     /// How far the accesses of one operation are apart.
@@ -89,15 +109,12 @@ impl Succession {
         };
         // By the logarithm of the time between: forward and back.
         let mut pairs = [(0u64, 0u64); 64];
-        for run in self
-            .accesses
-            .chunk_by(|a, b| (a.thread, a.function) == (b.thread, b.function))
-        {
+        for run in self.runs() {
             let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
             for pair in headers.windows(2) {
                 let [a, b] = pair else { continue };
                 let log = (b.time - a.time).max(1).ilog2() as usize;
-                match a.ip.cmp(&b.ip) {
+                match self.ip(a).cmp(&self.ip(b)) {
                     std::cmp::Ordering::Less => pairs[log].0 += 1,
                     std::cmp::Ordering::Greater => pairs[log].1 += 1,
                     std::cmp::Ordering::Equal => {}
@@ -124,28 +141,32 @@ impl Succession {
         rows: &Rows,
         wanted: impl Fn(&Row) -> bool + Sync + Send,
         owner: impl Fn(&Row) -> u64 + Sync + Send,
-    ) -> Vec<(u32, u64)> {
-        let same = |a: &Access, b: &Access| (a.thread, a.function) == (b.thread, b.function);
-        let runs: Vec<&[Access]> = self.accesses.chunk_by(same).collect();
+    ) -> Vec<(Row, Vote)> {
+        if self.within == 0 {
+            return Vec::new();
+        }
+        let runs: Vec<&[Access]> = self.runs().collect();
         let row = |access: &Access| rows.get(access.row);
         let header = |access: &Access| row(access).map_or(0, &owner);
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
             for (i, access) in run.iter().enumerate() {
-                if !row(access).is_some_and(&wanted) {
+                let Some(asked) = row(access).filter(|row| wanted(row)) else {
                     continue;
-                }
+                };
+                let ip = self.ip(access);
                 let (before, after) = (run[..i].iter().rev(), run[i + 1..].iter());
                 let mut before = before.take_while(|a| access.time - a.time < self.within);
                 let mut after = after.take_while(|a| a.time - access.time < self.within);
-                let before = before.find(known).filter(|a| a.ip < access.ip);
-                let after = after.find(known).filter(|a| a.ip > access.ip);
+                let before = before.find(known).filter(|a| self.ip(a) < ip);
+                let after = after.find(known).filter(|a| self.ip(a) > ip);
                 match (before.map(header), after.map(header)) {
                     (Some(a), Some(b)) if a != b => {}
                     (a, b) => {
                         let said = a.into_iter().chain(b);
-                        votes.extend(said.map(|header| (access.row, header)));
+                        let time = asked.time;
+                        votes.extend(said.map(|header| (*asked, Vote { time, header })));
                     }
                 }
             }
@@ -165,12 +186,8 @@ impl Succession {
             }
         };
         let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, header) in self.votes(rows, wanted, owner) {
-            if let Some(row) = rows.get(row) {
-                let time = row.time;
-                let votes = said.entry(row.header & !VARIABLE).or_default();
-                votes.push(Vote { time, header });
-            }
+        for (row, vote) in self.votes(rows, wanted, owner) {
+            said.entry(row.header & !VARIABLE).or_default().push(vote);
         }
         let only = |(variable, mut votes): (u64, Vec<Vote>)| match spells(&mut votes).as_slice() {
             [one] => Some((variable, one.header)),
@@ -187,12 +204,7 @@ impl Succession {
         let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
         let mut of_buckets = Vec::new();
         let mut of_others: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, header) in self.votes(rows, wanted, owner) {
-            let Some(row) = rows.get(row) else {
-                continue;
-            };
-            let time = row.time;
-            let vote = Vote { time, header };
+        for (row, vote) in self.votes(rows, wanted, owner) {
             match about_bucket(row.part) {
                 true => of_buckets.push((row.base, vote)),
                 false => of_others.entry(row.base).or_default().push(vote),
@@ -261,4 +273,46 @@ pub fn spells(votes: &mut [Vote]) -> Vec<Spell> {
     let agreed = |spell: &Spell| spell.votes >= VOTES && spell.votes >= DISSENT * dissent;
     spells.retain(agreed);
     spells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn votes(headers: &[u64]) -> Vec<Vote> {
+        let timed = headers.iter().zip(10u64..);
+        timed.map(|(&header, time)| Vote { time, header }).collect()
+    }
+
+    fn spell(header: u64, first: u64, last: u64, votes: usize) -> Spell {
+        Spell {
+            header,
+            first,
+            last,
+            votes,
+        }
+    }
+
+    #[test]
+    fn one_vote_is_none() {
+        assert_eq!(spells(&mut votes(&[7])), []);
+        assert_eq!(spells(&mut votes(&[7, 7])), [spell(7, 10, 11, 2)]);
+    }
+
+    #[test]
+    fn two_votes_in_turn_for_another_are_a_new_owner() {
+        // The first owner's last vote is at 12, the second's first at 13.
+        let said = [7, 7, 7, 8, 8, 8, 8];
+        let expected = [spell(7, 10, 12, 3), spell(8, 13, 16, 4)];
+        assert_eq!(spells(&mut votes(&said)), expected);
+    }
+
+    #[test]
+    fn one_dissenting_vote_in_ten_is_a_mistake_and_more_are_doubt() {
+        let mut said = vec![7; 11];
+        said[5] = 8;
+        assert_eq!(spells(&mut votes(&said)), [spell(7, 10, 20, 10)]);
+        said.pop();
+        assert_eq!(spells(&mut votes(&said)), []);
+    }
 }

@@ -85,6 +85,7 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
         },
         Ok(part) if about_bucket(row.part) => Content::Within(part),
         Ok(_) => Content::Other,
+        Err(Reason::Goroutine) => Content::Other,
         Err(Reason::NotMap | Reason::NotMapMemory | Reason::Stack)
             if !places.is_proxy(row.sample as usize) =>
         {

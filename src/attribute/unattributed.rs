@@ -56,4 +56,6 @@ reasons! {
     OutsideParts "outside of every known part",
     /// The instruction at this ip has no memory operand.
     NoOperand "no memory operand",
+    /// The goroutine's own record in the runtime, through the register that always holds it.
+    Goroutine "goroutine record",
 }

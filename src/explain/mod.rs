@@ -350,7 +350,7 @@ fn help(reason: Reason) -> &'static str {
             "nothing, if it is no map memory; else a core file, or samples of the same memory in map \
              code"
         }
-        Reason::NotMapMemory | Reason::Stack => "nothing: it is no map memory",
+        Reason::NotMapMemory | Reason::Stack | Reason::Goroutine => "nothing: it is no map memory",
         Reason::BaseUnknown => "registers (perf record --intr-regs), or a core file",
         Reason::PartUnknown => {
             "registers (perf record --intr-regs), a call chain for the map's type, or a core file"
