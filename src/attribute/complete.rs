@@ -25,7 +25,6 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Last
     {
         row.header = lasting.header_in(global);
     }
-    own_by_type(row, lasting);
     let owners = [
         (About::Global, global.unwrap_or(0)),
         (About::Table, row.table),
@@ -55,20 +54,10 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Last
     }
 }
 
-/// Finds the map of a row of whose type there is but one.
-fn own_by_type(row: &mut Row, lasting: &Lasting) {
-    if row.header == 0
-        && let Some(variable) = row.map_type.and_then(|t| lasting.of_type(t))
-    {
-        row.header = lasting.header_in(variable);
-    }
-}
-
 /// What all samples together taught.
 pub struct Known<'a> {
     pub blocks: &'a Blocks,
     pub learned: &'a Learned,
-    pub lasting: &'a Lasting,
     pub regions: &'a Regions,
     pub types: &'a Types,
     pub layout: Option<&'a Layout>,
@@ -91,12 +80,6 @@ impl Known<'_> {
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
 pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
-    let conflict = by_memory(row, behalf, known);
-    own_by_type(row, known.lasting);
-    conflict
-}
-
-fn by_memory(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
         return None;

@@ -1,25 +1,16 @@
-//! Variables that hold one and the same map for as long as the program runs, and map types of which
-//! there is no map but that one.
-//!
-//! A variable of a package that is set once, where the program begins (a package's initialisation, or
-//! `main.main` outside of a loop), and whose address no code takes, holds one map. If every map call of
-//! a type takes its map from such a variable, and nothing but code refers to the type, then no other
-//! map has it: then the type names the map wherever it is seen.
+//! Variables that hold one and the same map for as long as the program runs: they are set once, where the
+//! program begins (a package's initialisation, or `main.main` outside of a loop), and no code takes their
+//! address.
 
-use super::Operation;
-use super::binary::Binary;
-use super::callers::call_site;
 use super::complete::VARIABLE;
-use super::flow::signature;
+use super::flow::returns;
 use super::resolve::Row;
-use super::types::{ShapeId, TypeId, Types};
-use crate::gomap::{Family, MapType};
 use crate::program::references::{Reference, Use};
-use crate::program::{Function, Kept, Program, Root};
-use iced_x86::FlowControl;
+use crate::program::{Function, Program};
+use iced_x86::{FlowControl, Instruction};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A variable's bytes.
 const POINTER: u64 = 8;
@@ -32,8 +23,6 @@ const STRUCTURE: u64 = 1024;
 pub struct Lasting {
     /// By link-time address of the variable.
     variables: FxHashSet<u64>,
-    /// The variable that holds the one map of a type.
-    only: FxHashMap<TypeId, u64>,
     /// The header of the map that a variable holds.
     headers: FxHashMap<u64, u64>,
 }
@@ -71,88 +60,16 @@ impl Lasting {
         }
     }
 
-    /// The variable that holds the one map of this type.
-    pub fn of_type(&self, map_type: TypeId) -> Option<u64> {
-        self.only.get(&map_type).copied()
-    }
-
-    /// What holds for the types of these shapes, and for the variables that call sites name. Of one
-    /// process and one binary only: others have variables of their own at the same addresses.
-    pub fn find(binary: &mut Binary, shapes: &FxHashSet<ShapeId>, types: &mut Types) -> Lasting {
-        let mut lasting = Lasting::default();
-        let program = Arc::clone(&binary.program);
-        let Some(family) = binary.layout.map(|layout| layout.family) else {
-            return lasting;
-        };
-        let candidates: Vec<(TypeId, u64)> = types
-            .of_binary(binary.id)
-            .filter(|(id, _)| types.shape_of(*id).is_some_and(|s| shapes.contains(&s)))
-            .collect();
-        let descriptors: Vec<Range<u64>> = candidates.iter().map(|(_, at)| *at..*at + 1).collect();
-        let Some(named) = program.references(&descriptors) else {
-            return lasting;
-        };
-        let mut users: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
-        for reference in named {
-            users
-                .entry(reference.target)
-                .or_default()
-                .push(reference.function);
-        }
-        let mut only: Vec<(TypeId, u64)> = Vec::new();
-        for (id, descriptor) in candidates {
-            let functions = users.get(&descriptor).map_or(&[][..], Vec::as_slice);
-            if let Some(variable) = variable_of(binary, descriptor, functions, family, types) {
-                only.push((id, variable));
-            }
-        }
-        let mut variables: Vec<u64> = types.globals().collect();
-        variables.extend(only.iter().map(|(_, variable)| *variable));
-        variables.sort_unstable();
-        variables.dedup();
-        lasting.variables = set_once(&program, &variables);
-        only.retain(|(_, variable)| lasting.holds(*variable));
-        let mentioned = mentioned(&program, only.iter().map(|(id, _)| types.get(*id)));
-        only.retain(|(id, _)| types.get(*id).is_some_and(|t| !mentioned.contains(&t.addr)));
-        lasting.only = only.into_iter().collect();
-        lasting
-    }
-}
-
-/// The one variable that all map calls of a type take their map from.
-fn variable_of(
-    binary: &mut Binary,
-    descriptor: u64,
-    functions: &[u64],
-    family: Family,
-    types: &mut Types,
-) -> Option<u64> {
-    let mut found = None;
-    for &function in functions {
-        let flow = binary.flow(function)?;
-        for &ret in flow.calls.keys() {
-            let Some(site) = call_site(binary, ret) else {
-                continue;
-            };
-            if site.map_type.as_ref().is_none_or(|t| t.addr != descriptor) {
-                continue;
-            }
-            types.add_site(binary.id, &site);
-            if signature(&site.callee, family).is_some_and(|s| s.operation == Operation::Make) {
-                continue;
-            }
-            match &site.kept {
-                Some(Kept {
-                    root: Root::Global(variable),
-                    steps,
-                }) if steps.is_empty() && found.is_none_or(|f| f == *variable) => {
-                    found = Some(*variable);
-                }
-                _ => return None,
-            }
+    /// Which of the variables, by link-time address, are set but once. Of one process of one binary:
+    /// others have variables of their own at the same addresses.
+    pub fn of(program: &Program, variables: impl Iterator<Item = u64>) -> Lasting {
+        let variables: BTreeSet<u64> = variables.collect();
+        let variables: Vec<u64> = variables.into_iter().collect();
+        Lasting {
+            variables: set_once(program, &variables),
+            headers: FxHashMap::default(),
         }
     }
-    found
 }
 
 /// Those of the variables that are set once and whose address stays unknown to the rest of the code.
@@ -221,50 +138,85 @@ fn begins_the_program(function: &Function) -> bool {
     init || (package, name) == ("main", "main")
 }
 
-/// Whether a jump leads from behind an instruction back to it or to before it. The one to the
-/// function's own start does so only before anything ran: the stack was too small.
+/// Whether an instruction may be followed by itself. The jump to the function's own start comes only
+/// before anything ran: the stack was too small.
 fn in_a_loop(program: &Program, function: &Function, ip: u64) -> bool {
-    program.instructions(ip..function.end).any(|i| {
-        let jumps = matches!(
-            i.flow_control(),
-            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-        );
-        let back = function.start + 1..=ip;
-        jumps && back.contains(&i.near_branch_target())
-    })
-}
-
-/// Those of the types that the binary's data refer to: other types, and what generic code is given.
-/// A pointer to the type alone gives nobody another map.
-fn mentioned<'a>(
-    program: &Program,
-    types: impl Iterator<Item = Option<&'a MapType>>,
-) -> FxHashSet<u64> {
-    let wanted: FxHashSet<u64> = types.flatten().map(|t| t.addr).collect();
-    let mut mentioned = FxHashSet::default();
-    if wanted.is_empty() {
-        return mentioned;
-    }
-    for range in program.data_ranges() {
-        let words = (range.start.next_multiple_of(POINTER)..range.end).step_by(POINTER as usize);
-        for at in words {
-            let Some(word) = program.read_u64(at) else {
-                break;
-            };
-            if wanted.contains(&word) && !is_pointer_type(program, at) {
-                mentioned.insert(word);
-            }
+    let code: Vec<Instruction> = program.instructions(function.start..function.end).collect();
+    let at = |ip: u64| code.binary_search_by_key(&ip, |i| i.ip()).ok();
+    let Some(begin) = at(ip) else { return true };
+    let mut seen = vec![false; code.len()];
+    let mut todo = vec![begin + 1];
+    while let Some(next) = todo.pop() {
+        let Some(instruction) = code.get(next) else {
+            continue;
+        };
+        if std::mem::replace(&mut seen[next], true) {
+            continue;
+        }
+        let target = instruction.near_branch_target();
+        let jump = || at(target).filter(|_| target != function.start);
+        match instruction.flow_control() {
+            FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => {}
+            FlowControl::UnconditionalBranch => todo.extend(jump()),
+            // Which way is not known.
+            FlowControl::IndirectBranch => return true,
+            FlowControl::ConditionalBranch => todo.extend(jump().into_iter().chain([next + 1])),
+            FlowControl::Call if !program.function_at(target).is_none_or(|f| returns(&f.name)) => {}
+            _ => todo.push(next + 1),
         }
     }
-    mentioned
+    seen[begin]
 }
 
-/// Where `abi.PtrType` has the type that it points to (`internal/abi`, `type.go`).
-const ELEM: u64 = 48;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
 
-fn is_pointer_type(program: &Program, elem: u64) -> bool {
-    let name = elem
-        .checked_sub(ELEM)
-        .and_then(|at| program.type_name_at(at));
-    name.is_some_and(|name| name.starts_with('*'))
+    fn lasting<'a>(file: &str, variables: &[&'a str]) -> Vec<&'a str> {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+        let program = Program::open(&samples.join(file)).unwrap();
+        let address = |name: &str| {
+            let global = program.globals().iter().find(|g| g.name == name);
+            global.unwrap().addr
+        };
+        let lasting = Lasting::of(&program, variables.iter().map(|name| address(name)));
+        let holds = |name: &&str| lasting.holds(address(name));
+        variables.iter().copied().filter(holds).collect()
+    }
+
+    /// The program sets `main.blobs` and `main.flags` again in `main.prime`, and gives the address of
+    /// `main.conns`, which is no map, to the methods of `sync.Map`.
+    #[test]
+    fn variables_that_are_set_again_may_hold_another_map() {
+        let all = [
+            "main.blobs",
+            "main.conns",
+            "main.counters",
+            "main.counters2",
+            "main.flags",
+            "main.points",
+            "main.sessions",
+            "main.small",
+            "main.uuids",
+        ];
+        let once = [
+            "main.counters",
+            "main.counters2",
+            "main.points",
+            "main.sessions",
+            "main.small",
+            "main.uuids",
+        ];
+        assert_eq!(lasting("modelled-go1.22-twins/mapload.gz", &all), once);
+        assert_eq!(lasting("modelled-go1.27-twins/mapload.gz", &all), once);
+    }
+
+    /// `samples/src/probe/subjects.go`: composite literals of the package.
+    #[test]
+    fn variables_that_the_package_initialises_hold_one_map() {
+        let maps = ["main.digests", "main.labels", "main.orders", "main.users"];
+        assert_eq!(lasting("classic-go1.22/probe-go1.22.10.gz", &maps), maps);
+        assert_eq!(lasting("swiss-go1.27/probe-go1.27.3.gz", &maps), maps);
+    }
 }

@@ -17,7 +17,7 @@ use super::rows::Rows;
 use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
 use super::trace::{Given, Trace, Tracer};
-use super::types::{ShapeId, Types};
+use super::types::Types;
 use super::{Attribution, Evidence, Reason};
 use crate::gomap::{Layout, layout_for};
 use crate::heap::Heap;
@@ -25,7 +25,6 @@ use crate::program::Program;
 use crate::program::kernel::Kernel;
 use crate::recording::Recording;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
 /// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
@@ -107,7 +106,7 @@ pub fn attribute_watching(
         facts.extend(instant.facts(&types));
         tracer.step("heap", &rows, &types);
     }
-    let mut lasting = lasting(recording, &rows, &mut binaries, &mut types);
+    let mut lasting = lasting(recording, &rows, &binaries, &types);
     let learned = Learned::from_facts(&facts, &types);
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
@@ -138,7 +137,6 @@ pub fn attribute_watching(
     let known = Known {
         blocks: &blocks,
         learned: &learned,
-        lasting: &lasting,
         regions: &regions,
         types: &types,
         layout,
@@ -171,15 +169,15 @@ pub fn attribute_watching(
     (attribution, tracer.finish())
 }
 
-/// What holds for the variables and types of the one Go program, if one process of it was recorded: the
-/// same addresses are other variables in another.
+/// What holds for the variables of the one Go program, if one process of it was recorded: the same
+/// addresses are other variables in another.
 fn lasting(
     recording: &Recording,
     rows: &Rows,
-    binaries: &mut [Option<Binary>],
-    types: &mut Types,
+    binaries: &[Option<Binary>],
+    types: &Types,
 ) -> Lasting {
-    let mut go = binaries.iter_mut().flatten().filter(|b| b.layout.is_some());
+    let mut go = binaries.iter().flatten().filter(|b| b.layout.is_some());
     let (Some(binary), None) = (go.next(), go.next()) else {
         return Lasting::default();
     };
@@ -190,18 +188,5 @@ fn lasting(
     {
         return Lasting::default();
     }
-    let unowned = rows
-        .par_iter()
-        .filter(|row| row.header == 0 && row.part.is_ok());
-    let shape = |row: &Row| row.shape.or_else(|| types.shape_of(row.map_type?));
-    let shapes = unowned.filter_map(shape);
-    let shapes = shapes.fold(
-        FxHashSet::default,
-        |mut shapes: FxHashSet<ShapeId>, shape| {
-            shapes.insert(shape);
-            shapes
-        },
-    );
-    let shapes = shapes.reduce(FxHashSet::default, |a, b| a.into_iter().chain(b).collect());
-    Lasting::find(binary, &shapes, types)
+    Lasting::of(&binary.program, types.globals())
 }

@@ -169,17 +169,6 @@ impl Types {
             .unwrap_or_default()
     }
 
-    /// The types of a binary, with the link-time addresses of their descriptors, by id.
-    pub fn of_binary(&self, binary: u32) -> impl Iterator<Item = (TypeId, u64)> {
-        let types = self.by_descriptor.iter();
-        let mut types: Vec<(TypeId, u64)> = types
-            .filter(|((of, _), _)| *of == binary)
-            .map(|((_, descriptor), id)| (*id, *descriptor))
-            .collect();
-        types.sort_unstable();
-        types.into_iter()
-    }
-
     /// The variables that the known call sites take maps from.
     pub fn globals(&self) -> impl Iterator<Item = u64> {
         self.sites.values().filter_map(|site| site.global)

@@ -140,3 +140,39 @@ fn used(instruction: &Instruction, info: &mut InstructionInfoFactory) -> Option<
     };
     Some((target, memory.memory_size().size() as u64, uses))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn sample() -> Program {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Program::open(&root.join("samples/modelled-go1.22-twins/mapload.gz")).unwrap()
+    }
+
+    /// What `objdump -d` prints of the same file, with the variables' names that `nm` gives.
+    #[test]
+    fn stores_to_variables_are_those_of_the_disassembly() {
+        let program = sample();
+        let (sessions, flags, conns) = (0x55fc20, 0x55fc48, 0x5601a0);
+        let of = |variable: u64, uses: Use| -> Vec<u64> {
+            let found = program.references(&[variable..variable + 8]).unwrap();
+            let used = found.iter().filter(|r| r.uses == uses);
+            used.map(|r| r.ip).collect()
+        };
+        assert_eq!(of(sessions, Use::Store), [0x49_7466]);
+        assert_eq!(of(flags, Use::Store), [0x49_67b5, 0x49_7853]);
+        assert_eq!(
+            of(conns, Use::Taken),
+            [
+                0x49_330a, 0x49_6282, 0x49_62db, 0x49_62f6, 0x49_6351, 0x49_636e, 0x49_78f9
+            ]
+        );
+    }
+
+    #[test]
+    fn ranges_that_touch_are_one() {
+        assert_eq!(disjoint(&[8..9, 0..4, 4..5, 20..20, 8..10]), [0..5, 8..10]);
+    }
+}
