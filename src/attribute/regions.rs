@@ -204,7 +204,8 @@ impl Regions {
             for run in of_bases.chunk_by(joined) {
                 let said = run.iter().flat_map(|(_, of_base)| of_base.iter());
                 let bases = said.clone().map(|(base, _)| *base);
-                let (Some(low), Some(high)) = (bases.clone().next(), bases.last()) else {
+                let (Some(low), Some(high)) = (bases.clone().next(), bases.clone().next_back())
+                else {
                     continue;
                 };
                 let (start, end) = match region.one_map {

@@ -31,8 +31,8 @@ impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
         let mut said: Vec<(K, usize)> = counts.iter().map(|(key, count)| (*key, *count)).collect();
         said.par_sort_unstable_by_key(|(key, _)| *key);
         let mut next: FxHashMap<K, AtomicUsize> = counts
-            .into_iter()
-            .map(|(key, _)| (key, AtomicUsize::new(0)))
+            .into_keys()
+            .map(|key| (key, AtomicUsize::new(0)))
             .collect();
         let mut end = 0;
         for (key, count) in &mut said {
