@@ -4,12 +4,16 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Larger pieces of memory go back to the system when they are freed: what a stage of the analysis used
-/// does not add up with what the next one does.
+/// does not add up with what the next one does. Of glibc's allocator, which keeps them otherwise.
+#[cfg(target_env = "gnu")]
 const GOES_BACK: libc::c_int = 1 << 20;
 
 fn main() -> ExitCode {
     // SAFETY: sets a number that the allocator reads; no other thread runs.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, GOES_BACK) };
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GOES_BACK)
+    };
     match mempath::cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

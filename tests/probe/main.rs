@@ -127,9 +127,9 @@ fn every_access_is_to_the_word_that_was_watched() {
     assert_eq!(sample("classic-go1.22"), [(NoSlot, 14), (Right, 1355)]);
     assert_eq!(sample("swiss-go1.27"), [(Right, 928)]);
     assert_eq!(sample("versions/go1.19.8"), [(Right, 1320)]);
-    // The last lookups: the map is only in the frame, and nothing after them names it.
     let noswissmap = sample("versions/go1.24.11-noswissmap");
     assert_eq!(noswissmap, [(Right, 268)]);
+    // A last lookup: the map is only in the frame, and nothing after it names it.
     assert_eq!(sample("versions/go1.25.5"), [(NoMap, 1), (Right, 862)]);
     // A hash of the key that reads past it: reads_past_the_key.
     let split = sample("versions/go1.27.3-mapsplitgroup");
