@@ -542,6 +542,25 @@ fn lost_samples_are_an_alarm_and_ldlat_a_note() {
 }
 
 #[test]
+fn maps_of_several_processes_are_an_alarm() {
+    let mut recording = recording();
+    let told = |recording: &Recording| {
+        let caveats = Tables::build(recording, &attribution(), Vec::new()).unwrap();
+        let mut caveats = caveats.summary.caveats.into_iter();
+        caveats.find(|caveat| caveat.text.contains("processes have samples in maps"))
+    };
+    assert_eq!(told(&recording), None);
+    recording.samples.thread = Interned {
+        values: vec![(7, 8), (9, 10)],
+        ids: [0, 1, 0, 1, 0, 1, 0, 1].into_iter().collect(),
+    };
+    let caveat = told(&recording).unwrap();
+    assert_eq!(caveat.severity, Severity::Alarm);
+    let told = "2 processes have samples in maps (pid 7, 9), ";
+    assert!(caveat.text.starts_with(told), "{}", caveat.text);
+}
+
+#[test]
 fn fewer_than_thirty_samples_are_no_finding() {
     assert_eq!(tables().summary.findings.len(), 0);
 }

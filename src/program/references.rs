@@ -157,7 +157,9 @@ mod tests {
         let program = sample();
         let (sessions, flags, conns) = (0x55fc20, 0x55fc48, 0x5601a0);
         let of = |variable: u64, uses: Use| -> Vec<u64> {
-            let found = program.references(&[variable..variable + 8]).unwrap();
+            let found = program
+                .references(std::slice::from_ref(&(variable..variable + 8)))
+                .unwrap();
             let used = found.iter().filter(|r| r.uses == uses);
             used.map(|r| r.ip).collect()
         };

@@ -1,14 +1,23 @@
 //! What bends the numbers, told beside them: one sentence each, the most severe first.
 
 use super::summary::{Binary, Caveat, Overall, Severity};
+use crate::attribute::Attribution;
 use crate::recording::{Event, GapKind, Memory, Recording};
+use rustc_hash::FxHashSet;
+use std::collections::BTreeSet;
 
 /// Fewer accesses than this say little.
 const FEW: u64 = 100;
 
-pub fn caveats(recording: &Recording, binaries: &[Binary], overall: &Overall) -> Vec<Caveat> {
+pub fn caveats(
+    recording: &Recording,
+    attribution: &Attribution,
+    binaries: &[Binary],
+    overall: &Overall,
+) -> Vec<Caveat> {
     let mut all = Vec::new();
     all.extend(modelled(recording));
+    all.extend(processes(recording, attribution));
     all.extend(binaries.iter().filter_map(binary));
     all.extend(lost(recording));
     all.extend(damage(recording));
@@ -43,6 +52,28 @@ fn modelled(recording: &Recording) -> Option<Caveat> {
     Some(alarm(format!(
         "levels and latencies are modelled, no hardware measured them: {what}"
     )))
+}
+
+/// Go's heap begins at the same address in every process, and memory is learned by address.
+fn processes(recording: &Recording, attribution: &Attribution) -> Option<Caveat> {
+    let threads = &recording.samples.thread;
+    let in_maps = attribution.part.iter().zip(threads.ids.iter());
+    let threads_in_maps: FxHashSet<u32> = in_maps
+        .filter_map(|(part, thread)| part.is_ok().then_some(thread))
+        .collect();
+    let pid = |thread: &u32| Some(threads.values.get(*thread as usize)?.0);
+    let pids: BTreeSet<i32> = threads_in_maps.iter().filter_map(pid).collect();
+    let shown: Vec<String> = pids.iter().take(8).map(i32::to_string).collect();
+    (pids.len() > 1).then(|| {
+        alarm(format!(
+            "{} processes have samples in maps (pid {}{}), and their heaps the same addresses: buckets \
+             and maps of one may be told by samples of another; record one of them (-p PID) to rule that \
+             out",
+            pids.len(),
+            shown.join(", "),
+            if pids.len() > shown.len() { ", ..." } else { "" }
+        ))
+    })
 }
 
 fn binary(binary: &Binary) -> Option<Caveat> {

@@ -163,7 +163,7 @@ pub(super) fn of(
         gaps: recording.gaps.clone(),
         damage: recording.damage.clone(),
         time_ns: (time.bin_ns > 0).then_some((time.first, time.last)),
-        caveats: caveats::caveats(recording, &binaries, &overall),
+        caveats: caveats::caveats(recording, attribution, &binaries, &overall),
         findings: findings::findings(totals, attribution, &overall, &loads(&recording.events)),
         overall,
         time_bin_ns: time.bin_ns,

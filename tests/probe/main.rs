@@ -129,8 +129,7 @@ fn every_access_is_to_the_word_that_was_watched() {
     assert_eq!(sample("versions/go1.19.8"), [(Right, 1320)]);
     let noswissmap = sample("versions/go1.24.11-noswissmap");
     assert_eq!(noswissmap, [(Right, 268)]);
-    // A last lookup: the map is only in the frame, and nothing after it names it.
-    assert_eq!(sample("versions/go1.25.5"), [(NoMap, 1), (Right, 862)]);
+    assert_eq!(sample("versions/go1.25.5"), [(Right, 863)]);
     // A hash of the key that reads past it: reads_past_the_key.
     let split = sample("versions/go1.27.3-mapsplitgroup");
     assert_eq!(split, [(NoPart, 1), (Right, 222)]);
