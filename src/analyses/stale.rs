@@ -32,7 +32,7 @@ pub struct Pair {
     pub load_cpu: u16,
     /// The first byte of the word.
     pub word: u64,
-    /// Index into [`Attribution::maps`], or [`NONE`].
+    /// Index into [`Attribution::maps`], or [`crate::attribute::NONE`].
     pub map: u32,
     /// As [`super::lines::part_name`].
     pub part: Option<String>,

@@ -1,6 +1,6 @@
 //! Variables that hold one and the same map for as long as the program runs: they are set once, where the
-//! program begins (a package's initialisation, or `main.main` outside of a loop), and no code takes their
-//! address.
+//! program begins (a package's initialisation, or `main.main` outside of a loop), and neither code nor data
+//! has their address.
 
 use super::complete::VARIABLE;
 use super::flow::returns;
@@ -76,8 +76,8 @@ impl Lasting {
 fn set_once(program: &Program, variables: &[u64]) -> FxHashSet<u64> {
     let around = |variable: u64| match program.variable_at(variable) {
         // A field of a structure is set with it.
-        Some((_, off)) => variable.saturating_sub(off)..variable + POINTER,
-        None => variable.saturating_sub(STRUCTURE)..variable + POINTER,
+        Some((_, off)) => variable.saturating_sub(off)..variable.saturating_add(POINTER),
+        None => variable.saturating_sub(STRUCTURE)..variable.saturating_add(POINTER),
     };
     let ranges: Vec<Range<u64>> = variables.iter().map(|v| around(*v)).collect();
     let Some(references) = program.references(&ranges) else {
@@ -87,7 +87,8 @@ fn set_once(program: &Program, variables: &[u64]) -> FxHashSet<u64> {
         let mut stores = 0;
         for reference in &references {
             let Reference { target, size, .. } = *reference;
-            let touches = target < variable + POINTER && variable < target.saturating_add(size);
+            let touches =
+                target < variable.saturating_add(POINTER) && variable < target.saturating_add(size);
             match reference.uses {
                 Use::Taken if !range.contains(&target) || hands_to_barrier(program, reference) => {}
                 Use::Taken => return false,
@@ -103,9 +104,36 @@ fn set_once(program: &Program, variables: &[u64]) -> FxHashSet<u64> {
         stores > 0
     };
     let lasting = variables.iter().zip(ranges.iter().cloned());
-    lasting
+    let mut lasting: FxHashSet<u64> = lasting
         .filter_map(|(v, range)| once(*v, range).then_some(*v))
-        .collect()
+        .collect();
+    for variable in pointed_to(program, &lasting) {
+        lasting.remove(&variable);
+    }
+    lasting
+}
+
+/// Bytes of `runtime.moduledata` that say where sections, and so their first variables, begin.
+const SECTIONS: u64 = 512;
+
+/// Those of the variables that a word of the binary's data points to.
+fn pointed_to(program: &Program, variables: &FxHashSet<u64>) -> Vec<u64> {
+    let mut found = Vec::new();
+    let module = program.module.as_ref().map_or(0, |module| module.addr);
+    let sections = module..module.saturating_add(SECTIONS);
+    for range in program.data_ranges() {
+        let start = range.start.saturating_add(7) & !7;
+        let words = (start..range.end).step_by(POINTER as usize);
+        // `.bss`, behind them, is all zero.
+        let words = words.map_while(|at| Some((at, program.read_u64(at)?)));
+        let words = words.filter(|(at, _)| !sections.contains(at));
+        found.extend(
+            words
+                .map(|(_, word)| word)
+                .filter(|word| variables.contains(word)),
+        );
+    }
+    found
 }
 
 /// Whether a `lea` is of the pointer that a write barrier sets, which up to Go 1.20 got its address.

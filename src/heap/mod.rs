@@ -122,7 +122,7 @@ impl Heap {
         }
         heap.sort_regions();
         for range in image.program.data_ranges() {
-            let start = range.start.next_multiple_of(8);
+            let start = range.start.saturating_add(7) & !7;
             let words = memory.words(image.addr(start), range.end.saturating_sub(start));
             let held = words.filter(|(_, word)| heap.map_at(*word).is_some());
             let held: Vec<(u64, u64)> = held.map(|(at, word)| (image.vaddr(at), word)).collect();

@@ -70,7 +70,10 @@ impl Program {
                 let target = end.wrapping_add_signed(i64::from(distance));
                 let behind = IMMEDIATES.iter().map(|len| target.wrapping_add(*len));
                 let absolute = u64::from(distance as u32);
-                behind.chain([absolute]).any(named).then_some(end - 4)
+                behind
+                    .chain([absolute])
+                    .any(named)
+                    .then_some(end.wrapping_sub(4))
             };
             let starts: Vec<usize> = (0..bytes.len()).step_by(CHUNK).collect();
             let found: Vec<u64> = starts
