@@ -99,6 +99,23 @@ fn a_file_that_is_not_there_is_told() {
 }
 
 #[test]
+fn the_reason_of_the_system_is_told_once() {
+    let dir = TempDir::new().unwrap();
+    let told = |args: &[&str], message: &str| {
+        let reason = "No such file or directory (os error 2)";
+        mempath(dir.path())
+            .args(args)
+            .assert()
+            .code(1)
+            .stderr(diff(format!("mempath: {message}: {reason}\n")));
+    };
+    told(&["maps", "core", "--binary", "app"], "cannot read app");
+    // Above the largest pid of the kernel (`PID_MAX_LIMIT`).
+    let nobody = ["snapshot", "-p", "4194305"];
+    told(&nobody, "process 4194305: reading exe");
+}
+
+#[test]
 fn an_empty_file_is_refused() {
     refused(
         b"",

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 /// Every way in which reading a heap, or taking a snapshot of one, fails.
 #[derive(Debug, thiserror::Error)]
 pub enum HeapError {
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Io {
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
 
     #[error(
@@ -91,11 +91,11 @@ pub enum HeapError {
         missing: u64,
     },
 
-    #[error("process {pid}: {what}: {source}")]
+    #[error("process {pid}: {what}: {error}")]
     Process {
         pid: i32,
         what: &'static str,
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 

@@ -60,9 +60,9 @@ impl Memory {
     /// When the file cannot be read, is no ELF core, or is of another kind of machine. A core that
     /// is cut is read as far as it goes: see `missing`.
     pub fn open(path: &Path) -> Result<Memory, HeapError> {
-        let io = |source| HeapError::Io {
+        let io = |error| HeapError::Io {
             path: path.to_owned(),
-            source,
+            error,
         };
         let opened = File::open(path).map_err(io)?;
         // SAFETY: the map is read only. A file that another process cuts meanwhile ends this

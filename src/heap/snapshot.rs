@@ -32,10 +32,10 @@ pub struct Snapshot {
 ///
 /// When the process is not there or must not be traced, or the file cannot be written.
 pub fn take(pid: i32, output: &Path) -> Result<Snapshot, HeapError> {
-    let process = |what| move |source| HeapError::Process { pid, what, source };
-    let io = |source| HeapError::Io {
+    let process = |what| move |error| HeapError::Process { pid, what, error };
+    let io = |error| HeapError::Io {
         path: output.to_owned(),
-        source,
+        error,
     };
     let executable = std::fs::read(format!("/proc/{pid}/exe")).map_err(process("reading exe"))?;
     let machine = executable

@@ -272,9 +272,9 @@ impl Contents {
 }
 
 fn contents(path: &Path) -> Result<Contents, ProgramError> {
-    let io = |source| ProgramError::Io {
+    let io = |error| ProgramError::Io {
         path: path.to_owned(),
-        source,
+        error,
     };
     let file = File::open(path).map_err(io)?;
     // SAFETY: the map is read only. A file that another process cuts meanwhile ends this process

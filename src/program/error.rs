@@ -5,10 +5,10 @@ use std::path::PathBuf;
 /// Every way in which opening a binary fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Io {
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
 
     #[error(

@@ -17,9 +17,9 @@ impl Kernel {
     /// Reads `address type name [module]` lines. Empty when the addresses are all 0, as
     /// `kernel.kptr_restrict` shows them to other users than root.
     pub fn read(path: &Path) -> Result<Kernel, ProgramError> {
-        let text = std::fs::read(path).map_err(|source| ProgramError::Io {
+        let text = std::fs::read(path).map_err(|error| ProgramError::Io {
             path: path.to_owned(),
-            source,
+            error,
         })?;
         Ok(Kernel::parse(&String::from_utf8_lossy(&text)))
     }
