@@ -246,10 +246,11 @@ pub fn run(plan: &Plan, machine: Machine, ledger: Ledger) -> Result<Done, StepEr
             return Err(error);
         }
     };
-    let ended = match why {
-        Why::Process(ended) => ended,
-        Why::Signal(_) | Why::Time => process.end(),
-        _ => process.wait(),
+    let ended = match (stepper.done.process, why) {
+        (Ended::No, Why::Signal(_) | Why::Time) => process.end(),
+        (Ended::No, _) => process.wait(),
+        // Waiting for threads takes the end of a child, too, even of one that was let go.
+        (ended, _) => ended,
     };
     Ok(Done {
         why,
@@ -848,11 +849,13 @@ impl Stepper {
             self.done.cut += 1;
         }
         if tid == self.pid {
-            self.ended = Some(Why::Process(match stop {
+            let ended = match stop {
                 Stop::Exit(code) => Ended::Exit(code),
                 Stop::Killed(signal) => Ended::Signal(signal),
                 _ => Ended::Gone,
-            }));
+            };
+            self.done.process = ended;
+            self.ended.get_or_insert(Why::Process(ended));
         }
     }
 
