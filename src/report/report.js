@@ -33,7 +33,11 @@
   function unzipped(element) {
     const text = element.textContent;
     const bytes = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    return new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new DecompressionStream("gzip");
+    const writer = stream.writable.getWriter();
+    // Whoever reads the other end is told of bytes that are no gzip.
+    Promise.all([writer.write(bytes), writer.close()]).catch(() => {});
+    return stream.readable;
   }
 
   // The selection's raw accesses, picked once for all views.
@@ -148,11 +152,14 @@
     select(Object.fromEntries([...FILTERS, "q"].map((key) => [key, ""])));
   }
 
-  // What the selection does to tables and views: at once to those on the screen or near it, then, one
-  // to a task, to all others, so that the page answers meanwhile.
+  // What the selection does to tables and views: at once to those on the screen or near it, then to all
+  // others, in tasks of this many milliseconds, so that the page answers meanwhile.
 
+  const TASK = 10;
   const views = [];
   let waiting = false;
+  // Of every view; asked once, because each answer has all changed tables laid out.
+  let wide = 0;
   // A timer's turn comes after 4 ms at the earliest, a message's when the page has nothing to do.
   const turn = new MessageChannel();
   turn.port1.onmessage = updateNext;
@@ -166,38 +173,46 @@
       for (const entry of entries) {
         const view = views.find(({ section }) => section === entry.target);
         view.near = entry.isIntersecting;
-        if (view.near && view.stale) update(view);
+        if (view.near && view.stale) update([view]);
       }
     }, { rootMargin: "200px" });
     for (const { section } of views) watcher.observe(section);
   }
 
   function apply() {
+    wide ||= views[0]?.section.clientWidth ?? 0;
     searchPattern();
     for (const key of [...FILTERS, "q"]) {
       if (selects[key].value !== state[key]) selects[key].value = state[key];
       selects[key].classList.toggle("on", state[key] !== "");
     }
     for (const view of views) view.stale = true;
-    for (const view of views) if (view.near) update(view);
+    update(views.filter(({ near }) => near));
     document.documentElement.dataset.ready = "no";
     if (!waiting) turn.port2.postMessage(null);
     waiting = true;
   }
 
   function updateNext() {
-    const view = views.find(({ stale }) => stale);
-    if (view) update(view);
+    update(views.filter(({ stale }) => stale), performance.now() + TASK);
     waiting = views.some(({ stale }) => stale);
     if (waiting) turn.port2.postMessage(null);
     else document.documentElement.dataset.ready = "yes";
   }
 
-  function updateAll() {
-    for (const view of views) if (view.stale) update(view);
+  // Charts come before tables: text in a chart asks for the page's style, which every changed cell
+  // would have computed again.
+  function update(stale, end = Infinity) {
+    const drawn = [];
+    for (const view of stale) {
+      for (const plot of view.plots) plot.redraw();
+      drawn.push(view);
+      if (performance.now() > end) break;
+    }
+    for (const view of drawn) countTables(view);
   }
 
-  function update(view) {
+  function countTables(view) {
     view.stale = false;
     const { section } = view;
     const pattern = searchPattern();
@@ -217,7 +232,6 @@
           ? `Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`
           : "";
     }
-    for (const plot of view.plots) plot.redraw();
   }
 
   // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
@@ -245,12 +259,16 @@
     RECOUNT[table.id](table, pickedRows());
   }
 
+  // Two small numbers as one, a key that costs nothing to make.
+  const pair = (a, b) => a * 2 ** 16 + b;
+
   const RECOUNT = {
     "maps-table": (table, chosen) => {
       const { map, part } = rows.column;
       const ofMap = Rows.sums(rows, chosen, (i) => (map[i] ? map[i] - 1 : undefined));
-      const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? `${map[i] - 1} ${rows.parts[part[i] - 1][0]}` : undefined));
-      fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(`${row.dataset.map} ${row.dataset.part}`)));
+      const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? pair(map[i] - 1, part[i] - 1) : undefined));
+      const parts = new Map(rows.parts.map(([part], id) => [part, id]));
+      fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(pair(Number(row.dataset.map), parts.get(row.dataset.part)))));
     },
     "functions-table": (table, chosen) => byCode(table, chosen, 0, "function"),
     "lines-table": (table, chosen) => byCode(table, chosen, 1, "line"),
@@ -258,24 +276,26 @@
     "cells-table": (table, chosen) => {
       const { array, index, off } = rows.column;
       const perRow = new Map(data.grids.map((grid) => [grid.array, grid.per_row]));
+      const cell = (array, row, off) => pair(pair(array, row), off);
       const key = (i) => {
         const each = array[i] && index[i] && off[i] ? perRow.get(array[i] - 1) : undefined;
-        return each === undefined ? undefined : `${array[i] - 1}:${Math.floor((index[i] - 1) / each)}:${off[i] - 1}`;
+        return each === undefined ? undefined : cell(array[i] - 1, Math.floor((index[i] - 1) / each), off[i] - 1);
       };
       const sums = Rows.sums(rows, chosen, key);
-      fill(table, null, (row) => sums.get(row.dataset.cell));
+      fill(table, null, (row) => sums.get(cell(...row.dataset.cell.split(":").map(Number))));
     },
     "misses-table": (table, chosen) => {
       const { map, part } = rows.column;
-      const sums = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? `${map[i] - 1} ${rows.parts[part[i] - 1][1]}` : undefined));
       const stages = [...table.tHead.rows[0].cells].slice(2).map((head) => (head.textContent === "tophash / ctrl" ? "control" : head.textContent));
+      const stageOf = rows.parts.map(([, stage]) => stages.indexOf(stage));
+      const sums = Rows.sums(rows, chosen, (i) => (map[i] && part[i] && stageOf[part[i] - 1] >= 0 ? pair(map[i] - 1, stageOf[part[i] - 1]) : undefined));
       for (const body of table.tBodies) {
-        const id = body.rows[0].dataset.map;
+        const id = Number(body.rows[0].dataset.map);
         let some = false;
         [...body.rows].forEach((row, r) => {
-          stages.forEach((stage, s) => {
+          stages.forEach((_, s) => {
             const cell = row.cells[s + 2];
-            const sum = sums.get(`${id} ${stage}`) ?? Rows.zero();
+            const sum = sums.get(pair(id, s)) ?? Rows.zero();
             some ||= sum.samples > 0;
             // A stage that the layout lacks stays so.
             if (body.rows[0].cells[s + 2].querySelector(".na")) return;
@@ -287,11 +307,12 @@
     },
     "path-table": (table, chosen) => {
       const { map } = rows.column;
-      const sums = loadsByLevel(chosen, (i, level) => (map[i] ? `${map[i] - 1} ${level}` : undefined));
+      const levelOf = new Map([...new Set(rows.kinds.map(([, level]) => level))].map((level, id) => [level, id]));
+      const sums = loadsByLevel(chosen, (i, level) => (map[i] ? pair(map[i] - 1, levelOf.get(level)) : undefined));
       const known = loadsByLevel(chosen, (i, level) => (map[i] && level !== null ? map[i] - 1 : undefined));
-      fill(table, null, (row) => sums.get(`${row.dataset.map} ${row.dataset.level ?? null}`));
+      fill(table, null, (row) => sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level ?? null))));
       for (const row of all("tbody tr", table)) {
-        const sum = sums.get(`${row.dataset.map} ${row.dataset.level ?? null}`);
+        const sum = sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level ?? null)));
         const of = known.get(Number(row.dataset.map));
         if (sum && row.dataset.level !== undefined) put(row.cells[3], { text: percent(sum.loads, of.loads), sort: sum.loads / of.loads });
       }
@@ -412,7 +433,7 @@
     addEventListener(event, () => {
       printing = begins;
       apply();
-      updateAll();
+      update(views);
     });
   }
 
@@ -576,6 +597,7 @@
   const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colours = new Map();
+  const levelColours = new Map();
 
   function css(name) {
     if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
@@ -591,6 +613,11 @@
   }
 
   function levelColour(level) {
+    if (!levelColours.has(level)) levelColours.set(level, colourOf(level));
+    return levelColours.get(level);
+  }
+
+  function colourOf(level) {
     if (level === null) return "#999999";
     const lower = level.toLowerCase();
     if (lower.includes("remote")) return "#cc79a7";
@@ -634,8 +661,7 @@
     }
 
     redraw() {
-      // The section's: what is in one that is not on the screen has no layout yet.
-      const width = this.element.closest("section").clientWidth;
+      const width = wide;
       const drawing = this.kind.prepare(width);
       const scale = devicePixelRatio || 1;
       this.canvas.width = width * scale;
@@ -646,6 +672,7 @@
       pen.fillStyle = css("--paper");
       pen.fillRect(0, 0, width, drawing.height);
       pen.textBaseline = "middle";
+      font = 0;
       this.marks = [];
       this.at = -1;
       const says = drawing.draw(pen, this.marks);
@@ -708,8 +735,16 @@
     }
   }
 
+  // Setting a font costs more than writing with it.
+  let font = 0;
+
+  function setFont(pen, size) {
+    if (font !== size) pen.font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
+    font = size;
+  }
+
   function write(pen, text, x, y, { size = 11, colour = "--faint", align = "left" } = {}) {
-    pen.font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
+    setFont(pen, size);
     pen.fillStyle = css(colour);
     pen.textAlign = align;
     pen.fillText(text, x, y);
@@ -801,11 +836,10 @@
       this.spans = [];
       const said = pieces.map(({ grid, above, plotHeight }) => {
         const own = [];
-        pen.save();
         pen.translate(0, above);
         write(pen, grid.name, 0, -8, { size: 12, colour: "--ink" });
         const says = this.draw(pen, own, grid, name, width, plotHeight);
-        pen.restore();
+        pen.translate(0, -above);
         this.spans.push({ grid, top: above + 46, height: plotHeight });
         for (const mark of own) marks.push({ ...mark, y: mark.y + above });
         return says;
@@ -828,13 +862,14 @@
       const y = (row) => top + (row * height) / grid.rows;
       const most = values.reduce((a, b) => Math.max(a, b), 0);
       const linear = state.scale === "linear";
-      const segmentAt = (off) => grid.segments.find(([, , start, end]) => start <= off && off < end);
+      const segments = new Array(grid.stride);
+      for (const segment of grid.segments) segments.fill(segment, segment[2], segment[3]);
       pen.fillStyle = css("--wash");
       pen.fillRect(left, top, plot, height);
       let total = 0;
       values.forEach((value, i) => {
         const [row, off] = [cells.row[i], cells.off[i]];
-        const segment = segmentAt(off);
+        const segment = segments[off];
         if (!value) return;
         total += value;
         const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
@@ -904,7 +939,7 @@
         pen.lineTo(x(start), top + 4);
         pen.stroke();
         const text = slot === null ? part : slot === 0 || grid.segments.length && x(end) - x(start) > 46 ? `${part} ${slot}` : String(slot);
-        pen.font = '10px system-ui, "DejaVu Sans", sans-serif';
+        setFont(pen, 10);
         const width = pen.measureText(text).width;
         let at = part === "overflow" ? x(end) - width : x(start);
         // After a label that is wider than its part, where there is room.
@@ -977,13 +1012,16 @@
       const high = Math.floor(most(cube.bin) / 8) * 8 + 8;
       const x = (bin) => left + (bin * plotWidth) / bins;
       const y = (bin) => top + plotHeight - ((bin - low) * plotHeight) / (high - low);
+      // Of each cell the samples by level.
       const cells = new Map();
+      const names = [...new Set([null, ...cube.levels, ...rows.kinds.map(([, level]) => level)])];
+      const idOf = new Map(names.map((level, id) => [level, id]));
       let samples = 0;
-      const add = (time, bin, level, n) => {
+      const add = (time, bin, id, n) => {
         const key = time * 512 + bin;
         let levels = cells.get(key);
-        if (levels === undefined) cells.set(key, (levels = new Map()));
-        levels.set(level, (levels.get(level) ?? 0) + n);
+        if (levels === undefined) cells.set(key, (levels = new Float64Array(names.length)));
+        levels[id] += n;
         samples += n;
       };
       const exact = active().every((key) => key === "level" || (key === "map" && cube.by_map));
@@ -992,14 +1030,15 @@
           const level = cube.level[i] < 0 ? null : cube.levels[cube.level[i]];
           if (state.level !== "" && level !== state.level) return;
           if (state.map !== "" && String(cube.map[i]) !== state.map) return;
-          add(cube.time[i], cube.bin[i], level, n);
+          add(cube.time[i], cube.bin[i], idOf.get(level), n);
         });
       } else {
         const { latency, time, kind } = rows.column;
+        const kinds = rows.kinds.map(([, level, [n]]) => [idOf.get(level), n]);
         for (const i of pickedRows()) {
           if (!latency[i] || !time[i]) continue;
-          const [, level, [n]] = rows.kinds[kind[i] - 1];
-          add(Math.floor(((time[i] - 1) * rows.time_unit_ns) / cube.time_bin_ns), latencyBin(latency[i] - 1), level, n);
+          const [id, n] = kinds[kind[i] - 1];
+          add(Math.floor(((time[i] - 1) * rows.time_unit_ns) / cube.time_bin_ns), latencyBin(latency[i] - 1), id, n);
         }
       }
       this.span = { left, width: plotWidth, ns: bins * cube.time_bin_ns };
@@ -1008,20 +1047,23 @@
         line(pen, left, y(octave), width - 16, y(octave));
         write(pen, count(2 ** (octave / 8)), left - 8, y(octave), { align: "right" });
       }
-      const sum = (levels) => [...levels.values()].reduce((a, b) => a + b, 0);
+      const sum = (levels) => levels.reduce((a, b) => a + b, 0);
       let fullest = 1;
       for (const levels of cells.values()) fullest = Math.max(fullest, sum(levels));
       const seen = new Set();
       for (const [key, levels] of [...cells].sort(([a], [b]) => a - b)) {
         const [time, bin] = [Math.floor(key / 512), key % 512];
-        const [level] = [...levels].reduce((a, b) => (b[1] > a[1] ? b : a));
-        for (const each of levels.keys()) seen.add(each);
+        let most = 0;
+        levels.forEach((n, id) => {
+          if (n) seen.add(names[id]);
+          if (n > levels[most]) most = id;
+        });
         pen.globalAlpha = 0.4 + (0.6 * Math.log1p(sum(levels))) / Math.log1p(fullest);
-        pen.fillStyle = levelColour(level);
+        pen.fillStyle = levelColour(names[most]);
         const box = { x: x(time), y: y(bin + 1), w: Math.max(1.5, plotWidth / bins), h: Math.max(1.5, y(bin) - y(bin + 1)) };
         pen.fillRect(box.x, box.y, box.w, box.h);
-        const choose = () => select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: level ?? "" });
-        marks.push({ ...box, text: () => this.text(time, bin, levels), select: choose });
+        const choose = () => select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: names[most] ?? "" });
+        marks.push({ ...box, text: () => this.text(time, bin, names, levels), select: choose });
       }
       pen.globalAlpha = 1;
       this.gaps(pen, marks, left, top, plotWidth, plotHeight);
@@ -1056,10 +1098,11 @@
       }
     },
 
-    text(time, bin, levels) {
+    text(time, bin, names, levels) {
       const from = time * data.latency.time_bin_ns;
       const cycles = `${count(Math.ceil(2 ** (bin / 8)))} to ${count(Math.ceil(2 ** ((bin + 1) / 8)) - 1)} cycles`;
-      const lines = [...levels].sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${count(n)} samples`);
+      const told = names.map((level, id) => [level, levels[id]]).filter(([, n]) => n);
+      const lines = told.sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${count(n)} samples`);
       return [`${duration(from)} to ${duration(from + data.latency.time_bin_ns)}`, cycles, ...lines].join("\n");
     },
   };
@@ -1109,10 +1152,11 @@
       (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
       (state.tid === "" || String(o.tid[i]) === state.tid) &&
       (!time || (o.time[i] >= time[0] && o.time[i] <= time[1]));
+    o.own ??= ownRows(o);
     let instance = Number(state.instance || 0);
-    const ofMap = (n) => state.map === "" || o.instance.some((each, i) => each === n && String(o.map[i]) === state.map);
-    if (!ofMap(instance)) instance = Math.max(0, o.instances.findIndex((_, n) => ofMap(n)));
-    const own = o.instance.map((each, i) => (each === instance ? i : -1)).filter((i) => i >= 0);
+    const ofMap = (own) => state.map === "" || own.some((i) => String(o.map[i]) === state.map);
+    if (!o.own[instance] || !ofMap(o.own[instance])) instance = Math.max(0, o.own.findIndex(ofMap));
+    const own = o.own[instance] ?? [];
     return {
       name: o.instances[instance],
       instance: String(instance),
@@ -1133,6 +1177,13 @@
       after: (i) => number(o.after[i]),
       rule: (i) => o.rules[text(o.rule[i])],
     };
+  }
+
+  // The rows of each instance.
+  function ownRows({ instances, instance }) {
+    const own = instances.map(() => []);
+    instance.forEach((n, i) => own[n].push(i));
+    return own;
   }
 
   function rawAccesses() {
@@ -1426,10 +1477,14 @@
   let resized = 0;
   addEventListener("resize", () => {
     cancelAnimationFrame(resized);
-    resized = requestAnimationFrame(apply);
+    resized = requestAnimationFrame(() => {
+      wide = 0;
+      apply();
+    });
   });
   dark.addEventListener("change", () => {
     colours.clear();
+    levelColours.clear();
     apply();
   });
 })();

@@ -71,62 +71,53 @@ const Rows = (() => {
   }
 
   function zero() {
-    return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, latencies: [] };
+    return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, rows: 0, last: -1, chain: null };
   }
 
-  // What each kind of access counts, null as 0, and a bit for each count that it tells.
-  function table(rows) {
-    const values = new Float64Array(rows.kinds.length * COUNTS.length);
-    const told = rows.kinds.map(([, , counts], kind) => {
-      let bits = 0;
-      counts.forEach((n, k) => {
-        values[kind * COUNTS.length + k] = n ?? 0;
-        if (n !== null) bits |= 1 << k;
-      });
-      return bits;
-    });
-    return { values, told };
-  }
-
-  // Sums by what `key` makes of a row's number; undefined leaves the row out.
+  // Sums by what `key` makes of a row's number; undefined leaves the row out. The rows of a group that
+  // have a latency are chained, from the last to the first, for its quantiles.
   function sums(rows, picked, key) {
-    rows.table ??= table(rows);
-    const { values, told } = rows.table;
     const { kind, latency } = rows.column;
+    const next = new Int32Array(picked.length);
     const groups = new Map();
+    const samples = rows.kinds.map(([, , [n]]) => n);
     for (let p = 0; p < picked.length; p++) {
       const i = picked[p];
       const k = key(i);
       if (k === undefined) continue;
       let group = groups.get(k);
-      if (group === undefined) groups.set(k, (group = { counts: new Float64Array(COUNTS.length), told: 0, sum: 0, n: 0, latencies: [] }));
+      if (group === undefined) groups.set(k, (group = { kinds: new Uint32Array(rows.kinds.length), sum: 0, n: 0, rows: 0, last: -1 }));
       const of = kind[i] - 1;
-      const at = of * COUNTS.length;
-      group.told |= told[of];
-      for (let c = 0; c < COUNTS.length; c++) group.counts[c] += values[at + c];
+      group.kinds[of]++;
       if (latency[i] > 0) {
-        const samples = values[at];
-        group.sum += samples * (latency[i] - 1);
-        group.n += samples;
-        group.latencies.push((latency[i] - 1) * 2 ** 20 + Math.min(samples, 2 ** 20 - 1));
+        group.sum += samples[of] * (latency[i] - 1);
+        group.n += samples[of];
+        group.rows++;
+        next[p] = group.last;
+        group.last = p;
       }
     }
-    for (const [k, { counts, told, sum, n, latencies }] of groups) {
-      const whole = zero();
-      COUNTS.forEach((name, c) => {
-        if (told & (1 << c)) whole[name] = counts[c];
+    const chain = { rows, picked, next, samples };
+    for (const [k, { kinds, sum, n, rows: of, last }] of groups) {
+      const whole = { ...zero(), rows: of, last, chain };
+      kinds.forEach((times, each) => {
+        if (times) COUNTS.forEach((name, c) => add(whole, name, rows.kinds[each][2][c], times));
       });
       if (n) [whole.latency_sum, whole.latency_n] = [sum, n];
-      whole.latencies = latencies;
       groups.set(k, whole);
     }
     return groups;
   }
 
+  // A count that one kind of access tells is known.
+  function add(whole, name, n, times) {
+    if (n !== null) whole[name] += n * times;
+  }
+
   // Nearest rank, each latency as often as its row stands for.
   function quantile(sum, share) {
     if (!sum.latency_n) return null;
-    if (!sum.sorted) sum.sorted = Float64Array.from(sum.latencies).sort();
+    sum.sorted ??= sorted(sum);
     const rank = Math.ceil(share * sum.latency_n);
     let seen = 0;
     for (const packed of sum.sorted) {
@@ -134,6 +125,17 @@ const Rows = (() => {
       if (seen >= rank) return Math.floor(packed / 2 ** 20);
     }
     return null;
+  }
+
+  // A latency and how often, in one number.
+  function sorted({ rows: n, last, chain: { rows, picked, next, samples } }) {
+    const { kind, latency } = rows.column;
+    const all = new Float64Array(n);
+    for (let at = 0, p = last; p >= 0; p = next[p]) {
+      const i = picked[p];
+      all[at++] = (latency[i] - 1) * 2 ** 20 + Math.min(samples[kind[i] - 1], 2 ** 20 - 1);
+    }
+    return all.sort();
   }
 
   // The same measures as the tables: null is unknown or not applicable.
