@@ -19,7 +19,7 @@ use super::testimony::{marking, seen, witnesses};
 use super::trace::{Given, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
-use crate::gomap::{Layout, layout_for};
+use crate::gomap::Layout;
 use crate::heap::Heap;
 use crate::program::Program;
 use crate::program::kernel::Kernel;
@@ -87,7 +87,7 @@ pub fn attribute_watching(
     tracer.step("position", &rows, &types);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
-        .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
+        .map(|p| p.as_ref().and_then(|p| p.layout()))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
     let last = recording.samples.time.par_iter().max().unwrap_or(0);

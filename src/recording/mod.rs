@@ -38,7 +38,7 @@ pub use namespaces::{NAMESPACES, Namespaces, OfProcesses};
 pub use nodes::{CpuList, Node, node_of, nodes_of};
 pub use per_kind::PerKind;
 pub use records::Stamp;
-pub use sample::{Branches, Counter, Counters, Registers, SampleBody, UserStack};
+pub use sample::{ABI_64, Branches, Counter, Counters, Registers, SampleBody, UserStack};
 pub use samples::{CONTEXT_MAX, CONTEXT_USER, Chains, Interned, Regs, Samples};
 pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
 

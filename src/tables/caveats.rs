@@ -102,6 +102,11 @@ fn found_binary(binary: &Binary) -> Option<String> {
         Some(format!(
             "{path} is not a Go binary: its {samples} samples have functions, but no maps"
         ))
+    } else if is_narrow(binary) {
+        Some(format!(
+            "{path} is a 32-bit program: its {samples} samples have functions, but no maps, whose layouts \
+             are known for 64 bits only"
+        ))
     } else if binary.build_id.is_none() {
         Some(format!(
             "the recording has no build id for {path}: its binary was taken by name"
@@ -109,6 +114,13 @@ fn found_binary(binary: &Binary) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Go's architectures of 32 bits (`go tool dist list`).
+fn is_narrow(binary: &Binary) -> bool {
+    let settings = binary.go.iter().flat_map(|go| &go.settings);
+    let mut arch = settings.filter(|(key, _)| key == "GOARCH");
+    arch.any(|(_, arch)| matches!(arch.as_str(), "386" | "arm" | "mips" | "mipsle"))
 }
 
 fn lost(recording: &Recording) -> Option<Caveat> {
