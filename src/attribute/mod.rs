@@ -28,6 +28,7 @@ mod resolve;
 mod rows;
 mod run;
 mod source;
+mod spaces;
 mod succession;
 mod testimony;
 mod timelines;
@@ -61,6 +62,8 @@ pub struct Attribution {
     pub arrays: Vec<Array>,
     /// Pairs of evidence that disagreed, and how often.
     pub contradictions: Vec<Contradiction>,
+    /// The core or snapshot that was given is of none of the recorded processes: it was not used.
+    pub foreign_core: bool,
 }
 
 impl Attribution {

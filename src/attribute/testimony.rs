@@ -9,10 +9,12 @@ use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
+use super::spaces::Spaces;
 use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
 use crate::recording::Recording;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
     row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
@@ -108,10 +110,16 @@ fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
     Pages::of(seen.iter().map(|(s, _)| span(s)).collect(), reach)
 }
 
-/// When the collector marked.
-pub fn marking(places: &Places, recording: &Recording) -> Marking {
+/// When the collector of each process marked, by the mark of its address space.
+pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Marking> {
     let all = &recording.samples.time;
-    let times = places.place.par_iter().enumerate();
-    let marking = times.filter(|(_, place)| places.marking.get(**place as usize) == Some(&true));
-    Marking::from_times(marking.filter_map(|(i, _)| all.get(i)).collect(), all)
+    let samples = places.place.par_iter().enumerate();
+    let marking = samples.filter(|(_, place)| places.marking.get(**place as usize) == Some(&true));
+    let times = marking.filter_map(|(i, _)| Some((spaces.mark(recording, i), all.get(i)?)));
+    let mut of_spaces: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
+    for (mark, time) in times.collect::<Vec<_>>() {
+        of_spaces.entry(mark).or_default().push(time);
+    }
+    let of_space = |(mark, times)| (mark, Marking::from_times(times, all));
+    of_spaces.into_iter().map(of_space).collect()
 }

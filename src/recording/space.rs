@@ -118,6 +118,17 @@ impl AddressSpace {
         Some(of(self.process(pid)?)?.max(kernel))
     }
 
+    /// How often a pid was begun anew: by an exec, or by a fork when it is used again.
+    pub fn lives(&self, pid: i32) -> usize {
+        self.process(pid).map_or(0, |process| process.lives.len())
+    }
+
+    /// Which of these the pid has had at `time`; 0 before the first.
+    pub fn life(&self, pid: i32, time: u64) -> usize {
+        let lives = self.process(pid).map_or(&[][..], |process| process.lives);
+        lives.partition_point(|life| life.began <= time)
+    }
+
     fn process(&self, pid: i32) -> Option<OfProcess<'_>> {
         let at = self.processes.binary_search_by_key(&pid, |p| p.pid).ok()?;
         let process = self.processes.get(at)?;
