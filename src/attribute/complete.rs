@@ -60,7 +60,6 @@ pub struct Known<'a> {
     pub learned: &'a Learned,
     pub regions: &'a Regions,
     pub types: &'a Types,
-    pub layout: Option<&'a Layout>,
     pub instant: Option<&'a Instant<'a>>,
 }
 
@@ -79,7 +78,13 @@ impl Known<'_> {
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence> {
+/// `layout`: of the program that the code is of.
+pub fn complete(
+    row: &mut Row,
+    behalf: Behalf,
+    layout: Option<&Layout>,
+    known: &Known,
+) -> Option<Evidence> {
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
         return None;
@@ -154,7 +159,7 @@ pub fn complete(row: &mut Row, behalf: Behalf, known: &Known) -> Option<Evidence
         return None;
     }
     let object = known.learned.at(row.address, time)?;
-    let part = part_at(object.about, row.address - object.start, known.layout?)?;
+    let part = part_at(object.about, row.address - object.start, layout?)?;
     row.part = Ok(part);
     row.base = object.start;
     row.header = object.header;

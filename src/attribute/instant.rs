@@ -5,6 +5,7 @@
 //! structure speaks against it: an array came to be after the last sample that found something else
 //! in it. And the sample's own code has to agree: it says itself which part it touches.
 
+use super::binary::Binary;
 use super::complete::{VARIABLE, about};
 use super::position::Admitted;
 use super::resolve::{About, Fact, Row, in_bucket};
@@ -49,18 +50,19 @@ struct Spot {
 }
 
 impl<'a> Instant<'a> {
-    pub fn new(heap: &'a Heap, layout: &'a Layout, types: &Types, last: u64) -> Instant<'a> {
-        Instant {
+    /// `binary`: what the core is of; `last`: when the last sample was.
+    pub fn new(heap: &'a Heap, binary: &Binary, types: &Types, last: u64) -> Option<Instant<'a>> {
+        Some(Instant {
             heap,
-            layout,
+            layout: binary.layout?,
             types: heap
                 .maps
                 .iter()
-                .map(|map| types.named(map.map_type.as_deref()?))
+                .map(|map| types.named(binary.id, map.map_type.as_deref()?))
                 .collect(),
             born: heap.regions.iter().map(|_| AtomicU64::new(0)).collect(),
             time: last.saturating_add(1),
-        }
+        })
     }
 
     /// Hears what a sample found at its address; code that is no `proxy` would know a map, and

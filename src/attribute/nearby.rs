@@ -66,7 +66,7 @@ const CODE: u32 = (1 << CODE_BITS) - 1;
 
 fn code_of(admitted: Admitted) -> u32 {
     match admitted {
-        Admitted::Variant(key_size) => variant_of(key_size) as u32,
+        Admitted::Variant(_, key_size) => variant_of(key_size) as u32,
         Admitted::Known(shape) => shape.saturating_add(VARIANTS as u32),
     }
 }

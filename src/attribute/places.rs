@@ -2,6 +2,7 @@
 
 use super::binary::{Binary, Code, is_proxy};
 use super::marking::{marks, reads};
+use super::position::Admitted;
 use super::under::{Turn, turn};
 use super::{NONE, Place, Reason};
 use crate::pmu::Ip;
@@ -109,9 +110,12 @@ impl Places {
         functions
     }
 
-    /// Size of the keys that the function of a sample is made for.
-    pub fn key_size(&self, sample: u32) -> Option<i64> {
-        self.code_of(sample as usize)?.areas.key_size
+    /// What the function of a sample says of the maps that it handles.
+    pub fn admitted(&self, sample: u32) -> Admitted {
+        let code = self.code_of(sample as usize);
+        code.map_or(Admitted::Variant(NONE, None), |code| {
+            Admitted::Variant(code.binary, code.areas.key_size)
+        })
     }
 
     /// By place: what is said of its function.

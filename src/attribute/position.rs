@@ -24,22 +24,22 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admitted {
     Known(ShapeId),
-    /// Those of the types with keys of this many bytes, where a fast variant fixes it.
-    Variant(Option<i64>),
+    /// Those of the binary's types with keys of this many bytes, where a fast variant fixes it.
+    Variant(u32, Option<i64>),
 }
 
 impl Admitted {
     fn shapes<'a>(&'a self, types: &'a Types) -> &'a [ShapeId] {
         match self {
             Admitted::Known(shape) => std::slice::from_ref(shape),
-            Admitted::Variant(key_size) => types.of_variant(*key_size),
+            Admitted::Variant(binary, key_size) => types.of_variant(*binary, *key_size),
         }
     }
 
     pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
         match *self {
             Admitted::Known(known) => known == shape,
-            Admitted::Variant(key_size) => types.admitted(shape)[variant_of(key_size)],
+            Admitted::Variant(_, key_size) => types.admitted(shape)[variant_of(key_size)],
         }
     }
 }
@@ -264,7 +264,7 @@ impl Starts {
     ) -> Option<Located> {
         let proof = match admitted {
             Admitted::Known(_) => 1,
-            Admitted::Variant(_) => PROOF,
+            Admitted::Variant(..) => PROOF,
         };
         let mut found: Option<Located> = None;
         for &shape in admitted.shapes(types) {

@@ -26,7 +26,7 @@ pub fn position(
         time: row.time,
         shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
             Some(shape) => Admitted::Known(shape),
-            None => Admitted::Variant(places.key_size(row.sample)),
+            None => places.admitted(row.sample),
         },
     };
     let known = rows
@@ -42,7 +42,7 @@ pub fn position(
         }
         let shape = match start.shapes {
             Admitted::Known(_) => None,
-            Admitted::Variant(_) => starts.shape_at(&start, types),
+            Admitted::Variant(..) => starts.shape_at(&start, types),
         }?;
         let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
         Some(Located {

@@ -9,7 +9,6 @@ use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
 use super::places::Places;
-use super::position::Admitted;
 use super::positioned::position;
 use super::regions::Regions;
 use super::resolve::Row;
@@ -26,6 +25,7 @@ use crate::program::Program;
 use crate::program::kernel::Kernel;
 use crate::recording::Recording;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
@@ -89,25 +89,23 @@ pub fn attribute_watching(
     tracer.step("the sample by itself", &rows, &types, spaces);
     position(recording, &places, &types, spaces, &mut rows);
     tracer.step("position", &rows, &types, spaces);
-    let layouts: Vec<Option<&'static Layout>> = programs
-        .iter()
-        .map(|p| p.as_ref().and_then(|p| p.layout()))
-        .collect();
-    let layout = layouts.iter().flatten().next().copied();
+    let layouts = binaries.iter().flatten();
+    let layouts: FxHashMap<u32, &Layout> =
+        layouts.filter_map(|b| Some((b.id, b.layout?))).collect();
     let last = recording.samples.time.par_iter().max().unwrap_or(0);
-    let of_core = |heap: &Heap| {
+    let of_core = heap.and_then(|heap| {
         let mut all = binaries.iter().flatten();
-        Some(all.find(|b| b.program.path == heap.binary)?.id)
-    };
+        all.find(|b| b.program.path == heap.binary)
+    });
     let given = heap.is_some();
-    let heap = heap.and_then(|heap| spaces.heap(heap, of_core(heap)));
+    let heap = heap.and_then(|heap| spaces.heap(heap, of_core.map(|b| b.id)));
     let heap = heap.as_deref();
     let instant = heap
-        .zip(layout)
-        .map(|(heap, layout)| Instant::new(heap, layout, &types, last));
+        .zip(of_core)
+        .and_then(|(heap, binary)| Instant::new(heap, binary, &types, last));
     if let Some(instant) = &instant {
         let hear = |row: &Row| {
-            let admitted = Admitted::Variant(places.key_size(row.sample));
+            let admitted = places.admitted(row.sample);
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
         rows.par_iter().for_each(hear);
@@ -156,10 +154,13 @@ pub fn attribute_watching(
         learned: &learned,
         regions: &regions,
         types: &types,
-        layout,
         instant: instant.as_ref(),
     };
-    let finish = |row: &mut Row| complete(row, places.behalf(row.sample as usize), &known);
+    let finish = |row: &mut Row| {
+        let i = row.sample as usize;
+        let layout = places.code_of(i).and_then(|code| layouts.get(&code.binary));
+        complete(row, places.behalf(i), layout.copied(), &known)
+    };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?.clone()));
     let conflicts: Vec<(Evidence, u64)> = rows
         .par_iter_mut()

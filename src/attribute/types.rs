@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub type TypeId = u32;
 
 /// Types whose buckets (groups) have every part at the same place share one shape: they differ in
-/// nothing but the padding behind a key or an elem.
+/// nothing but the padding behind a key or an elem. Those of another binary have shapes of their own.
 pub type ShapeId = u32;
 
 /// A call site with its type by id.
@@ -34,14 +34,14 @@ pub struct Types {
     of_shape: Vec<Vec<TypeId>>,
     /// By shape: no type, but as one with the least padding.
     widest: Vec<MapType>,
-    shape_ids: FxHashMap<Shape, ShapeId>,
+    shape_ids: FxHashMap<(u32, Shape), ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
     programs: Vec<Arc<Program>>,
     families: Vec<Option<Family>>,
     sites: FxHashMap<(u32, u64), TypedSite>,
-    /// The shapes that each kind of function handles.
-    variants: [Vec<ShapeId>; VARIANTS],
+    /// By binary: the shapes that each kind of function handles.
+    variants: Vec<[Vec<ShapeId>; VARIANTS]>,
     /// By shape: which of `variants` list it.
     admitted: Vec<[bool; VARIANTS]>,
 }
@@ -64,6 +64,7 @@ impl Types {
     /// Adds a binary; its types and call sites are known by the index that is returned.
     pub fn add(&mut self, program: &Arc<Program>, family: Option<Family>) -> u32 {
         let binary = self.programs.len() as u32;
+        self.variants.push(Default::default());
         for map_type in &program.map_types {
             self.intern(binary, map_type);
         }
@@ -77,18 +78,21 @@ impl Types {
             return id;
         }
         let id = self.types.len() as TypeId;
-        let shape = *self.shape_ids.entry(map_type.shape).or_insert_with(|| {
-            self.of_shape.push(Vec::new());
-            self.admitted.push([false; VARIANTS]);
-            self.widest.push(MapType {
-                indirect_key: false,
-                indirect_elem: false,
-                key_size: 0,
-                elem_size: 0,
-                ..map_type.clone()
+        let shape = *self
+            .shape_ids
+            .entry((binary, map_type.shape))
+            .or_insert_with(|| {
+                self.of_shape.push(Vec::new());
+                self.admitted.push([false; VARIANTS]);
+                self.widest.push(MapType {
+                    indirect_key: false,
+                    indirect_elem: false,
+                    key_size: 0,
+                    elem_size: 0,
+                    ..map_type.clone()
+                });
+                self.of_shape.len() as ShapeId - 1
             });
-            self.of_shape.len() as ShapeId - 1
-        });
         self.of_shape[shape as usize].push(id);
         let widest = &mut self.widest[shape as usize];
         widest.key_size = widest.key_size.max(map_type.key_slot_size());
@@ -101,8 +105,9 @@ impl Types {
         };
         for variant in [Some(0), variant].into_iter().flatten() {
             let listed = &mut self.admitted[shape as usize][variant];
-            if !std::mem::replace(listed, true) {
-                self.variants[variant].push(shape);
+            let shapes = self.variants.get_mut(binary as usize);
+            if let (false, Some(shapes)) = (std::mem::replace(listed, true), shapes) {
+                shapes[variant].push(shape);
             }
         }
         self.types.push(map_type.clone());
@@ -155,10 +160,11 @@ impl Types {
         }
     }
 
-    /// The shapes of the types whose maps a function variant for keys of `key_size` bytes handles; of
-    /// all types for the generic functions, which `reflect` calls for any type.
-    pub fn of_variant(&self, key_size: Option<i64>) -> &[ShapeId] {
-        &self.variants[variant_of(key_size)]
+    /// The shapes of the types whose maps a function variant of a binary for keys of `key_size` bytes
+    /// handles; of all types for the generic functions, which `reflect` calls for any type.
+    pub fn of_variant(&self, binary: u32, key_size: Option<i64>) -> &[ShapeId] {
+        let variants = self.variants.get(binary as usize);
+        variants.map_or(&[], |variants| &variants[variant_of(key_size)])
     }
 
     /// Which kinds of functions handle maps of this shape.
@@ -179,11 +185,10 @@ impl Types {
         self.by_descriptor.get(&(binary, descriptor)).copied()
     }
 
-    /// The type that a descriptor of one of the binaries describes.
-    pub fn named(&self, map_type: &MapType) -> Option<TypeId> {
-        (0..self.programs.len() as u32)
-            .filter_map(|binary| self.at(binary, map_type.addr))
-            .find(|&id| self.get(id).is_some_and(|t| t.name == map_type.name))
+    /// The type that a descriptor of a binary describes.
+    pub fn named(&self, binary: u32, map_type: &MapType) -> Option<TypeId> {
+        let id = self.at(binary, map_type.addr)?;
+        (self.get(id)?.name == map_type.name).then_some(id)
     }
 
     pub fn call_site(&self, binary: u32, ret: u64) -> Option<&TypedSite> {
