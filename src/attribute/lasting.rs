@@ -20,20 +20,34 @@ const POINTER: u64 = 8;
 /// variable might be a field of. Code that has the structure's address can set its fields.
 const STRUCTURE: u64 = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lasting<'a> {
-    /// By link-time address of the variable.
-    variables: FxHashSet<u64>,
+    /// By binary, as [`super::types::Types`] numbers it: link-time addresses of variables.
+    variables: FxHashMap<u32, FxHashSet<u64>>,
     /// The header of the map that a variable of a process holds.
     headers: FxHashMap<u64, u64>,
-    spaces: Option<&'a Spaces>,
+    spaces: &'a Spaces,
 }
 
 impl<'a> Lasting<'a> {
+    pub fn new(spaces: &'a Spaces) -> Lasting<'a> {
+        Lasting {
+            variables: FxHashMap::default(),
+            headers: FxHashMap::default(),
+            spaces,
+        }
+    }
+
     /// Whether the variable holds one map all the time.
     pub fn holds(&self, variable: u64) -> bool {
-        let plain = |spaces: &Spaces| self.variables.contains(&spaces.plain(variable));
-        self.spaces.is_some_and(plain)
+        let binary = match self.spaces.is_one() {
+            // Which of several a variable is of is not known.
+            true if self.variables.len() == 1 => self.variables.keys().next().copied(),
+            true => None,
+            false => self.spaces.binary_of(variable),
+        };
+        let variables = binary.and_then(|binary| self.variables.get(&binary));
+        variables.is_some_and(|all| all.contains(&self.spaces.plain(variable)))
     }
 
     /// Whether a header stands for such a variable.
@@ -62,20 +76,11 @@ impl<'a> Lasting<'a> {
         }
     }
 
-    /// Which of the variables, by link-time address, are set but once. Of one binary: others have
-    /// variables of their own at the same addresses.
-    pub fn of(
-        program: &Program,
-        variables: impl Iterator<Item = u64>,
-        spaces: &'a Spaces,
-    ) -> Lasting<'a> {
+    /// Finds which of the variables of a binary, by link-time address, are set but once.
+    pub fn add(&mut self, program: &Program, binary: u32, variables: impl Iterator<Item = u64>) {
         let variables: BTreeSet<u64> = variables.collect();
         let variables: Vec<u64> = variables.into_iter().collect();
-        Lasting {
-            variables: set_once(program, &variables),
-            headers: FxHashMap::default(),
-            spaces: Some(spaces),
-        }
+        self.variables.insert(binary, set_once(program, &variables));
     }
 }
 
@@ -217,7 +222,8 @@ mod tests {
         };
         let spaces = Spaces::default();
         let all = variables.iter().map(|name| address(name));
-        let lasting = Lasting::of(&program, all, &spaces);
+        let mut lasting = Lasting::new(&spaces);
+        lasting.add(&program, 0, all);
         let holds = |name: &&str| lasting.holds(address(name));
         variables.iter().copied().filter(holds).collect()
     }

@@ -115,7 +115,10 @@ pub fn attribute_watching(
         facts.extend(instant.facts(&types));
         tracer.step("heap", &rows, &types, spaces);
     }
-    let mut lasting = lasting(&binaries, &types, spaces);
+    let mut lasting = Lasting::new(spaces);
+    for binary in binaries.iter().flatten().filter(|b| b.layout.is_some()) {
+        lasting.add(&binary.program, binary.id, types.globals(binary.id));
+    }
     let learned = Learned::from_facts(&facts, &types);
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
@@ -133,7 +136,7 @@ pub fn attribute_watching(
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting);
     });
-    let succession = Succession::of(recording, &places, &rows);
+    let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.par_iter_mut().for_each(|row| lasting.settle(row));
     let votes = succession.give(&mut rows, &lasting);
@@ -186,14 +189,4 @@ pub fn attribute_watching(
     );
     attribution.foreign_core = given && heap.is_none();
     (attribution, tracer.finish())
-}
-
-/// What holds for the variables of the one Go program: the same addresses are other variables in
-/// another.
-fn lasting<'a>(binaries: &[Option<Binary>], types: &Types, spaces: &'a Spaces) -> Lasting<'a> {
-    let mut go = binaries.iter().flatten().filter(|b| b.layout.is_some());
-    let (Some(binary), None) = (go.next(), go.next()) else {
-        return Lasting::default();
-    };
-    Lasting::of(&binary.program, types.globals(), spaces)
 }

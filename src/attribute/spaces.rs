@@ -110,6 +110,23 @@ impl Spaces {
         Some(*pid)
     }
 
+    /// The Go binary that runs in the space of an address, where there are several spaces and it is the
+    /// only one there.
+    pub fn binary_of(&self, address: u64) -> Option<u32> {
+        let number = usize::try_from((address & NUMBER) >> SHIFT).ok()?;
+        let space = self.all.get(number)?;
+        let from = self.runs.partition_point(|(of, _)| of < space);
+        let mut here = self
+            .runs
+            .iter()
+            .skip(from)
+            .take_while(|(of, _)| of == space);
+        match (here.next(), here.next()) {
+            (Some(&(_, binary)), None) => Some(binary),
+            _ => None,
+        }
+    }
+
     /// A core of a binary as of the process that it was made of, known by its threads; in a pid
     /// namespace they have other numbers, which does not matter where one process alone runs that
     /// binary. `None` where none is the one.

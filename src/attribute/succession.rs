@@ -14,6 +14,7 @@ use super::lasting::Lasting;
 use super::places::Places;
 use super::resolve::{About, Row};
 use super::rows::Rows;
+use super::spaces::Spaces;
 use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -32,6 +33,8 @@ const DISSENT: usize = 10;
 #[derive(Debug, Clone, Copy)]
 struct Access {
     time: u64,
+    /// The mark of its address space.
+    space: u64,
     thread: u32,
     place: u32,
     /// As [`Rows::get`] finds it.
@@ -50,12 +53,13 @@ pub struct Succession {
     accesses: Vec<Access>,
     /// By place: the number of its function, and the instruction's link-time address.
     codes: Vec<(u32, u64)>,
-    /// Nanoseconds that accesses of one operation are apart at most; 0: not known.
-    within: u64,
+    /// By the mark of the address space: nanoseconds that accesses of one operation are apart at most;
+    /// none where that is not known.
+    within: FxHashMap<u64, u64>,
 }
 
 impl Succession {
-    pub fn of(recording: &Recording, places: &Places, rows: &Rows) -> Succession {
+    pub fn of(recording: &Recording, places: &Places, rows: &Rows, spaces: &Spaces) -> Succession {
         let functions = places.functions().into_iter().zip(&places.codes);
         let codes = functions.map(|(function, code)| {
             let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
@@ -65,6 +69,7 @@ impl Succession {
             let i = row.sample as usize;
             (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
+                space: spaces.mark_of(row.address),
                 thread: recording.samples.thread.ids.get(i)?,
                 place: *places.place.get(i)?,
                 row: number,
@@ -76,7 +81,7 @@ impl Succession {
         let mut all = Succession {
             accesses,
             codes: codes.collect(),
-            within: 0,
+            within: FxHashMap::default(),
         };
         all.within = all.usual(rows);
         all
@@ -101,15 +106,17 @@ impl Succession {
         self.accesses.chunk_by(same)
     }
 
-    /// How far the accesses of one operation are apart.
-    fn usual(&self, rows: &Rows) -> u64 {
+    /// How far the accesses of one operation of a process are apart.
+    fn usual(&self, rows: &Rows) -> FxHashMap<u64, u64> {
         let is_header = |a: &Access| {
             let part = rows.get(a.row).map(|row| row.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
-        let mut pairs = [(0u64, 0u64); 64];
+        let mut of_spaces: FxHashMap<u64, [(u64, u64); 64]> = FxHashMap::default();
         for run in self.runs() {
+            let space = run.first().map_or(0, |access| access.space);
+            let pairs = of_spaces.entry(space).or_insert([(0, 0); 64]);
             let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
             for pair in headers.windows(2) {
                 let [a, b] = pair else { continue };
@@ -121,18 +128,8 @@ impl Succession {
                 }
             }
         }
-        let (mut forward, mut back, mut within) = (0, 0, 0);
-        for (log, (f, b)) in pairs.into_iter().enumerate() {
-            forward += f;
-            back += b;
-            if back * FORWARD > forward {
-                break;
-            }
-            if f > 0 && forward >= PAIRS {
-                within = 2 << log;
-            }
-        }
-        within
+        let within = |(space, pairs)| Some((space, soon(pairs)?));
+        of_spaces.into_iter().filter_map(within).collect()
     }
 
     /// What the nearest accesses of known `owner` (0: unknown) say of each of the `wanted` rows.
@@ -142,7 +139,7 @@ impl Succession {
         wanted: impl Fn(&Row) -> bool + Sync + Send,
         owner: impl Fn(&Row) -> u64 + Sync + Send,
     ) -> Vec<(Row, Vote)> {
-        if self.within == 0 {
+        if self.within.is_empty() {
             return Vec::new();
         }
         let runs: Vec<&[Access]> = self.runs().collect();
@@ -151,14 +148,20 @@ impl Succession {
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
+            let within = run
+                .first()
+                .and_then(|access| self.within.get(&access.space));
+            let Some(&within) = within else {
+                return votes;
+            };
             for (i, access) in run.iter().enumerate() {
                 let Some(asked) = row(access).filter(|row| wanted(row)) else {
                     continue;
                 };
                 let ip = self.ip(access);
                 let (before, after) = (run[..i].iter().rev(), run[i + 1..].iter());
-                let mut before = before.take_while(|a| access.time - a.time < self.within);
-                let mut after = after.take_while(|a| a.time - access.time < self.within);
+                let mut before = before.take_while(|a| access.time - a.time < within);
+                let mut after = after.take_while(|a| a.time - access.time < within);
                 let before = before.find(known).filter(|a| self.ip(a) < ip);
                 let after = after.find(known).filter(|a| self.ip(a) > ip);
                 match (before.map(header), after.map(header)) {
@@ -225,6 +228,23 @@ impl Succession {
         });
         of_buckets
     }
+}
+
+/// Up to which time between two accesses, of whose pairs so many go forward and back by the logarithm of
+/// the time between them, most belong together.
+fn soon(pairs: [(u64, u64); 64]) -> Option<u64> {
+    let (mut forward, mut back, mut within) = (0, 0, None);
+    for (log, (f, b)) in pairs.into_iter().enumerate() {
+        forward += f;
+        back += b;
+        if back * FORWARD > forward {
+            break;
+        }
+        if f > 0 && forward >= PAIRS {
+            within = 2u64.checked_shl(log as u32);
+        }
+    }
+    within
 }
 
 /// The time from the first to the last vote for one owner.

@@ -175,9 +175,11 @@ impl Types {
             .unwrap_or_default()
     }
 
-    /// The variables that the known call sites take maps from.
-    pub fn globals(&self) -> impl Iterator<Item = u64> {
-        self.sites.values().filter_map(|site| site.global)
+    /// The variables that the known call sites of a binary take maps from.
+    pub fn globals(&self, binary: u32) -> impl Iterator<Item = u64> {
+        let sites = self.sites.iter();
+        let own = sites.filter(move |((of, _), _)| *of == binary);
+        own.filter_map(|(_, site)| site.global)
     }
 
     /// The type whose descriptor is at this link-time address.
