@@ -25,7 +25,10 @@ pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mu
     let known = rows
         .par_iter()
         .filter(|row| in_bucket(row) && row.base != 0);
-    let starts = Starts::new(known.map(start_of).collect(), keys_read(recording, places));
+    let starts = Starts::new(
+        known.map(|row| start_of(&row)).collect(),
+        keys_read(recording, places),
+    );
     let locate = |row: &Row| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);
@@ -43,7 +46,7 @@ pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mu
             shape: Some(shape),
         })
     };
-    rows.par_iter_mut().for_each(|row| {
+    rows.change(|row| {
         let Some(found) = locate(row) else { return };
         row.shape = found.shape;
         if row.base == 0 {
@@ -63,18 +66,14 @@ fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
         .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
         .collect();
     let samples = &recording.samples;
-    let read = |(i, place): (usize, &u32)| {
-        let kind = (*kinds.get(*place as usize)?)?;
+    let read = |i: usize| {
+        let kind = (*kinds.get(places.place.get(i)? as usize)?)?;
         Some(KeyRead {
             address: samples.addr.get(i)?,
             time: samples.time.get(i)?,
             kind,
         })
     };
-    places
-        .place
-        .par_iter()
-        .enumerate()
-        .filter_map(read)
-        .collect()
+    let all = (0..places.place.len()).into_par_iter();
+    all.filter_map(read).collect()
 }

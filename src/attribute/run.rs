@@ -3,7 +3,7 @@
 use super::assemble::assemble;
 use super::binary::Binary;
 use super::blocks::Blocks;
-use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets};
+use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
 use super::complete::{Known, complete, own};
 use super::instant::Instant;
 use super::lasting::Lasting;
@@ -12,7 +12,7 @@ use super::places::Places;
 use super::position::Admitted;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::Row;
+use super::resolve::{Row, call_of};
 use super::rows::Rows;
 use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
@@ -67,7 +67,7 @@ pub fn attribute_watching(
     let leaves = leaf_targets(recording, &places, &chains, &mut binaries, &mut types);
     let (mut rows, mut facts) = Rows::resolve(recording, &places, &chains, &leaves, &types, watch);
     tracer.begin(|i| {
-        let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
+        let code = places.place.get(i).map(|p| &places.codes[p as usize]);
         let stored = is_store(recording, i);
         Given {
             recording,
@@ -99,7 +99,7 @@ pub fn attribute_watching(
             let admitted = Admitted::Variant(places.key_size(row.sample));
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
-        rows.par_iter().for_each(hear);
+        rows.par_iter().for_each(|row| hear(&row));
         rows.others(|_| true).for_each(|row| hear(&row));
         instant.heard();
         instant.complete(&mut rows, &types, &mut facts);
@@ -111,20 +111,26 @@ pub fn attribute_watching(
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
-    rows.par_iter_mut().for_each(|row| {
+    let stores = recording.per_kind(stores);
+    rows.change(|row| {
         let i = row.sample as usize;
         let Some(code) = places.code_of(i) else {
             return;
         };
         let site = match code.map_code {
             true => chains.of_sample(recording, i).map(|s| &s.typed),
-            false => types.call_site(code.binary, row.call),
+            false => {
+                let stored = stores.get(i) == Some(true);
+                let leaf = leaf_of(&places, recording.samples.chain.get(i), &leaves, i, stored);
+                let call = call_of(code, leaf, stored);
+                call.and_then(|call| types.call_site(code.binary, call))
+            }
         };
         own(row, site.and_then(|s| s.global), &learned, &lasting);
     });
     let succession = Succession::of(recording, &places, &rows);
     lasting.learn(succession.variables(&rows, &lasting));
-    rows.par_iter_mut().for_each(|row| lasting.settle(row));
+    rows.change(|row| lasting.settle(row));
     let votes = succession.give(&mut rows, &lasting);
     drop(succession);
     tracer.step("the object's owner", &rows, &types);
@@ -143,10 +149,10 @@ pub fn attribute_watching(
         instant: instant.as_ref(),
     };
     let finish = |row: &mut Row| complete(row, places.behalf(row.sample as usize), &known);
-    tracer.conflict(|i| finish(&mut rows.of_sample(i)?.clone()));
+    tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows
-        .par_iter_mut()
-        .filter_map(finish)
+        .par_change(&finish)
+        .flatten_iter()
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,
@@ -181,7 +187,7 @@ fn lasting(
     let (Some(binary), None) = (go.next(), go.next()) else {
         return Lasting::default();
     };
-    let process = |row: &Row| Some(recording.samples.thread.get(row.sample as usize)?.0);
+    let process = |row: Row| Some(recording.samples.thread.get(row.sample as usize)?.0);
     let processes = || rows.par_iter().filter_map(process);
     if let Some(one) = processes().find_any(|_| true)
         && processes().any(|other| other != one)
