@@ -116,6 +116,9 @@ struct Input {
     /// A folder in which to look for the binaries
     #[arg(long, value_name = "DIR")]
     binary_dir: Vec<PathBuf>,
+    /// Look up recorded paths below this folder, the root of a container's file system, and not here
+    #[arg(long, value_name = "DIR")]
+    symfs: Option<PathBuf>,
     /// A folder in which to look for source files, to name maps as the source does
     #[arg(long, value_name = "DIR")]
     source_dir: Vec<PathBuf>,
@@ -382,6 +385,7 @@ impl From<Input> for crate::commands::input::Options {
                 binaries: input.binary,
                 beside: input.perf_data.parent().map(Path::to_owned),
                 dirs: input.binary_dir,
+                symfs: input.symfs,
                 cache: home.map(|home| home.join(".debug")),
                 force: input.force,
             },

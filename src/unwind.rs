@@ -6,7 +6,7 @@
 //! Frames of other code are followed by the frame pointer.
 
 use crate::program::{Arch, Program};
-use crate::recording::{CONTEXT_MAX, CONTEXT_USER, Recording};
+use crate::recording::{ABI_64, CONTEXT_MAX, CONTEXT_USER, Recording};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -116,8 +116,9 @@ impl<'a> Stack<'a> {
     /// `{ abi u64, registers u64.. }`, `{ size u64, bytes, dyn_size u64 }`.
     fn parse(data: &'a [u8], mask: u64) -> Option<Stack<'a>> {
         let registers = match word(data, 0)? {
-            0 => return None,
-            _ => mask.count_ones() as usize * 8,
+            ABI_64 => mask.count_ones() as usize * 8,
+            // None, or those of a 32-bit task, whose stack has words of 4 bytes.
+            _ => return None,
         };
         let (values, rest) = data.get(8..)?.split_at_checked(registers)?;
         let size = usize::try_from(word(rest, 0)?).ok()?;

@@ -161,6 +161,7 @@ fn columns(event: &EventSpec, sample: &Sample, big: bool) {
 /// A sample whose every field is different.
 fn full(event: &EventSpec) -> Sample {
     Sample {
+        regs_abi: 2,
         cpumode: 2,
         ip: 0x0102_0304_0506_0708,
         pid: 0x1112_1314,

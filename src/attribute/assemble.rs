@@ -11,6 +11,7 @@ use super::places::Places;
 use super::regions::Regions;
 use super::resolve::Row;
 use super::rows::Rows;
+use super::spaces::Spaces;
 use super::types::{TypeId, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Reason};
 use crate::gomap::Part;
@@ -60,8 +61,9 @@ struct Ground<'a> {
     recording: &'a Recording,
     chains: &'a ChainSites,
     learned: &'a Learned,
-    lasting: &'a Lasting,
+    lasting: &'a Lasting<'a>,
     regions: &'a Regions,
+    spaces: &'a Spaces,
     /// Header and start of the known arrays, sorted.
     starts: Vec<(u64, u64)>,
 }
@@ -85,7 +87,8 @@ impl Ground<'_> {
             let memory = region.filter(|(_, r)| r.one_map && !lasting);
             let memory = memory.map(|(n, r)| (n, r.start));
             let site = self.chains.of_sample(self.recording, row.sample as usize);
-            to.names.map_of(row.header, map_type, memory, site)
+            let space = self.spaces.mark_of(row.address);
+            to.names.map_of(row.header, map_type, memory, site, space)
         } else {
             NONE
         };
@@ -103,7 +106,7 @@ impl Ground<'_> {
             base => u32::try_from(row.address.wrapping_sub(base)).unwrap_or(NONE),
         };
         Hit {
-            base: row.base,
+            base: self.spaces.plain(row.base),
             map,
             off,
             array,
@@ -142,6 +145,7 @@ pub fn assemble(
     programs: &[Option<Arc<Program>>],
     conflicts: Vec<(Evidence, u64)>,
     heap: Option<&Heap>,
+    spaces: &Spaces,
 ) -> Attribution {
     let mut ground = Ground {
         recording,
@@ -149,6 +153,7 @@ pub fn assemble(
         learned,
         lasting,
         regions,
+        spaces,
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
     ground.starts.sort_unstable();
@@ -192,8 +197,11 @@ pub fn assemble(
         hits,
         ..Attribution::default()
     };
-    out.maps = names.finish(types, programs, heap, lasting);
+    out.maps = names.finish(types, programs, heap, lasting, spaces);
     out.arrays = arrays.arrays;
+    for array in &mut out.arrays {
+        array.base = spaces.plain(array.base);
+    }
     let mut merged: Vec<(Evidence, u64)> = Vec::new();
     for (evidence, n) in conflicts {
         match merged.iter_mut().find(|(e, _)| *e == evidence) {

@@ -6,7 +6,7 @@ use super::leaf;
 use super::phase::{self, Steps, phase_of};
 use super::types::Types;
 use super::{Place, Reason};
-use crate::gomap::{Layout, layout_for};
+use crate::gomap::Layout;
 use crate::program::{Arch, Frame, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub struct Binary {
 
 impl Binary {
     pub fn new(program: Arc<Program>, types: &mut Types) -> Binary {
-        let layout = program.go.as_ref().and_then(layout_for);
+        let layout = program.layout();
         let id = types.add(&program, layout.map(|l| l.family));
         Binary {
             program,
@@ -137,7 +137,7 @@ impl Binary {
         };
         // A watchpoint of arm64 traps before the access (`watchpoint_handler`,
         // arch/arm64/kernel/hw_breakpoint.c), a debug register of x86 after it.
-        let after = after && self.program.arch == Arch::X86_64;
+        let after = after && matches!(self.program.arch, Arch::X86_64 | Arch::X86);
         // The byte before a return address or a trap's ip lies in the instruction meant.
         let probe = if after {
             vaddr.saturating_sub(1)
@@ -145,13 +145,22 @@ impl Binary {
             vaddr
         };
         let Some(function) = self.program.function_at(probe) else {
-            return (place, Err(Reason::NoSymbol));
+            let narrow = self.program.narrow && self.program.go.is_some();
+            let reason = if narrow {
+                Reason::Narrow
+            } else {
+                Reason::NoSymbol
+            };
+            return (place, Err(reason));
         };
         let name = function.name.clone();
         place.function = Some(name.clone());
         place.frames = self.program.frames_at(probe);
         if self.program.go.is_none() {
             return (place, Err(Reason::NotGo));
+        }
+        if self.program.narrow {
+            return (place, Err(Reason::Narrow));
         }
         let (Some(layout), Some(flow)) = (self.layout, self.flow(probe)) else {
             return (place, Err(Reason::NotMap));

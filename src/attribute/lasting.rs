@@ -5,6 +5,7 @@
 use super::complete::VARIABLE;
 use super::flow::returns;
 use super::resolve::Row;
+use super::spaces::Spaces;
 use crate::program::references::{Reference, Use};
 use crate::program::{Function, Program};
 use iced_x86::{FlowControl, Instruction};
@@ -20,17 +21,19 @@ const POINTER: u64 = 8;
 const STRUCTURE: u64 = 1024;
 
 #[derive(Debug, Default)]
-pub struct Lasting {
+pub struct Lasting<'a> {
     /// By link-time address of the variable.
     variables: FxHashSet<u64>,
-    /// The header of the map that a variable holds.
+    /// The header of the map that a variable of a process holds.
     headers: FxHashMap<u64, u64>,
+    spaces: Option<&'a Spaces>,
 }
 
-impl Lasting {
+impl<'a> Lasting<'a> {
     /// Whether the variable holds one map all the time.
     pub fn holds(&self, variable: u64) -> bool {
-        self.variables.contains(&variable)
+        let plain = |spaces: &Spaces| self.variables.contains(&spaces.plain(variable));
+        self.spaces.is_some_and(plain)
     }
 
     /// Whether a header stands for such a variable.
@@ -47,9 +50,8 @@ impl Lasting {
 
     /// Learns headers of maps that variables hold.
     pub fn learn(&mut self, headers: impl IntoIterator<Item = (u64, u64)>) {
-        let held = headers
-            .into_iter()
-            .filter(|(variable, _)| self.variables.contains(variable));
+        let held = headers.into_iter();
+        let held: Vec<_> = held.filter(|(variable, _)| self.holds(*variable)).collect();
         self.headers.extend(held);
     }
 
@@ -60,14 +62,19 @@ impl Lasting {
         }
     }
 
-    /// Which of the variables, by link-time address, are set but once. Of one process of one binary:
-    /// others have variables of their own at the same addresses.
-    pub fn of(program: &Program, variables: impl Iterator<Item = u64>) -> Lasting {
+    /// Which of the variables, by link-time address, are set but once. Of one binary: others have
+    /// variables of their own at the same addresses.
+    pub fn of(
+        program: &Program,
+        variables: impl Iterator<Item = u64>,
+        spaces: &'a Spaces,
+    ) -> Lasting<'a> {
         let variables: BTreeSet<u64> = variables.collect();
         let variables: Vec<u64> = variables.into_iter().collect();
         Lasting {
             variables: set_once(program, &variables),
             headers: FxHashMap::default(),
+            spaces: Some(spaces),
         }
     }
 }
@@ -208,7 +215,9 @@ mod tests {
             let global = program.globals().iter().find(|g| g.name == name);
             global.unwrap().addr
         };
-        let lasting = Lasting::of(&program, variables.iter().map(|name| address(name)));
+        let spaces = Spaces::default();
+        let all = variables.iter().map(|name| address(name));
+        let lasting = Lasting::of(&program, all, &spaces);
         let holds = |name: &&str| lasting.holds(address(name));
         variables.iter().copied().filter(holds).collect()
     }

@@ -29,6 +29,7 @@ mod resolve;
 mod rows;
 mod run;
 mod source;
+mod spaces;
 mod succession;
 mod testimony;
 mod timelines;
@@ -63,6 +64,8 @@ pub struct Attribution {
     pub arrays: Vec<Array>,
     /// Pairs of evidence that disagreed, and how often.
     pub contradictions: Vec<Contradiction>,
+    /// The core or snapshot that was given is of none of the recorded processes: it was not used.
+    pub foreign_core: bool,
 }
 
 impl Attribution {

@@ -6,6 +6,7 @@ use super::complete::VARIABLE;
 use super::flow::{FunctionFlow, Value, What};
 use super::lasting::Lasting;
 use super::source::expression;
+use super::spaces::Spaces;
 use super::types::{TypeId, TypedSite, Types};
 use super::{Map, NONE};
 use crate::gomap::MapType;
@@ -22,8 +23,9 @@ enum Key {
     Header(u64, Option<TypeId>),
     /// Which of the regions.
     Region(u32),
-    Site(TypeId, u32, u64),
-    Type(TypeId),
+    /// With the mark of the address space, as the next.
+    Site(TypeId, u32, u64, u64),
+    Type(TypeId, u64),
 }
 
 /// Image and link-time return address of a call site.
@@ -34,6 +36,8 @@ struct Seen {
     map_type: Option<TypeId>,
     header: u64,
     memory: Option<u64>,
+    /// The mark of its address space.
+    space: u64,
     sites: FxHashMap<Site, SiteCount>,
 }
 
@@ -67,20 +71,22 @@ impl Names {
         map_type: Option<TypeId>,
         region: Option<(u32, u64)>,
         site: Option<&ChainSite>,
+        space: u64,
     ) -> u32 {
         let unknown = header == 0 || header & VARIABLE != 0;
         let region = region.filter(|_| unknown);
         let key = match (header, region, map_type, site) {
             (_, Some((region, _)), _, _) => Key::Region(region),
             (0, _, None, _) => return NONE,
-            (0, _, Some(t), Some(site)) => Key::Site(t, site.image, site.ret),
-            (0, _, Some(t), None) => Key::Type(t),
+            (0, _, Some(t), Some(site)) => Key::Site(t, site.image, site.ret, space),
+            (0, _, Some(t), None) => Key::Type(t, space),
             (header, _, t, _) => Key::Header(header, t),
         };
         let id = self.id_of(key, || Seen {
             map_type,
             header,
             memory: region.map(|(_, start)| start),
+            space,
             ..Seen::default()
         });
         if let (Some(site), Some((_, seen))) = (site, self.seen.get_mut(id as usize)) {
@@ -136,14 +142,18 @@ impl Names {
         programs: &[Option<Arc<Program>>],
         heap: Option<&Heap>,
         lasting: &Lasting,
+        spaces: &Spaces,
     ) -> Vec<Map> {
-        self.seen
-            .iter()
-            .map(|(_, seen)| Map {
-                lasting: lasting.keeps(seen.header),
-                ..name(seen, types, programs, heap)
-            })
-            .collect()
+        let map = |(_, seen): &(Key, Seen)| {
+            let mut map = name(seen, types, programs, heap, spaces);
+            map.lasting = lasting.keeps(seen.header);
+            // Processes of one program have the same maps.
+            if let Some(pid) = spaces.pid_of(seen.space) {
+                map.name = format!("{} of pid {pid}", map.name);
+            }
+            map
+        };
+        self.seen.iter().map(map).collect()
     }
 }
 
@@ -158,7 +168,15 @@ fn name_in_heap(heap: &Heap, header: u64, map_type: &MapType) -> Option<String> 
     map.name.clone().filter(|_| same)
 }
 
-fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>], heap: Option<&Heap>) -> Map {
+fn name(
+    seen: &Seen,
+    types: &Types,
+    programs: &[Option<Arc<Program>>],
+    heap: Option<&Heap>,
+    spaces: &Spaces,
+) -> Map {
+    let plain = spaces.plain(seen.header);
+    let memory = seen.memory.map(|memory| spaces.plain(memory));
     let program = |image: u32| programs.get(image as usize).and_then(Option::as_ref);
     let mut sites: Vec<_> = seen.sites.iter().collect();
     sites.sort_unstable_by_key(|(site, count)| (std::cmp::Reverse(count.samples), **site));
@@ -179,7 +197,7 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>], heap: Opt
         })
         .collect();
     let site = named.iter().find_map(|n| n.site.clone());
-    let held_by = (seen.header & VARIABLE != 0).then_some(seen.header & !VARIABLE);
+    let held_by = (plain & VARIABLE != 0).then_some(plain & !VARIABLE);
     let held = held_by.and_then(|address| {
         let (name, 0) = programs
             .iter()
@@ -208,25 +226,25 @@ fn name(seen: &Seen, types: &Types, programs: &[Option<Arc<Program>>], heap: Opt
     // A path from a global says more than what the busiest caller writes.
     match variable.as_ref().or(from_heap).or(field) {
         Some(expression) => name = format!("{name} ({expression})"),
-        None if site.is_none() && seen.header != 0 && held_by.is_none() => {
-            name = format!("{name} {:#x}", seen.header)
+        None if site.is_none() && plain != 0 && held_by.is_none() => {
+            name = format!("{name} {plain:#x}")
         }
         None => {}
     }
     if let (Some(address), None) = (held_by, &variable) {
         name = format!("{name} held by {address:#x}");
     }
-    if let Some(memory) = seen.memory {
+    if let Some(memory) = memory {
         name = format!("{name} in {memory:#x}");
     }
-    let header = (seen.header != 0 && seen.header & VARIABLE == 0).then_some(seen.header);
+    let header = (plain != 0 && plain & VARIABLE == 0).then_some(plain);
     Map {
         name,
         variable,
         site,
         map_type,
         header,
-        memory: seen.memory,
+        memory,
         held_by,
         lasting: false,
     }

@@ -7,12 +7,19 @@ use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
 use super::rows::Rows;
+use super::spaces::Spaces;
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
 
 /// Finds the bucket or group of the accesses whose part is known, from the starts around them.
-pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mut Rows) {
+pub fn position(
+    recording: &Recording,
+    places: &Places,
+    types: &Types,
+    spaces: &Spaces,
+    rows: &mut Rows,
+) {
     let in_bucket = |row: &Row| about_bucket(row.part);
     let start_of = |row: &Row| Start {
         base: row.base,
@@ -25,10 +32,8 @@ pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mu
     let known = rows
         .par_iter()
         .filter(|row| in_bucket(row) && row.base != 0);
-    let starts = Starts::new(
-        known.map(|row| start_of(&row)).collect(),
-        keys_read(recording, places),
-    );
+    let keys = keys_read(recording, places, spaces);
+    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys);
     let locate = |row: &Row| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);
@@ -59,7 +64,7 @@ pub fn position(recording: &Recording, places: &Places, types: &Types, rows: &mu
 
 /// The keys that samples in hashing and comparing functions touched. Which of both operands of a
 /// comparison lies in a map, and whether either does, their addresses tell.
-fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
+fn keys_read(recording: &Recording, places: &Places, spaces: &Spaces) -> Vec<KeyRead> {
     let kinds: Vec<Option<KeyKind>> = places
         .places
         .iter()
@@ -69,7 +74,7 @@ fn keys_read(recording: &Recording, places: &Places) -> Vec<KeyRead> {
     let read = |i: usize| {
         let kind = (*kinds.get(places.place.get(i)? as usize)?)?;
         Some(KeyRead {
-            address: samples.addr.get(i)?,
+            address: samples.addr.get(i).map(|_| spaces.address(recording, i))?,
             time: samples.time.get(i)?,
             kind,
         })

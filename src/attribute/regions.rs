@@ -6,7 +6,6 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
-use super::marking::Marking;
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types};
@@ -124,11 +123,12 @@ const GAPS: u64 = 16;
 const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
+    /// `marked`: [`super::marking::Marking::reach`] of the process that an address is of.
     pub fn build(
         seen: &Timelines<Seen>,
         witnesses: &Timelines<Witness>,
         votes: Vec<(u64, Vote)>,
-        marking: &Marking,
+        marked: impl Fn(u64, u64, u64) -> Option<(u64, u64)> + Sync,
         types: &Types,
     ) -> Regions {
         let mut placed = placed(seen, types);
@@ -152,7 +152,7 @@ impl Regions {
                     }
                     for region in &mut regions {
                         let buckets = (region.end - region.start) / region.stride;
-                        let reach = marking.reach(region.first, region.last);
+                        let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
                             region.marked = unopposed(region, reach, witnesses, of, map_type);
                         }

@@ -5,6 +5,7 @@ use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
 use super::packed::{CHUNK, Packed};
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve};
+use super::spaces::Spaces;
 use super::types::Types;
 use crate::gomap::Part;
 use crate::recording::{Memory, Recording};
@@ -19,6 +20,7 @@ pub struct Rows<'a> {
     /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
     pub chunks: Vec<Packed>,
     watch: Option<usize>,
+    spaces: &'a Spaces,
 }
 
 impl<'a> Rows<'a> {
@@ -30,12 +32,14 @@ impl<'a> Rows<'a> {
         leaves: &LeafTargets,
         types: &Types,
         watch: Option<usize>,
+        spaces: &'a Spaces,
     ) -> (Rows<'a>, Vec<Fact>) {
         let mut all = Rows {
             recording,
             part: vec![Err(Reason::NotAnAccess); recording.samples.len()],
             chunks: Vec::new(),
             watch,
+            spaces,
         };
         let mut part = std::mem::take(&mut all.part);
         let kinds = recording.per_kind(|event, data_src| {
@@ -48,7 +52,8 @@ impl<'a> Rows<'a> {
             .map(|(chunk, parts)| {
                 let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
                 for (i, part) in (chunk * CHUNK..).zip(parts) {
-                    let row = match kinds.get(i).flatten() {
+                    let before = facts.len();
+                    let mut row = match kinds.get(i).flatten() {
                         Some(stored) => {
                             let sample = (i, stored);
                             one(recording, places, chains, leaves, types, sample, &mut facts)
@@ -58,6 +63,13 @@ impl<'a> Rows<'a> {
                             Row::unplaced(Reason::NotAnAccess, address)
                         }
                     };
+                    if !spaces.is_one() {
+                        let mark = spaces.mark(recording, i);
+                        row.mark(mark);
+                        for fact in facts.iter_mut().skip(before) {
+                            fact.mark(mark);
+                        }
+                    }
                     *part = row.part;
                     if all.is_kept(i, row.part) {
                         rows.push(&all.at(i, row), &recording.samples);
@@ -157,7 +169,7 @@ impl<'a> Rows<'a> {
     fn other(&self, i: usize, wanted: &impl Fn(u64) -> bool) -> Option<Row> {
         let part = *self.part.get(i)?;
         let reason = part.err()?;
-        let address = self.recording.samples.addr.get(i).unwrap_or(0);
+        let address = self.spaces.address(self.recording, i);
         let other = wanted(address) && !self.is_kept(i, part);
         other.then(|| self.at(i, Row::unplaced(reason, address)))
     }

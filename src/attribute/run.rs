@@ -14,12 +14,13 @@ use super::positioned::position;
 use super::regions::Regions;
 use super::resolve::{Row, call_of};
 use super::rows::Rows;
+use super::spaces::{Spaces, marked};
 use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
 use super::trace::{Given, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
-use crate::gomap::{Layout, layout_for};
+use crate::gomap::Layout;
 use crate::heap::Heap;
 use crate::program::Program;
 use crate::program::kernel::Kernel;
@@ -65,7 +66,10 @@ pub fn attribute_watching(
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
     let leaves = leaf_targets(recording, &places, &chains, &mut binaries, &mut types);
-    let (mut rows, mut facts) = Rows::resolve(recording, &places, &chains, &leaves, &types, watch);
+    let spaces = Spaces::of(recording, &places);
+    let spaces = &spaces;
+    let (mut rows, mut facts) =
+        Rows::resolve(recording, &places, &chains, &leaves, &types, watch, spaces);
     tracer.begin(|i| {
         let code = places.place.get(i).map(|p| &places.codes[p as usize]);
         let stored = is_store(recording, i);
@@ -82,15 +86,22 @@ pub fn attribute_watching(
             types: &types,
         }
     });
-    tracer.step("the sample by itself", &rows, &types);
-    position(recording, &places, &types, &mut rows);
-    tracer.step("position", &rows, &types);
+    tracer.step("the sample by itself", &rows, &types, spaces);
+    position(recording, &places, &types, spaces, &mut rows);
+    tracer.step("position", &rows, &types, spaces);
     let layouts: Vec<Option<&'static Layout>> = programs
         .iter()
-        .map(|p| p.as_ref().and_then(|p| p.go.as_ref()).and_then(layout_for))
+        .map(|p| p.as_ref().and_then(|p| p.layout()))
         .collect();
     let layout = layouts.iter().flatten().next().copied();
     let last = recording.samples.time.par_iter().max().unwrap_or(0);
+    let of_core = |heap: &Heap| {
+        let mut all = binaries.iter().flatten();
+        Some(all.find(|b| b.program.path == heap.binary)?.id)
+    };
+    let given = heap.is_some();
+    let heap = heap.and_then(|heap| spaces.heap(heap, of_core(heap)));
+    let heap = heap.as_deref();
     let instant = heap
         .zip(layout)
         .map(|(heap, layout)| Instant::new(heap, layout, &types, last));
@@ -104,9 +115,9 @@ pub fn attribute_watching(
         instant.heard();
         instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
-        tracer.step("heap", &rows, &types);
+        tracer.step("heap", &rows, &types, spaces);
     }
-    let mut lasting = lasting(recording, &rows, &binaries, &types);
+    let mut lasting = lasting(&binaries, &types, spaces);
     let learned = Learned::from_facts(&facts, &types);
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
@@ -126,18 +137,24 @@ pub fn attribute_watching(
                 call.and_then(|call| types.call_site(code.binary, call))
             }
         };
-        own(row, site.and_then(|s| s.global), &learned, &lasting);
+        let global = site.and_then(|s| s.global);
+        let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
+        own(row, global, &learned, &lasting);
     });
     let succession = Succession::of(recording, &places, &rows);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
     let votes = succession.give(&mut rows, &lasting);
     drop(succession);
-    tracer.step("the object's owner", &rows, &types);
+    tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
-    let marking = marking(&places, recording);
-    let regions = Regions::build(&seen, &witnesses, votes, &marking, &types);
+    let marking = marking(&places, recording, spaces);
+    let marked = |start: u64, first, last| {
+        let of_process = marking.get(&spaces.mark_of(start))?;
+        of_process.reach(first, last)
+    };
+    let regions = Regions::build(&seen, &witnesses, votes, marked, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);
     let known = Known {
@@ -167,32 +184,21 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
-    tracer.step("learned region", &rows, &types);
-    let attribution = assemble(
+    tracer.step("learned region", &rows, &types, spaces);
+    let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,
-        conflicts, heap,
+        conflicts, heap, spaces,
     );
+    attribution.foreign_core = given && heap.is_none();
     (attribution, tracer.finish())
 }
 
-/// What holds for the variables of the one Go program, if one process of it was recorded: the same
-/// addresses are other variables in another.
-fn lasting(
-    recording: &Recording,
-    rows: &Rows,
-    binaries: &[Option<Binary>],
-    types: &Types,
-) -> Lasting {
+/// What holds for the variables of the one Go program: the same addresses are other variables in
+/// another.
+fn lasting<'a>(binaries: &[Option<Binary>], types: &Types, spaces: &'a Spaces) -> Lasting<'a> {
     let mut go = binaries.iter().flatten().filter(|b| b.layout.is_some());
     let (Some(binary), None) = (go.next(), go.next()) else {
         return Lasting::default();
     };
-    let process = |row: Row| Some(recording.samples.thread.get(row.sample as usize)?.0);
-    let processes = || rows.par_iter().filter_map(process);
-    if let Some(one) = processes().find_any(|_| true)
-        && processes().any(|other| other != one)
-    {
-        return Lasting::default();
-    }
-    Lasting::of(&binary.program, types.globals())
+    Lasting::of(&binary.program, types.globals(), spaces)
 }

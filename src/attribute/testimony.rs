@@ -9,10 +9,12 @@ use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
+use super::spaces::Spaces;
 use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
 use crate::recording::Recording;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
     row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
@@ -118,13 +120,19 @@ fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
     Pages::of(seen.iter().map(|(s, _)| span(s)).collect(), reach)
 }
 
-/// When the collector marked.
-pub fn marking(places: &Places, recording: &Recording) -> Marking {
+/// When the collector of each process marked, by the mark of its address space.
+pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Marking> {
     let all = &recording.samples.time;
     let marks = |i: &usize| {
         let place = places.place.get(*i).map(|place| place as usize);
         place.and_then(|place| places.marking.get(place)) == Some(&true)
     };
     let marking = (0..places.place.len()).into_par_iter().filter(marks);
-    Marking::from_times(marking.filter_map(|i| all.get(i)).collect(), all)
+    let times = marking.filter_map(|i| Some((spaces.mark(recording, i), all.get(i)?)));
+    let mut of_spaces: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
+    for (mark, time) in times.collect::<Vec<_>>() {
+        of_spaces.entry(mark).or_default().push(time);
+    }
+    let of_space = |(mark, times)| (mark, Marking::from_times(times, all));
+    of_spaces.into_iter().map(of_space).collect()
 }

@@ -7,6 +7,7 @@ use super::complete::VARIABLE;
 use super::flow::{Expr, Operand, Target, Value, What};
 use super::resolve::{choose, named, touched};
 use super::rows::Rows;
+use super::spaces::Spaces;
 use super::types::Types;
 use super::{Evidence, Reason};
 use crate::gomap::{MapType, Part, Size, Structure};
@@ -144,23 +145,24 @@ impl Tracer {
     }
 
     /// Notes the watched sample's row after a step.
-    pub fn step(&mut self, name: &'static str, rows: &Rows, types: &Types) {
+    pub fn step(&mut self, name: &'static str, rows: &Rows, types: &Types, spaces: &Spaces) {
         let row = self.watch.and_then(|i| rows.of_sample(i));
         let (Some(trace), Some(row)) = (&mut self.trace, row) else {
             return;
         };
         let held = row.header & VARIABLE != 0;
+        let header = spaces.plain(row.header);
         let known = row.map_type.and_then(|t| types.get(t));
         let alike = row.shape.and_then(|s| types.of_shape(s));
         trace.steps.push(Step {
             name,
             part: row.part,
-            address: row.address,
-            base: row.base,
+            address: spaces.plain(row.address),
+            base: spaces.plain(row.base),
             slot: row.slot,
-            header: if held { 0 } else { row.header },
-            held_by: if held { row.header & !VARIABLE } else { 0 },
-            table: row.table,
+            header: if held { 0 } else { header },
+            held_by: if held { header & !VARIABLE } else { 0 },
+            table: spaces.plain(row.table),
             map_type: known.cloned(),
             shape: known.or(alike).cloned(),
             evidence: row.evidence,

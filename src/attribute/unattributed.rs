@@ -58,4 +58,6 @@ reasons! {
     NoOperand "no memory operand",
     /// The goroutine's own record in the runtime, through the register that always holds it.
     Goroutine "goroutine record",
+    /// The program is one of 32 bits: how Go lays out maps there is not known.
+    Narrow "32-bit program",
 }

@@ -357,6 +357,7 @@ fn analysis(
                 binaries: Vec::new(),
                 beside: perf_data.parent().map(ToOwned::to_owned),
                 dirs: Vec::new(),
+                symfs: None,
                 cache: None,
                 force: false,
             },

@@ -1,5 +1,6 @@
 //! The binaries of a recording: which file each image was found in, or why not.
 
+use super::alive::{Alive, Sights, made_here};
 use super::input::Options;
 use crate::attribute::Attribution;
 use crate::heap::Heap;
@@ -61,8 +62,9 @@ pub fn open(recording: &mut Recording, input: &Options) -> anyhow::Result<Binari
         heap: None,
         found: Vec::new(),
     };
+    let alive = Alive::of(recording);
     for (i, (id, image)) in images.iter().enumerate() {
-        let (program, forced) = match open_one(image, i == 0, input) {
+        let (program, forced) = match open_one(image, i == 0, &alive.sights(*id), input) {
             Ok((program, forced)) => (Ok(Arc::new(program)), forced),
             Err(error) if is_of_a_given_file(&error, search) => return Err(error.into()),
             Err(error) => (Err(error.to_string()), false),
@@ -104,11 +106,18 @@ pub fn open(recording: &mut Recording, input: &Options) -> anyhow::Result<Binari
     Ok(binaries)
 }
 
-fn open_one(image: &Image, main: bool, input: &Options) -> Result<(Program, bool), FindError> {
+fn open_one(
+    image: &Image,
+    main: bool,
+    sights: &Sights,
+    input: &Options,
+) -> Result<(Program, bool), FindError> {
     let found = input.search.find(Wanted {
         path: Path::new(&image.path),
         build_id: image.build_id.as_deref(),
         main,
+        roots: &sights.roots,
+        meant: sights.meant.as_deref(),
     })?;
     let mut program = Program::open(&found.path)?;
     program.look_for_sources(input.sources.clone());
@@ -126,16 +135,7 @@ fn kernel(recording: &Recording, kallsyms: Option<&Path>) -> anyhow::Result<Kern
     if let Some(path) = kallsyms {
         return Ok(Kernel::read(path)?);
     }
-    let is = |file: &str, recorded: &Option<String>| {
-        let own = std::fs::read_to_string(file).unwrap_or_default();
-        recorded
-            .as_deref()
-            .is_some_and(|recorded| recorded == own.trim())
-    };
-    let meta = &recording.meta;
-    let here = is("/proc/sys/kernel/osrelease", &meta.os_release)
-        && is("/proc/sys/kernel/hostname", &meta.hostname);
-    if !here {
+    if !made_here(&recording.meta) {
         return Ok(Kernel::default());
     }
     Ok(Kernel::read(Path::new("/proc/kallsyms")).unwrap_or_default())
@@ -143,7 +143,7 @@ fn kernel(recording: &Recording, kallsyms: Option<&Path>) -> anyhow::Result<Kern
 
 /// Whether a file that was named on the command line is what is wrong.
 fn is_of_a_given_file(error: &FindError, search: &Search) -> bool {
-    let FindError::Refused(error) = error else {
+    let (FindError::Refused(error) | FindError::Elsewhere { error, .. }) = error else {
         return false;
     };
     let (ProgramError::Io { path, .. }

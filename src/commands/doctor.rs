@@ -1,5 +1,6 @@
 //! `mempath doctor`: what this machine can record; with a perf.data, what that one lacks.
 
+use super::alive::own_mount;
 use super::info::{Answer, Facts};
 use crate::record::doctor::{Diagnosis, Finding, State, diagnose};
 use crate::record::limits::Limits;
@@ -8,6 +9,7 @@ use crate::recording::{self, Memory, Recording};
 use crate::terminal::Style;
 use anyhow::Context;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -139,6 +141,7 @@ impl Checkup {
                         .to_owned(),
             });
         }
+        lacks.extend(elsewhere(recording));
         lacks.extend(recording.damage.iter().take(3).map(|damage| Lack {
             id: "damage",
             question: "what stood in the damaged part".to_owned(),
@@ -156,6 +159,32 @@ impl Checkup {
             lacks,
         }
     }
+}
+
+/// Processes with samples that saw other files under their paths than there are here.
+fn elsewhere(recording: &Recording) -> Option<Lack> {
+    let own = own_mount();
+    let threads = recording.samples.thread.values.iter();
+    let pids: BTreeSet<i32> = threads.map(|&(pid, _)| pid).collect();
+    let mount = |pid: &i32| {
+        Some((
+            recording.space.namespaces.of(*pid, u64::MAX)?.mount()?,
+            *pid,
+        ))
+    };
+    let others = pids.iter().filter_map(mount);
+    let others = others.filter(|(mount, _)| Some(*mount) != own);
+    let shown: Vec<String> = others
+        .map(|(mount, pid)| format!("pid {pid} of mount namespace {mount}"))
+        .take(4)
+        .collect();
+    (!shown.is_empty()).then(|| Lack {
+        id: "namespaces",
+        question: "which files the paths of other mount namespaces are".to_owned(),
+        because: format!("{} saw files of its own", shown.join(", ")),
+        remedy: "analyze as root while the process runs, or with --binary PATH or --symfs ROOT"
+            .to_owned(),
+    })
 }
 
 /// How a recording is made that answers a question this one leaves open.

@@ -1,5 +1,6 @@
 //! One file a subcommand: each reads as a table of contents.
 
+pub mod alive;
 pub mod analyze;
 pub mod binaries;
 pub mod c2c;

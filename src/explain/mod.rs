@@ -346,6 +346,7 @@ fn help(reason: Reason) -> &'static str {
         Reason::NoSymbol => "nothing: the code lies outside of every function of the file",
         Reason::Skid => "record with a precise event (cpu/mem-loads/P, or :pp)",
         Reason::NotGo => "nothing: only Go binaries have Go maps",
+        Reason::Narrow => "nothing: record the program built for 64 bits",
         Reason::NotMap => {
             "nothing, if it is no map memory; else a core file, or samples of the same memory in map \
              code"

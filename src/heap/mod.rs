@@ -53,6 +53,10 @@ pub struct Heap {
     pub regions: Vec<Region>,
     /// Link-time address of each variable of the binary that holds a map, and the map's header.
     pub variables: Vec<(u64, u64)>,
+    /// The file of the program that it is of.
+    pub binary: PathBuf,
+    /// Its threads' ids in the pid namespace that it was taken in; one is that of the process.
+    pub threads: Vec<i32>,
     /// Bytes of memory that the core's headers promise and the file does not have.
     pub missing: u64,
 }
@@ -102,6 +106,8 @@ impl Heap {
             maps: Vec::new(),
             regions: Vec::new(),
             variables: Vec::new(),
+            binary: image.program.path.clone(),
+            threads: memory.threads.iter().map(|t| t.tid as i32).collect(),
             missing: memory.missing,
         };
         let reached = reach(&source, &marked);

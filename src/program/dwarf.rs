@@ -5,7 +5,7 @@ use super::elf::Elf;
 use super::{Frame, Global};
 use addr2line::Context;
 use gimli::{EndianArcSlice, LittleEndian, Reader as _, SectionId};
-use object::read::elf::ElfFile64;
+use object::read::elf::{ElfFile32, ElfFile64};
 use object::{Object, ObjectSection};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,7 +70,13 @@ fn file(path: &str) -> String {
 }
 
 pub(super) fn sections(elf: &Elf) -> Option<gimli::Dwarf<Reader>> {
-    let file = ElfFile64::<object::LittleEndian>::parse(elf.data()).ok()?;
+    match elf.narrow {
+        true => sections_of(ElfFile32::<object::LittleEndian>::parse(elf.data()).ok()?),
+        false => sections_of(ElfFile64::<object::LittleEndian>::parse(elf.data()).ok()?),
+    }
+}
+
+fn sections_of<'a>(file: impl Object<'a>) -> Option<gimli::Dwarf<Reader>> {
     gimli::Dwarf::load(|id: SectionId| {
         let data = file.section_by_name(id.name()).and_then(|section| {
             let packed = section.compressed_data().ok()?;

@@ -2,8 +2,9 @@
 
 use super::{Arch, ProgramError};
 use memmap2::Mmap;
-use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
-use object::{LittleEndian, Object, elf};
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{ElfFile, FileHeader, ProgramHeader, SectionHeader};
+use object::{LittleEndian, Object};
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -21,6 +22,8 @@ pub(super) struct Elf {
     pub path: PathBuf,
     contents: Contents,
     pub arch: Arch,
+    /// `ELFCLASS32`.
+    pub narrow: bool,
     /// `ET_DYN`: loaded at an address of the kernel's choice.
     pub pie: bool,
     /// `PT_LOAD`, by address.
@@ -61,64 +64,104 @@ pub(super) struct Section {
     pub alloc: bool,
 }
 
-impl Elf {
-    pub fn open(path: &Path) -> Result<Elf, ProgramError> {
-        let contents = contents(path)?;
-        let not_elf = |error: object::Error| ProgramError::NotElf {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let data: &[u8] = contents.bytes();
-        let file = ElfFile64::<LittleEndian>::parse(data).map_err(not_elf)?;
+/// Byte of the file that tells 32 bits from 64: `EI_CLASS`.
+const CLASS: usize = 4;
+
+/// What the headers say, of 32 bits or 64.
+struct Parts {
+    arch: Arch,
+    pie: bool,
+    segments: Vec<Segment>,
+    sections: Vec<Section>,
+    /// Address of `PT_DYNAMIC`.
+    dynamic: Option<u64>,
+    gnu_build_id: Option<Vec<u8>>,
+    debuglink: Option<(String, u32)>,
+}
+
+impl Parts {
+    fn of<E: FileHeader<Endian = LittleEndian>>(data: &[u8]) -> object::Result<Parts> {
+        let file = ElfFile::<E>::parse(data)?;
         let header = file.elf_header();
         let machine = header.e_machine(LittleEndian);
         let arch = if machine == elf::EM_X86_64 {
             Arch::X86_64
         } else if machine == elf::EM_AARCH64 {
             Arch::Aarch64
+        } else if machine == elf::EM_386 {
+            Arch::X86
         } else {
             Arch::Other
         };
-
         let mut segments = Vec::new();
         let mut dynamic = None;
         for header in file.elf_program_headers() {
             let kind = header.p_type(LittleEndian);
             if kind == elf::PT_LOAD {
                 segments.push(Segment {
-                    vaddr: header.p_vaddr(LittleEndian),
-                    offset: header.p_offset(LittleEndian),
-                    filesz: header.p_filesz(LittleEndian),
-                    memsz: header.p_memsz(LittleEndian),
+                    vaddr: header.p_vaddr(LittleEndian).into(),
+                    offset: header.p_offset(LittleEndian).into(),
+                    filesz: header.p_filesz(LittleEndian).into(),
+                    memsz: header.p_memsz(LittleEndian).into(),
                     executable: header.p_flags(LittleEndian).0 & 1 != 0,
                 });
             } else if kind == elf::PT_DYNAMIC {
-                dynamic = Some(header.p_vaddr(LittleEndian));
+                dynamic = Some(header.p_vaddr(LittleEndian).into());
             }
         }
-        segments.sort_by_key(|segment| segment.vaddr);
-
         let table = file.elf_section_table();
         let mut sections = Vec::with_capacity(table.len());
         for header in table.iter() {
-            let name = table.section_name(LittleEndian, header).map_err(not_elf)?;
+            let name = table.section_name(LittleEndian, header)?;
             sections.push(Section {
                 name: String::from_utf8_lossy(name).into_owned(),
-                addr: header.sh_addr(LittleEndian),
-                offset: header.sh_offset(LittleEndian),
-                size: header.sh_size(LittleEndian),
+                addr: header.sh_addr(LittleEndian).into(),
+                offset: header.sh_offset(LittleEndian).into(),
+                size: header.sh_size(LittleEndian).into(),
                 in_file: header.sh_type(LittleEndian) != elf::SHT_NOBITS,
                 alloc: header.sh_flags(LittleEndian).0 & 2 != 0,
             });
         }
+        Ok(Parts {
+            arch,
+            pie: header.e_type(LittleEndian) == elf::ET_DYN,
+            segments,
+            sections,
+            dynamic,
+            gnu_build_id: file.build_id().ok().flatten().map(<[u8]>::to_vec),
+            debuglink: (file.gnu_debuglink().ok().flatten())
+                .map(|(name, crc)| (String::from_utf8_lossy(name).into_owned(), crc)),
+        })
+    }
+}
 
-        let gnu_build_id = file.build_id().ok().flatten().map(<[u8]>::to_vec);
-        let debuglink = (file.gnu_debuglink().ok().flatten())
-            .map(|(name, crc)| (String::from_utf8_lossy(name).into_owned(), crc));
+impl Elf {
+    pub fn open(path: &Path) -> Result<Elf, ProgramError> {
+        let contents = contents(path)?;
+        let data: &[u8] = contents.bytes();
+        let narrow = data.get(CLASS) == Some(&elf::ELFCLASS32.0);
+        let parts = match narrow {
+            true => Parts::of::<FileHeader32<LittleEndian>>(data),
+            false => Parts::of::<FileHeader64<LittleEndian>>(data),
+        };
+        let Parts {
+            arch,
+            pie,
+            mut segments,
+            sections,
+            dynamic,
+            gnu_build_id,
+            debuglink,
+        } = parts.map_err(|error| ProgramError::NotElf {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        segments.sort_by_key(|segment| segment.vaddr);
         let mut elf = Elf {
             path: path.to_owned(),
             arch,
-            pie: header.e_type(LittleEndian) == elf::ET_DYN,
+            narrow,
+            pie,
             segments,
             sections,
             relative: Vec::new(),

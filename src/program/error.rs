@@ -12,7 +12,7 @@ pub enum ProgramError {
     },
 
     #[error(
-        "{}: byte 0: not an ELF file of 64 bits, little endian ({reason}): pass the Linux binary that was recorded",
+        "{}: byte 0: not a little-endian ELF file ({reason}): pass the Linux binary that was recorded",
         path.display()
     )]
     NotElf { path: PathBuf, reason: String },

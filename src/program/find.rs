@@ -14,6 +14,8 @@ pub struct Search {
     pub beside: Option<PathBuf>,
     /// `--binary-dir`.
     pub dirs: Vec<PathBuf>,
+    /// `--symfs`: what recorded paths are looked up in, instead of the root of this machine.
+    pub symfs: Option<PathBuf>,
     /// perf's cache, `~/.debug`.
     pub cache: Option<PathBuf>,
     /// Take a binary of another build id when there is no right one.
@@ -28,6 +30,10 @@ pub struct Wanted<'a> {
     pub build_id: Option<&'a [u8]>,
     /// The program itself, not a library: without a build id any `--binary` may be meant for it.
     pub main: bool,
+    /// Roots of the file systems in which the path is meant, where that is not this machine's root.
+    pub roots: &'a [PathBuf],
+    /// As whom the path was meant, to be said where no file of it is the right one.
+    pub meant: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,9 @@ pub enum FindError {
     NotFound(#[from] NotFound),
     #[error(transparent)]
     Refused(#[from] ProgramError),
+    /// What is at the path here is another file than there.
+    #[error("{error}; {meant}")]
+    Elsewhere { error: ProgramError, meant: String },
 }
 
 /// Nothing was where it could have been.
@@ -54,6 +63,7 @@ pub struct NotFound {
     pub path: PathBuf,
     pub build_id: Option<Vec<u8>>,
     pub tried: Vec<PathBuf>,
+    pub meant: Option<String>,
 }
 
 impl fmt::Display for NotFound {
@@ -64,10 +74,13 @@ impl fmt::Display for NotFound {
             None => f.write_str(" (the recording has no build id for it)")?,
         }
         let name = self.path.file_name().unwrap_or_default().display();
-        write!(
-            f,
-            ": pass --binary PATH/TO/{name} or --binary-dir DIR; tried"
-        )?;
+        match &self.meant {
+            Some(meant) => write!(f, ": {meant}; tried")?,
+            None => write!(
+                f,
+                ": pass --binary PATH/TO/{name} or --binary-dir DIR; tried"
+            )?,
+        }
         for (i, path) in self.tried.iter().enumerate() {
             write!(f, "{} {}", if i == 0 { "" } else { "," }, path.display())?;
         }
@@ -134,11 +147,18 @@ impl Search {
                 forced: true,
                 note: Some(format!("taken by --force although {error}")),
             }),
-            Some((_, error)) => Err(error.into()),
+            Some((path, error)) => Err(match wanted.meant {
+                Some(meant) if path == wanted.path => FindError::Elsewhere {
+                    error,
+                    meant: meant.to_owned(),
+                },
+                _ => error.into(),
+            }),
             None => Err(FindError::NotFound(NotFound {
                 path: wanted.path.to_owned(),
                 build_id: wanted.build_id.map(<[u8]>::to_vec),
                 tried,
+                meant: wanted.meant.map(ToOwned::to_owned),
             })),
         }
     }
@@ -154,7 +174,17 @@ impl Search {
             let named = same_name(binary, wanted.path) || (wanted.main && !any_named);
             add(binary.clone(), named);
         }
-        add(wanted.path.to_owned(), true);
+        let recorded = wanted.path.strip_prefix("/").unwrap_or(wanted.path);
+        match &self.symfs {
+            Some(root) => add(root.join(recorded), true),
+            None => {
+                // Without a build id nothing else tells the right file from one of the same path.
+                for root in wanted.roots {
+                    add(root.join(recorded), true);
+                }
+                add(wanted.path.to_owned(), true);
+            }
+        }
         let hexed = wanted.build_id.map(hex);
         let by_id = hexed.as_deref().and_then(|hexed| hexed.split_at_checked(2));
         let file = wanted
@@ -181,7 +211,6 @@ impl Search {
             let at = cache.join(".build-id").join(first).join(rest);
             add(at.join("elf"), true);
             add(at, true);
-            let recorded = wanted.path.strip_prefix("/").unwrap_or(wanted.path);
             add(
                 cache
                     .join(recorded)
@@ -287,6 +316,8 @@ mod tests {
             path: Path::new("/nowhere/mapload"),
             build_id: Some(&[0xab, 0xcd]),
             main: true,
+            roots: &[],
+            meant: None,
         };
         let error = Search::default().find(wanted).unwrap_err();
         assert_eq!(

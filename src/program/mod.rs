@@ -19,7 +19,7 @@ pub use moduledata::Module;
 pub use source::Sources;
 pub use variables::{Kept, Root};
 
-use crate::gomap::MapType;
+use crate::gomap::{Layout, MapType, layout_for};
 use dwarf::Dwarf;
 use elf::Elf;
 use pclntab::Pclntab;
@@ -38,6 +38,8 @@ pub struct Program {
     /// GNU build id, else Go's build id as bytes of its text.
     pub build_id: Option<Vec<u8>>,
     pub arch: Arch,
+    /// Of 32 bits: its pointers, and all of Go's structures, are narrower.
+    pub narrow: bool,
     /// Position independent (`ET_DYN`): loaded at an address of the kernel's choice.
     pub pie: bool,
     /// `None` for other languages and for Go before 1.18.
@@ -62,6 +64,8 @@ pub struct Program {
 pub enum Arch {
     X86_64,
     Aarch64,
+    /// i386 and later, of 32 bits.
+    X86,
     Other,
 }
 
@@ -127,6 +131,7 @@ impl Program {
                 .clone()
                 .or_else(|| buildinfo::build_id(&elf)),
             arch: elf.arch,
+            narrow: elf.narrow,
             pie: elf.pie,
             go,
             module,
@@ -160,6 +165,14 @@ impl Program {
         self.dwarf = OnceLock::new();
         self.variables = OnceLock::new();
         Ok(())
+    }
+
+    /// How its maps are laid out; `None` where it is not Go, or where that is not known: of 32 bits.
+    pub fn layout(&self) -> Option<&'static Layout> {
+        self.go
+            .as_ref()
+            .filter(|_| !self.narrow)
+            .and_then(layout_for)
     }
 
     /// Has `.debug_info`, its own or that of [`Program::add_debug_info`].

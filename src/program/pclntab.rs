@@ -56,8 +56,11 @@ struct Func<'a> {
 }
 
 impl Pclntab {
-    /// `None` when the file has no table that this reads; `textStart` is 0 from Go 1.26 on.
+    /// `None` when the file has no table that this reads, as one of 32 bits has not; `textStart` is 0 from Go 1.26 on.
     pub fn find(elf: &Elf) -> Result<Option<Pclntab>, ProgramError> {
+        if elf.narrow {
+            return Ok(None);
+        }
         let named = [".gopclntab", ".data.rel.ro.gopclntab"];
         if let Some(section) = named.iter().find_map(|name| elf.section(name)) {
             let magic = elf.array(section.addr).map(u32::from_le_bytes);

@@ -2,8 +2,9 @@
 
 use super::elf::Elf;
 use super::{Function, Global};
-use object::read::elf::{ElfFile64, Sym};
-use object::{LittleEndian, Object, ObjectSymbol, elf};
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{ElfFile, FileHeader, Sym};
+use object::{LittleEndian, Object, ObjectSymbol};
 use rustc_hash::FxHashMap;
 
 /// What the symbol tables name, each sorted by address.
@@ -17,9 +18,15 @@ pub(super) struct Symbols {
 
 /// Empty when there are no tables or they are damaged: names are then missing, nothing is wrong.
 pub(super) fn read(elf: &Elf) -> Symbols {
-    let Ok(file) = ElfFile64::<LittleEndian>::parse(elf.data()) else {
-        return Symbols::default();
+    let symbols = match elf.narrow {
+        true => read_as::<FileHeader32<LittleEndian>>(elf),
+        false => read_as::<FileHeader64<LittleEndian>>(elf),
     };
+    symbols.unwrap_or_default()
+}
+
+fn read_as<E: FileHeader<Endian = LittleEndian>>(elf: &Elf) -> Option<Symbols> {
+    let file = ElfFile::<E>::parse(elf.data()).ok()?;
     let mut functions: FxHashMap<u64, (u64, String)> = FxHashMap::default();
     let mut globals: FxHashMap<u64, (u64, String)> = FxHashMap::default();
     for symbol in file.symbols().chain(file.dynamic_symbols()) {
@@ -42,13 +49,13 @@ pub(super) fn read(elf: &Elf) -> Symbols {
             *entry = (symbol.size(), name.to_owned());
         }
     }
-    Symbols {
+    Some(Symbols {
         functions: with_ends(functions, elf),
         globals: sorted(globals)
             .map(|(addr, size, name)| Global { name, addr, size })
             .collect(),
         symtab: file.elf_symbol_table().len() > 1,
-    }
+    })
 }
 
 fn sorted(symbols: FxHashMap<u64, (u64, String)>) -> impl Iterator<Item = (u64, u64, String)> {

@@ -7,7 +7,7 @@ use super::column::{Block, ROWS};
 use super::cursor::Words;
 use super::intern::{Interner, Known};
 use super::plan::Row;
-use super::sample::{SampleBody, WEIGHTS};
+use super::sample::{ABI_64, SampleBody, WEIGHTS};
 use super::samples::{Chains, Interned, Samples};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
@@ -145,7 +145,8 @@ impl Run {
     ) -> Option<()> {
         let chain = body.callchain.map_or(0, |ips| self.chain(ips));
         let regs = match body.regs_intr {
-            Some(registers) if !registers.values.is_empty() => {
+            // Those of a 32-bit task are narrower, and some are others.
+            Some(registers) if !registers.values.is_empty() && registers.abi == ABI_64 => {
                 let start = self.regs.len() as u64;
                 self.regs.extend(registers.values.iter());
                 start

@@ -4,6 +4,7 @@
 
 use super::attr::Attr;
 use super::cursor::{ByteOrder, Cursor, text};
+use super::namespaces::Namespaces;
 use super::space::{KERNEL, Mapping, SpaceBuilder};
 use super::{Gap, GapKind};
 use perf_event_open_sys::bindings as sys;
@@ -150,6 +151,13 @@ pub fn place(
                 // perf sets FORK_EXEC on the forks it makes up from /proc: mappings follow.
                 let inherits = !record.misc_has(sys::PERF_RECORD_MISC_FORK_EXEC);
                 space.fork(pid, inherits.then_some(parent), time);
+            }
+        }
+        sys::PERF_RECORD_NAMESPACES => {
+            let (pid, tid) = (at.i32()?, at.i32()?);
+            let namespaces = Namespaces::parse(&mut at)?;
+            if pid == tid {
+                space.namespaces(pid, time, namespaces);
             }
         }
         _ => {}

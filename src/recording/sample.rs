@@ -90,6 +90,9 @@ pub struct Branches<'a> {
     pub counters: Option<Words<'a>>,
 }
 
+/// The task that the registers are of is one of 64 bits.
+pub const ABI_64: u64 = sys::PERF_SAMPLE_REGS_ABI_64 as u64;
+
 /// `PERF_SAMPLE_REGS_USER` or `PERF_SAMPLE_REGS_INTR`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Registers<'a> {

@@ -1,5 +1,6 @@
 //! Which file is mapped where, for each process, over time.
 
+use super::namespaces::{Namespaces, OfProcesses};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -49,6 +50,8 @@ pub struct AddressSpace {
     tasks: Vec<Task>,
     /// The names of tasks, each with a NUL at its end.
     names: Vec<u8>,
+    /// Empty where they were not recorded.
+    pub namespaces: OfProcesses,
 }
 
 /// A pid, and where those of the pids before it end.
@@ -113,6 +116,17 @@ impl AddressSpace {
         };
         let kernel = self.process(KERNEL).map_or(Some(0), of)?;
         Some(of(self.process(pid)?)?.max(kernel))
+    }
+
+    /// How often a pid was begun anew: by an exec, or by a fork when it is used again.
+    pub fn lives(&self, pid: i32) -> usize {
+        self.process(pid).map_or(0, |process| process.lives.len())
+    }
+
+    /// Which of these the pid has had at `time`; 0 before the first.
+    pub fn life(&self, pid: i32, time: u64) -> usize {
+        let lives = self.process(pid).map_or(&[][..], |process| process.lives);
+        lives.partition_point(|life| life.began <= time)
     }
 
     fn process(&self, pid: i32) -> Option<OfProcess<'_>> {
@@ -243,6 +257,7 @@ pub struct SpaceBuilder {
     build_ids: Vec<(String, Vec<u8>)>,
     /// Bytes of paths and build ids, in round numbers.
     held: usize,
+    namespaces: OfProcesses,
 }
 
 impl SpaceBuilder {
@@ -329,6 +344,11 @@ impl SpaceBuilder {
         );
     }
 
+    /// The namespaces of a process from this time on.
+    pub fn namespaces(&mut self, pid: i32, time: u64, namespaces: Namespaces) {
+        self.namespaces.add(pid, time, namespaces);
+    }
+
     /// The build id of every image of this path that has none of its own.
     pub fn build_id(&mut self, path: String, build_id: Vec<u8>) {
         self.held += path.len() + 96;
@@ -344,6 +364,7 @@ impl SpaceBuilder {
             + size_of::<Life>() * self.lives.capacity()
             + size_of::<Task>() * self.tasks.capacity()
             + self.names.capacity()
+            + self.namespaces.held()
     }
 
     pub fn finish(self) -> AddressSpace {
@@ -366,6 +387,8 @@ impl SpaceBuilder {
         lives.sort_unstable_by_key(|life| (life.pid, life.began, life.order));
         mappings.shrink_to_fit();
         mappings.sort_unstable_by_key(|m| (m.pid, m.start, m.time, m.order));
+        let mut namespaces = self.namespaces;
+        namespaces.finish();
         let processes = processes(&mappings, &lives);
         let mut highest_end = Vec::with_capacity(mappings.len());
         let mut before = (KERNEL, 0);
@@ -382,6 +405,7 @@ impl SpaceBuilder {
             processes,
             tasks,
             names: self.names,
+            namespaces,
         }
     }
 }

@@ -3,8 +3,6 @@
 use super::summary::{Binary, Caveat, Overall, Severity};
 use crate::attribute::Attribution;
 use crate::recording::{Event, GapKind, Memory, Recording};
-use rustc_hash::FxHashSet;
-use std::collections::BTreeSet;
 
 /// Fewer accesses than this say little.
 const FEW: u64 = 100;
@@ -17,7 +15,7 @@ pub fn caveats(
 ) -> Vec<Caveat> {
     let mut all = Vec::new();
     all.extend(modelled(recording));
-    all.extend(processes(recording, attribution));
+    all.extend(foreign_core(attribution));
     all.extend(binaries.iter().filter_map(binary));
     all.extend(lost(recording));
     all.extend(damage(recording));
@@ -54,25 +52,13 @@ fn modelled(recording: &Recording) -> Option<Caveat> {
     )))
 }
 
-/// Go's heap begins at the same address in every process, and memory is learned by address.
-fn processes(recording: &Recording, attribution: &Attribution) -> Option<Caveat> {
-    let threads = &recording.samples.thread;
-    let in_maps = attribution.part.iter().zip(threads.ids.iter());
-    let threads_in_maps: FxHashSet<u32> = in_maps
-        .filter_map(|(part, thread)| part.is_ok().then_some(thread))
-        .collect();
-    let pid = |thread: &u32| Some(threads.values.get(*thread as usize)?.0);
-    let pids: BTreeSet<i32> = threads_in_maps.iter().filter_map(pid).collect();
-    let shown: Vec<String> = pids.iter().take(8).map(i32::to_string).collect();
-    (pids.len() > 1).then(|| {
-        alarm(format!(
-            "{} processes have samples in maps (pid {}{}), and their heaps the same addresses: buckets \
-             and maps of one may be told by samples of another; record one of them (-p PID) to rule that \
-             out",
-            pids.len(),
-            shown.join(", "),
-            if pids.len() > shown.len() { ", ..." } else { "" }
-        ))
+fn foreign_core(attribution: &Attribution) -> Option<Caveat> {
+    attribution.foreign_core.then(|| {
+        alarm(
+            "the core was not used: several processes have samples, and its threads are of none of \
+             them; analyze a recording of its process alone (-p PID)"
+                .to_owned(),
+        )
     })
 }
 
@@ -102,6 +88,11 @@ fn found_binary(binary: &Binary) -> Option<String> {
         Some(format!(
             "{path} is not a Go binary: its {samples} samples have functions, but no maps"
         ))
+    } else if is_narrow(binary) {
+        Some(format!(
+            "{path} is a 32-bit program: its {samples} samples have functions, but no maps, whose layouts \
+             are known for 64 bits only"
+        ))
     } else if binary.build_id.is_none() {
         Some(format!(
             "the recording has no build id for {path}: its binary was taken by name"
@@ -109,6 +100,13 @@ fn found_binary(binary: &Binary) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Go's architectures of 32 bits (`go tool dist list`).
+fn is_narrow(binary: &Binary) -> bool {
+    let settings = binary.go.iter().flat_map(|go| &go.settings);
+    let mut arch = settings.filter(|(key, _)| key == "GOARCH");
+    arch.any(|(_, arch)| matches!(arch.as_str(), "386" | "arm" | "mips" | "mipsle"))
 }
 
 fn lost(recording: &Recording) -> Option<Caveat> {

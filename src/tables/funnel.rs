@@ -27,7 +27,7 @@ fn steps_taken(reason: Reason) -> usize {
         Reason::NoAddress => 2,
         Reason::Kernel => 3,
         Reason::NoMapping | Reason::NoBinary | Reason::NotGo => 4,
-        Reason::NoSymbol | Reason::Skid | Reason::NotMap | Reason::Goroutine => 5,
+        Reason::NoSymbol | Reason::Skid | Reason::NotMap | Reason::Goroutine | Reason::Narrow => 5,
         Reason::NotMapMemory
         | Reason::Stack
         | Reason::BaseUnknown

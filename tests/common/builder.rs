@@ -150,6 +150,8 @@ pub struct Sample {
     pub transaction: u64,
     /// Empty: written as ABI none.
     pub regs_intr: Vec<u64>,
+    /// Of both, where there are any; 0 for that of 64 bits (2).
+    pub regs_abi: u64,
     pub phys_addr: u64,
     pub cgroup: u64,
     pub data_page_size: u64,
@@ -512,6 +514,11 @@ impl RecordingBuilder {
 
 /// The comment over `PERF_RECORD_SAMPLE`, line by line.
 pub fn sample_body(event: &EventSpec, id: u64, sample: &Sample, big: bool) -> Vec<u8> {
+    let regs_abi = |regs: &[u64]| match (regs.is_empty(), sample.regs_abi) {
+        (true, _) => 0,
+        (_, 0) => 2,
+        (_, abi) => abi,
+    };
     let has = |bit| event.sample_type & bit != 0;
     let mut body = Writer::new(big);
     if has(IDENTIFIER) {
@@ -567,7 +574,7 @@ pub fn sample_body(event: &EventSpec, id: u64, sample: &Sample, big: bool) -> Ve
         }
     }
     if has(REGS_USER) {
-        body.u64(if sample.regs_user.is_empty() { 0 } else { 2 })
+        body.u64(regs_abi(&sample.regs_user))
             .words(&sample.regs_user);
     }
     if has(STACK_USER) {
@@ -597,7 +604,7 @@ pub fn sample_body(event: &EventSpec, id: u64, sample: &Sample, big: bool) -> Ve
         body.u64(sample.transaction);
     }
     if has(REGS_INTR) {
-        body.u64(if sample.regs_intr.is_empty() { 0 } else { 2 })
+        body.u64(regs_abi(&sample.regs_intr))
             .words(&sample.regs_intr);
     }
     if has(PHYS_ADDR) {

@@ -6,6 +6,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A Go program of tests/, built into `dir`.
 pub fn build(source: &str, version: &str, dir: &Path) -> PathBuf {
+    build_with(source, version, &[], dir)
+}
+
+/// The same with more in its environment: `GOARCH`.
+pub fn build_with(source: &str, version: &str, env: &[(&str, &str)], dir: &Path) -> PathBuf {
     let to = dir.join(Path::new(source).file_stem().expect("a name"));
     let root = super::go::goroot(version);
     let output = Command::new(root.join("bin/go"))
@@ -13,6 +18,7 @@ pub fn build(source: &str, version: &str, dir: &Path) -> PathBuf {
         .envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")])
         .envs([("GOPROXY", "off"), ("GO111MODULE", "off")])
         .env("GOROOT", &root)
+        .envs(env.iter().copied())
         .args(["build", "-o"])
         .arg(&to)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))

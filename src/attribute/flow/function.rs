@@ -93,7 +93,7 @@ pub fn abi(arch: Arch) -> Option<&'static Abi> {
     match arch {
         Arch::X86_64 => Some(&X86_64),
         Arch::Aarch64 => Some(&ARM64),
-        Arch::Other => None,
+        Arch::X86 | Arch::Other => None,
     }
 }
 

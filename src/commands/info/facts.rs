@@ -1,12 +1,12 @@
 //! A recording -> what there is to say of it. `schema` is the version of this structure.
 
 use super::answers::{self, Answer};
-use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, Node, Recording};
+use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, NAMESPACES, Node, Recording};
 use crate::tables::gap_name;
 use perf_event_open_sys::bindings as sys;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that `mempath info` says.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -44,6 +44,8 @@ pub struct Facts {
     pub images: Vec<Image>,
     /// Mapped files whose build id is known.
     pub build_ids: u64,
+    /// Empty where they were not recorded (perf record --namespaces).
+    pub namespaces: Vec<NamespaceFacts>,
     pub gaps: Vec<Gaps>,
     pub aux: Aux,
     pub damage: Vec<Damage>,
@@ -111,6 +113,16 @@ pub struct Gaps {
     pub lost: u64,
 }
 
+/// A mount or pid namespace.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NamespaceFacts {
+    /// `mnt`, `pid`, ..., as in `/proc/PID/ns`.
+    pub kind: &'static str,
+    pub inode: u64,
+    /// The processes that were in it, by pid.
+    pub pids: Vec<i32>,
+}
+
 /// What PMUs wrote by themselves.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Aux {
@@ -158,6 +170,7 @@ impl Facts {
             mappings: recording.space.mappings.len() as u64,
             build_ids: images.iter().filter(|i| i.build_id.is_some()).count() as u64,
             images,
+            namespaces: namespaces(recording),
             gaps: gaps(recording),
             aux: aux(recording),
             damage: recording.damage.clone(),
@@ -308,6 +321,29 @@ fn images(recording: &Recording) -> Vec<Image> {
         .collect();
     images.sort_by(|a, b| b.mappings.cmp(&a.mappings).then(a.path.cmp(&b.path)));
     images
+}
+
+/// Mount and pid namespaces: what paths and pids are relative to.
+fn namespaces(recording: &Recording) -> Vec<NamespaceFacts> {
+    let sets = recording.space.namespaces.sets();
+    let mut all = Vec::new();
+    for (at, kind) in NAMESPACES.into_iter().enumerate() {
+        if !matches!(kind, "mnt" | "pid") {
+            continue;
+        }
+        let mut of_kind: BTreeMap<u64, BTreeSet<i32>> = BTreeMap::new();
+        for (set, pids) in &sets {
+            if let Some(&inode @ 1..) = set.inodes.get(at) {
+                of_kind.entry(inode).or_default().extend(pids);
+            }
+        }
+        all.extend(of_kind.into_iter().map(|(inode, pids)| NamespaceFacts {
+            kind,
+            inode,
+            pids: pids.into_iter().collect(),
+        }));
+    }
+    all
 }
 
 fn gaps(recording: &Recording) -> Vec<Gaps> {

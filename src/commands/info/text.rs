@@ -9,8 +9,11 @@ const LINES: usize = 40;
 /// Rows of a list before it is cut.
 const EVENTS: usize = 6;
 const IMAGES: usize = 4;
+const NAMESPACES: usize = 3;
 const GAPS: usize = 4;
 const DAMAGE: usize = 3;
+/// Processes named in a row.
+const PIDS: usize = 8;
 
 /// The screen.
 pub fn page(facts: &Facts) -> String {
@@ -187,6 +190,17 @@ fn extent(page: &mut Page, facts: &Facts) {
             thousands(facts.threads)
         ),
     );
+    for kind in ["mnt", "pid"] {
+        let of_kind: Vec<_> = facts.namespaces.iter().filter(|n| n.kind == kind).collect();
+        // All in one is the plain case.
+        if of_kind.len() > 1 {
+            page.list(&format!("{kind} spaces"), &of_kind, NAMESPACES, |n| {
+                let pids: Vec<String> = n.pids.iter().take(PIDS).map(i32::to_string).collect();
+                let more = if n.pids.len() > PIDS { ", ..." } else { "" };
+                format!("{}: pid {}{more}", n.inode, pids.join(", "))
+            });
+        }
+    }
     if facts.aux.chunks != 0 {
         page.line(
             "AUX data",

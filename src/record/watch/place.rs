@@ -1,7 +1,7 @@
 //! Where a map is: found by name once, looked up again and again.
 
 use super::memory::ProcessMemory;
-use crate::gomap::{Layout, MapType, layout_for};
+use crate::gomap::{Layout, MapType};
 use crate::heap::{Heap, HeapError, HeapMap, snapshot};
 use crate::program::{Kept, Program, ProgramError, Root};
 use crate::record::RecordError;
@@ -100,7 +100,7 @@ pub fn find(pid: i32, name: &str, scratch: &Path) -> Result<Found, WatchError> {
             error: Box::new(error),
         }
     })?;
-    let layout = (program.go.as_ref().and_then(layout_for)).ok_or(WatchError::NotGo { pid })?;
+    let layout = program.layout().ok_or(WatchError::NotGo { pid })?;
     if let Some((kept, map_type)) = program.map_named(name) {
         let place = MapPlace::Variable {
             kept,
