@@ -542,22 +542,18 @@ fn lost_samples_are_an_alarm_and_ldlat_a_note() {
 }
 
 #[test]
-fn maps_of_several_processes_are_an_alarm() {
-    let mut recording = recording();
-    let told = |recording: &Recording| {
-        let caveats = Tables::build(recording, &attribution(), Vec::new()).unwrap();
-        let mut caveats = caveats.summary.caveats.into_iter();
-        caveats.find(|caveat| caveat.text.contains("processes have samples in maps"))
+fn a_core_that_was_not_used_is_an_alarm() {
+    let told = |foreign_core| {
+        let attribution = Attribution {
+            foreign_core,
+            ..attribution()
+        };
+        let tables = Tables::build(&recording(), &attribution, Vec::new()).unwrap();
+        let mut caveats = tables.summary.caveats.into_iter();
+        caveats.find(|caveat| caveat.text.starts_with("the core was not used"))
     };
-    assert_eq!(told(&recording), None);
-    recording.samples.thread = Interned {
-        values: vec![(7, 8), (9, 10)],
-        ids: [0, 1, 0, 1, 0, 1, 0, 1].into_iter().collect(),
-    };
-    let caveat = told(&recording).unwrap();
-    assert_eq!(caveat.severity, Severity::Alarm);
-    let told = "2 processes have samples in maps (pid 7, 9), ";
-    assert!(caveat.text.starts_with(told), "{}", caveat.text);
+    assert_eq!(told(false), None);
+    assert_eq!(told(true).unwrap().severity, Severity::Alarm);
 }
 
 #[test]
