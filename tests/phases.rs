@@ -240,7 +240,7 @@ fn recorded(name: &str, dir: &Path) -> Option<(Recording, Attribution)> {
 /// How often each phase and part was recorded in deletes.
 fn counts(attribution: &Attribution) -> BTreeMap<(Phase, Part), usize> {
     let mut counts = BTreeMap::new();
-    for (&place, part) in attribution.place.iter().zip(&attribution.part) {
+    for (place, part) in attribution.place.iter().zip(&attribution.part) {
         let place = &attribution.places[place as usize];
         if let (Some(Operation::Delete), Some(phase), Ok(part)) =
             (place.operation, place.phase, part)
@@ -285,7 +285,7 @@ fn recorded_deletes_go_through_their_steps_in_order() {
             return;
         };
         let mut threads: BTreeMap<i32, Vec<(u32, Phase)>> = BTreeMap::new();
-        for (i, &place) in attribution.place.iter().enumerate() {
+        for (i, place) in attribution.place.iter().enumerate() {
             let place = &attribution.places[place as usize];
             let (_, tid) = recording.samples.thread.get(i).unwrap();
             if let (Some(Operation::Delete), Some(step), Some(phase)) =

@@ -344,12 +344,11 @@ impl Samples<'_> {
             if !wanted.contains(&key) {
                 continue;
             }
-            let at = |column: &[u32]| column.get(i).copied().unwrap_or(NONE);
             let part = self.attribution.part.get(i).and_then(|part| part.ok());
             let hit = self.attribution.hit(i);
             let entry = EntryKey {
                 offset: addr & !self.mask,
-                place: at(&self.attribution.place),
+                place: self.attribution.place.get(i).unwrap_or(NONE),
                 map: hit.map,
                 part: part.map(|part| (part, hit.slot)),
             };

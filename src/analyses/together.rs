@@ -63,6 +63,9 @@ pub fn add(
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
     let all = Touches::new(recording, &accesses);
+    let told = Told { all: &all };
+    // First, while the accesses in order do not take their memory.
+    let stale = told.stale(recording, attribution, within.stale_ns);
     let touches = all.first_in_order(MOST);
     let brackets = operations(&touches);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
@@ -93,7 +96,6 @@ pub fn add(
     for column in order_columns(tables, &pairs)? {
         tables.order.with_column(column)?;
     }
-    let told = Told { all: &all };
     *tables.summary.together = Together {
         looked_at: touches.len() as u64,
         accesses: tables.summary.overall.samples,
@@ -111,7 +113,7 @@ pub fn add(
         slowdowns: slowdowns(&background),
         windows: windows(&background),
         moves: paths.iter().take(MAPS).flat_map(moves).collect(),
-        stale: told.stale(recording, attribution, within.stale_ns),
+        stale,
         rules: rules(&pairs),
     };
     Ok(())

@@ -1,6 +1,6 @@
 //! One memory access with what the order and sharing analyses ask of it.
 
-use crate::attribute::{Map, Operation, Phase, Place};
+use crate::attribute::{Operation, Phase, Place};
 use crate::data_src::{Level, Op, Snoop};
 use crate::gomap::Part;
 use crate::recording::{Event, Memory, Recording};
@@ -31,12 +31,13 @@ pub struct Touch<'a> {
     pub slot: Option<i8>,
     /// Index into `Attribution::maps`.
     pub map: Option<u32>,
-    pub of_map: Option<&'a Map>,
-    pub place_id: Option<u32>,
     pub place: Option<&'a Place>,
     /// Every access to the watched bytes was recorded, not one in many.
     pub exact: bool,
 }
+
+/// Samples of which the accesses are taken at a time, so that they are not all in memory twice.
+const BATCH: usize = 1 << 16;
 
 /// Where the accesses are taken from.
 #[derive(Debug)]
@@ -98,8 +99,6 @@ impl<'a> Touches<'a> {
             part: row.part.ok(),
             slot: row.slot,
             map: row.map_id,
-            of_map: row.map,
-            place_id: row.place_id,
             place: row.place,
             exact,
         })
@@ -114,10 +113,15 @@ impl<'a> Touches<'a> {
     pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
         let is_access = self.recording.per_kind(Event::is_access);
         let all = 0..self.accesses.len();
-        let first = all.filter(|&n| is_access.get(n) == Some(true));
-        let end = first.take(most).last().map_or(0, |n| n + 1);
-        let first = (0..end).into_par_iter().filter_map(|n| self.get(n));
-        let mut first: Vec<Touch> = first.collect();
+        let are_accesses = all.filter(|&n| is_access.get(n) == Some(true));
+        let (count, end) = are_accesses
+            .take(most)
+            .fold((0, 0), |(count, _), n| (count + 1, n + 1));
+        let mut first: Vec<Touch> = Vec::with_capacity(count);
+        for start in (0..end).step_by(BATCH) {
+            let batch = start..end.min(start + BATCH);
+            first.par_extend(batch.into_par_iter().filter_map(|n| self.get(n)));
+        }
         first.par_sort_unstable_by_key(|touch| (touch.time, touch.n));
         first
     }

@@ -2,10 +2,11 @@
 
 use super::chains::ChainSites;
 use super::complete::about_bucket;
-use super::hits::{self, CHUNK, Hit, Hits};
+use super::hits::{Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
+use super::packed::{CHUNK, Packed};
 use super::places::Places;
 use super::regions::Regions;
 use super::resolve::Row;
@@ -127,6 +128,9 @@ impl Ground<'_> {
     }
 }
 
+/// Chunks whose hits are in memory before they are packed.
+const AT_ONCE: usize = 32;
+
 #[allow(clippy::too_many_arguments)]
 pub fn assemble(
     recording: &Recording,
@@ -154,34 +158,38 @@ pub fn assemble(
     };
     ground.starts.sort_unstable();
     let mut part = rows.part;
-    let chunks = rows.chunks.into_par_iter().zip(part.par_chunks_mut(CHUNK));
-    let fill = |(rows, parts): (Vec<Row>, &mut [Result<Part, Reason>])| {
+    let fill = |(rows, parts): (Packed, &mut [Result<Part, Reason>])| {
         let mut numbered = Numbered::default();
-        let hits = rows.iter().map(|row| {
+        let hits = rows.iter(&recording.samples).map(|row| {
             let i = row.sample as usize % CHUNK;
             if let Some(part) = parts.get_mut(i) {
                 *part = row.part;
             }
-            (i, ground.hit(row, &mut numbered))
+            (row.sample, ground.hit(&row, &mut numbered))
         });
-        let hits = hits::Chunk::new(hits);
+        let hits: Vec<(u32, Hit)> = hits.collect();
         (hits, numbered)
     };
-    let chunks: Vec<(hits::Chunk, Numbered)> = chunks.map(fill).collect();
     let mut names = Names::default();
     let mut arrays = Arrays::default();
-    let merge = |(mut hits, numbered): (hits::Chunk, Numbered)| {
-        let maps = names.merge(numbered.names);
-        let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
-        let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
-        let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
-        for hit in hits.iter_mut() {
-            hit.map = map_of(hit.map);
-            hit.array = ids.get(hit.array as usize).copied().unwrap_or(NONE);
+    let mut hits = Hits::default();
+    let mut chunks = rows.chunks.into_iter();
+    for parts in part.chunks_mut(AT_ONCE * CHUNK) {
+        let some: Vec<Packed> = chunks.by_ref().take(AT_ONCE).collect();
+        let some = some.into_par_iter().zip(parts.par_chunks_mut(CHUNK));
+        let some: Vec<(Vec<(u32, Hit)>, Numbered)> = some.map(fill).collect();
+        for (of_chunk, numbered) in some {
+            let maps = names.merge(numbered.names);
+            let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
+            let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
+            let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
+            for (sample, mut hit) in of_chunk {
+                hit.map = map_of(hit.map);
+                hit.array = ids.get(hit.array as usize).copied().unwrap_or(NONE);
+                hits.push(sample as usize, &hit);
+            }
         }
-        hits
-    };
-    let hits = Hits::of(chunks.into_iter().map(merge).collect());
+    }
     let mut out = Attribution {
         place: places.place,
         places: places.places,

@@ -39,7 +39,7 @@ impl Blocks {
     pub fn build(rows: &Rows, types: &Types) -> Blocks {
         let mut pages: FxHashMap<u64, Page> = FxHashMap::default();
         for row in rows.iter() {
-            let Some(block) = known(row, types) else {
+            let Some(block) = known(&row, types) else {
                 continue;
             };
             let last = block.start.saturating_add(block.size.saturating_sub(1));

@@ -114,7 +114,7 @@ pub fn leaf_targets(
 ) -> LeafTargets {
     let samples = &recording.samples;
     let mut targets = LeafTargets::default();
-    for (i, (&place, chain)) in places.place.iter().zip(samples.chain.iter()).enumerate() {
+    for (i, (place, chain)) in places.place.iter().zip(samples.chain.iter()).enumerate() {
         let Some(Ok(code)) = places.codes.get(place as usize) else {
             continue;
         };
@@ -152,7 +152,7 @@ pub fn leaf_of(
     if leaves.is_empty() {
         return None;
     }
-    *leaves.get(&(*places.place.get(i)?, chain?, stored))?
+    *leaves.get(&(places.place.get(i)?, chain?, stored))?
 }
 
 /// A store that is no load as well: its operand is the one that is written.

@@ -1,6 +1,7 @@
 //! What samples hit, in no more memory than there are hits: most samples of a program are of no map.
 
 use super::{Evidence, NONE};
+use crate::recording::Column;
 
 /// What one access hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,77 +61,74 @@ impl Hit {
     }
 }
 
-/// Samples in a chunk of hits.
-pub const CHUNK: usize = 1 << 16;
-
-/// The hits of all samples.
+/// The hits of all samples, column by column. What may be [`NONE`] is one more there: numbers are small
+/// as a rule, and columns as narrow as their numbers.
 #[derive(Debug, Default)]
 pub struct Hits {
-    chunks: Vec<Chunk>,
-}
-
-/// The hits of [`CHUNK`] samples.
-#[derive(Debug, Default)]
-pub struct Chunk {
     /// Of 64 samples each: which of them have a hit, and how many hits are before theirs.
     which: Vec<(u64, u32)>,
-    hits: Vec<Hit>,
+    base: Column<u64>,
+    map: Column<u32>,
+    off: Column<u32>,
+    array: Column<u32>,
+    index: Column<u32>,
+    slot: Column<u8>,
+    evidence: Column<u8>,
 }
 
 impl Hits {
-    pub fn of(chunks: Vec<Chunk>) -> Hits {
-        Hits { chunks }
+    /// Adds what sample `i` hit, a later one than those before.
+    pub fn push(&mut self, i: usize, hit: &Hit) {
+        if *hit == Hit::default() {
+            return;
+        }
+        let before = self.base.len() as u32;
+        self.which.resize(i / 64 + 1, (0, before));
+        if let Some((which, _)) = self.which.last_mut() {
+            *which |= 1 << (i % 64);
+        }
+        self.base.push(hit.base);
+        self.map.push(hit.map.wrapping_add(1));
+        self.off.push(hit.off.wrapping_add(1));
+        self.array.push(hit.array.wrapping_add(1));
+        self.index.push(hit.index.wrapping_add(1));
+        self.slot.push((hit.slot as u8).wrapping_add(1));
+        self.evidence.push(hit.evidence as u8);
     }
 
     /// What sample `i` hit.
     #[inline]
     pub fn get(&self, i: usize) -> Hit {
-        let chunk = self.chunks.get(i / CHUNK);
-        chunk
-            .and_then(|chunk| chunk.get(i % CHUNK))
-            .unwrap_or_default()
+        self.find(i).unwrap_or_default()
+    }
+
+    fn find(&self, i: usize) -> Option<Hit> {
+        let (which, before) = *self.which.get(i / 64)?;
+        let bit = 1u64 << (i % 64);
+        if which & bit == 0 {
+            return None;
+        }
+        let n = before as usize + (which & (bit - 1)).count_ones() as usize;
+        Some(Hit {
+            base: self.base.get(n)?,
+            map: self.map.get(n)?.wrapping_sub(1),
+            off: self.off.get(n)?.wrapping_sub(1),
+            array: self.array.get(n)?.wrapping_sub(1),
+            index: self.index.get(n)?.wrapping_sub(1),
+            slot: self.slot.get(n)?.wrapping_sub(1) as i8,
+            evidence: Evidence::ALL[usize::from(self.evidence.get(n)?)],
+        })
     }
 }
 
 /// One hit a sample.
 impl FromIterator<Hit> for Hits {
     fn from_iter<I: IntoIterator<Item = Hit>>(hits: I) -> Hits {
-        let mut hits = hits.into_iter().peekable();
-        let mut chunks = Vec::new();
-        while hits.peek().is_some() {
-            chunks.push(Chunk::new(hits.by_ref().take(CHUNK).enumerate()));
+        let mut all = Hits::default();
+        for (i, hit) in hits.into_iter().enumerate() {
+            all.push(i, &hit);
         }
-        Hits { chunks }
-    }
-}
-
-impl Chunk {
-    /// From the hits in order, each with the number of its sample in the chunk.
-    pub fn new(hits: impl Iterator<Item = (usize, Hit)>) -> Chunk {
-        let mut chunk = Chunk::default();
-        for (i, hit) in hits.filter(|(_, hit)| *hit != Hit::default()) {
-            let before = chunk.hits.len() as u32;
-            chunk.which.resize(i / 64 + 1, (0, before));
-            if let Some((which, _)) = chunk.which.last_mut() {
-                *which |= 1 << (i % 64);
-            }
-            chunk.hits.push(hit);
-        }
-        chunk.hits.shrink_to_fit();
-        chunk
-    }
-
-    #[inline]
-    fn get(&self, i: usize) -> Option<Hit> {
-        let (which, before) = *self.which.get(i / 64)?;
-        let bit = 1u64 << (i % 64);
-        let among = (which & (bit - 1)).count_ones();
-        let hit = self.hits.get((before + among) as usize)?;
-        (which & bit != 0).then_some(*hit)
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Hit> {
-        self.hits.iter_mut()
+        all
     }
 }
 
@@ -145,13 +143,33 @@ mod tests {
             ..Hit::default()
         };
         let given = [(0, 8), (63, 16), (64, 24), (300, 0), (511, 32), (512, 40)];
-        let chunk = || Chunk::new(given.into_iter().map(|(i, base)| (i, hit(base))));
-        let hits = Hits::of(vec![Chunk::default(), chunk()]);
-        let found = (0..3 * CHUNK).filter(|&i| hits.get(i) != Hit::default());
-        let found: Vec<(usize, u64)> = found.map(|i| (i - CHUNK, hits.get(i).base)).collect();
+        let mut hits = Hits::default();
+        for (i, base) in given {
+            hits.push(1000 + i, &hit(base));
+        }
+        let found = (0..3000).filter(|&i| hits.get(i) != Hit::default());
+        let found: Vec<(usize, u64)> = found.map(|i| (i - 1000, hits.get(i).base)).collect();
         assert_eq!(found, [(0, 8), (63, 16), (64, 24), (511, 32), (512, 40)]);
-        assert_eq!(chunk().iter_mut().count(), 5);
-        let again: Hits = (0..3 * CHUNK).map(|i| hits.get(i)).collect();
-        assert!((0..4 * CHUNK).all(|i| again.get(i) == hits.get(i)));
+        let again: Hits = (0..3000).map(|i| hits.get(i)).collect();
+        assert!((0..4000).all(|i| again.get(i) == hits.get(i)));
+    }
+
+    #[test]
+    fn hits_come_back_as_they_were_given() {
+        let full = Hit {
+            base: 0xc000_0001_2340,
+            map: 0,
+            off: u32::MAX - 1,
+            array: 7,
+            index: 1 << 20,
+            slot: 7,
+            evidence: Evidence::Registers,
+        };
+        let bare = Hit {
+            evidence: Evidence::Code,
+            ..Hit::default()
+        };
+        let hits: Hits = [full, bare].into_iter().collect();
+        assert_eq!([hits.get(0), hits.get(1)], [full, bare]);
     }
 }

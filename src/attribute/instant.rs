@@ -107,7 +107,7 @@ impl<'a> Instant<'a> {
 
     /// Completes the rows whose part the core has at their address.
     pub fn complete(&self, rows: &mut Rows, types: &Types, facts: &mut Vec<Fact>) {
-        for row in rows.iter_mut() {
+        rows.change_in_order(|row| {
             let certain = row.part.is_ok_and(|part| match part.structure() {
                 // Tables are small, and soon used again for another map's.
                 Structure::Table => false,
@@ -118,7 +118,7 @@ impl<'a> Instant<'a> {
             if certain {
                 self.one(row, row.time, types, facts);
             }
-        }
+        });
     }
 
     /// Completes a row whose part the core has at its address.
@@ -140,6 +140,13 @@ impl<'a> Instant<'a> {
             row.slot = spot.slot;
         }
         row.header = map.header;
+        if row.map_type.is_none() && std::mem::take(&mut row.starts) {
+            facts.push(Fact {
+                header: 0,
+                map_type: None,
+                ..self.fact(About::Bucket, row.base, region, time)
+            });
+        }
         row.map_type = row.map_type.or(self.type_of(region));
         row.evidence = row.evidence.max(Evidence::Heap);
         facts.push(self.fact(about(spot.part), spot.base, region, time));

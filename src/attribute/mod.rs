@@ -18,6 +18,7 @@ mod marking;
 mod names;
 mod nearby;
 mod operand;
+mod packed;
 mod pages;
 mod phase;
 mod places;
@@ -44,6 +45,7 @@ pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 
 use crate::gomap::{MapType, Part};
+use crate::recording::Column;
 use serde::{Deserialize, Serialize};
 
 /// No map, no place, no array: the ids of [`Attribution`] and [`Hit`] use it.
@@ -53,7 +55,7 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub struct Attribution {
     /// Index into `places`.
-    pub place: Vec<u32>,
+    pub place: Column<u32>,
     /// `Ok`: the part; `Err`: why there is none.
     pub part: Vec<Result<Part, Reason>>,
     pub hits: Hits,
@@ -199,6 +201,20 @@ pub enum Evidence {
     Heap,
     /// Sampled registers name the object.
     Registers,
+}
+
+impl Evidence {
+    /// Every one, by its number.
+    pub const ALL: [Evidence; 8] = [
+        Evidence::None,
+        Evidence::Code,
+        Evidence::Address,
+        Evidence::CallSite,
+        Evidence::Position,
+        Evidence::LearnedRegion,
+        Evidence::Heap,
+        Evidence::Registers,
+    ];
 }
 
 /// Two kinds of evidence that disagreed about samples.

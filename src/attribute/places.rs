@@ -8,7 +8,7 @@ use super::{NONE, Place, Reason};
 use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
-use crate::recording::{ImageId, Recording};
+use crate::recording::{Column, ImageId, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Behalf {
 /// The places of all samples.
 pub struct Places {
     /// By sample.
-    pub place: Vec<u32>,
+    pub place: Column<u32>,
     pub places: Vec<Place>,
     pub codes: Vec<Result<Code, Reason>>,
     /// By place: the code touches memory on behalf of others.
@@ -47,7 +47,7 @@ pub struct Places {
 impl Places {
     /// The code of a sample.
     pub fn code_of(&self, i: usize) -> Option<&Code> {
-        let place = *self.place.get(i)?;
+        let place = self.place.get(i)?;
         self.codes.get(place as usize)?.as_ref().ok()
     }
 
@@ -57,8 +57,9 @@ impl Places {
         let samples = &recording.samples;
         let mut turns: FxHashMap<(u32, u32), Option<Turn>> = FxHashMap::default();
         let mut split: FxHashMap<(u32, Turn), u32> = FxHashMap::default();
+        let mut changes = Vec::new();
         for (i, chain) in samples.chain.iter().enumerate() {
-            let Some(&id) = self.place.get(i) else {
+            let Some(id) = self.place.get(i) else {
                 continue;
             };
             let place = &self.places[id as usize];
@@ -94,7 +95,10 @@ impl Places {
                     to
                 }
             };
-            self.place[i] = to;
+            changes.push((i, to));
+        }
+        if !changes.is_empty() {
+            self.place.replace(changes);
         }
     }
 
@@ -129,7 +133,7 @@ impl Places {
     }
 
     fn is(&self, i: usize, which: &[bool]) -> bool {
-        let place = self.place.get(i).map(|&p| p as usize);
+        let place = self.place.get(i).map(|p| p as usize);
         place.and_then(|p| which.get(p)) == Some(&true)
     }
 
@@ -142,12 +146,8 @@ impl Places {
     }
 
     pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
-        let chunks: Vec<(Vec<Spot>, Vec<u32>)> = (0..recording.samples.len().div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| spots(recording, chunk * CHUNK, CHUNK))
-            .collect();
         let mut all = Places {
-            place: Vec::with_capacity(recording.samples.len()),
+            place: Column::default(),
             places: Vec::new(),
             codes: Vec::new(),
             proxies: Vec::new(),
@@ -155,24 +155,33 @@ impl Places {
             reading: Vec::new(),
         };
         let mut known: FxHashMap<Spot, u32> = FxHashMap::default();
-        for (spots, ids) in chunks {
-            let of_chunk: Vec<u32> = spots
-                .iter()
-                .map(|spot| {
-                    *known.entry(*spot).or_insert_with(|| {
-                        let (place, code) = if spot.user {
-                            look_at(recording, binaries, spot)
-                        } else {
-                            (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
-                        };
-                        all.places.push(place);
-                        all.codes.push(code);
-                        all.places.len() as u32 - 1
-                    })
-                })
+        let chunks: Vec<usize> = (0..recording.samples.len()).step_by(CHUNK).collect();
+        for chunks in chunks.chunks(AT_ONCE) {
+            let chunks: Vec<(Vec<Spot>, Vec<u32>)> = chunks
+                .par_iter()
+                .map(|&first| spots(recording, first, CHUNK))
                 .collect();
-            let place = |id: &u32| of_chunk.get(*id as usize).copied().unwrap_or(NONE);
-            all.place.extend(ids.iter().map(place));
+            for (spots, ids) in chunks {
+                let of_chunk: Vec<u32> = spots
+                    .iter()
+                    .map(|spot| {
+                        *known.entry(*spot).or_insert_with(|| {
+                            let (place, code) = if spot.user {
+                                look_at(recording, binaries, spot)
+                            } else {
+                                (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
+                            };
+                            all.places.push(place);
+                            all.codes.push(code);
+                            all.places.len() as u32 - 1
+                        })
+                    })
+                    .collect();
+                for id in ids {
+                    let place = of_chunk.get(id as usize).copied();
+                    all.place.push(place.unwrap_or(NONE));
+                }
+            }
         }
         all.proxies = all.told(is_proxy);
         all.marking = all.told(marks);
@@ -200,7 +209,10 @@ fn turn_of(
 }
 
 /// Samples that one thread finds the places of at a time.
-const CHUNK: usize = 1 << 18;
+const CHUNK: usize = 1 << 16;
+
+/// Chunks that are in memory beside the column that they become part of.
+const AT_ONCE: usize = 64;
 
 /// What makes a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -33,7 +33,7 @@ pub fn position(
         .par_iter()
         .filter(|row| in_bucket(row) && row.base != 0);
     let keys = keys_read(recording, places, spaces);
-    let starts = Starts::new(known.map(start_of).collect(), keys);
+    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys);
     let locate = |row: &Row| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);
@@ -51,7 +51,7 @@ pub fn position(
             shape: Some(shape),
         })
     };
-    rows.par_iter_mut().for_each(|row| {
+    rows.change(|row| {
         let Some(found) = locate(row) else { return };
         row.shape = found.shape;
         if row.base == 0 {
@@ -71,18 +71,14 @@ fn keys_read(recording: &Recording, places: &Places, spaces: &Spaces) -> Vec<Key
         .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
         .collect();
     let samples = &recording.samples;
-    let read = |(i, place): (usize, &u32)| {
-        let kind = (*kinds.get(*place as usize)?)?;
+    let read = |i: usize| {
+        let kind = (*kinds.get(places.place.get(i)? as usize)?)?;
         Some(KeyRead {
             address: samples.addr.get(i).map(|_| spaces.address(recording, i))?,
             time: samples.time.get(i)?,
             kind,
         })
     };
-    places
-        .place
-        .par_iter()
-        .enumerate()
-        .filter_map(read)
-        .collect()
+    let all = (0..places.place.len()).into_par_iter();
+    all.filter_map(read).collect()
 }

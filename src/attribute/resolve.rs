@@ -12,7 +12,7 @@ use crate::gomap::{Family, Part, Structure};
 use crate::recording::{Event, Memory, Samples};
 
 /// What is known of one sample. Zero addresses are not known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     /// Index of the sample.
     pub sample: u32,
@@ -30,8 +30,8 @@ pub struct Row {
     /// Where the type is not known: how its buckets are laid out.
     pub shape: Option<ShapeId>,
     pub evidence: Evidence,
-    /// Return address of the map call that handed out the pointer, in callers.
-    pub call: u64,
+    /// The sample alone tells that the bucket or group at `base` starts there, and not whose it is.
+    pub starts: bool,
 }
 
 impl Row {
@@ -48,7 +48,7 @@ impl Row {
             map_type: None,
             shape: None,
             evidence: Evidence::None,
-            call: 0,
+            starts: false,
         }
     }
 }
@@ -180,7 +180,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     } else {
         None
     };
-    record(&row, &named, value, time, facts);
+    record(&mut row, &named, value, time, facts);
     if let (Some(global), true) = (context.global, row.header != 0) {
         facts.push(Fact {
             about: About::Global,
@@ -193,6 +193,15 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         });
     }
     row
+}
+
+/// Return address of the map call that handed out the pointer which a sample in its caller accessed.
+pub fn call_of(code: &Code, leaf: Option<Target>, stored: bool) -> Option<u64> {
+    let (target, _) = choose(code, stored)?;
+    match leaf.as_ref().unwrap_or(target) {
+        Target::Elem { call, .. } | Target::Key { call, .. } => Some(*call),
+        _ => None,
+    }
 }
 
 /// The value that a plain load or store moved.
@@ -400,7 +409,6 @@ fn handed_out(
     code: &Code,
     what: Handed,
 ) {
-    row.call = call;
     row.part = Err(Reason::PartUnknown);
     let Some(site) = types.call_site(code.binary, call) else {
         return;
@@ -454,16 +462,18 @@ fn handed_out(
     }
 }
 
-/// Notes what this sample establishes of the objects that it names.
-fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut Vec<Fact>) {
+/// Notes what this sample establishes of the objects that it names. Of what belongs to nobody known only
+/// the buckets and groups are of use.
+fn record(row: &mut Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut Vec<Fact>) {
     let Row {
         header,
         table,
         map_type,
         ..
     } = *row;
+    let owned = header != 0 || table != 0;
     let mut note = |about, address, value| {
-        if address != 0 {
+        if address != 0 && (owned || about == About::Bucket) {
             facts.push(Fact {
                 about,
                 address,
@@ -503,7 +513,8 @@ fn record(row: &Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut
         Structure::Header => note(About::Header, row.base, 0),
         Structure::Extra => note(About::Extra, row.base, 0),
         Structure::Table => note(About::Table, row.base, 0),
-        Structure::Bucket | Structure::Group => note(About::Bucket, row.base, 0),
+        Structure::Bucket | Structure::Group if owned => note(About::Bucket, row.base, 0),
+        Structure::Bucket | Structure::Group => row.starts = true,
         Structure::Other => note(About::Indirect, row.base, 0),
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
-use super::hits::CHUNK;
+use super::packed::{CHUNK, Packed};
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve};
 use super::spaces::Spaces;
@@ -18,7 +18,7 @@ pub struct Rows<'a> {
     /// Of every sample, as long as it has no row.
     pub part: Vec<Result<Part, Reason>>,
     /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
-    pub chunks: Vec<Vec<Row>>,
+    pub chunks: Vec<Packed>,
     watch: Option<usize>,
     spaces: &'a Spaces,
 }
@@ -46,11 +46,11 @@ impl<'a> Rows<'a> {
             let stored = stores(event, data_src);
             event.is_access(data_src).then_some(stored)
         });
-        let chunks: Vec<(Vec<Row>, Vec<Fact>)> = part
+        let chunks: Vec<(Packed, Vec<Fact>)> = part
             .par_chunks_mut(CHUNK)
             .enumerate()
             .map(|(chunk, parts)| {
-                let (mut rows, mut facts) = (Vec::new(), Vec::new());
+                let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
                 for (i, part) in (chunk * CHUNK..).zip(parts) {
                     let before = facts.len();
                     let mut row = match kinds.get(i).flatten() {
@@ -72,10 +72,10 @@ impl<'a> Rows<'a> {
                     }
                     *part = row.part;
                     if all.is_kept(i, row.part) {
-                        rows.push(all.at(i, row));
+                        rows.push(&all.at(i, row), &recording.samples);
                     }
                 }
-                rows.shrink_to_fit();
+                rows.shrink();
                 (rows, facts)
             })
             .collect();
@@ -88,31 +88,53 @@ impl<'a> Rows<'a> {
         (all, facts)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Row> {
-        self.chunks.iter().flatten()
+    pub fn iter(&self) -> impl Iterator<Item = Row> {
+        let samples = &self.recording.samples;
+        self.chunks.iter().flat_map(|rows| rows.iter(samples))
     }
 
     /// Each with the number by which [`Rows::get`] finds it, in order.
-    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, &Row)> {
+    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, Row)> {
+        let samples = &self.recording.samples;
         let chunks = self.chunks.par_iter().enumerate();
-        chunks.flat_map_iter(|(chunk, rows)| ((chunk * CHUNK) as u32..).zip(rows))
+        chunks.flat_map_iter(|(chunk, rows)| ((chunk * CHUNK) as u32..).zip(rows.iter(samples)))
     }
 
-    pub fn get(&self, number: u32) -> Option<&Row> {
+    pub fn get(&self, number: u32) -> Option<Row> {
         let number = number as usize;
-        self.chunks.get(number / CHUNK)?.get(number % CHUNK)
+        let rows = self.chunks.get(number / CHUNK)?;
+        rows.get(number % CHUNK, &self.recording.samples)
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row> {
-        self.chunks.iter_mut().flatten()
+    pub fn par_iter(&self) -> impl ParallelIterator<Item = Row> {
+        let samples = &self.recording.samples;
+        self.chunks
+            .par_iter()
+            .flat_map_iter(|rows| rows.iter(samples))
     }
 
-    pub fn par_iter(&self) -> impl ParallelIterator<Item = &Row> {
-        self.chunks.par_iter().flat_map_iter(|rows| rows)
+    /// Lets `change` change each, in order.
+    pub fn change_in_order(&mut self, mut change: impl FnMut(&mut Row)) {
+        let samples = &self.recording.samples;
+        for rows in &mut self.chunks {
+            rows.change(samples, &mut change).for_each(drop);
+        }
     }
 
-    pub fn par_iter_mut(&mut self) -> impl ParallelIterator<Item = &mut Row> {
-        self.chunks.par_iter_mut().flat_map_iter(|rows| rows)
+    /// Lets `change` change each, several at once.
+    pub fn change(&mut self, change: impl Fn(&mut Row) + Sync) {
+        self.par_change(&change).for_each(drop);
+    }
+
+    /// The same, with what `change` says to each.
+    pub fn par_change<'r, T: Send>(
+        &'r mut self,
+        change: &'r (impl Fn(&mut Row) -> T + Sync),
+    ) -> impl ParallelIterator<Item = T> {
+        let samples = &self.recording.samples;
+        self.chunks
+            .par_iter_mut()
+            .flat_map_iter(move |rows| rows.change(samples, change))
     }
 
     fn at(&self, i: usize, row: Row) -> Row {
@@ -162,22 +184,16 @@ impl<'a> Rows<'a> {
         let mut chunks = std::mem::take(&mut self.chunks);
         chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
             let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
-            let before = rows.len();
             let others = samples.filter_map(|i| self.other(i, &wanted));
-            rows.extend(others.filter_map(|mut row| find(&mut row).then_some(row)));
-            if rows.len() > before {
-                rows.sort_by_key(|row| row.sample);
-                rows.shrink_to_fit();
-            }
+            rows.add(others.filter_map(|mut row| find(&mut row).then_some(row)));
         });
         self.chunks = chunks;
     }
 
     /// The row of one sample, if it has one.
-    pub fn of_sample(&self, i: usize) -> Option<&Row> {
+    pub fn of_sample(&self, i: usize) -> Option<Row> {
         let rows = self.chunks.get(i / CHUNK)?;
-        let at = rows.binary_search_by_key(&(i as u32), |row| row.sample);
-        rows.get(at.ok()?)
+        rows.of_sample(i, &self.recording.samples)
     }
 }
 
@@ -200,7 +216,7 @@ fn one(
     if address == 0 {
         return Row::unplaced(Reason::NoAddress, 0);
     }
-    let code = match places.place.get(i).map(|&p| &places.codes[p as usize]) {
+    let code = match places.place.get(i).map(|p| &places.codes[p as usize]) {
         Some(Ok(code)) => code,
         Some(Err(reason)) => return Row::unplaced(*reason, address),
         None => return Row::unplaced(Reason::NoMapping, address),

@@ -3,7 +3,7 @@
 use super::assemble::assemble;
 use super::binary::Binary;
 use super::blocks::Blocks;
-use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets};
+use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
 use super::complete::{Known, complete, own};
 use super::instant::Instant;
 use super::lasting::Lasting;
@@ -11,7 +11,7 @@ use super::learn::Learned;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::Row;
+use super::resolve::{Row, call_of};
 use super::rows::Rows;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
@@ -71,7 +71,7 @@ pub fn attribute_watching(
     let (mut rows, mut facts) =
         Rows::resolve(recording, &places, &chains, &leaves, &types, watch, spaces);
     tracer.begin(|i| {
-        let code = places.place.get(i).map(|&p| &places.codes[p as usize]);
+        let code = places.place.get(i).map(|p| &places.codes[p as usize]);
         let stored = is_store(recording, i);
         Given {
             recording,
@@ -108,7 +108,7 @@ pub fn attribute_watching(
             let admitted = places.admitted(row.sample);
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
-        rows.par_iter().for_each(hear);
+        rows.par_iter().for_each(|row| hear(&row));
         rows.others(|_| true).for_each(|row| hear(&row));
         instant.heard();
         instant.complete(&mut rows, &types, &mut facts);
@@ -123,14 +123,20 @@ pub fn attribute_watching(
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
-    rows.par_iter_mut().for_each(|row| {
+    let stores = recording.per_kind(stores);
+    rows.change(|row| {
         let i = row.sample as usize;
         let Some(code) = places.code_of(i) else {
             return;
         };
         let site = match code.map_code {
             true => chains.of_sample(recording, i).map(|s| &s.typed),
-            false => types.call_site(code.binary, row.call),
+            false => {
+                let stored = stores.get(i) == Some(true);
+                let leaf = leaf_of(&places, recording.samples.chain.get(i), &leaves, i, stored);
+                let call = call_of(code, leaf, stored);
+                call.and_then(|call| types.call_site(code.binary, call))
+            }
         };
         let global = site.and_then(|s| s.global);
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
@@ -138,7 +144,7 @@ pub fn attribute_watching(
     });
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
-    rows.par_iter_mut().for_each(|row| lasting.settle(row));
+    rows.change(|row| lasting.settle(row));
     let votes = succession.give(&mut rows, &lasting);
     drop(succession);
     tracer.step("the object's owner", &rows, &types, spaces);
@@ -164,10 +170,10 @@ pub fn attribute_watching(
         let layout = places.code_of(i).and_then(|code| layouts.get(&code.binary));
         complete(row, places.behalf(i), layout.copied(), &known)
     };
-    tracer.conflict(|i| finish(&mut rows.of_sample(i)?.clone()));
+    tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows
-        .par_iter_mut()
-        .filter_map(finish)
+        .par_change(&finish)
+        .flatten_iter()
         .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
             match all.iter_mut().find(|(e, _)| *e == evidence) {
                 Some((_, n)) => *n += 1,

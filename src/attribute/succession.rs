@@ -65,13 +65,13 @@ impl Succession {
             let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
             (function, ip)
         });
-        let access = |(number, row): (u32, &Row)| {
+        let access = |(number, row): (u32, Row)| {
             let i = row.sample as usize;
             (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
                 space: spaces.mark_of(row.address),
                 thread: recording.samples.thread.ids.get(i)?,
-                place: *places.place.get(i)?,
+                place: places.place.get(i)?,
                 row: number,
             })
         };
@@ -132,19 +132,20 @@ impl Succession {
         of_spaces.into_iter().filter_map(within).collect()
     }
 
-    /// What the nearest accesses of known `owner` (0: unknown) say of each of the `wanted` rows.
-    fn votes(
+    /// What the nearest accesses of known `owner` (0: unknown) say of each of the rows that are
+    /// `wanted`, for what it returns.
+    fn votes<T: Copy + Send>(
         &self,
         rows: &Rows,
-        wanted: impl Fn(&Row) -> bool + Sync + Send,
+        wanted: impl Fn(&Row) -> Option<T> + Sync + Send,
         owner: impl Fn(&Row) -> u64 + Sync + Send,
-    ) -> Vec<(Row, Vote)> {
+    ) -> Vec<(T, Vote)> {
         if self.within.is_empty() {
             return Vec::new();
         }
         let runs: Vec<&[Access]> = self.runs().collect();
         let row = |access: &Access| rows.get(access.row);
-        let header = |access: &Access| row(access).map_or(0, &owner);
+        let header = |access: &Access| row(access).map_or(0, |row| owner(&row));
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
@@ -155,7 +156,7 @@ impl Succession {
                 return votes;
             };
             for (i, access) in run.iter().enumerate() {
-                let Some(asked) = row(access).filter(|row| wanted(row)) else {
+                let Some(asked) = row(access).and_then(|row| wanted(&row)) else {
                     continue;
                 };
                 let ip = self.ip(access);
@@ -168,8 +169,8 @@ impl Succession {
                     (Some(a), Some(b)) if a != b => {}
                     (a, b) => {
                         let said = a.into_iter().chain(b);
-                        let time = asked.time;
-                        votes.extend(said.map(|header| (*asked, Vote { time, header })));
+                        let time = access.time;
+                        votes.extend(said.map(|header| (asked, Vote { time, header })));
                     }
                 }
             }
@@ -180,7 +181,10 @@ impl Succession {
 
     /// The headers of the maps that variables of one map hold, by variable.
     pub fn variables(&self, rows: &Rows, lasting: &Lasting) -> FxHashMap<u64, u64> {
-        let wanted = |row: &Row| lasting.keeps(row.header);
+        let wanted = |row: &Row| {
+            let variable = row.header & !VARIABLE;
+            lasting.keeps(row.header).then_some(variable)
+        };
         let owner = |row: &Row| {
             if row.header & VARIABLE == 0 {
                 row.header
@@ -189,8 +193,8 @@ impl Succession {
             }
         };
         let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, vote) in self.votes(rows, wanted, owner) {
-            said.entry(row.header & !VARIABLE).or_default().push(vote);
+        for (variable, vote) in self.votes(rows, wanted, owner) {
+            said.entry(variable).or_default().push(vote);
         }
         let only = |(variable, mut votes): (u64, Vec<Vote>)| match spells(&mut votes).as_slice() {
             [one] => Some((variable, one.header)),
@@ -207,17 +211,18 @@ impl Succession {
         let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
         let mut of_buckets = Vec::new();
         let mut of_others: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (row, vote) in self.votes(rows, wanted, owner) {
-            match about_bucket(row.part) {
-                true => of_buckets.push((row.base, vote)),
-                false => of_others.entry(row.base).or_default().push(vote),
+        let place = |row: &Row| wanted(row).then_some((about_bucket(row.part), row.base));
+        for ((in_bucket, base), vote) in self.votes(rows, place, owner) {
+            match in_bucket {
+                true => of_buckets.push((base, vote)),
+                false => of_others.entry(base).or_default().push(vote),
             }
         }
         let of_others: FxHashMap<u64, Vec<Spell>> = of_others
             .into_iter()
             .map(|(base, mut votes)| (base, spells(&mut votes)))
             .collect();
-        rows.par_iter_mut().for_each(|row| {
+        rows.change(|row| {
             if wanted(row)
                 && !about_bucket(row.part)
                 && let Some(spells) = of_others.get(&row.base)

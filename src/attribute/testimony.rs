@@ -22,14 +22,23 @@ fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
 
 /// Every bucket and group that a sample knows.
 pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Timelines<Seen> {
-    let of_row = |row: &Row| {
+    let of_row = |row: Row| {
         let seen = Seen {
             base: row.base,
-            shape: shape_of(row, types),
+            shape: shape_of(&row, types),
             map_type: row.map_type,
             header: row.header,
         };
         (row.base != 0 && about_bucket(row.part)).then_some((seen, row.time))
+    };
+    let of_itself = |row: Row| {
+        let seen = Seen {
+            base: row.base,
+            shape: row.map_type.and_then(|t| types.shape_of(t)),
+            map_type: row.map_type,
+            header: 0,
+        };
+        row.starts.then_some((seen, row.time))
     };
     let of_fact = |fact: &Fact| {
         let seen = Seen {
@@ -56,7 +65,8 @@ pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -
             .flat_map(move |time| seen.map(|seen| (seen, time)))
     };
     Timelines::of(|| {
-        let of_rows = rows.par_iter().filter_map(of_row);
+        let of_rows = rows.par_iter();
+        let of_rows = of_rows.flat_map_iter(|row| of_row(row).into_iter().chain(of_itself(row)));
         let of_facts = facts.par_iter().filter_map(of_fact);
         let of_arrays = arrays.par_iter().flat_map_iter(of_array);
         of_rows.chain(of_facts).chain(of_arrays)
@@ -73,7 +83,7 @@ pub fn witnesses(
     let around = between(seen, types);
     let others = || rows.others(|address| around.cover(address));
     Timelines::of(|| {
-        let of_rows = rows.par_iter().filter_map(|row| says(row, places, types));
+        let of_rows = rows.par_iter().filter_map(|row| says(&row, places, types));
         of_rows.chain(others().filter_map(|row| says(&row, places, types)))
     })
 }
@@ -113,9 +123,12 @@ fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
 /// When the collector of each process marked, by the mark of its address space.
 pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Marking> {
     let all = &recording.samples.time;
-    let samples = places.place.par_iter().enumerate();
-    let marking = samples.filter(|(_, place)| places.marking.get(**place as usize) == Some(&true));
-    let times = marking.filter_map(|(i, _)| Some((spaces.mark(recording, i), all.get(i)?)));
+    let marks = |i: &usize| {
+        let place = places.place.get(*i).map(|place| place as usize);
+        place.and_then(|place| places.marking.get(place)) == Some(&true)
+    };
+    let marking = (0..places.place.len()).into_par_iter().filter(marks);
+    let times = marking.filter_map(|i| Some((spaces.mark(recording, i), all.get(i)?)));
     let mut of_spaces: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
     for (mark, time) in times.collect::<Vec<_>>() {
         of_spaces.entry(mark).or_default().push(time);

@@ -66,6 +66,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             write_accesses(dir, &Accesses::new(&recording, &attribution))
         })?;
     }
+    // The page is made of the tables alone.
+    drop((recording, attribution, binaries));
     if let Some(output) = report {
         progress.stage("writing the report", || {
             output.write(|out| render(&tables, out))

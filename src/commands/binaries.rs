@@ -236,7 +236,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn samples_by_image(attribution: &Attribution) -> FxHashMap<&str, u64> {
     let mut by_place = vec![0u64; attribution.places.len()];
-    for &place in &attribution.place {
+    for place in attribution.place.iter() {
         if let Some(samples) = by_place.get_mut(place as usize) {
             *samples += 1;
         }

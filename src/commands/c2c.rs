@@ -271,12 +271,7 @@ fn print_stale(
         );
     }
     for pair in pairs.iter().take(most) {
-        let place = |i: usize| {
-            code(
-                attribution.place.get(i).copied().unwrap_or(NONE),
-                attribution,
-            )
-        };
+        let place = |i: usize| code(attribution.place.get(i).unwrap_or(NONE), attribution);
         let time = recording.samples.time.get(pair.load).unwrap_or(0);
         let what = match (&pair.part, map_name(pair.map, attribution)) {
             (Some(part), Some(map)) => format!("{part} of {map}"),

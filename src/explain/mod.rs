@@ -189,7 +189,7 @@ pub fn explain(
     let place = attribution
         .place
         .get(n)
-        .and_then(|&p| attribution.places.get(p as usize));
+        .and_then(|p| attribution.places.get(p as usize));
     let code = trace.code.as_ref().ok();
     let part = accesses.get(n).part;
     Explanation {

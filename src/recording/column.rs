@@ -2,7 +2,7 @@
 //!
 //! Samples that follow each other are alike: their times lie within a second, their addresses in a
 //! heap, their events are one. A block keeps the bits that its values have alike once, and of each value
-//! the bytes below them.
+//! the bits below them.
 
 use rayon::prelude::*;
 use std::fmt;
@@ -40,13 +40,17 @@ cells!(u8 u16 u32 u64);
 pub struct Block {
     /// The bits that all values have alike, above those that differ.
     alike: u64,
-    /// Bytes a value, and the bits of a word that they are.
+    /// Bits a value, and the bits of a word that they are.
     width: usize,
     below: u64,
-    /// The lowest bytes of the values, and after the last one so many that eight can be read from where
-    /// it begins.
+    /// The lowest bits of the values, one after the other, and after them so many bytes that eight can
+    /// be read from where the last one begins.
     bytes: Box<[u8]>,
 }
+
+/// Values of more bits take whole words: one that begins within a byte has to end in the eight bytes
+/// from there.
+const WIDEST: usize = 57;
 
 impl Block {
     /// Bytes that it takes.
@@ -57,53 +61,53 @@ impl Block {
     pub fn new(values: &[u64]) -> Block {
         let first = values.first().copied().unwrap_or(0);
         let differ = values.iter().fold(0, |bits, value| bits | value ^ first);
-        let width = (64 - differ.leading_zeros()).div_ceil(8) as usize;
-        let mut bytes = vec![0; values.len() * width + 8 - width];
-        match width {
-            0 => {}
-            1 => pack::<1>(values, &mut bytes),
-            2 => pack::<2>(values, &mut bytes),
-            4 => pack::<4>(values, &mut bytes),
-            8 => pack::<8>(values, &mut bytes),
-            // Eight bytes each: those that are too many are the next value's, or after the last.
-            _ => {
-                for (i, value) in values.iter().enumerate() {
-                    if let Some(place) = bytes.get_mut(i * width..i * width + 8) {
-                        place.copy_from_slice(&value.to_le_bytes());
-                    }
-                }
-            }
-        }
+        let width = match (u64::BITS - differ.leading_zeros()) as usize {
+            bits @ 0..=WIDEST => bits,
+            _ => 64,
+        };
+        let below = lowest(width);
         Block {
-            alike: first & !lowest(width),
+            alike: first & !below,
             width,
-            below: lowest(width),
-            bytes: bytes.into_boxed_slice(),
+            below,
+            bytes: pack(values, width, below),
         }
     }
 
     #[inline(always)]
     fn get(&self, i: usize) -> Option<u64> {
-        let at = i * self.width;
-        let bytes: [u8; 8] = self.bytes.get(at..at + 8)?.try_into().ok()?;
-        Some(self.alike | u64::from_le_bytes(bytes) & self.below)
+        let bit = i * self.width;
+        let bytes: [u8; 8] = self.bytes.get(bit / 8..bit / 8 + 8)?.try_into().ok()?;
+        Some(self.alike | u64::from_le_bytes(bytes) >> (bit % 8) & self.below)
     }
 }
 
-/// The bits of the lowest bytes of a word.
-fn lowest(bytes: usize) -> u64 {
-    match bytes {
+/// The lowest bits of a word.
+fn lowest(bits: usize) -> u64 {
+    match bits {
         0 => 0,
-        bytes => u64::MAX >> (64 - 8 * bytes.min(8)),
+        bits => u64::MAX >> (64 - bits),
     }
 }
 
-/// Of widths that vector instructions know.
-fn pack<const WIDTH: usize>(values: &[u64], bytes: &mut [u8]) {
-    for (place, value) in bytes.chunks_exact_mut(WIDTH).zip(values) {
-        let word = value.to_le_bytes();
-        place.copy_from_slice(word.first_chunk::<WIDTH>().unwrap_or(&[0; WIDTH]));
+fn pack(values: &[u64], width: usize, below: u64) -> Box<[u8]> {
+    let len = (values.len() * width).div_ceil(64) * 8 + 8;
+    let mut bytes = Vec::with_capacity(len);
+    let (mut word, mut filled) = (0, 0);
+    for value in values.iter().filter(|_| width > 0) {
+        let value = value & below;
+        word |= value << filled;
+        filled += width;
+        if filled >= 64 {
+            bytes.extend_from_slice(&word.to_le_bytes());
+            filled -= 64;
+            // What did not fit.
+            word = value.checked_shr((width - filled) as u32).unwrap_or(0);
+        }
     }
+    bytes.extend_from_slice(&word.to_le_bytes());
+    bytes.resize(len, 0);
+    bytes.into_boxed_slice()
 }
 
 /// Words of the samples, one a row.
@@ -266,8 +270,8 @@ mod tests {
             assert_eq!(column, values, "{bits} bits");
             let rows = (0..values.len() + 1).map(|i| column.get(i));
             assert!(rows.eq(values.iter().copied().map(Some).chain([None])));
-            let width = bits.div_ceil(8) as usize;
-            assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width + 8 - width);
+            let width = if bits > 57 { 64 } else { bits as usize };
+            assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width / 8 + 8);
         }
     }
 

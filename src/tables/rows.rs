@@ -130,7 +130,7 @@ impl<'a> Rows<'a> {
     pub fn key(&self, i: usize, hit: &Hit) -> Key {
         Key {
             map: hit.map,
-            place: self.attribution.place.get(i).copied().unwrap_or(NONE),
+            place: self.attribution.place.get(i).unwrap_or(NONE),
             part: self.part(i),
             evidence: hit.evidence,
         }

@@ -121,7 +121,7 @@ pub fn answers(folder: &Path, perf_data: &Path, binary: &Path) -> BTreeMap<Answe
         let watched = recording.samples.addr.get(i).unwrap_or(0);
         let word = words.iter().find(|w| w.start == watched);
         let word = word.unwrap_or_else(|| panic!("sample {i}: {watched:#x} was not watched"));
-        let place = &attribution.places[attribution.place[i] as usize];
+        let place = &attribution.places[attribution.place.get(i).unwrap() as usize];
         let answer = Answer {
             word: word.name.clone(),
             verdict: verdict(word, &attribution, i),

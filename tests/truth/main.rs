@@ -109,7 +109,7 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
     let score = score(&truths, &claims, |n, level, truth, claim| {
         if show {
-            let place = &attribution.places[attribution.place[n] as usize];
+            let place = &attribution.places[attribution.place.get(n).unwrap() as usize];
             eprintln!(
                 "wrong {level} {n} {:?} {:?} {:?} truth {truth:?} claim {claim:?}",
                 place.function,
@@ -144,7 +144,7 @@ fn missed(truths: &HashMap<usize, Option<Truth>>, claims: &[Claim], attribution:
             (_, _, None) => "map",
             _ => continue,
         };
-        let place = &attribution.places[attribution.place[n] as usize];
+        let place = &attribution.places[attribution.place.get(n).unwrap() as usize];
         let key = format!(
             "no {level}: {} {:?} {:?}",
             truth.part, place.function, attribution.part[n]
