@@ -137,12 +137,14 @@ impl Packed {
         self.rows.push(own);
     }
 
-    /// Adds rows of any samples that have none, whose addresses are their own.
-    pub fn add(&mut self, rows: impl Iterator<Item = Row>) {
+    /// Adds rows of any samples that have none.
+    pub fn add(&mut self, rows: impl Iterator<Item = Row>, of: &Samples) {
         let before = self.rows.len();
-        self.rows.extend(rows.map(|row| Own::of(&row)));
+        rows.for_each(|row| self.push(&row, of));
         if self.rows.len() > before {
             self.rows.sort_by_key(|row| row.sample);
+            self.apart.addresses.0.sort_unstable();
+            self.apart.tables.0.sort_unstable();
             self.shrink();
         }
     }
@@ -229,7 +231,7 @@ mod tests {
         given.iter().for_each(|row| packed.push(row, &samples));
         assert_eq!(size_of::<Own>(), 32);
         assert!(packed.iter(&samples).eq(given));
-        packed.add([row(first + 4)].into_iter());
+        packed.add([row(first + 4)].into_iter(), &samples);
         let change = |row: &mut Row| std::mem::replace(&mut row.base, 8);
         assert!(packed.change(&samples, change).eq([0, 0, 0, 10]));
         let changed = [given[0], given[1], row(first + 4), given[2]];

@@ -185,7 +185,8 @@ impl<'a> Rows<'a> {
         chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
             let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
             let others = samples.filter_map(|i| self.other(i, &wanted));
-            rows.add(others.filter_map(|mut row| find(&mut row).then_some(row)));
+            let found = others.filter_map(|mut row| find(&mut row).then_some(row));
+            rows.add(found, &self.recording.samples);
         });
         self.chunks = chunks;
     }
