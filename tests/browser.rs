@@ -2,6 +2,8 @@
 
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/listing.rs"]
+mod listing;
 #[path = "browser/states.rs"]
 mod states;
 #[path = "browser/synthetic.rs"]

@@ -153,7 +153,7 @@ impl Binary {
             };
             return (place, Err(reason));
         };
-        let name = function.name.clone();
+        let (name, entry) = (function.name.clone(), function.start);
         place.function = Some(name.clone());
         place.frames = self.program.frames_at(probe);
         if self.program.go.is_none() {
@@ -170,6 +170,7 @@ impl Binary {
         } else {
             Some(vaddr)
         };
+        place.offset = start.and_then(|start| start.checked_sub(entry));
         let map_code = flow.signature.is_some();
         let Some(site) = start.and_then(|start| flow.sites.get(&start)) else {
             let own_frame = start.is_some_and(|start| flow.frame.contains(&start));

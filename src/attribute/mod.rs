@@ -84,6 +84,9 @@ pub struct Place {
     pub image: String,
     /// The function that the instruction's bytes belong to.
     pub function: Option<String>,
+    /// Bytes from the function's first instruction to this one, where that is known.
+    #[serde(default)]
+    pub offset: Option<u64>,
     /// Innermost inlined function first, the outermost last; empty without symbols.
     pub frames: Vec<crate::program::Frame>,
     /// The instruction as text, where it was decoded.

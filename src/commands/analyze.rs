@@ -7,7 +7,7 @@ use super::{binaries, input};
 use crate::analyses::together::{self, Windows};
 use crate::attribute::attribute;
 use crate::export::digest::Digest;
-use crate::tables::{Accesses, Tables, redact, write_accesses};
+use crate::tables::{Accesses, Tables, list, redact, write_accesses};
 use crate::terminal::{self, Colour, SummaryStyle};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     });
     let facts = binaries.facts(&recording, &attribution);
     let mut tables = progress.stage("adding up", || {
-        Tables::build(&recording, &attribution, facts)
+        let mut tables = Tables::build(&recording, &attribution, facts)?;
+        list(&mut tables, &binaries.by_image(&recording))?;
+        anyhow::Ok(tables)
     })?;
     progress.stage("looking for shared use", || {
         together::add(&mut tables, &recording, &attribution, options.within)

@@ -14,6 +14,7 @@ use anyhow::bail;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -203,6 +204,14 @@ fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
 }
 
 impl Binaries {
+    /// The binaries that were found, by the path of their image.
+    pub fn by_image<'a>(&'a self, recording: &'a Recording) -> BTreeMap<&'a str, &'a Program> {
+        let images = recording.space.images.iter().zip(&self.programs);
+        let found =
+            images.filter_map(|(image, program)| Some((&*image.path, &**program.as_ref()?)));
+        found.collect()
+    }
+
     /// What the summary says of each binary, the one with the most samples first.
     pub fn facts(&self, recording: &Recording, attribution: &Attribution) -> Vec<tables::Binary> {
         let samples = samples_by_image(attribution);

@@ -24,6 +24,8 @@ pub struct Data<'a> {
     pub cells: Vec<CellRow>,
     pub functions: Vec<CodeRow>,
     pub lines: Vec<CodeRow>,
+    /// Function by function, in the order of their code.
+    pub listing: Vec<ListingRow>,
     /// In the order of one run through each operation.
     pub steps: Vec<StepRow>,
     pub latency: Vec<LatencyRow>,
@@ -165,6 +167,22 @@ pub struct CodeRow {
     pub m: Measures,
 }
 
+/// A row of `listing`.
+#[derive(Debug, Clone)]
+pub struct ListingRow {
+    pub image: Option<String>,
+    pub outer: Option<String>,
+    pub offset: Option<u64>,
+    /// Instructions before this one are left out.
+    pub cut: bool,
+    pub instruction: Option<String>,
+    pub target: Option<String>,
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u64>,
+    pub m: Measures,
+}
+
 /// A row of `steps`.
 #[derive(Debug, Clone)]
 pub struct StepRow {
@@ -242,9 +260,10 @@ impl<'a> Data<'a> {
         let mut lines = code(&Frame::new("lines", &tables.lines))?;
         lines.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
         let steps = steps(&Frame::new("steps", &tables.steps))?;
+        let listing = listing(&Frame::new("listing", &tables.listing))?;
         let time = tables.summary.time_ns;
         Ok(Data {
-            kept: Kept::read(&tables.kept, time, &functions, &lines, &steps)?,
+            kept: Kept::read(&tables.kept, time, &functions, &lines, &steps, &listing)?,
             summary: &tables.summary,
             maps,
             parts: parts(&Frame::new("parts", &tables.parts))?,
@@ -252,6 +271,7 @@ impl<'a> Data<'a> {
             cells: cells(&Frame::new("cells", &tables.cells))?,
             functions,
             lines,
+            listing,
             steps,
             latency: latency(&Frame::new("latency", &tables.latency))?,
             order: order(&Frame::new("order", &tables.order))?,
@@ -544,6 +564,34 @@ fn code(frame: &Frame) -> Result<Vec<CodeRow>, ReportError> {
             operation: operation.take(),
             phase: phase.take(),
             part: part.take(),
+            m,
+        })
+        .collect())
+}
+
+fn listing(frame: &Frame) -> Result<Vec<ListingRow>, ReportError> {
+    let mut image = Rows::new(frame.strings(c::IMAGE)?);
+    let mut outer = Rows::new(frame.strings(c::OUTER)?);
+    let mut offset = Rows::new(frame.u64s(c::CODE_OFF)?);
+    let mut cut = Rows::new(frame.u64s(c::CUT)?);
+    let mut instruction = Rows::new(frame.strings(c::INSTRUCTION)?);
+    let mut target = Rows::new(frame.strings(c::TARGET)?);
+    let mut function = Rows::new(frame.strings(c::FUNCTION)?);
+    let mut file = Rows::new(frame.strings(c::FILE)?);
+    let mut line = Rows::new(frame.u64s(c::LINE)?);
+    Ok(frame
+        .measures()?
+        .into_iter()
+        .map(|m| ListingRow {
+            image: image.take(),
+            outer: outer.take(),
+            offset: offset.take(),
+            cut: cut.take() == Some(1),
+            instruction: instruction.take(),
+            target: target.take(),
+            function: function.take(),
+            file: file.take(),
+            line: line.take(),
             m,
         })
         .collect())

@@ -4,7 +4,7 @@
 use super::ReportError;
 use super::charts::edges;
 use super::charts::heatmap::MEASURES;
-use super::data::Data;
+use super::data::{CodeRow, Data};
 use super::grid::{Grid, grids};
 use super::html::{Html, Markup, script_json, visible};
 use base64::Engine;
@@ -64,6 +64,7 @@ fn document(data: &Data) -> Result<Value, ReportError> {
         "grids": grids.iter().map(grid).collect::<Vec<_>>(),
         "latency": latency(data),
         "order": order(data),
+        "listing": listing(data),
         "gaps": gaps,
     }))
 }
@@ -143,6 +144,47 @@ fn latency(data: &Data) -> Value {
         "level": level,
         "map": sums.keys().map(|k| k.3).collect::<Vec<_>>(),
         "samples": sums.values().collect::<Vec<_>>(),
+    })
+}
+
+/// The code of the hottest functions; `of`: by row of `functions`.
+fn listing(data: &Data) -> Value {
+    let mut strings = Strings::default();
+    let mut groups = BTreeMap::<(Option<&str>, Option<&str>), (usize, usize)>::new();
+    let mut rows: Vec<Value> = Vec::new();
+    for (i, row) in data.listing.iter().enumerate() {
+        let key = (row.image.as_deref(), row.outer.as_deref());
+        groups.entry(key).or_insert((i, i)).1 = i + 1;
+        let place = match (&row.file, row.line) {
+            (Some(file), Some(line)) => Some(format!("{file}:{line}")),
+            (file, _) => file.clone(),
+        };
+        let m = &row.m;
+        let counts = (m.samples > 0).then(|| {
+            json!({
+                "samples": m.samples, "loads": m.loads, "stores": m.stores, "l1_miss": m.l1_miss,
+                "llc_miss": m.llc_miss, "hitm": m.hitm, "level_unknown": m.level_unknown,
+                "latency_sum": m.latency_sum, "latency_n": m.latency_n, "quantiles": [m.p50, m.p95],
+            })
+        });
+        rows.push(json!([
+            row.offset,
+            row.cut,
+            strings.id(row.instruction.as_deref()),
+            strings.id(row.target.as_deref()),
+            strings.id(row.function.as_deref()),
+            strings.id(place.as_deref()),
+            counts,
+        ]));
+    }
+    let group = |row: &CodeRow| {
+        let key = (row.image.as_deref(), row.outer.as_deref());
+        groups.get(&key).copied()
+    };
+    json!({
+        "strings": strings.values,
+        "rows": rows,
+        "of": data.functions.iter().map(group).collect::<Vec<_>>(),
     })
 }
 

@@ -8,7 +8,7 @@
 //! alike and compress. 0 is null; every other value is one more than what it stands for.
 
 use super::ReportError;
-use super::data::{CodeRow, Data, Frame, Measures, StepRow};
+use super::data::{CodeRow, Data, Frame, ListingRow, Measures, StepRow};
 use super::html::{Html, Markup, visible};
 use crate::tables::columns::{self as c, Column};
 use base64::Engine;
@@ -24,7 +24,7 @@ const TIMES: u64 = 1 << 24;
 pub struct Kept {
     rows: usize,
     kinds: Vec<Kind>,
-    codes: Vec<[Option<usize>; 3]>,
+    codes: Vec<[Option<usize>; 4]>,
     parts: Vec<String>,
     tids: Vec<i64>,
     time_unit_ns: u64,
@@ -65,6 +65,7 @@ impl Kept {
         functions: &[CodeRow],
         lines: &[CodeRow],
         steps: &[StepRow],
+        listing: &[ListingRow],
     ) -> Result<Kept, ReportError> {
         let frame = Frame::new("kept", frame);
         let (start, end) = time.unwrap_or((0, 0));
@@ -78,7 +79,7 @@ impl Kept {
         let part = frame.strings(c::PART)?.into_iter();
         let part: Vec<u32> = part.map(|part| parts.id_or_null(part)).collect();
         let (kinds, kind) = kinds(&frame)?;
-        let (codes, code) = codes(&frame, functions, lines, steps)?;
+        let (codes, code) = codes(&frame, functions, lines, steps, listing)?;
         let number = |column: Column| -> Result<Vec<u32>, ReportError> {
             Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
         };
@@ -284,15 +285,16 @@ fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
     Ok((dictionary.values, ids))
 }
 
-/// Rows of `functions`, `lines` and `steps` by place, and a row's place.
-type Codes = (Vec<[Option<usize>; 3]>, Vec<u32>);
+/// Rows of `functions`, `lines`, `steps` and `listing` by place, and a row's place.
+type Codes = (Vec<[Option<usize>; 4]>, Vec<u32>);
 
-/// The rows of `functions`, `lines` and `steps` that a place in the code belongs to.
+/// The rows of `functions`, `lines`, `steps` and `listing` that a place in the code belongs to.
 fn codes(
     frame: &Frame,
     functions: &[CodeRow],
     lines: &[CodeRow],
     steps: &[StepRow],
+    listing: &[ListingRow],
 ) -> Result<Codes, ReportError> {
     let columns = [
         frame.strings(c::IMAGE)?,
@@ -306,6 +308,7 @@ fn codes(
         frame.strings(c::INSTRUCTION)?,
     ];
     let (line, step) = (frame.u64s(c::LINE)?, frame.u64s(c::STEP)?);
+    let offset = frame.u64s(c::CODE_OFF)?;
     let mut texts = Dictionary::default();
     let columns = columns.map(|column| {
         let ids = column.into_iter().map(|text| texts.id_or_null(text));
@@ -316,7 +319,7 @@ fn codes(
         .map(|i| {
             let of = columns.each_ref().map(|c| c.get(i).copied().unwrap_or(0));
             let number = |values: &[Option<u64>]| values.get(i).copied().flatten();
-            places.id((of, number(&line), number(&step))) + 1
+            places.id((of, number(&line), number(&step), number(&offset))) + 1
         })
         .collect();
     let function_of = |row: &CodeRow| (row.image.clone(), row.function.clone(), row.outer.clone());
@@ -333,12 +336,14 @@ fn codes(
         (code, operation, row.instruction.clone())
     };
     let steps = index(steps.iter().map(step_of));
+    let listed = |row: &ListingRow| (row.image.clone(), row.outer.clone(), row.offset);
+    let listing = index(listing.iter().map(listed));
     let text =
         |id: u32| -> Option<String> { texts.values.get(id.checked_sub(1)? as usize).cloned() };
     let codes = places
         .values
         .iter()
-        .map(|(ids, line, step)| {
+        .map(|(ids, line, step, offset)| {
             let [
                 image,
                 function,
@@ -355,6 +360,7 @@ fn codes(
                 *line,
                 (operation.clone(), phase.clone(), part.clone()),
             );
+            let at_offset = (image.clone(), outer.clone(), *offset);
             let running = on_behalf.or_else(|| outer.clone());
             let at_step = (
                 (running, function.clone(), *line, *step),
@@ -365,6 +371,7 @@ fn codes(
                 functions.get(&(image, function, outer)).copied(),
                 lines.get(&at_line).copied(),
                 steps.get(&at_step).copied(),
+                offset.and_then(|_| listing.get(&at_offset).copied()),
             ]
         })
         .collect();

@@ -16,7 +16,7 @@
 
   const [data, rows] = await Promise.all([readData(), readRows()]);
   const FILTERS = ["map", "part", "level", "op", "cpu", "tid", "time", "index"];
-  const KEYS = [...FILTERS, "q", "array", "measure", "scale", "instance", "lane"];
+  const KEYS = [...FILTERS, "q", "array", "measure", "scale", "instance", "lane", "code"];
   const state = Object.fromEntries(KEYS.map((key) => [key, ""]));
   const plots = [];
 
@@ -216,6 +216,7 @@
     view.stale = false;
     const { section } = view;
     const pattern = searchPattern();
+    if (section.id === "functions") showListing(section);
     for (const table of view.tables) {
       recount(table);
       for (const body of table.tBodies) filterBody(body, pattern);
@@ -372,7 +373,8 @@
   // A cell's text, the class and title of its span, what stands small beside it, what to sort by.
   const absent = { text: "?", className: "absent", title: "not recorded or not known", sort: "" };
   const none = { text: "n/a", className: "na", title: "not applicable", sort: "" };
-  const about = () => (rows.whole ? "" : "\u2248");
+  let exactly = false;
+  const about = () => (rows.whole || exactly ? "" : "\u2248");
   const counted = (n) => (n ? { text: about() + count(n), sort: n } : { text: "0", className: "zero", sort: 0 });
   const known = (n, sum) => (n === null ? (sum.loads ? absent : none) : counted(n));
   // A breakpoint on loads and stores does not tell them apart.
@@ -495,13 +497,7 @@
         head.classList.add("sortable");
         head.addEventListener("click", () => sort(table, column, head));
       });
-      const tools = make("span", { class: "tools" });
-      for (const [name, text] of [["Markdown", markdown], ["CSV", csv]]) {
-        const button = make("button", { type: "button", "aria-label": `Copy as ${name}` }, name);
-        button.addEventListener("click", () => copy(text(table), name));
-        tools.append(button);
-      }
-      table.caption.append(tools);
+      table.caption.append(tools(table));
     }
     for (const finding of all(".findings > li")) {
       finding.tabIndex = -1;
@@ -512,6 +508,93 @@
       });
       finding.querySelector(".facts").append(" ", button);
     }
+  }
+
+  function tools(table) {
+    const tools = make("span", { class: "tools" });
+    for (const [name, text] of [["Markdown", markdown], ["CSV", csv]]) {
+      const button = make("button", { type: "button", "aria-label": `Copy as ${name}` }, name);
+      button.addEventListener("click", () => copy(text(table), name));
+      tools.append(button);
+    }
+    return tools;
+  }
+
+  // The code of one function, made when it is asked for.
+
+  const LISTING = ["offset", "instruction", "goes to", "inlined from", "line", "samples", "loads", "stores", "latency share", "p50", "p95", "L1 miss", "LLC miss"];
+  const listed = new Map();
+
+  function offerListings() {
+    for (const row of all("#functions-table tbody tr")) {
+      const { function: n } = row.dataset;
+      if (!data.listing.of[Number(n)]) continue;
+      const name = nameIn(row.cells[0]);
+      const button = make("button", { type: "button", class: "pick", "aria-label": `Show the code around ${name}`, title: "Show the code" }, "≡");
+      button.addEventListener("click", () => {
+        select({ code: state.code === n ? "" : n });
+        byId("listing")?.scrollIntoView({ block: "nearest" });
+      });
+      row.cells[0].append(button);
+    }
+  }
+
+  function showListing(section) {
+    const range = state.code === "" ? undefined : data.listing.of[Number(state.code)];
+    byId("listing")?.remove();
+    if (!range) return;
+    if (!listed.has(state.code)) listed.set(state.code, makeListing(range));
+    const box = listed.get(state.code);
+    section.querySelector("#functions-table").parentElement.before(box);
+    countListing(box, range);
+  }
+
+  function makeListing([first, last]) {
+    const { rows, strings } = data.listing;
+    const text = (id) => strings[id] ?? "";
+    const of = all("#functions-table tbody tr").find((row) => row.dataset.function === state.code);
+    const outer = of.cells[1].querySelector(".na") ? of.cells[0] : of.cells[1];
+    const table = make("table", { id: "listing-table" }, make("caption", {}, `Code of ${nameIn(outer)}; … stands for instructions that no sample is near`));
+    const head = make("tr");
+    for (const name of LISTING) head.append(make("th", { scope: "col", class: SHOWS[name] ? "number" : "words" }, name));
+    const body = make("tbody");
+    let before = "";
+    for (const [offset, cut, instruction, target, inner, place] of rows.slice(first, last)) {
+      if (cut) body.append(make("tr", { class: "cut" }, make("td", { colspan: String(LISTING.length) }, "…")));
+      const at = place === before ? "" : text(place);
+      before = place;
+      const inlined = text(inner) === nameIn(outer) ? "" : text(inner);
+      const code = (text) => make("td", {}, ...(text ? [make("code", {}, text)] : []));
+      const row = make("tr", { class: "code" }, make("th", { scope: "row" }, make("code", {}, `+0x${offset.toString(16)}`)), code(text(instruction)), code(text(target)), code(inlined), code(at));
+      for (const name of LISTING) if (SHOWS[name]) row.append(make("td", { class: "number" }));
+      body.append(row);
+    }
+    table.append(make("thead", {}, head), body);
+    table.caption.append(tools(table));
+    const close = make("button", { type: "button" }, "Close");
+    close.addEventListener("click", () => select({ code: "" }));
+    table.caption.querySelector(".tools").append(close);
+    return make("div", { id: "listing", class: "scroll", tabindex: "0", role: "region", "aria-label": `Code of ${nameIn(outer)}` }, table);
+  }
+
+  // All samples while nothing is selected, else the selected ones of the page.
+  function countListing(box, [first, last]) {
+    exactly = active().length === 0;
+    const { code } = rows.column;
+    const selected = exactly ? null : Rows.sums(rows, pickedRows(), (i) => rows.codes[code[i] - 1][3] ?? undefined);
+    const sums = data.listing.rows.slice(first, last).map((row, i) => (exactly ? row[6] : selected.get(first + i)));
+    const total = sums.reduce((n, sum) => n + (sum?.latency_sum ?? 0), 0);
+    const shown = LISTING.map((name) => SHOWS[name]);
+    all("tr.code", box).forEach((row, i) => {
+      const sum = sums[i];
+      row.classList.toggle("hit", Boolean(sum));
+      shown.forEach((show, column) => {
+        if (!show) return;
+        if (sum) put(row.cells[column], show(sum, total));
+        else row.cells[column].replaceChildren();
+      });
+    });
+    exactly = false;
   }
 
   function sort(table, column, head) {
@@ -539,11 +622,11 @@
 
   // A cell's text without the buttons that the script put into it.
   function nameIn(cell) {
-    return cell.textContent.replace(/^[▸▾]|◎$/g, "").trim();
+    return cell.textContent.replace(/^[▸▾]|[◎≡]+$/g, "").trim();
   }
 
   function shownRows(table) {
-    const cells = (row) => [...row.cells].map((cell) => cell.textContent.replace(/^[▸▾]|◎$/g, "").trim());
+    const cells = (row) => [...row.cells].map((cell) => cell.textContent.replace(/^[▸▾]|[◎≡]+$/g, "").trim());
     return [cells(table.tHead.rows[0]), ...all("tbody tr", table).filter((row) => !row.hidden).map(cells)];
   }
 
@@ -1469,6 +1552,7 @@
   buildKeys();
   buildBar();
   equipTables();
+  offerListings();
   for (const element of all("[data-plot]")) plots.push(new Plot(element, KINDS[element.dataset.plot]));
   readFragment();
   if (view) byId(view)?.scrollIntoView();

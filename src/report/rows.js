@@ -117,6 +117,8 @@ const Rows = (() => {
   // Nearest rank, each latency as often as its row stands for.
   function quantile(sum, share) {
     if (!sum.latency_n) return null;
+    // Of all samples the tables know both that are shown.
+    if (sum.quantiles) return sum.quantiles[share === 0.5 ? 0 : 1];
     sum.sorted ??= sorted(sum);
     const rank = Math.ceil(share * sum.latency_n);
     let seen = 0;

@@ -53,6 +53,9 @@ columns! {
     OPERATION "operation" "str" "" "Map operation that the code belongs to; in its callers the one that handed out the key or elem; else null.";
     STEP "step" "u32" "" "Where the instruction stands in its operation: one run through it comes by in this order, loops apart.";
     INSTRUCTION "instruction" "str" "" "The instruction, as Intel writes it.";
+    CODE_OFF "code_off" "u32" "bytes" "Offset of the instruction in the function whose code it is in.";
+    TARGET "target" "str" "" "The function that the instruction calls or jumps to; null where it is no other one.";
+    CUT "cut" "bool" "" "Instructions that stand before this one are left out.";
     PHASE "phase" "str" "" "Step of the operation; null outside of map code or where unknown.";
     PART "part" "str" "" "structure.field that was touched; null where not attributed.";
     STAGE "stage" "str" "" "Stage of a lookup that the part belongs to (golang/go#70835): header, directory, table, control, key, elem, overflow, extra.";

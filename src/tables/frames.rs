@@ -55,7 +55,7 @@ fn quantile_columns<'a>(latencies: impl Iterator<Item = &'a Histogram> + Clone) 
 }
 
 /// Columns of one frame, then counts and quantiles of its groups.
-fn frame(mut keys: Vec<Column>, groups: &[&Group]) -> PolarsResult<DataFrame> {
+pub fn frame(mut keys: Vec<Column>, groups: &[&Group]) -> PolarsResult<DataFrame> {
     let counts: Vec<Counts> = groups.iter().map(|g| g.counts).collect();
     keys.extend(count_columns(&counts));
     keys.extend(quantile_columns(groups.iter().map(|g| &g.latencies)));

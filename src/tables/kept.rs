@@ -54,6 +54,7 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
         of!(c::ON_BEHALF, |a| a
             .place
             .and_then(|p| p.on_behalf.as_deref())),
+        of!(c::CODE_OFF, |a| a.place.and_then(super::listing::offset)),
         of!(c::FILE, |a| a.place.and_then(|p| file_line(p).0)),
         of!(c::LINE, |a| a.place.and_then(|p| file_line(p).1)),
         of!(c::OPERATION, |a| a

@@ -16,6 +16,7 @@ mod histogram;
 mod interval;
 mod kept;
 mod kinds;
+mod listing;
 mod order;
 pub mod read;
 mod redact;
@@ -29,6 +30,7 @@ pub use accesses::{Access, Accesses, CHUNK};
 pub use findings::{LEAST, MOST_FINDINGS, percent, thousands};
 pub use frames::{file_line, inner};
 pub use interval::clopper_pearson;
+pub use listing::list;
 pub use redact::redact;
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
@@ -59,6 +61,9 @@ pub struct Tables {
     pub functions: DataFrame,
     /// One row a source line, operation, phase and part.
     pub lines: DataFrame,
+    /// One row an instruction that samples hit, by function and offset; after [`list`] of the hottest
+    /// functions alone, with the instructions around those, whose counts are null.
+    pub listing: DataFrame,
     /// One row an instruction of a map operation and part, in the order of one run through it.
     pub steps: DataFrame,
     /// One row a map, time bin, latency bin and level: the samples that have a latency.
@@ -92,7 +97,7 @@ impl Tables {
         let attribution = rows.attribution;
         let time = TimeAxis::of(rows);
         let totals = totals(rows, kinds, &time);
-        let sums = || -> PolarsResult<[DataFrame; 9]> {
+        let sums = || -> PolarsResult<[DataFrame; 10]> {
             Ok([
                 frames::maps(&totals, attribution)?,
                 frames::parts(&totals)?,
@@ -100,6 +105,7 @@ impl Tables {
                 frames::cells(&totals, attribution)?,
                 frames::functions(&totals, attribution)?,
                 frames::lines(&totals, attribution)?,
+                listing::hit(&totals, attribution)?,
                 frames::steps(&totals, attribution)?,
                 frames::latency(&totals, kinds)?,
                 frames::misses(&totals)?,
@@ -119,6 +125,7 @@ impl Tables {
             cells,
             functions,
             lines,
+            listing,
             steps,
             latency,
             misses,
@@ -138,6 +145,7 @@ impl Tables {
             cells,
             functions,
             lines,
+            listing,
             steps,
             latency,
             order: order::frame(accesses, order)?,
@@ -148,7 +156,7 @@ impl Tables {
     }
 
     /// The frames by name: the names of the Parquet files.
-    pub fn frames(&self) -> [(&'static str, &DataFrame); 12] {
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 13] {
         [
             ("maps", &self.maps),
             ("parts", &self.parts),
@@ -156,6 +164,7 @@ impl Tables {
             ("cells", &self.cells),
             ("functions", &self.functions),
             ("lines", &self.lines),
+            ("listing", &self.listing),
             ("steps", &self.steps),
             ("latency", &self.latency),
             ("order", &self.order),

@@ -136,6 +136,7 @@ pub fn redact(tables: &Tables) -> PolarsResult<Tables> {
         &mut redacted.cells,
         &mut redacted.functions,
         &mut redacted.lines,
+        &mut redacted.listing,
         &mut redacted.steps,
         &mut redacted.latency,
         &mut redacted.order,
@@ -406,7 +407,7 @@ impl Names {
                 continue;
             }
             let redact: fn(&mut Names, &str) -> String = match () {
-                () if is(&[c::FUNCTION, c::OUTER, c::ON_BEHALF]) => Names::function,
+                () if is(&[c::FUNCTION, c::OUTER, c::ON_BEHALF, c::TARGET]) => Names::function,
                 () if is(&[c::FILE]) => Names::file,
                 () if is(&[c::EVENT]) => Names::event,
                 () if is(&[c::IMAGE]) => Names::path,

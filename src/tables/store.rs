@@ -80,6 +80,7 @@ impl Tables {
             cells: frame("cells")?,
             functions: frame("functions")?,
             lines: frame("lines")?,
+            listing: frame("listing")?,
             steps: frame("steps")?,
             latency: frame("latency")?,
             order: frame("order")?,

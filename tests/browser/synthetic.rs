@@ -736,6 +736,7 @@ pub fn empty() -> Tables {
         cells: DataFrame::empty(),
         functions: DataFrame::empty(),
         lines: DataFrame::empty(),
+        listing: DataFrame::empty(),
         steps: DataFrame::empty(),
         latency: DataFrame::empty(),
         order: DataFrame::empty(),

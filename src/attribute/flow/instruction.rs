@@ -112,6 +112,16 @@ impl Instruction {
         }
     }
 
+    /// Where the code says it may go on, besides the next instruction.
+    pub fn target(&self) -> Option<u64> {
+        match self.control() {
+            Control::Call(target) | Control::Jump(target) | Control::Branch { target, .. } => {
+                target
+            }
+            Control::Next | Control::Return | Control::Stop => None,
+        }
+    }
+
     /// `None` where there is no memory operand, or its address is made in another way.
     pub fn form(&self) -> Option<Form> {
         match self {

@@ -65,7 +65,9 @@ impl Chart for Functions {
     fn method(&self) -> &'static str {
         "By instruction pointer, with inlined functions told apart from the function whose code they are in. \
          All memory accesses are counted here, those without a map too. With an event that allows skid \
-         (precise_ip below 2) the instruction, and so the function, may be a later one."
+         (precise_ip below 2) the instruction, and so the function, may be a later one. Of the hottest functions \
+         \u{2261} shows the code: the instructions that samples hit and those around them, with the counts of \
+         each."
     }
 
     fn filters(&self) -> &'static str {
