@@ -28,26 +28,29 @@ fn the_code_of_a_function_is_shown_with_the_counts_of_the_selection() {
         .unwrap();
     assert!(status.success());
     let Tables { listing, kept, .. } = Tables::read(&folder).unwrap();
-    let of_function = |frame, row: usize| texts(frame, c::OUTER).unwrap()[row] == Some(FUNCTION);
+    let of_function = |frame| -> Vec<usize> {
+        let outer = texts(frame, c::OUTER).unwrap();
+        let rows = 0..outer.len();
+        rows.filter(|&row| outer[row] == Some(FUNCTION)).collect()
+    };
+    let listed = of_function(&listing);
     let offsets = numbers(&listing, c::CODE_OFF).unwrap();
     let samples = numbers(&listing, c::SAMPLES).unwrap();
     let shown = |count: &dyn Fn(u64) -> Option<u64>| -> Value {
-        let rows = (0..listing.height()).filter(|&row| of_function(&listing, row));
-        let rows = rows.map(|row| offsets[row].unwrap());
-        rows.map(|offset| json!([format!("+{offset:#x}"), count(offset)]))
+        let offsets = listed.iter().map(|&row| offsets[row].unwrap());
+        offsets
+            .map(|offset| json!([format!("+{offset:#x}"), count(offset)]))
             .collect()
     };
     let all = |offset| {
-        let mut rows = (0..listing.height()).filter(|&row| of_function(&listing, row));
-        samples[rows.find(|&row| offsets[row] == Some(offset)).unwrap()]
+        let mut rows = listed.iter();
+        samples[*rows.find(|&&row| offsets[row] == Some(offset)).unwrap()]
     };
     let (maps, at) = (
         numbers(&kept, c::MAP).unwrap(),
         numbers(&kept, c::CODE_OFF).unwrap(),
     );
-    let in_function: Vec<usize> = (0..kept.height())
-        .filter(|&row| of_function(&kept, row))
-        .collect();
+    let in_function = of_function(&kept);
     let map = in_function.iter().find_map(|&row| maps[row]).unwrap();
     let of_map = |offset| {
         let hit = |row: &&usize| maps[**row] == Some(map) && at[**row] == Some(offset);
@@ -72,7 +75,8 @@ fn the_code_of_a_function_is_shown_with_the_counts_of_the_selection() {
     let fragment = browser.eval("location.hash");
     assert!(fragment.as_str().unwrap().contains("code="), "{fragment}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    let mut browser = Browser::start();
+    // A new address of the same page that differs in its fragment alone would not load it again.
+    browser.open(Path::new("/dev/null"), "");
     browser.open(&report, fragment.as_str().unwrap());
     browser.ready();
     assert_eq!(browser.eval(table), shown(&of_map));
