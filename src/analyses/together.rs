@@ -67,7 +67,7 @@ pub fn add(
     // First, while the accesses in order do not take their memory.
     let stale = told.stale(recording, attribution, within.stale_ns);
     let touches = all.first_in_order(MOST);
-    let brackets = operations(&touches);
+    let brackets = operations(&touches, recording);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
     let paths = paths(&touches);

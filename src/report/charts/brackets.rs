@@ -74,7 +74,7 @@ impl Chart for Brackets {
         shown.truncate(DRAWN);
         shown.sort_by_key(|b| b.begin_ns);
         let folded = vec![(
-            "Accesses of other threads inside of operations".to_owned(),
+            "Accesses of others inside of operations".to_owned(),
             intruders(data),
         )];
         Ok(Figure {
@@ -180,10 +180,7 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
 }
 
 fn stores(b: &Bracketed) -> String {
-    match b.phases.is_empty() {
-        true => "no store but the flag's was recorded".to_owned(),
-        false => b.phases.join(", ").replace('_', " "),
-    }
+    b.phases.join(", ").replace('_', " ")
 }
 
 fn kinds(data: &Data) -> Table {
