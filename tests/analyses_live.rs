@@ -106,7 +106,11 @@ fn guarded(version: &str, words: &str) {
         assert_eq!(bracket["deviations"], serde_json::json!([]), "{bracket}");
         let phases = bracket["phases"].as_array().unwrap();
         let ends = (phases.first().unwrap(), phases.last().unwrap());
-        assert_eq!(ends, (&"set_flag".into(), &"clear_flag".into()), "{bracket}");
+        assert_eq!(
+            ends,
+            (&"set_flag".into(), &"clear_flag".into()),
+            "{bracket}"
+        );
     }
     let count = |operation: &str| {
         let all = brackets.iter().filter(|b| b["operation"] == operation);

@@ -9,7 +9,7 @@ use mempath::analyses::touch::Touch;
 use mempath::attribute::{Operation, Phase, Place};
 use mempath::data_src::Op;
 use mempath::gomap::Part;
-use mempath::recording::{Gap, GapKind, Recording};
+use mempath::recording::{Gap, GapKind, Recording, SpaceBuilder};
 
 fn place(operation: Operation, phase: Phase) -> Place {
     Place {
@@ -321,7 +321,19 @@ fn an_operation_that_the_recording_ends_inside_of_is_none() {
     let set = place(Operation::Clear, Phase::SetFlag);
     let other = place(Operation::Assign, Phase::SetFlag);
     let s = |n, tid, place| touch(n, tid, place, Op::Store, Part::MapWriting, true);
-    assert_eq!(brackets(&[s(1, 1, &set), s(2, 2, &other)]), []);
+    let touches = [s(1, 1, &set), s(2, 2, &other)];
+    assert_eq!(brackets(&touches), []);
+    // `fatal error: concurrent map writes` leaves it open.
+    let mut space = SpaceBuilder::default();
+    space.exit(touches[0].pid);
+    let recording = Recording {
+        space: space.finish(),
+        ..Recording::default()
+    };
+    let found = operations(&touches, &recording);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].duration_ns(), None);
+    assert_eq!(found[0].between, [2]);
 }
 
 /// The truth programs take locks around every use of a shared map, and one of them is a sync.Map; the

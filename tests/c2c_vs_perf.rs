@@ -15,7 +15,7 @@ fn shared_lines(path: &Path) -> (Recording, mempath::attribute::Attribution, Lin
     let recording = read(path).unwrap();
     let programs = vec![None; recording.space.images.len()];
     let attribution = attribute(&recording, &programs, &Kernel::default(), None);
-    let found = lines(&recording, &attribution, Unit::Line);
+    let found = lines(&recording, &attribution, Unit::Line, usize::MAX);
     (recording, attribution, found)
 }
 

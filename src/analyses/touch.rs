@@ -57,17 +57,10 @@ pub struct Touches<'a> {
 
 impl<'a> Touches<'a> {
     pub fn new(recording: &'a Recording, accesses: &'a Accesses) -> Touches<'a> {
-        let places = accesses.attribution().places.iter();
-        let decoded = places.map(|p| {
-            p.instruction
-                .as_deref()
-                .map(Decoded::of)
-                .unwrap_or_default()
-        });
         Touches {
             recording,
             accesses,
-            decoded: decoded.collect(),
+            decoded: decoded(&accesses.attribution().places),
             g: g_register(recording.meta.arch.as_deref()),
         }
     }
@@ -195,6 +188,12 @@ fn g_register(machine: Option<&str>) -> Option<u32> {
     };
     let abi = abi(arch)?;
     abi.perf.get(abi.g).copied()
+}
+
+/// By place: what its instruction says, where it was decoded.
+pub fn decoded(places: &[Place]) -> Vec<Decoded> {
+    let of = |place: &Place| place.instruction.as_deref().map(Decoded::of);
+    places.iter().map(|p| of(p).unwrap_or_default()).collect()
 }
 
 /// What the text of an x86 instruction (Intel's order: destination first) says of its memory operand.

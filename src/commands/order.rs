@@ -7,6 +7,7 @@ use crate::analyses::access_path::{self, Path as AccessPath};
 use crate::analyses::background::{Background, background};
 use crate::analyses::concurrent::{Danger, Overlap, concurrent};
 use crate::analyses::findings::{Found, findings};
+use crate::analyses::lines::{Unit, lines};
 use crate::analyses::memory_model::{Arch, Order, neighbours};
 use crate::analyses::operations::{Bracket, operations};
 use crate::analyses::stale;
@@ -92,6 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         concurrent: &answer.concurrent,
         background: &answer.background,
         paths: &answer.paths,
+        lines: &lines(&recording, &attribution, Unit::Line, usize::MAX),
         every_access: answer.every_access,
     });
     Output::create(Path::new("-"))?.write(|out| match options.style {

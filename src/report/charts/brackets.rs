@@ -74,7 +74,7 @@ impl Chart for Brackets {
         shown.truncate(DRAWN);
         shown.sort_by_key(|b| b.begin_ns);
         let folded = vec![(
-            "Accesses of others inside of operations".to_owned(),
+            "Accesses of other threads inside of operations".to_owned(),
             intruders(data),
         )];
         Ok(Figure {
