@@ -6,7 +6,7 @@
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Near, Nearby, PAGE_SHIFT};
+use super::nearby::{IN_TIME, MOST, Near, Nearby, PAGE_SHIFT};
 use super::types::{ShapeId, Types, variant_of};
 use crate::gomap::{Part, Spot, Stage};
 use rayon::prelude::*;
@@ -338,8 +338,8 @@ impl Starts {
     }
 }
 
-/// The remainder modulo the shape's stride that most of these starts share, and how many do, if
-/// there are enough of them to believe it.
+/// The remainder modulo the shape's stride that the starts on both sides share, where enough of all of
+/// them do to believe it.
 fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<Support> {
     let proof = if known { PROOF - 1 } else { PROOF };
     if near.len() < proof {
@@ -355,31 +355,33 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
         return None;
     }
     let variants = types.admitted(shape);
-    let starts = near
-        .iter()
-        .filter(|start| start.at() % modulus == residue && start.admits(shape, variants))
-        .count();
-    (starts >= proof && starts * 3 >= near.len() * 2).then_some(Support {
+    let admitting = near.iter().filter(|start| start.admits(shape, variants));
+    let residues = admitting.map(|start| start.at() % modulus);
+    let starts = residues.clone().filter(|other| *other == residue).count();
+    if starts < proof {
+        return None;
+    }
+    let likelihood = likelihood(near.len(), residues, stride);
+    let enough = match known {
+        true => starts * 3 >= near.len() * 2,
+        false => likelihood >= LIKELIER.ln(),
+    };
+    enough.then_some(Support {
         starts,
-        others: near.len() - starts,
+        likelihood,
         stride,
         residue: near.residue(residue, stride),
     })
 }
 
-/// What speaks for a shape: so many starts are congruent modulo its stride, and so many are not.
+/// What speaks for a shape: so many starts are congruent modulo its stride.
 #[derive(Debug, Clone, Copy)]
 struct Support {
     starts: usize,
-    others: usize,
+    /// Of all starts around, were the shape this one: [`likelihood`].
+    likelihood: f64,
     stride: u64,
     residue: u64,
-}
-
-enum Verdict {
-    Better,
-    Even,
-    Worse,
 }
 
 /// So many times likelier is enough.
@@ -391,6 +393,30 @@ const ALIGNMENT: f64 = 8.0;
 /// One start in so many is of another array than those around it.
 const STRANGERS: f64 = 20.0;
 
+/// The logarithm of how much likelier `all` starts are in arrays of buckets of `stride` bytes than
+/// anywhere: the first of each array may lie anywhere, the others are congruent with it. `residues` are
+/// those of the starts that may be of such buckets.
+fn likelihood(all: usize, residues: impl Iterator<Item = u32>, stride: u64) -> f64 {
+    let mut arrays = [0; MOST];
+    let mut admitted = 0;
+    for (place, residue) in arrays.iter_mut().zip(residues) {
+        *place = residue;
+        admitted += 1;
+    }
+    let arrays = &mut arrays[..admitted];
+    arrays.sort_unstable();
+    let arrays = arrays.chunk_by(|a, b| a == b).count();
+    let congruent = (admitted - arrays) as f64 * (stride as f64 / ALIGNMENT).ln();
+    let strangers = all - admitted + arrays.saturating_sub(1);
+    congruent - strangers as f64 * STRANGERS.ln()
+}
+
+enum Verdict {
+    Better,
+    Even,
+    Worse,
+}
+
 impl Support {
     /// Of two shapes of one size the one that more starts admit. Else the likelier one. Last, `keys` tell.
     fn against(&self, other: Support, keys: impl FnOnce() -> Option<Verdict>) -> Verdict {
@@ -400,7 +426,7 @@ impl Support {
                 Ordering::Less => f64::NEG_INFINITY,
                 Ordering::Equal => 0.0,
             },
-            false => self.likelihood() - other.likelihood(),
+            false => self.likelihood - other.likelihood,
         };
         if likelier >= LIKELIER.ln() {
             Verdict::Better
@@ -409,14 +435,6 @@ impl Support {
         } else {
             keys().unwrap_or(Verdict::Even)
         }
-    }
-
-    /// The logarithm of how likely the starts are, but for what all shapes have in common: that one is
-    /// congruent with the first by chance is the less likely the larger the stride.
-    fn likelihood(&self) -> f64 {
-        let places = self.stride as f64 / ALIGNMENT;
-        let congruent = self.starts.saturating_sub(1) as f64 * places.ln();
-        congruent - self.others as f64 * STRANGERS.ln()
     }
 
     /// Whether a key of a bucket or group of this shape begins at an address.
