@@ -10,7 +10,7 @@ use super::regions::Regions;
 use super::resolve::{About, Row};
 use super::types::Types;
 use super::{Evidence, Reason};
-use crate::gomap::{Layout, Part, Structure};
+use crate::gomap::{Layout, Part, Stage, Structure};
 
 /// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
 /// User addresses never have this bit.
@@ -98,7 +98,14 @@ pub fn complete(
         let part = row.part.ok();
         let hit = known.regions.at(row.address, time, part, known.types);
         let marked = || known.regions.marked(row.address, time, known.types);
-        if let Some(hit) = hit.or_else(|| behalf.reads.then(marked).flatten()) {
+        let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
+        // Else the region is mistaken: what is hashed or compared is no control byte.
+        let fits = |part: Part| match part.stage() {
+            Stage::Key => true,
+            Stage::Elem => !behalf.hashes,
+            _ => !behalf.hashes && !behalf.compares,
+        };
+        if let Some(hit) = hit.filter(|hit| row.part.is_ok() || fits(hit.spot.part)) {
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
@@ -167,9 +174,7 @@ pub fn complete(
     if !unknown && counts && !count || row.part.is_ok_and(|p| p != part) {
         return None;
     }
-    if row.base != 0 && row.base != object.start
-        || row.header != 0 && row.header != object.header
-    {
+    if row.base != 0 && row.base != object.start || row.header != 0 && row.header != object.header {
         return None;
     }
     row.part = Ok(part);

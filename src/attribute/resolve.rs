@@ -155,10 +155,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         .iter()
         .find(|n| n.structure == Structure::MapType)
         .and_then(|n| types.at(code.binary, n.start));
-    row.header = named
-        .iter()
-        .find(|n| n.structure == Structure::Header)
-        .map_or(0, |n| n.start);
+    row.header = owner(&named, target, operand.value.origin);
     if row.header != 0 || row.map_type.is_some() {
         row.evidence = Evidence::Registers;
     }
@@ -196,6 +193,15 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         });
     }
     row
+}
+
+/// Why the accesses of an instruction are of no map, where it tells without registers and call chain.
+pub fn without_registers(code: &Code, stored: bool) -> Option<Reason> {
+    match choose(code, stored) {
+        None => Some(Reason::NoOperand),
+        Some((Target::None(reason), _)) => Some(*reason),
+        Some(_) => None,
+    }
 }
 
 /// Return address of the map call that handed out the pointer which a sample in its caller accessed.
@@ -278,6 +284,21 @@ pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> 
             })
         })
         .collect()
+}
+
+/// The map that an operand belongs to, where the registers name but one: a key or an elem, that which
+/// the call had that handed it out.
+fn owner(named: &[Named], target: &Target, origin: u32) -> u64 {
+    let handed_out = matches!(target, Target::Elem { .. } | Target::Key { .. });
+    let headers = named.iter().filter(|n| n.structure == Structure::Header);
+    let mut headers = headers
+        .filter(|n| !handed_out || n.origin == origin && origin != 0)
+        .map(|n| n.start);
+    let first = headers.next().unwrap_or(0);
+    match headers.all(|other| other == first) {
+        true => first,
+        false => 0,
+    }
 }
 
 fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Code, types: &Types) {
