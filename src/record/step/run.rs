@@ -407,7 +407,7 @@ impl Stepper {
     ) -> Result<Why, StepError> {
         let begin = Instant::now();
         // The first window opens at once: short programs are over soon.
-        let mut next = begin;
+        let (mut next, mut before) = (begin, 0);
         loop {
             if let Some(why) = self.ended {
                 return Ok(why);
@@ -422,10 +422,18 @@ impl Stepper {
                 }
             }
             if time >= next {
-                next = time + if self.open { plan.pause } else { plan.window };
+                next = time + plan.window;
                 match self.open {
-                    true => self.close_window(),
-                    false => self.open_window(file)?,
+                    false => {
+                        before = self.done.steps;
+                        self.open_window(file)?;
+                    }
+                    // Nothing was stepped, so that there is nothing to recover from.
+                    true if self.done.steps == before => file.tell_process(self.pid)?,
+                    true => {
+                        next = time + plan.pause;
+                        self.close_window();
+                    }
                 }
             }
             if self.stepped() {
