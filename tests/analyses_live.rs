@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::target::{Running, breakpoints, build, wait_for};
+use common::target::{Running, breakpoints, build, wait_for, waits};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,7 @@ fn watch(dir: &Path, pid: &str, words: &str) -> (Child, PathBuf) {
         };
         word(32).checked_div(word(16)).unwrap_or(0) > 1
     };
-    wait_for(armed, "the breakpoint");
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    wait_for(|| armed() && waits(child.id()), "the breakpoint");
     (child, output)
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use assert_cmd::Command as Mempath;
 use common::perf;
-use common::target::{Running, Small, as_nobody, breakpoints, build, perf_reads, wait_for};
+use common::target::{Running, Small, as_nobody, breakpoints, build, perf_reads, wait_for, waits};
 use mempath::recording::{GapKind, Recording, read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -29,12 +29,11 @@ impl Recorder {
         Recorder(child)
     }
 
-    /// Waits until breakpoints are armed: the file is made after the events are open.
+    /// Waits until breakpoints are armed: the file is made after the events are open, and they are enabled
+    /// before the first wait.
     fn armed(self, output: &Path) -> Recorder {
         let begun = || std::fs::metadata(output).is_ok_and(|file| file.len() > 104);
-        wait_for(begun, "the recording begins");
-        // The events are enabled between the first bytes and the first wait.
-        std::thread::sleep(Duration::from_millis(300));
+        wait_for(|| begun() && waits(self.0.id()), "the recording begins");
         self
     }
 
@@ -79,7 +78,9 @@ fn every_access_of_every_thread_is_recorded_and_perf_reads_the_file() {
     ];
     let args: Vec<&str> = events.iter().flat_map(|e| ["-e", e]).collect();
     let pid = program.pid();
-    let recorder = Recorder::start(&[&args[..], &["-p", &pid]].concat(), &output);
+    // Room for all of them, should the recorder not get to run.
+    let more = ["-m", "2048", "-p", &pid];
+    let recorder = Recorder::start(&[&args[..], &more].concat(), &output);
     let recorder = recorder.armed(&output);
     assert_eq!(program.ask("go"), "done");
     recorder.signal(libc::SIGINT);

@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command as Mempath;
-use common::target::{Running, breakpoints, build};
+use common::target::{Running, breakpoints, build, wait_for, waits};
 use mempath::recording::{GapKind, Recording, read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -44,19 +44,14 @@ impl Watch {
         watch
     }
 
-    /// Armed when the attr of the first breakpoint is in the file, behind that of the tracker.
+    /// Armed when the attr of the first breakpoint is in the file, behind that of the tracker, and it waits:
+    /// all words are armed in one go.
     fn wait_until_armed(&mut self) {
-        for _ in 0..600 {
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            let armed = || std::fs::read(&self.output).is_ok_and(|file| events(&file) > 1);
-            if ended.is_some() || armed() {
-                // All words are armed in one go.
-                std::thread::sleep(std::time::Duration::from_millis(200));
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("not armed in 30 seconds");
+        let Watch { child, output } = self;
+        let child = child.as_mut().unwrap();
+        let armed = || std::fs::read(&*output).is_ok_and(|file| events(&file) > 1);
+        let over = |child: &mut Child| child.try_wait().unwrap().is_some();
+        wait_for(|| over(child) || armed() && waits(child.id()), "armed");
     }
 
     /// Ends it with Ctrl-C. The recording, and what it said.
@@ -335,13 +330,8 @@ fn a_started_program_is_watched_through_fields_and_pointers() {
         .stderr(Stdio::piped());
     let mut watch = Running::start(&mut command);
     assert!(watch.line().starts_with("ready "));
-    for _ in 0..600 {
-        if std::fs::read(&output).is_ok_and(|file| events(&file) > 1) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let armed = || std::fs::read(&output).is_ok_and(|file| events(&file) > 1);
+    wait_for(|| armed() && waits(watch.child.id()), "armed");
     assert_eq!(watch.ask("insert field 20"), "did 20");
     watch.stdin = None;
     assert!(watch.child.wait().unwrap().success());

@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command as Mempath;
-use common::target::{Running, Small, as_nobody, breakpoints, build, perf_reads, wait_for};
+use common::target::{Running, Small, as_nobody, breakpoints, build, perf_reads, wait_for, waits};
 use mempath::gomap::Shape;
 use mempath::heap::{Heap, Kind, snapshot};
 use mempath::program::Program;
@@ -44,9 +44,8 @@ fn watch(pid: &str, output: &Path, args: &[&str]) -> Child {
         };
         word(32).checked_div(word(16)).unwrap_or(0) > 1
     };
-    wait_for(armed, "the words are armed");
     // All words are armed in one go.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    wait_for(|| armed() && waits(watch.id()), "the words are armed");
     watch
 }
 

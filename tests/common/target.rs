@@ -120,6 +120,15 @@ pub fn wait_for(mut condition: impl FnMut() -> bool, what: &str) {
     panic!("{what}: not in 30 seconds");
 }
 
+/// Whether a recorder waits for its rings, which it does when all that it has to arm is armed: it is in
+/// `poll`. `true` where the kernel does not tell.
+pub fn waits(recorder: u32) -> bool {
+    // poll on x86-64, ppoll there and elsewhere.
+    let calls = ["7 ", "271 ", "73 "];
+    let call = std::fs::read_to_string(format!("/proc/{recorder}/syscall"));
+    call.map_or(true, |call| calls.iter().any(|poll| call.starts_with(poll)))
+}
+
 /// perf reads a recording in every way, and has nothing to say of it on standard error.
 pub fn perf_reads(recording: &Path) {
     let path = recording.to_str().expect("a plain path");
