@@ -1,7 +1,7 @@
 //! The known starts of buckets and groups around an address and a time.
 
 use super::position::{Admitted, Start};
-use super::types::{ShapeId, VARIANTS, variant_of};
+use super::types::{ShapeId, VARIANTS};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -66,7 +66,7 @@ const CODE: u32 = (1 << CODE_BITS) - 1;
 
 fn code_of(admitted: Admitted) -> u32 {
     match admitted {
-        Admitted::Variant(_, key_size) => variant_of(key_size) as u32,
+        Admitted::Variant(_, variant) => variant as u32,
         Admitted::Known(shape) => shape.saturating_add(VARIANTS as u32),
     }
 }

@@ -117,9 +117,14 @@ impl Places {
     /// What the function of a sample says of the maps that it handles.
     pub fn admitted(&self, sample: u32) -> Admitted {
         let code = self.code_of(sample as usize);
-        code.map_or(Admitted::Variant(NONE, None), |code| {
-            Admitted::Variant(code.binary, code.areas.key_size)
+        code.map_or(Admitted::Variant(NONE, 0), |code| {
+            Admitted::Variant(code.binary, code.variant)
         })
+    }
+
+    /// Which kind of functions that of a sample is of, as [`super::types::Types::handles`] counts them.
+    pub fn variant(&self, sample: u32) -> usize {
+        self.code_of(sample as usize).map_or(0, |code| code.variant)
     }
 
     /// By place: what is said of its function.

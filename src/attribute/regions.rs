@@ -33,6 +33,8 @@ pub enum Content {
         shape: Option<ShapeId>,
         map_type: Option<TypeId>,
         header: u64,
+        /// The kind of functions that found it: [`Types::handles`].
+        variant: u8,
     },
     /// A part of a bucket or group.
     Within(Part),
@@ -75,8 +77,9 @@ pub struct Hit {
     pub map_type: Option<TypeId>,
     /// 0: not known.
     pub header: u64,
-    /// The owner, if it is alive at the time; 0: not known.
+    /// The owner, if it is alive at the time, 0 where it is not known, and its type.
     pub presumed: u64,
+    pub presumed_type: Option<TypeId>,
 }
 
 #[derive(Debug, Default)]
@@ -147,14 +150,14 @@ impl Regions {
                     for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
                         let gap = usual_gap(run, stride);
                         for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
-                            carve(run, witnesses, of, map_type, &mut regions);
+                            carve(run, witnesses, of, map_type, types, &mut regions);
                         }
                     }
                     for region in &mut regions {
                         let buckets = (region.end - region.start) / region.stride;
                         let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
-                            region.marked = unopposed(region, reach, witnesses, of, map_type);
+                            region.marked = unopposed(region, reach, witnesses, of, types);
                         }
                     }
                 }
@@ -167,7 +170,7 @@ impl Regions {
             .regions
             .par_iter()
             .filter(|r| r.header == 0)
-            .flat_map_iter(|r| all.owned(r))
+            .flat_map_iter(|r| all.owned(r, witnesses, types))
             .collect();
         all.regions.extend(owned);
         let all = Regions::indexed(all.regions);
@@ -279,7 +282,12 @@ impl Regions {
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
-    fn owned(&self, region: &Region) -> Vec<Region> {
+    fn owned(
+        &self,
+        region: &Region,
+        witnesses: &Timelines<Witness>,
+        types: &Types,
+    ) -> Vec<Region> {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
@@ -309,16 +317,29 @@ impl Regions {
                 ..*region
             })
             .flat_map(|whole| {
-                let of = inside.iter().filter(move |r| r.header == whole.header);
-                let first = of.clone().map(|r| r.first).min().unwrap_or(whole.first);
-                let last = of.map(|r| r.last).max().unwrap_or(whole.last);
+                let known = inside.iter().filter(move |r| r.header == whole.header);
+                let first = known.clone().map(|r| r.first).min();
+                let last = known.clone().map(|r| r.last).max();
+                let (first, last) = (first.unwrap_or(whole.first), last.unwrap_or(whole.last));
+                let map_type = known.clone().find_map(|r| r.map_type);
                 let sure = Region {
+                    map_type,
                     first,
                     last,
                     marked: (first, last),
                     ..whole
                 };
+                let of = Run {
+                    header: whole.header,
+                    shape: whole.shape,
+                    map_type,
+                };
+                let reach = (whole.first, whole.last);
+                let (first, last) = unopposed(&sure, reach, witnesses, of, types);
                 let presumed = Region {
+                    map_type,
+                    first,
+                    last,
                     presumed: true,
                     ..whole
                 };
@@ -384,14 +405,19 @@ fn agreed<'a>(
             true => (0, region.header),
             false => (region.header, 0),
         };
+        let (map_type, presumed_type) = match region.presumed {
+            true => (None, region.map_type),
+            false => (region.map_type, None),
+        };
         found = match found {
             None => Some(Hit {
                 base,
                 spot,
                 shape: region.shape,
-                map_type: region.map_type,
+                map_type,
                 header,
                 presumed,
+                presumed_type,
             }),
             Some(hit) => {
                 let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
@@ -400,11 +426,13 @@ fn agreed<'a>(
                     return None;
                 }
                 doubted |= clash(hit.presumed, presumed);
-                if !same(hit.map_type, region.map_type) {
+                if !same(hit.map_type, map_type) {
                     return None;
                 }
+                doubted |= !same(hit.presumed_type, presumed_type);
                 Some(Hit {
-                    map_type: hit.map_type.or(region.map_type),
+                    map_type: hit.map_type.or(map_type),
+                    presumed_type: hit.presumed_type.or(presumed_type),
                     header: hit.header.max(header),
                     presumed: hit.presumed.max(presumed),
                     ..hit
@@ -569,6 +597,7 @@ fn carve(
     witnesses: &Timelines<Witness>,
     of: Run,
     map_type: &MapType,
+    types: &Types,
     regions: &mut Vec<Region>,
 ) {
     let stride = map_type.shape.stride();
@@ -582,7 +611,7 @@ fn carve(
         return;
     };
     let mut against = Vec::new();
-    for (address, times) in opposed(witnesses, (lo, hi), of, map_type) {
+    for (address, times) in opposed(witnesses, (lo, hi), of, types) {
         let begin = times.partition_point(|time| *time < first);
         let within = times[begin..].iter().take_while(|time| **time <= last);
         against.extend(within.map(|time| (address, *time)));
@@ -708,12 +737,12 @@ fn opposed<'a>(
     witnesses: &'a Timelines<Witness>,
     (lo, hi): (u64, u64),
     of: Run,
-    map_type: &'a MapType,
+    types: &'a Types,
 ) -> impl Iterator<Item = (u64, &'a [u64])> {
     witnesses
         .from(move |w| w.address < lo)
         .take_while(move |(w, _)| w.address < hi)
-        .filter(move |(w, _)| !agrees(w, lo, of, map_type))
+        .filter(move |(w, _)| !agrees(w, lo, of, types))
         .map(|(w, times)| (w.address, times))
 }
 
@@ -723,9 +752,9 @@ fn unopposed(
     reach: (u64, u64),
     witnesses: &Timelines<Witness>,
     of: Run,
-    map_type: &MapType,
+    types: &Types,
 ) -> (u64, u64) {
-    let against = opposed(witnesses, (region.start, region.end), of, map_type);
+    let against = opposed(witnesses, (region.start, region.end), of, types);
     against.fold(reach, |(first, last), (_, times)| {
         let before = times.partition_point(|time| *time < region.first);
         let before = times[..before].last().map_or(first, |time| time + 1);
@@ -735,20 +764,25 @@ fn unopposed(
     })
 }
 
-fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {
-    let off = (w.address - lo) % map_type.shape.stride();
+fn agrees(w: &Witness, lo: u64, of: Run, types: &Types) -> bool {
+    let Some(laid_out) = types.of_shape(of.shape) else {
+        return false;
+    };
+    let off = (w.address - lo) % laid_out.shape.stride();
     match w.content {
         Content::Start {
             shape,
             map_type,
             header,
+            variant,
         } => {
             off == 0
                 && shape.is_none_or(|shape| shape == of.shape)
                 && same(map_type, of.map_type)
                 && (header == 0 || of.header == 0 || header == of.header)
+                && of.map_type.is_none_or(|t| types.handles(variant.into(), t))
         }
-        Content::Within(part) => map_type.spot_at(off).is_some_and(|s| s.part == part),
+        Content::Within(part) => laid_out.spot_at(off).is_some_and(|s| s.part == part),
         Content::Other => false,
     }
 }

@@ -4,7 +4,7 @@ use super::assemble::assemble;
 use super::binary::Binary;
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
-use super::complete::{Known, complete, own};
+use super::complete::{Known, complete, own, own_by_type};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
@@ -13,6 +13,7 @@ use super::positioned::position;
 use super::regions::Regions;
 use super::resolve::{Row, call_of};
 use super::rows::Rows;
+use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
@@ -57,6 +58,11 @@ pub fn attribute_watching(
                 .map(|p| Binary::new(Arc::clone(p), &mut types))
         })
         .collect();
+    for binary in binaries.iter_mut().flatten() {
+        for (descriptor, variable) in sole_variables(binary) {
+            types.add_sole(binary.id, descriptor, variable);
+        }
+    }
     let mut places = Places::of(recording, &mut binaries, kernel);
     places.split_helpers(recording, &mut binaries);
     for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
@@ -138,7 +144,8 @@ pub fn attribute_watching(
                 call.and_then(|call| types.call_site(code.binary, call))
             }
         };
-        let global = site.and_then(|s| s.global);
+        let of_type = || types.sole_variable(row.map_type?);
+        let global = site.and_then(|s| s.global).or_else(of_type);
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting);
     });
@@ -161,6 +168,8 @@ pub fn attribute_watching(
     let known = Known {
         blocks: &blocks,
         learned: &learned,
+        lasting: &lasting,
+        spaces,
         regions: &regions,
         types: &types,
         instant: instant.as_ref(),
@@ -168,7 +177,9 @@ pub fn attribute_watching(
     let finish = |row: &mut Row| {
         let i = row.sample as usize;
         let layout = places.code_of(i).and_then(|code| layouts.get(&code.binary));
-        complete(row, places.behalf(i), layout.copied(), &known)
+        let conflict = complete(row, places.behalf(i), places.variant(row.sample), layout.copied(), &known);
+        own_by_type(row, &known);
+        conflict
     };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows
@@ -188,6 +199,7 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
+    Succession::of(recording, &places, &rows, spaces).give(&mut rows, &lasting);
     tracer.step("learned region", &rows, &types, spaces);
     let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,

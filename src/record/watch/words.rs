@@ -254,6 +254,7 @@ mod tests {
             indirect_key: false,
             indirect_elem: false,
             string_key: false,
+            fast: true,
             shape,
         }
     }
