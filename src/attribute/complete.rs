@@ -55,6 +55,19 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Last
     }
 }
 
+/// The type of the map with this header at a time.
+pub fn type_of(
+    header: u64,
+    time: u64,
+    learned: &Learned,
+    lasting: &Lasting,
+    types: &Types,
+) -> Option<TypeId> {
+    let held = |variable: u64| lasting.header_in(variable) == header;
+    let sole = || types.sole_type(|variable| lasting.holds(variable) && held(variable));
+    learned.type_of(header, time).or_else(sole)
+}
+
 /// Finds the map of a row of a type whose maps one variable holds.
 pub fn own_by_type(row: &mut Row, known: &Known) {
     let variable = row.map_type.and_then(|t| known.types.sole_variable(t));

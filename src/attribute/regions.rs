@@ -635,7 +635,8 @@ fn carve(
             (lo..hi).contains(&address) && (first..=last).contains(&time)
         });
         if piece.against.is_empty() {
-            regions.push(Region {
+            let one_array = is_one_array(&piece.seen, lo, hi, map_type);
+            let mut region = Region {
                 start: lo,
                 end: hi,
                 first,
@@ -645,9 +646,20 @@ fn carve(
                 map_type: of.map_type,
                 stride,
                 header: of.header,
-                one_map: of.header != 0 || is_one_array(&piece.seen, lo, hi, map_type),
+                one_map: of.header != 0 || one_array,
                 presumed: false,
-            });
+            };
+            if one_array && let Some(whole) = whole_table(lo, hi, map_type) {
+                let meets = |times: &[u64]| {
+                    let begun = times.partition_point(|time| *time < first);
+                    times.get(begun).is_some_and(|time| *time <= last)
+                };
+                let mut against = opposed(witnesses, whole, of, types);
+                if !against.any(|(_, times)| meets(times)) {
+                    (region.start, region.end) = whole;
+                }
+            }
+            regions.push(region);
             continue;
         }
         work.extend(cut(piece, stride));
@@ -700,6 +712,30 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
         }
     }
     true
+}
+
+/// Start and end of the groups of the Swiss table that some groups are of: what all arrays have in common
+/// that the allocator may put there.
+fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
+    let Shape::Swiss { group_size, .. } = map_type.shape else {
+        return None;
+    };
+    let mut common: Option<(u64, u64)> = None;
+    for groups in (0..).map(|log| 1 << log).take_while(|groups| *groups <= MAX_GROUPS) {
+        let bytes = group_size.checked_mul(groups)?;
+        let Some(before) = bytes.checked_sub(hi - lo) else {
+            continue;
+        };
+        for header in [0, size_class::HEADER] {
+            let occupied = size_class::occupied(bytes + header);
+            let starts = (0..=before / group_size).map(|n| lo.saturating_sub(n * group_size));
+            for start in starts.filter(|start| size_class::may_begin_at(start.saturating_sub(header), occupied)) {
+                let (low, high) = common.unwrap_or((start, start + bytes));
+                common = Some((low.max(start), high.min(start + bytes)));
+            }
+        }
+    }
+    common
 }
 
 /// Whether samples are as dense in the buckets before every place where an array of this many bytes

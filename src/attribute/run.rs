@@ -4,7 +4,7 @@ use super::assemble::assemble;
 use super::binary::Binary;
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
-use super::complete::{Known, complete, own, own_by_type};
+use super::complete::{Known, complete, own, own_by_type, type_of};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
@@ -152,7 +152,11 @@ pub fn attribute_watching(
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
-    let votes = succession.give(&mut rows, &lasting);
+    let may_be = |row: &Row, header| {
+        let of = type_of(header, row.time, &learned, &lasting, &types);
+        of.is_none_or(|of| types.handles(places.variant(row.sample), of))
+    };
+    let votes = succession.give(&mut rows, &lasting, may_be);
     drop(succession);
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
@@ -199,7 +203,7 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
-    Succession::of(recording, &places, &rows, spaces).give(&mut rows, &lasting);
+    Succession::of(recording, &places, &rows, spaces).give(&mut rows, &lasting, may_be);
     tracer.step("learned region", &rows, &types, spaces);
     let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,

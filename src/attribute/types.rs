@@ -207,6 +207,12 @@ impl Types {
         self.sole.get(&id).map(|(_, variable)| *variable)
     }
 
+    /// The type of which a variable that is meant holds every map.
+    pub fn sole_type(&self, is_meant: impl Fn(u64) -> bool) -> Option<TypeId> {
+        let mut sole = self.sole.iter().filter(|(_, (_, variable))| is_meant(*variable));
+        sole.next().map(|(id, _)| *id)
+    }
+
     /// The variables that code of a binary, as far as it is known, takes maps from.
     pub fn globals(&self, binary: u32) -> impl Iterator<Item = u64> {
         let sites = self.sites.iter();
