@@ -69,7 +69,7 @@ pub fn type_of(
 }
 
 /// Finds the map of a row of a type whose maps one variable holds.
-pub fn own_by_type(row: &mut Row, known: &Known) {
+fn own_by_type(row: &mut Row, known: &Known) {
     let variable = row.map_type.and_then(|t| known.types.sole_variable(t));
     if let Some(variable) = variable.filter(|_| row.header == 0) {
         let variable = marked(variable, known.spaces.mark_of(row.address));
@@ -188,8 +188,12 @@ pub fn complete(
         row.map_type = Some(block.map_type);
         row.evidence = Evidence::LearnedRegion;
     }
+    own_by_type(row, known);
     if row.map_type.is_none() && row.part.is_ok() {
-        row.map_type = row.shape.and_then(|s| known.types.only_of(s, variant));
+        row.map_type = row.shape.and_then(|s| {
+            let handled = |id| known.types.handles(variant, id);
+            known.types.only_of(s, handled)
+        });
     }
     if !unknown || row.part.is_ok() {
         return None;

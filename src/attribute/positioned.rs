@@ -54,7 +54,6 @@ pub fn position(
     rows.change(|row| {
         let Some(found) = locate(row) else { return };
         row.shape = found.shape;
-        row.map_type = row.map_type.or_else(|| types.only_of(found.shape?, places.variant(row.sample)));
         if row.base == 0 {
             row.base = found.base;
             row.slot = found.spot.slot.map_or(-1, |s| s as i8);

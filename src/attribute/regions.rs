@@ -8,7 +8,7 @@
 
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
-use super::types::{ShapeId, TypeId, Types};
+use super::types::{ShapeId, TypeId, Types, VARIANTS};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -155,6 +155,9 @@ impl Regions {
                     }
                     for region in &mut regions {
                         let buckets = (region.end - region.start) / region.stride;
+                        if buckets >= PROOF && region.map_type.is_none() {
+                            region.map_type = handled(region, witnesses, types);
+                        }
                         let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
                             region.marked = unopposed(region, reach, witnesses, of, types);
@@ -282,12 +285,7 @@ impl Regions {
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
-    fn owned(
-        &self,
-        region: &Region,
-        witnesses: &Timelines<Witness>,
-        types: &Types,
-    ) -> Vec<Region> {
+    fn owned(&self, region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Vec<Region> {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
@@ -714,6 +712,23 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
     true
 }
 
+/// The type that all functions which found buckets or groups in a region handle, where the program has
+/// but one.
+fn handled(region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Option<TypeId> {
+    let mut variants = [false; VARIANTS];
+    let inside = witnesses.from(|w| w.address < region.start);
+    for (witness, times) in inside.take_while(|(w, _)| w.address < region.end) {
+        let begun = times.partition_point(|time| *time < region.first);
+        let meets = times.get(begun).is_some_and(|time| *time <= region.last);
+        if let (Content::Start { variant, .. }, true) = (witness.content, meets) {
+            *variants.get_mut(usize::from(variant))? = true;
+        }
+    }
+    types.only_of(region.shape, |id| {
+        (0..VARIANTS).all(|v| !variants[v] || types.handles(v, id))
+    })
+}
+
 /// Start and end of the groups of the Swiss table that some groups are of: what all arrays have in common
 /// that the allocator may put there.
 fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
@@ -721,7 +736,10 @@ fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
         return None;
     };
     let mut common: Option<(u64, u64)> = None;
-    for groups in (0..).map(|log| 1 << log).take_while(|groups| *groups <= MAX_GROUPS) {
+    for groups in (0..)
+        .map(|log| 1 << log)
+        .take_while(|groups| *groups <= MAX_GROUPS)
+    {
         let bytes = group_size.checked_mul(groups)?;
         let Some(before) = bytes.checked_sub(hi - lo) else {
             continue;
@@ -729,7 +747,9 @@ fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
         for header in [0, size_class::HEADER] {
             let occupied = size_class::occupied(bytes + header);
             let starts = (0..=before / group_size).map(|n| lo.saturating_sub(n * group_size));
-            for start in starts.filter(|start| size_class::may_begin_at(start.saturating_sub(header), occupied)) {
+            for start in starts
+                .filter(|start| size_class::may_begin_at(start.saturating_sub(header), occupied))
+            {
                 let (low, high) = common.unwrap_or((start, start + bytes));
                 common = Some((low.max(start), high.min(start + bytes)));
             }

@@ -4,7 +4,7 @@ use super::assemble::assemble;
 use super::binary::Binary;
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
-use super::complete::{Known, complete, own, own_by_type, type_of};
+use super::complete::{Known, complete, own, type_of};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
@@ -181,9 +181,8 @@ pub fn attribute_watching(
     let finish = |row: &mut Row| {
         let i = row.sample as usize;
         let layout = places.code_of(i).and_then(|code| layouts.get(&code.binary));
-        let conflict = complete(row, places.behalf(i), places.variant(row.sample), layout.copied(), &known);
-        own_by_type(row, &known);
-        conflict
+        let variant = places.variant(row.sample);
+        complete(row, places.behalf(i), variant, layout.copied(), &known)
     };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows

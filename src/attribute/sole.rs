@@ -5,8 +5,8 @@
 use super::Operation;
 use super::binary::Binary;
 use super::flow::{Call, What, signature};
-use crate::program::{Function, Program};
 use crate::program::references::{Reference, Use};
+use crate::program::{Function, Program};
 use iced_x86::FlowControl;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
@@ -101,8 +101,14 @@ fn comes_with(at: u64, variable: u64, binary: &mut Binary) -> bool {
     let uses = binary.program.references(&[around]).unwrap_or_default();
     // Generic code that is inlined reads the dictionary itself.
     let read = |r: &Reference| r.uses == Use::Load && (r.target, r.size) == (at, WORD);
-    let starts = uses.iter().filter(|r| r.uses == Use::Taken && r.target <= at);
-    let Some(start) = starts.map(|r| r.target).max().filter(|_| !uses.iter().any(read)) else {
+    let starts = uses
+        .iter()
+        .filter(|r| r.uses == Use::Taken && r.target <= at);
+    let Some(start) = starts
+        .map(|r| r.target)
+        .max()
+        .filter(|_| !uses.iter().any(read))
+    else {
         return false;
     };
     let uses = uses.iter().filter(|r| r.target == start);
@@ -112,7 +118,8 @@ fn comes_with(at: u64, variable: u64, binary: &mut Binary) -> bool {
         let flow = binary.flow(function);
         let calls = flow.iter().flat_map(|flow| flow.calls.values());
         let given = calls.filter(|call| call.arg(0).expr.as_constant() == Some(start as i64));
-        let mut given = given.map(|call| (1..=MOST_ARGS).any(|n| call.arg(n).what == What::Global(variable)));
+        let mut given =
+            given.map(|call| (1..=MOST_ARGS).any(|n| call.arg(n).what == What::Global(variable)));
         given.next() == Some(true) && given.all(|with| with)
     })
 }

@@ -9,13 +9,13 @@
 //! those that go back, by the time between them, says up to which time most belong together. Where too
 //! few do at any, nothing is concluded.
 
+use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
 use super::lasting::Lasting;
 use super::places::Places;
 use super::resolve::{About, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
-use super::Place;
 use crate::gomap::Part;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -94,7 +94,12 @@ impl<'a> Succession<'a> {
         let accesses = rows.par_numbered().filter_map(access);
         let mut accesses: Vec<Access> = accesses.collect();
         accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
-        let makes = |place: &Place| place.function.as_deref().is_some_and(|f| MAKERS.contains(&f));
+        let makes = |place: &Place| {
+            place
+                .function
+                .as_deref()
+                .is_some_and(|f| MAKERS.contains(&f))
+        };
         let mut all = Succession {
             places,
             accesses,
@@ -257,7 +262,9 @@ impl<'a> Succession<'a> {
         }
         for owned in of_others.values_mut() {
             owned.spells = spells(&mut owned.votes);
-            owned.rows.sort_unstable_by_key(|row| (row.time, row.sample));
+            owned
+                .rows
+                .sort_unstable_by_key(|row| (row.time, row.sample));
         }
         let born = |row: &Row| {
             let place = self.places.place.get(row.sample as usize);
@@ -275,7 +282,6 @@ impl<'a> Succession<'a> {
         });
         of_buckets
     }
-
 }
 
 /// What the accesses around those of one structure say of its owners.
@@ -291,9 +297,14 @@ impl Owned {
     /// The owner at a time, unless a row between the votes for it around that time is `against` it.
     fn owner(&self, time: u64, against: impl Fn(&Row, u64) -> bool) -> Option<u64> {
         let header = self.spells.iter().find(|s| s.covers(time))?.header;
-        let (before, after) = self.votes.split_at(self.votes.partition_point(|v| v.time <= time));
+        let (before, after) = self
+            .votes
+            .split_at(self.votes.partition_point(|v| v.time <= time));
         let first = before.iter().rfind(|v| v.header == header)?.time;
-        let last = after.iter().find(|v| v.header == header).map_or(time, |v| v.time);
+        let last = after
+            .iter()
+            .find(|v| v.header == header)
+            .map_or(time, |v| v.time);
         let begun = self.rows.partition_point(|row| row.time < first);
         let between = self.rows[begun..].iter().take_while(|row| row.time <= last);
         let mut between = between.filter(|row| against(row, header));

@@ -160,17 +160,17 @@ impl Types {
         types.filter_map(|id| self.get(*id)).any(|t| kind.is_of(t))
     }
 
-    /// The type of this shape whose maps a kind of functions handles, where the program has but one.
-    pub fn only_of(&self, shape: ShapeId, variant: usize) -> Option<TypeId> {
+    /// The type of this shape that is meant, where the program has but one.
+    pub fn only_of(&self, shape: ShapeId, is_meant: impl Fn(TypeId) -> bool) -> Option<TypeId> {
         let types = self.of_shape.get(shape as usize)?;
-        let mut handled = types.iter().filter(|t| self.handles(variant, **t));
-        handled.next().copied().filter(|_| handled.next().is_none())
+        let mut meant = types.iter().copied().filter(|id| is_meant(*id));
+        meant.next().filter(|_| meant.next().is_none())
     }
 
-    /// The same whatever its shape.
+    /// The type whose maps a kind of functions of a binary handles, where the program has but one.
     pub fn only_of_variant(&self, binary: u32, variant: usize) -> Option<TypeId> {
         match self.of_variant(binary, variant) {
-            [shape] => self.only_of(*shape, variant),
+            [shape] => self.only_of(*shape, |id| self.handles(variant, id)),
             _ => None,
         }
     }
@@ -184,7 +184,9 @@ impl Types {
     /// The shapes of the types of a binary whose maps a kind of functions handles.
     pub fn of_variant(&self, binary: u32, variant: usize) -> &[ShapeId] {
         let variants = self.variants.get(binary as usize);
-        variants.and_then(|variants| variants.get(variant)).map_or(&[], Vec::as_slice)
+        variants
+            .and_then(|variants| variants.get(variant))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Which kinds of functions handle maps of this shape.
@@ -209,7 +211,10 @@ impl Types {
 
     /// The type of which a variable that is meant holds every map.
     pub fn sole_type(&self, is_meant: impl Fn(u64) -> bool) -> Option<TypeId> {
-        let mut sole = self.sole.iter().filter(|(_, (_, variable))| is_meant(*variable));
+        let mut sole = self
+            .sole
+            .iter()
+            .filter(|(_, (_, variable))| is_meant(*variable));
         sole.next().map(|(id, _)| *id)
     }
 
