@@ -180,6 +180,7 @@ fn attribution() -> Attribution {
         indirect_elem: false,
         string_key: false,
         fast: false,
+        scanned: true,
         shape: Shape::Classic {
             key_stride: 16,
             elem_stride: 8,

@@ -158,9 +158,20 @@ impl Regions {
                         if buckets >= PROOF && region.map_type.is_none() {
                             region.map_type = handled(region, witnesses, types);
                         }
+                        let run = Run {
+                            map_type: region.map_type,
+                            ..of
+                        };
+                        if let Some(whole) = whole_table(region, types)
+                            && !meets_opposed(region, whole, witnesses, run, types)
+                        {
+                            (region.start, region.end) = whole;
+                        }
                         let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
-                            region.marked = unopposed(region, reach, witnesses, of, types);
+                            region.marked = unopposed(region, reach, witnesses, run, types);
+                            // What is in use is not used again before a phase has gone by.
+                            region.last = region.marked.1;
                         }
                     }
                 }
@@ -633,8 +644,7 @@ fn carve(
             (lo..hi).contains(&address) && (first..=last).contains(&time)
         });
         if piece.against.is_empty() {
-            let one_array = is_one_array(&piece.seen, lo, hi, map_type);
-            let mut region = Region {
+            regions.push(Region {
                 start: lo,
                 end: hi,
                 first,
@@ -644,25 +654,17 @@ fn carve(
                 map_type: of.map_type,
                 stride,
                 header: of.header,
-                one_map: of.header != 0 || one_array,
+                one_map: of.header != 0 || is_one_array(&piece.seen, lo, hi, map_type),
                 presumed: false,
-            };
-            if one_array && let Some(whole) = whole_table(lo, hi, map_type) {
-                let meets = |times: &[u64]| {
-                    let begun = times.partition_point(|time| *time < first);
-                    times.get(begun).is_some_and(|time| *time <= last)
-                };
-                let mut against = opposed(witnesses, whole, of, types);
-                if !against.any(|(_, times)| meets(times)) {
-                    (region.start, region.end) = whole;
-                }
-            }
-            regions.push(region);
+            });
             continue;
         }
         work.extend(cut(piece, stride));
     }
 }
+
+/// The first Go with Swiss maps.
+const SWISS: u32 = 24;
 
 /// Groups of the largest table: `maxTableCapacity` / 8.
 const MAX_GROUPS: u64 = 128;
@@ -729,12 +731,17 @@ fn handled(region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Op
     })
 }
 
-/// Start and end of the groups of the Swiss table that some groups are of: what all arrays have in common
-/// that the allocator may put there.
-fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
-    let Shape::Swiss { group_size, .. } = map_type.shape else {
+/// Start and end of the groups of the Swiss table that those of a region are of: what all arrays have in
+/// common that the allocator may put there.
+fn whole_table(region: &Region, types: &Types) -> Option<(u64, u64)> {
+    let laid_out = types.of_shape(region.shape)?;
+    let Shape::Swiss { group_size, .. } = laid_out.shape else {
         return None;
     };
+    let (lo, hi) = (region.start, region.end);
+    if !is_one_array(&[], lo, hi, laid_out) {
+        return None;
+    }
     let mut common: Option<(u64, u64)> = None;
     for groups in (0..)
         .map(|log| 1 << log)
@@ -744,11 +751,14 @@ fn whole_table(lo: u64, hi: u64, map_type: &MapType) -> Option<(u64, u64)> {
         let Some(before) = bytes.checked_sub(hi - lo) else {
             continue;
         };
-        for header in [0, size_class::HEADER] {
-            let occupied = size_class::occupied(bytes + header);
+        for scanned in [false, true] {
+            if !types.is_scanned(region.shape, region.map_type, scanned) {
+                continue;
+            }
+            let slot = size_class::slot_for(bytes, !scanned, SWISS)?;
             let starts = (0..=before / group_size).map(|n| lo.saturating_sub(n * group_size));
-            for start in starts
-                .filter(|start| size_class::may_begin_at(start.saturating_sub(header), occupied))
+            let object = |start: u64| start.saturating_sub(slot.before);
+            for start in starts.filter(|start| size_class::may_begin_at(object(*start), slot.size))
             {
                 let (low, high) = common.unwrap_or((start, start + bytes));
                 common = Some((low.max(start), high.min(start + bytes)));
@@ -800,6 +810,21 @@ fn opposed<'a>(
         .take_while(move |(w, _)| w.address < hi)
         .filter(move |(w, _)| !agrees(w, lo, of, types))
         .map(|(w, times)| (w.address, times))
+}
+
+/// Whether a witness at the time of a region, in the memory given, does not agree with it.
+fn meets_opposed(
+    region: &Region,
+    memory: (u64, u64),
+    witnesses: &Timelines<Witness>,
+    of: Run,
+    types: &Types,
+) -> bool {
+    let mut against = opposed(witnesses, memory, of, types);
+    against.any(|(_, times)| {
+        let begun = times.partition_point(|time| *time < region.first);
+        times.get(begun).is_some_and(|time| *time <= region.last)
+    })
 }
 
 /// How much of `reach` before and after a region's time no witness in it contradicts.

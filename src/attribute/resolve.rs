@@ -303,6 +303,7 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             let directory = |n: &&Named| {
                 matches!(n.structure, Structure::Directory | Structure::DirPtr)
                     && n.start <= row.address
+                    && (n.origin == origin || origin == 0)
             };
             row.base = named.iter().find(directory).map_or(0, |n| n.start);
         }

@@ -149,6 +149,18 @@ impl Types {
         strides.max().unwrap_or(0)
     }
 
+    /// Whether the collector reads the maps of a type of this shape, or does not: of the one that is given,
+    /// or of any.
+    pub fn is_scanned(&self, shape: ShapeId, id: Option<TypeId>, scanned: bool) -> bool {
+        let of_shape = self
+            .of_shape
+            .get(shape as usize)
+            .map_or(&[][..], Vec::as_slice);
+        let meant = of_shape.iter().filter(|of| id.is_none_or(|id| id == **of));
+        let mut types = meant.filter_map(|id| self.get(*id));
+        types.any(|map_type| map_type.scanned == scanned)
+    }
+
     /// Where the parts are in this shape, with the least padding that a type of it has.
     pub fn of_shape(&self, shape: ShapeId) -> Option<&MapType> {
         self.widest.get(shape as usize)

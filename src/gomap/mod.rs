@@ -199,6 +199,9 @@ pub struct MapType {
     /// `cmd/compile/internal/walk/walk.go`), reflection any.
     #[serde(default)]
     pub fast: bool,
+    /// Buckets or groups hold pointers: the collector reads them.
+    #[serde(default)]
+    pub scanned: bool,
     /// Sizes of key and elem themselves, in bytes, also when the slot holds a pointer to them.
     pub key_size: u64,
     pub elem_size: u64,
@@ -370,6 +373,7 @@ mod tests {
             indirect_elem: false,
             string_key: false,
             fast: false,
+            scanned: false,
             shape,
         }
     }

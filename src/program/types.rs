@@ -207,6 +207,7 @@ impl Types<'_> {
             elem: self.name(elem)?,
             string_key,
             fast: fast_key && elem_size <= MAX_INLINE,
+            scanned: elf.word(storage.checked_add(8)?)? != 0,
             key_size,
             elem_size,
             indirect_key,

@@ -255,6 +255,7 @@ mod tests {
             indirect_elem: false,
             string_key: false,
             fast: true,
+            scanned: false,
             shape,
         }
     }
