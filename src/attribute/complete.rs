@@ -61,10 +61,14 @@ pub fn type_of(
     time: u64,
     learned: &Learned,
     lasting: &Lasting,
+    spaces: &Spaces,
     types: &Types,
 ) -> Option<TypeId> {
-    let held = |variable: u64| lasting.header_in(variable) == header;
-    let sole = || types.sole_type(|variable| lasting.holds(variable) && held(variable));
+    let holds = |variable: u64| {
+        let variable = marked(variable, spaces.mark_of(header & !VARIABLE));
+        lasting.holds(variable) && lasting.header_in(variable) == header
+    };
+    let sole = || types.sole_type(holds);
     learned.type_of(header, time).or_else(sole)
 }
 
