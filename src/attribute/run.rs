@@ -11,7 +11,7 @@ use super::learn::Learned;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::{Row, call_of};
+use super::resolve::{Fact, Row, call_of};
 use super::rows::Rows;
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
@@ -156,8 +156,7 @@ pub fn attribute_watching(
         let of = type_of(header, row.time, &learned, &lasting, spaces, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
     };
-    let votes = succession.give(&mut rows, &lasting, may_be);
-    drop(succession);
+    let votes = succession.give(&mut rows, &lasting, &[], may_be);
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
@@ -196,13 +195,16 @@ pub fn attribute_watching(
             all
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
+    // Regions told of buckets and groups; these now tell of the tables and directories around them.
+    let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
+    succession.give(&mut rows, &lasting, &told, may_be);
+    drop(succession);
     let pages = known.pages();
     let find = |row: &mut Row| {
         finish(row);
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
-    Succession::of(recording, &places, &rows, spaces).give(&mut rows, &lasting, may_be);
     tracer.step("learned region", &rows, &types, spaces);
     let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,

@@ -13,7 +13,7 @@ use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
 use super::lasting::Lasting;
 use super::places::Places;
-use super::resolve::{About, Row};
+use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use crate::gomap::Part;
@@ -228,12 +228,13 @@ impl<'a> Succession<'a> {
     }
 
     /// Gives tables, directories and the like to their maps; returns what is said of buckets and
-    /// groups: their start, and the vote. `may_be`: whether the code of a row handles maps like the one
+    /// groups: their start, and the vote. `told`: what else is known; `may_be`: whether the code of a row handles maps like the one
     /// with this header.
     pub fn give(
         &self,
         rows: &mut Rows,
         lasting: &Lasting,
+        told: &[Fact],
         may_be: impl Fn(&Row, u64) -> bool + Sync,
     ) -> Vec<(u64, Vote)> {
         let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
@@ -251,6 +252,12 @@ impl<'a> Succession<'a> {
             match in_bucket {
                 true => of_buckets.push((base, vote)),
                 false => of_others.entry(base).or_default().votes.push(vote),
+            }
+        }
+        for fact in told.iter().filter(|fact| fact.about == About::Table) {
+            let (time, header) = (fact.time, fact.header);
+            if let Some(owned) = of_others.get_mut(&fact.address) {
+                owned.votes.push(Vote { time, header });
             }
         }
         let is_other = |row: &Row| !about_bucket(row.part) && of_others.contains_key(&object(row));

@@ -60,8 +60,10 @@ pub fn may_begin_at(address: u64, occupied: u64) -> bool {
         return in_page == 0;
     }
     let span = SPANS.iter().find(|(class, _)| *class == occupied);
-    let bytes = span.map_or(1, |(_, pages)| *pages) * PAGE;
-    (0..bytes / occupied).any(|i| i * occupied % PAGE == in_page)
+    match span {
+        Some((_, pages)) => (0..pages * PAGE / occupied).any(|i| i * occupied % PAGE == in_page),
+        None => in_page.is_multiple_of(occupied) && in_page + occupied <= PAGE,
+    }
 }
 
 /// Bytes that an object of this size occupies; larger ones than [`MAX_SMALL`] have pages of their own.
