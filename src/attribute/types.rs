@@ -2,6 +2,7 @@
 
 use super::callers::CallSite;
 use super::keys::KeyKind;
+use super::nearby::Stride;
 use crate::gomap::{Family, MAX_INLINE, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
@@ -36,6 +37,8 @@ pub struct Types {
     of_shape: Vec<Vec<TypeId>>,
     /// By shape: no type, but as one with the least padding.
     widest: Vec<MapType>,
+    /// By shape.
+    strides: Vec<Option<Stride>>,
     shape_ids: FxHashMap<(u32, Shape), ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
@@ -91,6 +94,7 @@ impl Types {
             .or_insert_with(|| {
                 self.of_shape.push(Vec::new());
                 self.admitted.push([false; VARIANTS]);
+                self.strides.push(Stride::new(map_type.shape.stride()));
                 self.widest.push(MapType {
                     indirect_key: false,
                     indirect_elem: false,
@@ -159,6 +163,11 @@ impl Types {
         let meant = of_shape.iter().filter(|of| id.is_none_or(|id| id == **of));
         let mut types = meant.filter_map(|id| self.get(*id));
         types.any(|map_type| map_type.scanned == scanned)
+    }
+
+    /// Bytes of a bucket or group of this shape.
+    pub fn stride(&self, shape: ShapeId) -> Option<Stride> {
+        *self.strides.get(shape as usize)?
     }
 
     /// Where the parts are in this shape, with the least padding that a type of it has.
