@@ -68,7 +68,7 @@ impl Stride {
     /// the distance, does not reach its upper half.
     #[inline]
     pub fn remainder(self, distance: u32) -> u32 {
-        let times = (u64::from(distance) * self.inverse >> 32) as u32;
+        let times = ((u64::from(distance) * self.inverse) >> 32) as u32;
         distance - times * self.bytes
     }
 }
