@@ -13,6 +13,7 @@ use super::classify;
 use super::columns::Columns;
 use super::cursor::ByteOrder;
 use super::decode::{Events, Lane, Seen};
+use super::deferred::Deferred;
 use super::features::{self, Section};
 use super::held::Piece;
 use super::inflate::Inflate;
@@ -28,6 +29,9 @@ const PIPE_HEADER: u64 = 16;
 /// Places told one by one; a file broken throughout is not worth more.
 const MAX_DAMAGE: usize = 200;
 
+/// Frames of call chains, beside one for each word of the file, that deferred ones may come to.
+const DEFERRED: u64 = 1 << 20;
+
 /// What is known of a recording while it is read.
 pub struct Reader {
     pub order: ByteOrder,
@@ -38,6 +42,7 @@ pub struct Reader {
     pub space: SpaceBuilder,
     pub gaps: Vec<Gap>,
     pub aux: Aux,
+    pub deferred: Deferred,
     pub damage: Vec<Damage>,
     pub sections: Vec<Section>,
     pub inflate: Inflate,
@@ -90,7 +95,7 @@ fn open(data: &[u8], files: &[Piece]) -> Result<Reader, RecordingError> {
             reader.walk(data.get(16..).unwrap_or(&[]), PIPE_HEADER, None);
         }
         HEADER | HEADER_WITHOUT_FEATURES => {
-            reader.file(data, size).ok_or(cut(size))??;
+            reader.file(data, size).ok_or(cut(size))?;
         }
         size => return Err(RecordingError::HeaderSize { size }),
     }
@@ -114,6 +119,7 @@ impl Reader {
             space: SpaceBuilder::default(),
             gaps: Vec::new(),
             aux: Aux::default(),
+            deferred: Deferred::default(),
             damage: Vec::new(),
             sections: Vec::new(),
             inflate: Inflate::default(),
@@ -230,7 +236,9 @@ impl Reader {
         {
             self.meta.clock = features::clock_name(attr.clockid);
         }
-        let (samples, inflated) = self.columns.finish();
+        let (mut samples, inflated) = self.columns.finish();
+        let most = DEFERRED + self.meta.file_size / 8;
+        self.deferred.complete(&mut samples, most as usize);
         let mut recording = Recording {
             path: Default::default(),
             meta: self.meta,
