@@ -3,6 +3,7 @@
 use super::touch::Touch;
 use crate::data_src::Level;
 use crate::gomap::Part;
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -35,6 +36,12 @@ impl Ended {
             self.latency_n += 1;
             self.latency_sum = self.latency_sum.saturating_add(cycles.into());
         }
+    }
+
+    fn merge(&mut self, other: Ended) {
+        self.loads += other.loads;
+        self.latency_n += other.latency_n;
+        self.latency_sum = self.latency_sum.saturating_add(other.latency_sum);
     }
 
     pub fn mean(&self) -> Option<f64> {
@@ -70,20 +77,24 @@ pub const LEAST: u64 = 30;
 
 /// The maps with the most loads first.
 pub fn paths(touches: &[Touch]) -> Vec<Path> {
+    let mut ended = FxHashMap::<(Option<u32>, Option<Part>, Level), Ended>::default();
+    for touch in touches.iter().filter(|t| t.is_load()) {
+        if let Some(level) = touch.level {
+            let of = ended.entry((touch.map, touch.part, level)).or_default();
+            of.add(touch.latency);
+        }
+    }
     let mut all = BTreeMap::<Level, Ended>::new();
     let mut maps = BTreeMap::<u32, BTreeMap<Level, Ended>>::new();
     let mut parts = BTreeMap::<(u32, Part, Level), Ended>::new();
-    for touch in touches.iter().filter(|t| t.is_load()) {
-        let Some(level) = touch.level else { continue };
-        all.entry(level).or_default().add(touch.latency);
-        let Some(map) = touch.map else { continue };
+    for ((map, part, level), ended) in ended {
+        all.entry(level).or_default().merge(ended);
+        let Some(map) = map else { continue };
         let levels = maps.entry(map).or_default();
-        levels.entry(level).or_default().add(touch.latency);
-        if let Some(part) = touch.part {
-            parts
-                .entry((map, part, level))
-                .or_default()
-                .add(touch.latency);
+        levels.entry(level).or_default().merge(ended);
+        if let Some(part) = part {
+            let of_part = parts.entry((map, part, level)).or_default();
+            of_part.merge(ended);
         }
     }
     let mut paths: Vec<Path> = maps

@@ -151,7 +151,8 @@ pub struct Window {
 /// `in_order` are all accesses by time.
 pub fn background(in_order: &[Touch]) -> Background {
     let mut found = Background::default();
-    let mut busy: BTreeMap<Cause, BTreeSet<u64>> = BTreeMap::new();
+    // In order, as the accesses are.
+    let mut busy: BTreeMap<Cause, Vec<u64>> = BTreeMap::new();
     let mut at_work: BTreeSet<(Cause, Option<u32>, u64)> = BTreeSet::new();
     let bin = |touch: &Touch| touch.time.map(|t| t / BIN_NS);
     let causes: Vec<Cause> = in_order.par_iter().map(Cause::of).collect();
@@ -161,7 +162,8 @@ pub fn background(in_order: &[Touch]) -> Background {
             Cause::WriteBarrier => Cause::Marking,
             cause => cause,
         };
-        busy.entry(running).or_default().extend(bin(touch));
+        let bins = busy.entry(running).or_default();
+        bins.extend(bin(touch).filter(|bin| bins.last() != Some(bin)));
         let of_map = touch.map.filter(|_| running == Cause::Growth);
         if running != Cause::Program {
             at_work.extend(bin(touch).map(|bin| (running, of_map, bin)));
@@ -200,14 +202,14 @@ fn windows(at_work: &BTreeSet<(Cause, Option<u32>, u64)>) -> Vec<Window> {
     windows
 }
 
-fn split(in_order: &[Touch], causes: &[Cause], busy: Option<&BTreeSet<u64>>) -> (Mean, Mean) {
+fn split(in_order: &[Touch], causes: &[Cause], busy: Option<&Vec<u64>>) -> (Mean, Mean) {
     let (mut during, mut else_) = (Vec::new(), Vec::new());
     for (touch, cause) in in_order.iter().zip(causes) {
         let own = touch.map.is_some() && touch.is_load() && *cause == Cause::Program;
         let (true, Some(latency), Some(time)) = (own, touch.latency, touch.time) else {
             continue;
         };
-        match busy.is_some_and(|bins| bins.contains(&(time / BIN_NS))) {
+        match busy.is_some_and(|bins| bins.binary_search(&(time / BIN_NS)).is_ok()) {
             true => during.push(latency),
             false => else_.push(latency),
         }

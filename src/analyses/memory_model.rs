@@ -71,15 +71,18 @@ impl Step {
     }
 
     /// `None` when the op of the access is not known, or is neither load nor store.
-    pub fn of(touch: &Touch) -> Option<Step> {
+    pub fn of(arch: Arch, touch: &Touch) -> Option<Step> {
         let (load, store) = match touch.op? {
             Op::Load => (true, false),
             Op::Store => (false, true),
             Op::LoadStore => (true, true),
             Op::Prefetch | Op::Exec => return None,
         };
-        let text = touch.place.and_then(|p| p.instruction.as_deref());
-        let arm = text.map(arm_ordering).unwrap_or_default();
+        let arm = match arch {
+            Arch::X86 => None,
+            Arch::Armv8 => touch.place.and_then(|p| p.instruction.as_deref()),
+        };
+        let arm = arm.map(arm_ordering).unwrap_or_default();
         Some(Step {
             load,
             store,
@@ -259,24 +262,23 @@ pub struct Neighbours {
 /// that were all recorded are neighbours at any distance: it is that of the traps, not the program's.
 /// Fences are no samples: one that was not seen may order what is called unordered here.
 pub fn neighbours(arch: Arch, in_order: &[Touch], within_ns: u64) -> Vec<Neighbours> {
-    let mut last = rustc_hash::FxHashMap::<(Option<u16>, Option<i32>), &Touch>::default();
+    let mut last = rustc_hash::FxHashMap::<(Option<u16>, Option<i32>), (&Touch, Step)>::default();
     let mut pairs = Vec::new();
     for touch in in_order {
-        let Some(step) = Step::of(touch) else {
+        let Some(step) = Step::of(arch, touch) else {
             continue;
         };
-        let before = last.insert((touch.cpu, touch.tid), touch);
-        let near = |b: &&Touch| {
+        let before = last.insert((touch.cpu, touch.tid), (touch, step));
+        let near = |(b, _): &(&Touch, Step)| {
             let apart = touch
                 .time
                 .zip(b.time)
                 .map(|(now, then)| now.saturating_sub(then));
             touch.exact || apart.is_some_and(|ns| ns <= within_ns)
         };
-        let before = before.filter(near).and_then(|b| Some((b.n, Step::of(b)?)));
-        if let Some((first, before)) = before {
+        if let Some((first, before)) = before.filter(near) {
             pairs.push(Neighbours {
-                first,
+                first: first.n,
                 second: touch.n,
                 order: order(arch, &before, None, &step),
             });

@@ -10,10 +10,10 @@
 use super::skew::skew;
 use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
-use crate::recording::{Event, Memory, Recording};
+use crate::recording::{Event, Memory, Recent, Recording, partition_near};
 use crate::tables::together::Skew;
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use serde::Serialize;
 use std::sync::OnceLock;
 
@@ -139,16 +139,28 @@ fn index(stores: &[Store], of: impl Fn(usize) -> Option<Word>) -> Vec<(Word, usi
 /// Process, and address by [`WORD`].
 type Word = (i32, u64);
 
+/// Two numbers that tell a word from most others.
+fn halves((pid, word): Word) -> (u32, u32) {
+    (word as u32, pid as u32 ^ (word >> 32) as u32)
+}
+
+/// Samples that one thread looks at, at a time.
+const PART: usize = 1 << 14;
+
 /// Pairs of a store and a load to one word within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
     let kinds = recording.per_kind(Kind::of);
     let accesses = || {
-        let all = (0..samples.len()).into_par_iter();
-        all.filter_map(|i| {
-            let kind = kinds.get(i).flatten()?;
-            let addr = samples.addr.get(i).unwrap_or(0);
-            (addr != 0 && addr >> 63 == 0).then_some((i, kind))
+        let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
+        parts.flat_map_iter(|part| {
+            let part = part * PART..samples.len().min((part + 1) * PART);
+            let addresses = samples.addr.range(part.clone());
+            let all = kinds.range(part.clone()).zip(addresses).zip(part);
+            all.filter_map(|((kind, addr), i)| {
+                let (kind, addr) = (kind.flatten()?, addr.unwrap_or(0));
+                (addr != 0 && addr >> 63 == 0).then_some((i, kind))
+            })
         })
     };
     let is_timed = |(i, _)| samples.time.get(i) != Some(0);
@@ -177,10 +189,12 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     }
     stores.par_sort_unstable();
     let words = stores.par_iter().filter_map(|&(_, _, i)| of(i as usize));
-    let words = words.fold(FxHashSet::default, |mut words, word| {
-        words.insert(word);
-        words
+    let none = || (Recent::default(), FxHashSet::default());
+    let words = words.fold(none, |(mut recent, mut words), word| {
+        recent.get(halves(word), word, || words.insert(word));
+        (recent, words)
     });
+    let words = words.map(|(_, words)| words);
     let words = words.reduce(FxHashSet::default, |a, b| {
         let (mut all, more) = if a.len() < b.len() { (b, a) } else { (a, b) };
         all.extend(more);
@@ -189,12 +203,12 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     let by_word = OnceLock::new();
     // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
     // load that was looked at last: most samples follow each other in time.
-    let look = |before: &mut usize, (i, kind): (usize, Kind)| -> Option<Option<Pair>> {
+    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, (i, kind): (usize, Kind)| {
         let (level, word) = (kind.own?, of(i)?);
-        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
-        if !words.contains(&word) {
+        if !stored.get(halves(word), word, || words.contains(&word)) {
             return None;
         }
+        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
         // The last store to the word before the load decides whose value it should have read: one of
         // the few stores within the window.
         *before = partition_near(&stores, *before, |(at, _, _)| *at <= time);
@@ -231,16 +245,16 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         }))
     };
     let looked = accesses().fold(
-        || (0, 0, Vec::new()),
-        |(mut before, mut loads, mut pairs), load| {
-            if let Some(found) = look(&mut before, load) {
+        || (0, Recent::default(), 0, Vec::new()),
+        |(mut before, mut stored, mut loads, mut pairs), load| {
+            if let Some(found) = look(&mut before, &mut stored, load) {
                 loads += 1;
                 pairs.extend(found);
             }
-            (before, loads, pairs)
+            (before, stored, loads, pairs)
         },
     );
-    let looked = looked.map(|(_, loads, pairs)| (loads, pairs));
+    let looked = looked.map(|(_, _, loads, pairs)| (loads, pairs));
     let all = || {
         looked.reduce(
             || (0, Vec::new()),
@@ -260,44 +274,69 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     }
 }
 
-/// As [`slice::partition_point`], looking from `near` outward: how far it is decides how long it takes.
-fn partition_near<T>(sorted: &[T], near: usize, is_before: impl Fn(&T) -> bool) -> usize {
-    let is_at = |i: usize| sorted.get(i).is_some_and(&is_before);
-    let mut reach = 1;
-    let (mut from, mut to) = (near.min(sorted.len()), near.min(sorted.len()));
-    if is_at(to) {
-        while is_at(to) {
-            from = to;
-            to = sorted.len().min(to + reach);
-            reach *= 2;
-        }
-    } else {
-        while from > 0 && !is_at(from - 1) {
-            to = from;
-            from = from.saturating_sub(reach);
-            reach *= 2;
-        }
-    }
-    from + sorted[from..to].partition_point(is_before)
-}
-
 fn clocks(recording: &Recording) -> Clocks {
     let samples = &recording.samples;
     let first = samples.time.get(0).unwrap_or(0);
-    let (mut step, mut out_of_order) = (0, 0);
-    let mut last: FxHashMap<u16, u64> = FxHashMap::default();
-    for (time, cpu) in samples.time.iter().zip(samples.cpu.iter()) {
-        if step != 1 {
-            step = gcd(step, time.abs_diff(first));
+    let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
+    let ticks = parts.fold(Ticks::default, |mut ticks, part| {
+        let part = part * PART..samples.len().min((part + 1) * PART);
+        let times = samples.time.range(part.clone());
+        for (time, cpu) in times.zip(samples.cpu.range(part)) {
+            if let (Some(time), Some(cpu)) = (time, cpu) {
+                ticks.add(time, cpu, first);
+            }
         }
-        let before = last.insert(cpu, time);
-        out_of_order += u64::from(before.is_some_and(|before| before > time));
-    }
+        ticks
+    });
+    let ticks = ticks.reduce(Ticks::default, Ticks::and);
     Clocks {
         clock: recording.meta.clock.clone(),
-        granularity_ns: step.max(1),
-        out_of_order,
+        granularity_ns: ticks.step.max(1),
+        out_of_order: ticks.out_of_order,
         skew: skew(recording),
+    }
+}
+
+/// What the times of a part of the samples show.
+#[derive(Default)]
+struct Ticks {
+    /// The greatest step that all are multiples of; 0 where there is but one time.
+    step: u64,
+    out_of_order: u64,
+    /// By CPU: the time of its first sample and of its last one.
+    cpus: Vec<Option<(u64, u64)>>,
+}
+
+impl Ticks {
+    fn add(&mut self, time: u64, cpu: u16, first: u64) {
+        if self.step != 1 {
+            self.step = gcd(self.step, time.abs_diff(first));
+        }
+        let last = self.of(cpu.into());
+        let (begun, before) = last.unwrap_or((time, time));
+        *last = Some((begun, time));
+        self.out_of_order += u64::from(before > time);
+    }
+
+    fn of(&mut self, cpu: usize) -> &mut Option<(u64, u64)> {
+        if self.cpus.len() <= cpu {
+            self.cpus.resize(cpu + 1, None);
+        }
+        &mut self.cpus[cpu]
+    }
+
+    /// With those of the samples after these.
+    fn and(mut self, later: Ticks) -> Ticks {
+        self.step = gcd(self.step, later.step);
+        self.out_of_order += later.out_of_order;
+        for (cpu, later) in later.cpus.into_iter().enumerate() {
+            let Some((begun, last)) = later else { continue };
+            let own = self.of(cpu);
+            let before = own.unwrap_or((begun, begun));
+            *own = Some((before.0, last));
+            self.out_of_order += u64::from(before.1 > begun);
+        }
+        self
     }
 }
 
@@ -389,18 +428,6 @@ mod tests {
             rows.push((1040, 1, 0x1004, LOAD_L1));
             assert_eq!(found(&rows), [(0, rows.len() - 1, 40)], "{n}");
         }
-    }
-
-    #[test]
-    fn the_search_from_anywhere_ends_where_the_search_of_all_does() {
-        let sorted = [1, 3, 3, 3, 7, 9, 12, 12, 40];
-        for wanted in 0..42 {
-            let all = sorted.partition_point(|n| *n <= wanted);
-            for near in 0..sorted.len() + 3 {
-                assert_eq!(partition_near(&sorted, near, |n| *n <= wanted), all);
-            }
-        }
-        assert_eq!(partition_near(&[], 5, |_: &u8| true), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::chains::ChainSites;
 use super::complete::about_bucket;
-use super::hits::{Hit, Hits};
+use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
@@ -128,9 +128,6 @@ impl Ground<'_> {
     }
 }
 
-/// Chunks whose hits are in memory before they are packed.
-const AT_ONCE: usize = 32;
-
 #[allow(clippy::too_many_arguments)]
 pub fn assemble(
     recording: &Recording,
@@ -160,35 +157,29 @@ pub fn assemble(
     let mut part = rows.part;
     let fill = |(rows, parts): (Packed, &mut [Result<Part, Reason>])| {
         let mut numbered = Numbered::default();
-        let hits = rows.iter(&recording.samples).map(|row| {
+        let mut hits = hits::Part::default();
+        for row in rows.iter(&recording.samples) {
             let i = row.sample as usize % CHUNK;
             if let Some(part) = parts.get_mut(i) {
                 *part = row.part;
             }
-            (row.sample, ground.hit(&row, &mut numbered))
-        });
-        let hits: Vec<(u32, Hit)> = hits.collect();
+            hits.push(i, &ground.hit(&row, &mut numbered));
+        }
         (hits, numbered)
     };
+    let chunks = rows.chunks.into_par_iter();
+    let chunks = chunks.zip(part.par_chunks_mut(CHUNK));
+    let chunks: Vec<(hits::Part, Numbered)> = chunks.map(fill).collect();
     let mut names = Names::default();
     let mut arrays = Arrays::default();
     let mut hits = Hits::default();
-    let mut chunks = rows.chunks.into_iter();
-    for parts in part.chunks_mut(AT_ONCE * CHUNK) {
-        let some: Vec<Packed> = chunks.by_ref().take(AT_ONCE).collect();
-        let some = some.into_par_iter().zip(parts.par_chunks_mut(CHUNK));
-        let some: Vec<(Vec<(u32, Hit)>, Numbered)> = some.map(fill).collect();
-        for (of_chunk, numbered) in some {
-            let maps = names.merge(numbered.names);
-            let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
-            let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
-            let ids: Vec<u32> = numbered.arrays.arrays.iter().map(merge).collect();
-            for (sample, mut hit) in of_chunk {
-                hit.map = map_of(hit.map);
-                hit.array = ids.get(hit.array as usize).copied().unwrap_or(NONE);
-                hits.push(sample as usize, &hit);
-            }
-        }
+    for (mut of_chunk, numbered) in chunks {
+        let maps = names.merge(numbered.names);
+        let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
+        let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
+        let arrays = numbered.arrays.arrays.iter().map(merge).collect();
+        of_chunk.stand_for(maps, arrays);
+        hits.add(of_chunk);
     }
     let mut out = Attribution {
         place: places.place,

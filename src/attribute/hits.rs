@@ -61,10 +61,19 @@ impl Hit {
     }
 }
 
-/// The hits of all samples, column by column. What may be [`NONE`] is one more there: numbers are small
-/// as a rule, and columns as narrow as their numbers.
+/// The hits of all samples, by parts of [`PART`] samples.
 #[derive(Debug, Default)]
 pub struct Hits {
+    parts: Vec<Part>,
+}
+
+/// Samples in a part.
+pub const PART: usize = 1 << 16;
+
+/// The hits of some samples, column by column. What may be [`NONE`] is one more there: numbers are small
+/// as a rule, and columns as narrow as their numbers.
+#[derive(Debug, Default)]
+pub struct Part {
     /// Of 64 samples each: which of them have a hit, and how many hits are before theirs.
     which: Vec<(u64, u32)>,
     base: Column<u64>,
@@ -74,10 +83,13 @@ pub struct Hits {
     index: Column<u32>,
     slot: Column<u8>,
     evidence: Column<u8>,
+    /// What the numbers in `map` and in `array` stand for, where they are the part's own.
+    maps: Option<Vec<u32>>,
+    arrays: Option<Vec<u32>>,
 }
 
-impl Hits {
-    /// Adds what sample `i` hit, a later one than those before.
+impl Part {
+    /// Adds what sample `i` of the part hit, a later one than those before.
     pub fn push(&mut self, i: usize, hit: &Hit) {
         if *hit == Hit::default() {
             return;
@@ -96,28 +108,75 @@ impl Hits {
         self.evidence.push(hit.evidence as u8);
     }
 
-    /// What sample `i` hit.
-    #[inline]
-    pub fn get(&self, i: usize) -> Hit {
-        self.find(i).unwrap_or_default()
+    /// Says what its numbers of maps and arrays stand for.
+    pub fn stand_for(&mut self, maps: Vec<u32>, arrays: Vec<u32>) {
+        (self.maps, self.arrays) = (Some(maps), Some(arrays));
     }
 
-    fn find(&self, i: usize) -> Option<Hit> {
+    /// Which of the hits that of sample `i` of the part is, if it has one.
+    #[inline]
+    fn find(&self, i: usize) -> Option<usize> {
         let (which, before) = *self.which.get(i / 64)?;
         let bit = 1u64 << (i % 64);
-        if which & bit == 0 {
-            return None;
-        }
         let n = before as usize + (which & (bit - 1)).count_ones() as usize;
+        (which & bit != 0).then_some(n)
+    }
+
+    /// The number that is one less than what a column of them has in row `n`.
+    fn number(column: &Column<u32>, n: usize, own: Option<&Vec<u32>>) -> Option<u32> {
+        let number = column.get(n)?.wrapping_sub(1);
+        Some(match own {
+            Some(own) => own.get(number as usize).copied().unwrap_or(NONE),
+            None => number,
+        })
+    }
+
+    fn map(&self, i: usize) -> Option<u32> {
+        Part::number(&self.map, self.find(i)?, self.maps.as_ref())
+    }
+
+    fn get(&self, i: usize) -> Option<Hit> {
+        let n = self.find(i)?;
+        let map = Part::number(&self.map, n, self.maps.as_ref())?;
+        let array = Part::number(&self.array, n, self.arrays.as_ref())?;
         Some(Hit {
             base: self.base.get(n)?,
-            map: self.map.get(n)?.wrapping_sub(1),
+            map,
             off: self.off.get(n)?.wrapping_sub(1),
-            array: self.array.get(n)?.wrapping_sub(1),
+            array,
             index: self.index.get(n)?.wrapping_sub(1),
             slot: self.slot.get(n)?.wrapping_sub(1) as i8,
             evidence: Evidence::ALL[usize::from(self.evidence.get(n)?)],
         })
+    }
+}
+
+impl Hits {
+    /// Adds those of the next [`PART`] samples.
+    pub fn add(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    /// Adds what sample `i` hit, a later one than those before.
+    fn push(&mut self, i: usize, hit: &Hit) {
+        self.parts.resize_with(i / PART + 1, Part::default);
+        if let Some(part) = self.parts.last_mut() {
+            part.push(i % PART, hit);
+        }
+    }
+
+    /// The map that sample `i` hit.
+    #[inline]
+    pub fn map(&self, i: usize) -> u32 {
+        let part = self.parts.get(i / PART);
+        part.and_then(|part| part.map(i % PART)).unwrap_or(NONE)
+    }
+
+    /// What sample `i` hit.
+    #[inline]
+    pub fn get(&self, i: usize) -> Hit {
+        let part = self.parts.get(i / PART);
+        part.and_then(|part| part.get(i % PART)).unwrap_or_default()
     }
 }
 
@@ -171,5 +230,24 @@ mod tests {
         };
         let hits: Hits = [full, bare].into_iter().collect();
         assert_eq!([hits.get(0), hits.get(1)], [full, bare]);
+    }
+
+    #[test]
+    fn numbers_of_a_part_stand_for_those_of_all() {
+        let own = Hit {
+            map: 1,
+            array: 0,
+            ..Hit::default()
+        };
+        let mut part = Part::default();
+        part.push(3, &own);
+        part.push(PART - 1, &Hit { array: NONE, ..own });
+        part.stand_for(vec![7, 5], vec![9]);
+        let mut hits = Hits::default();
+        hits.add(Part::default());
+        hits.add(part);
+        let found = [PART + 3, 2 * PART - 1, 2 * PART].map(|i| hits.get(i));
+        let found = found.map(|hit| (hit.map, hit.array));
+        assert_eq!(found, [(5, 9), (5, NONE), (NONE, NONE)]);
     }
 }

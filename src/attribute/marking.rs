@@ -100,16 +100,20 @@ fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
         return Vec::new();
     };
     let slice = (last - first) / SLICES as u64 + 1;
-    let mut counts = vec![0u32; ((last - first) / slice) as usize + 1];
-    for time in all.iter() {
-        if let Some(count) = counts.get_mut(((time - first) / slice) as usize) {
-            *count = count.saturating_add(1);
+    let slices = ((last - first) / slice) as usize + 1;
+    let sampled = |mut sampled: Vec<bool>, time: u64| {
+        if let Some(slice) = sampled.get_mut(((time - first) / slice) as usize) {
+            *slice = true;
         }
-    }
+        sampled
+    };
+    let none = || vec![false; slices];
+    let sampled = all.par_iter().fold(none, sampled);
+    let sampled = sampled.reduce(none, |a, b| a.iter().zip(&b).map(|(a, b)| a | b).collect());
     let mut blind = Vec::new();
     let mut at = 0;
-    for run in counts.chunk_by(|a, b| (*a == 0) == (*b == 0)) {
-        if run[0] == 0 && run.len().saturating_mul(all.len()) / SLICES >= MISSING {
+    for run in sampled.chunk_by(|a, b| a == b) {
+        if !run[0] && run.len().saturating_mul(all.len()) / SLICES >= MISSING {
             let start = first + at as u64 * slice;
             blind.push((start, start + run.len() as u64 * slice));
         }

@@ -1,7 +1,9 @@
 //! The known starts of buckets and groups around an address and a time.
 
+use super::NONE;
 use super::position::{Admitted, Start};
 use super::types::{ShapeId, VARIANTS, variant_of};
+use crate::recording::partition_near;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -39,6 +41,38 @@ impl Nearest {
     }
 }
 
+/// Bytes of a bucket or group, as what distances are divided by: most of the time of placing a sample
+/// would go into that.
+#[derive(Debug, Clone, Copy)]
+pub struct Stride {
+    bytes: u32,
+    /// 2^32 divided by them, rounded up.
+    inverse: u64,
+}
+
+impl Stride {
+    /// `None`: too large for one.
+    pub fn new(bytes: u64) -> Option<Stride> {
+        let bytes = u32::from(u16::try_from(bytes).ok().filter(|bytes| *bytes != 0)?);
+        Some(Stride {
+            bytes,
+            inverse: (1u64 << 32) / u64::from(bytes) + 1,
+        })
+    }
+
+    pub fn bytes(self) -> u64 {
+        self.bytes.into()
+    }
+
+    /// The remainder of a distance of less than 2^16: to there the product's error, which is less than
+    /// the distance, does not reach its upper half.
+    #[inline]
+    pub fn remainder(self, distance: u32) -> u32 {
+        let times = (u64::from(distance) * self.inverse >> 32) as u32;
+        distance - times * self.bytes
+    }
+}
+
 /// Starts around an address, by base, each once.
 #[derive(Debug)]
 pub struct Near {
@@ -56,9 +90,15 @@ pub struct Nearby {
     times: Vec<u64>,
     /// Offset in the page above, what is admitted below.
     starts: Vec<u32>,
-    /// By page: where the starts are of the page before, of this one and of the next.
-    ranges: FxHashMap<u64, [Range<u32>; 3]>,
+    /// By number of the page: where its starts are.
+    ranges: Vec<Range<u32>>,
+    /// By page: the numbers of the page before, of this one and of the next, or [`NONE`].
+    pages: FxHashMap<u64, [u32; 3]>,
 }
+
+/// By number of the page: the first of its starts that was not before the time that was asked for last.
+/// Samples ask in the order of their times, more or less.
+pub struct Last(Vec<usize>);
 
 /// Bits of what a start admits, beside those of its offset in a page.
 const CODE_BITS: u32 = 32 - PAGE_SHIFT;
@@ -78,15 +118,17 @@ impl Nearby {
         starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
         starts.retain(|s| code_of(s.shapes) <= CODE);
         starts.par_sort_unstable_by_key(|s| (page(s), s.time, s.base));
-        let mut ranges: FxHashMap<u64, [Range<u32>; 3]> = FxHashMap::default();
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        let mut pages: FxHashMap<u64, [u32; 3]> = FxHashMap::default();
         let mut at = 0u32;
-        for run in starts.chunk_by(|a, b| page(a) == page(b)) {
+        for (number, run) in (0..).zip(starts.chunk_by(|a, b| page(a) == page(b))) {
             let end = at + run.len() as u32;
             let here = page(&run[0]);
             let beside = [here + 1, here, here.saturating_sub(1)];
             for (side, page) in beside.into_iter().enumerate() {
-                ranges.entry(page).or_insert([const { 0..0 }; 3])[side] = at..end;
+                pages.entry(page).or_insert([NONE; 3])[side] = number;
             }
+            ranges.push(at..end);
             at = end;
         }
         let in_page = |s: &Start| (s.base as u32 & ((1 << PAGE_SHIFT) - 1)) << CODE_BITS;
@@ -97,11 +139,23 @@ impl Nearby {
                 .map(|s| in_page(s) | code_of(s.shapes))
                 .collect(),
             ranges,
+            pages,
         }
     }
 
+    /// To ask for the first time.
+    pub fn last(&self) -> Last {
+        Last(vec![usize::MAX; self.ranges.len()])
+    }
+
+    /// Where the starts of a page are.
+    fn of_page(&self, number: u32) -> Range<usize> {
+        let range = self.ranges.get(number as usize);
+        range.map_or(0..0, |range| range.start as usize..range.end as usize)
+    }
+
     /// The starts in the pages around an address that are nearest in time.
-    pub fn around(&self, address: u64, time: u64) -> Near {
+    pub fn around(&self, address: u64, time: u64, last: &mut Last) -> Near {
         let page = address >> PAGE_SHIFT;
         let mut near = Near {
             origin: page.wrapping_sub(1) << PAGE_SHIFT,
@@ -109,19 +163,28 @@ impl Nearby {
             len: 0,
             below: 0,
         };
-        let Some(ranges) = self.ranges.get(&page) else {
+        let Some(pages) = self.pages.get(&page) else {
             return near;
         };
-        for (side, range) in (0u64..).zip(ranges) {
-            let range = range.start as usize..range.end as usize;
+        for (side, number) in (0u64..).zip(pages) {
+            let range = self.of_page(*number);
             let times = &self.times[range.clone()];
-            let at = times.partition_point(|t| *t < time);
+            let Some(last) = last.0.get_mut(*number as usize) else {
+                continue;
+            };
+            let at = match *last {
+                usize::MAX => times.partition_point(|t| *t < time),
+                last => partition_near(times, last, |t| *t < time),
+            };
+            *last = at;
             let around = at.saturating_sub(IN_TIME)..times.len().min(at + IN_TIME);
+            let from = near.len;
             for start in &self.starts[range][around] {
                 let distance = side << PAGE_SHIFT | u64::from(start >> CODE_BITS);
                 near.starts[near.len] = Nearest(distance << 32 | u64::from(start & CODE));
                 near.len += 1;
             }
+            near.sort(from);
         }
         near.settle(address);
         near
@@ -135,10 +198,10 @@ impl Nearby {
         here: impl Fn(u64) -> bool,
     ) -> [Option<u64>; 2] {
         let page = base >> PAGE_SHIFT;
-        let Some([_, range, _]) = self.ranges.get(&page) else {
+        let Some(&[_, number, _]) = self.pages.get(&page) else {
             return [None, None];
         };
-        let range = range.start as usize..range.end as usize;
+        let range = self.of_page(number);
         let at = self.times[range.clone()].partition_point(|t| *t < time);
         let (before, after) = self.starts[range].split_at(at);
         let base = |start: &u32| page << PAGE_SHIFT | u64::from(start >> CODE_BITS);
@@ -149,9 +212,9 @@ impl Nearby {
 }
 
 impl Near {
-    /// Sorts by base and keeps each bucket once.
-    fn settle(&mut self, address: u64) {
-        let starts = &mut self.starts[..self.len];
+    /// Sorts those from the `from`th on, of one page, by base, and keeps each bucket once.
+    fn sort(&mut self, from: usize) {
+        let starts = &mut self.starts[from..self.len];
         starts.sort_unstable();
         let mut kept = 0;
         for i in 0..starts.len() {
@@ -160,9 +223,12 @@ impl Near {
                 kept += 1;
             }
         }
-        self.len = kept;
+        self.len = from + kept;
+    }
+
+    fn settle(&mut self, address: u64) {
         let here = address.wrapping_sub(self.origin) as u32;
-        self.below = self.starts[..kept].partition_point(|s| s.at() <= here);
+        self.below = self.starts[..self.len].partition_point(|s| s.at() <= here);
     }
 
     pub fn len(&self) -> usize {
@@ -190,5 +256,26 @@ impl Near {
     /// The remainder modulo `stride` of addresses whose distance from here has this one.
     pub fn residue(&self, of_distance: u32, stride: u64) -> u64 {
         (self.origin % stride + u64::from(of_distance)) % stride
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remainders_are_those_of_division() {
+        for bytes in (1..2100).chain([3 << PAGE_SHIFT, u16::MAX.into()]) {
+            let stride = Stride::new(bytes).unwrap();
+            for distance in (0..3 << PAGE_SHIFT).step_by(8).chain([0xffff]) {
+                let expected = u64::from(distance) % bytes;
+                assert_eq!(
+                    u64::from(stride.remainder(distance)),
+                    expected,
+                    "{distance} % {bytes}"
+                );
+            }
+        }
+        assert!([0, 1 << 16].map(Stride::new).iter().all(Option::is_none));
     }
 }

@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::slice::Iter;
 
 /// Samples in a chunk of rows: as many as an `u16` numbers.
-pub const CHUNK: usize = 1 << 16;
+pub const CHUNK: usize = super::hits::PART;
 
 /// The rows of [`CHUNK`] samples, in order.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use super::{NONE, Place, Reason};
 use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
-use crate::recording::{Column, ImageId, Recording};
+use crate::recording::{Column, ImageId, Recent, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const USER: u8 = 2;
 const GUEST: [u8; 2] = [4, 5];
 
 /// How the code of a sample comes to touch memory that is not its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Behalf {
     /// On behalf of others.
     pub proxy: bool,
@@ -36,12 +36,12 @@ pub struct Places {
     pub place: Column<u32>,
     pub places: Vec<Place>,
     pub codes: Vec<Result<Code, Reason>>,
-    /// By place: the code touches memory on behalf of others.
-    proxies: Vec<bool>,
-    /// By place: the collector runs it in mark phases.
+    /// By place, as the next.
+    behalf: Vec<Behalf>,
+    /// What its function says of the maps that it handles.
+    admitted: Vec<Admitted>,
+    /// The collector runs it in mark phases.
     pub marking: Vec<bool>,
-    /// By place: the collector reads objects with it.
-    reading: Vec<bool>,
 }
 
 impl Places {
@@ -88,9 +88,12 @@ impl Places {
                     let to = self.places.len() as u32;
                     self.places.push(place);
                     self.codes.push(self.codes[id as usize].clone());
-                    self.proxies.push(true);
+                    self.behalf.push(Behalf {
+                        reads: false,
+                        ..self.behalf[id as usize]
+                    });
+                    self.admitted.push(self.admitted[id as usize]);
                     self.marking.push(false);
-                    self.reading.push(false);
                     split.insert((id, turn), to);
                     to
                 }
@@ -116,33 +119,36 @@ impl Places {
 
     /// What the function of a sample says of the maps that it handles.
     pub fn admitted(&self, sample: u32) -> Admitted {
-        let code = self.code_of(sample as usize);
-        code.map_or(Admitted::Variant(NONE, None), |code| {
-            Admitted::Variant(code.binary, code.areas.key_size)
-        })
-    }
-
-    /// By place: what is said of its function.
-    fn told(&self, of: fn(&str) -> bool) -> Vec<bool> {
-        let function = |place: &Place| place.function.as_deref().is_some_and(of);
-        self.places.iter().map(function).collect()
+        let place = self.place.get(sample as usize);
+        let admitted = place.and_then(|place| self.admitted.get(place as usize));
+        admitted.copied().unwrap_or(Admitted::Variant(NONE, None))
     }
 
     pub fn is_proxy(&self, i: usize) -> bool {
-        self.is(i, &self.proxies)
-    }
-
-    fn is(&self, i: usize, which: &[bool]) -> bool {
-        let place = self.place.get(i).map(|p| p as usize);
-        place.and_then(|p| which.get(p)) == Some(&true)
+        self.behalf(i).proxy
     }
 
     pub fn behalf(&self, i: usize) -> Behalf {
-        Behalf {
-            proxy: self.is(i, &self.proxies),
-            reads: self.is(i, &self.reading),
-            to_end: self.code_of(i).and_then(|code| code.to_end),
-        }
+        let place = self.place.get(i);
+        let behalf = place.and_then(|place| self.behalf.get(place as usize));
+        behalf.copied().unwrap_or_default()
+    }
+
+    /// What the functions of the places say of them.
+    fn tell(&mut self) {
+        let told = |place: &Place, of: fn(&str) -> bool| place.function.as_deref().is_some_and(of);
+        let behalf = |(place, code): (&Place, &Result<Code, Reason>)| Behalf {
+            proxy: told(place, is_proxy),
+            reads: told(place, reads),
+            to_end: code.as_ref().ok().and_then(|code| code.to_end),
+        };
+        let admitted = |code: &Result<Code, Reason>| match code {
+            Ok(code) => Admitted::Variant(code.binary, code.areas.key_size),
+            Err(_) => Admitted::Variant(NONE, None),
+        };
+        self.behalf = self.places.iter().zip(&self.codes).map(behalf).collect();
+        self.admitted = self.codes.iter().map(admitted).collect();
+        self.marking = self.places.iter().map(|p| told(p, marks)).collect();
     }
 
     pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
@@ -150,42 +156,46 @@ impl Places {
             place: Column::default(),
             places: Vec::new(),
             codes: Vec::new(),
-            proxies: Vec::new(),
+            behalf: Vec::new(),
+            admitted: Vec::new(),
             marking: Vec::new(),
-            reading: Vec::new(),
         };
         let mut known: FxHashMap<Spot, u32> = FxHashMap::default();
+        let settled = Settled::of(recording);
         let chunks: Vec<usize> = (0..recording.samples.len()).step_by(CHUNK).collect();
         for chunks in chunks.chunks(AT_ONCE) {
-            let chunks: Vec<(Vec<Spot>, Vec<u32>)> = chunks
+            let found: Vec<(Vec<Spot>, Vec<u32>)> = chunks
                 .par_iter()
-                .map(|&first| spots(recording, first, CHUNK))
+                .map(|&first| spots(recording, &settled, first, CHUNK))
                 .collect();
-            for (spots, ids) in chunks {
-                let of_chunk: Vec<u32> = spots
-                    .iter()
-                    .map(|spot| {
-                        *known.entry(*spot).or_insert_with(|| {
-                            let (place, code) = if spot.user {
-                                look_at(recording, binaries, spot)
-                            } else {
-                                (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
-                            };
-                            all.places.push(place);
-                            all.codes.push(code);
-                            all.places.len() as u32 - 1
-                        })
-                    })
-                    .collect();
-                for id in ids {
-                    let place = of_chunk.get(id as usize).copied();
-                    all.place.push(place.unwrap_or(NONE));
-                }
+            let mut id_of = |spot: &Spot| {
+                *known.entry(*spot).or_insert_with(|| {
+                    let (place, code) = if spot.user {
+                        look_at(recording, binaries, spot)
+                    } else {
+                        (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
+                    };
+                    all.places.push(place);
+                    all.codes.push(code);
+                    all.places.len() as u32 - 1
+                })
+            };
+            let found: Vec<(Vec<u32>, Vec<u32>)> = found
+                .into_iter()
+                .map(|(spots, ids)| (spots.iter().map(&mut id_of).collect(), ids))
+                .collect();
+            let columns: Vec<Column<u32>> = found
+                .into_par_iter()
+                .map(|(places, ids)| {
+                    let place = |id: u32| places.get(id as usize).copied().unwrap_or(NONE);
+                    ids.into_iter().map(place).collect()
+                })
+                .collect();
+            for column in columns {
+                all.place.append(column);
             }
         }
-        all.proxies = all.told(is_proxy);
-        all.marking = all.told(marks);
-        all.reading = all.told(reads);
+        all.tell();
         all
     }
 }
@@ -226,59 +236,100 @@ struct Spot {
     user: bool,
 }
 
+/// From when on what lies where in a process does not change; `None`: it may at any time.
+struct Settled {
+    /// By thread, as `Samples::thread` numbers them.
+    threads: Vec<Option<u64>>,
+    kernel: Option<u64>,
+}
+
+impl Settled {
+    fn of(recording: &Recording) -> Settled {
+        let threads = recording.samples.thread.values.iter();
+        Settled {
+            threads: threads
+                .map(|&(pid, _)| recording.space.settled(pid))
+                .collect(),
+            kernel: recording.space.settled(-1),
+        }
+    }
+}
+
+/// What decides on a spot once the memory of its process has settled: ids of ip and thread, event and
+/// `cpumode`.
+type Seen = (u32, u32, u16, u8);
+
 /// The distinct spots of `len` samples from `first` on, and which is whose.
-fn spots(recording: &Recording, first: usize, len: usize) -> (Vec<Spot>, Vec<u32>) {
+fn spots(
+    recording: &Recording,
+    settled: &Settled,
+    first: usize,
+    len: usize,
+) -> (Vec<Spot>, Vec<u32>) {
     let samples = &recording.samples;
     let end = samples.len().min(first + len);
     let mut spots = Vec::new();
     let mut ids: FxHashMap<Spot, u32> = FxHashMap::default();
-    let mut settled: FxHashMap<i32, Option<u64>> = FxHashMap::default();
-    // What a thread's ip is does not change once the memory of its process has settled.
-    let mut same: FxHashMap<(u32, u32, u16, u8), u32> = FxHashMap::default();
+    let mut same: FxHashMap<Seen, u32> = FxHashMap::default();
+    let mut recent = Recent::default();
     let mut of_sample = Vec::with_capacity(end.saturating_sub(first));
+    let mut modes = samples.cpumode.range(first..end);
+    let mut times = samples.time.range(first..end);
+    let mut threads = samples.thread.ids.range(first..end);
+    let mut ips = samples.ip.ids.range(first..end);
+    let mut events = samples.event.range(first..end);
     for i in first..end {
-        let mode = samples.cpumode.get(i);
+        let mode = modes.next().flatten();
         let user = mode.is_none_or(|mode| mode == USER);
-        let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
-        let pid = if user { pid } else { -1 };
-        let time = samples.time.get(i).unwrap_or(0);
-        let key = (
-            samples.ip.ids.get(i).unwrap_or(0),
-            samples.thread.ids.get(i).unwrap_or(0),
-            samples.event.get(i).unwrap_or(0),
+        let time = times.next().flatten().unwrap_or(0);
+        let thread = threads.next().flatten();
+        let seen = (
+            ips.next().flatten().unwrap_or(0),
+            thread.unwrap_or(0),
+            events.next().flatten().unwrap_or(0),
             mode.unwrap_or(0),
         );
-        let since = *settled
-            .entry(pid)
-            .or_insert_with(|| recording.space.settled(pid));
-        let lasting = since.is_some_and(|since| since <= time);
-        if lasting && let Some(&id) = same.get(&key) {
-            of_sample.push(id);
-            continue;
-        }
-        let ip = samples.ip.get(i).unwrap_or(0);
-        let event = recording.event(i);
-        let guest = mode.is_some_and(|mode| GUEST.contains(&mode));
-        let find = || recording.space.find(pid, ip, time);
-        let mapping = (!guest).then(find).flatten();
-        let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
-        let spot = Spot {
-            ip,
-            image,
-            load,
-            after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
-            user,
-        };
-        let id = *ids.entry(spot).or_insert_with(|| {
-            spots.push(spot);
-            spots.len() as u32 - 1
+        let since = thread.filter(|_| user).map_or(settled.kernel, |thread| {
+            settled.threads.get(thread as usize).copied().flatten()
         });
-        if lasting {
-            same.insert(key, id);
-        }
-        of_sample.push(id);
+        let mut find = || {
+            let spot = spot(recording, i, user);
+            *ids.entry(spot).or_insert_with(|| {
+                spots.push(spot);
+                spots.len() as u32 - 1
+            })
+        };
+        let lasting = since.is_some_and(|since| since <= time);
+        of_sample.push(match lasting {
+            true => recent.get((seen.0, seen.1), seen, || {
+                *same.entry(seen).or_insert_with(find)
+            }),
+            false => find(),
+        });
     }
     (spots, of_sample)
+}
+
+/// Where sample `i` lies.
+fn spot(recording: &Recording, i: usize, user: bool) -> Spot {
+    let samples = &recording.samples;
+    let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
+    let pid = if user { pid } else { -1 };
+    let ip = samples.ip.get(i).unwrap_or(0);
+    let time = samples.time.get(i).unwrap_or(0);
+    let mode = samples.cpumode.get(i);
+    let guest = mode.is_some_and(|mode| GUEST.contains(&mode));
+    let find = || recording.space.find(pid, ip, time);
+    let mapping = (!guest).then(find).flatten();
+    let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
+    let event = recording.event(i);
+    Spot {
+        ip,
+        image,
+        load,
+        after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
+        user,
+    }
 }
 
 fn look_at(

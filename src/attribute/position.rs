@@ -6,7 +6,7 @@
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Near, Nearby, PAGE_SHIFT};
+use super::nearby::{IN_TIME, Last, Near, Nearby, PAGE_SHIFT};
 use super::types::{ShapeId, Types, variant_of};
 use crate::gomap::{MapType, Part, Spot, Stage};
 use rayon::prelude::*;
@@ -85,6 +85,11 @@ impl Starts {
         }
     }
 
+    /// To ask for the first time.
+    pub fn last(&self) -> Last {
+        self.near.last()
+    }
+
     /// The bucket or group and the spot in it that `part` at `address` is, where the starts around
     /// it admit only one.
     pub fn locate(
@@ -94,8 +99,9 @@ impl Starts {
         part: Part,
         admitted: Admitted,
         types: &Types,
+        last: &mut Last,
     ) -> Option<Located> {
-        let near = self.near.around(address, time);
+        let near = self.near.around(address, time, last);
         let spot_of = |shape: ShapeId, residue: u64| {
             let map_type = types.of_shape(shape)?;
             let stride = map_type.shape.stride();
@@ -148,8 +154,8 @@ impl Starts {
     }
 
     /// The shape of the buckets around a start, where the others around it admit only one.
-    pub fn shape_at(&self, start: &Start, types: &Types) -> Option<ShapeId> {
-        let near = self.near.around(start.base, start.time);
+    pub fn shape_at(&self, start: &Start, types: &Types, last: &mut Last) -> Option<ShapeId> {
+        let near = self.near.around(start.base, start.time, last);
         let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
         for &shape in start.shapes.shapes(types) {
@@ -326,11 +332,10 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
     if near.len() < proof {
         return None;
     }
-    let stride = types.of_shape(shape)?.shape.stride();
-    let modulus = u32::try_from(stride).ok().filter(|m| *m != 0)?;
+    let stride = types.stride(shape)?;
     // Between two arrays, the starts on either side differ.
     let sides = near.below().into_iter().chain(near.above());
-    let mut sides = sides.map(|start| start.at() % modulus);
+    let mut sides = sides.map(|start| stride.remainder(start.at()));
     let residue = sides.next()?;
     if sides.any(|other| other != residue) {
         return None;
@@ -338,12 +343,12 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
     let variants = types.admitted(shape);
     let starts = near
         .iter()
-        .filter(|start| start.at() % modulus == residue && start.admits(shape, variants))
+        .filter(|start| stride.remainder(start.at()) == residue && start.admits(shape, variants))
         .count();
     (starts >= proof && starts * 3 >= near.len() * 2).then_some(Support {
         starts,
-        stride,
-        residue: near.residue(residue, stride),
+        stride: stride.bytes(),
+        residue: near.residue(residue, stride.bytes()),
     })
 }
 

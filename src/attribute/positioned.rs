@@ -3,6 +3,7 @@
 use super::Evidence;
 use super::complete::about_bucket;
 use super::keys::{KeyKind, KeyRead};
+use super::nearby::Last;
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
@@ -34,15 +35,15 @@ pub fn position(
         .filter(|row| in_bucket(row) && row.base != 0);
     let keys = keys_read(recording, places, spaces);
     let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys);
-    let locate = |row: &Row| -> Option<Located> {
+    let locate = |row: &Row, last: &mut Last| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);
         if row.base == 0 {
-            return starts.locate(row.address, start.time, part, start.shapes, types);
+            return starts.locate(row.address, start.time, part, start.shapes, types, last);
         }
         let shape = match start.shapes {
             Admitted::Known(_) => None,
-            Admitted::Variant(..) => starts.shape_at(&start, types),
+            Admitted::Variant(..) => starts.shape_at(&start, types, last),
         }?;
         let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
         Some(Located {
@@ -51,15 +52,20 @@ pub fn position(
             shape: Some(shape),
         })
     };
-    rows.change(|row| {
-        let Some(found) = locate(row) else { return };
-        row.shape = found.shape;
-        if row.base == 0 {
-            row.base = found.base;
-            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
-            row.evidence = row.evidence.max(Evidence::Position);
-        }
-    });
+    rows.change_after(
+        || starts.last(),
+        |last, row| {
+            let Some(found) = locate(row, last) else {
+                return;
+            };
+            row.shape = found.shape;
+            if row.base == 0 {
+                row.base = found.base;
+                row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+                row.evidence = row.evidence.max(Evidence::Position);
+            }
+        },
+    );
 }
 
 /// The keys that samples in hashing and comparing functions touched. Which of both operands of a
@@ -71,14 +77,13 @@ fn keys_read(recording: &Recording, places: &Places, spaces: &Spaces) -> Vec<Key
         .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
         .collect();
     let samples = &recording.samples;
-    let read = |i: usize| {
-        let kind = (*kinds.get(places.place.get(i)? as usize)?)?;
+    let read = |(i, place): (usize, u32)| {
+        let kind = (*kinds.get(place as usize)?)?;
         Some(KeyRead {
             address: samples.addr.get(i).map(|_| spaces.address(recording, i))?,
             time: samples.time.get(i)?,
             kind,
         })
     };
-    let all = (0..places.place.len()).into_par_iter();
-    all.filter_map(read).collect()
+    places.place.par_numbered().filter_map(read).collect()
 }

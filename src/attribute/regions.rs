@@ -92,7 +92,7 @@ pub struct Regions {
 struct OnPage {
     first: u64,
     last: u64,
-    /// The latest end of this page's regions up to this one.
+    /// The latest end of the regions that [`AtTime`] finds under this one.
     until: u64,
     region: u32,
     /// Its first and its last byte in this page.
@@ -103,6 +103,78 @@ impl OnPage {
     fn covers(&self, address: u64) -> bool {
         let byte = (address & IN_PAGE) as u16;
         self.bytes.0 <= byte && byte <= self.bytes.1
+    }
+}
+
+/// Those of a page's regions that a time is in, from the one that begins last on. They are a tree: under
+/// the middle one of a slice are those before and those after it.
+struct AtTime<'a> {
+    page: &'a [OnPage],
+    time: u64,
+    /// Slices to be looked at, the next one last: two a level.
+    slices: [(u32, u32); 2 * u32::BITS as usize],
+    len: usize,
+}
+
+fn middle(from: u32, to: u32) -> u32 {
+    from + (to - from) / 2
+}
+
+impl<'a> AtTime<'a> {
+    /// Makes a tree of a page's regions, sorted by when they begin; returns the latest end.
+    fn plant(page: &mut [OnPage]) -> u64 {
+        let (before, rest) = page.split_at_mut(middle(0, page.len() as u32) as usize);
+        let Some((here, after)) = rest.split_first_mut() else {
+            return 0;
+        };
+        here.until = here.last.max(Self::plant(before)).max(Self::plant(after));
+        here.until
+    }
+
+    fn at(page: &'a [OnPage], time: u64) -> AtTime<'a> {
+        let mut slices = [(0, 0); 2 * u32::BITS as usize];
+        slices[0] = (0, page.len() as u32);
+        AtTime {
+            page,
+            time,
+            slices,
+            len: 1,
+        }
+    }
+
+    fn push(&mut self, slice: (u32, u32)) {
+        self.slices[self.len] = slice;
+        self.len += 1;
+    }
+}
+
+impl<'a> Iterator for AtTime<'a> {
+    type Item = &'a OnPage;
+
+    fn next(&mut self) -> Option<&'a OnPage> {
+        while self.len > 0 {
+            self.len -= 1;
+            let (from, to) = self.slices[self.len];
+            let middle = middle(from, to);
+            let Some(here) = self.page.get(middle as usize).filter(|_| from < to) else {
+                continue;
+            };
+            if here.until < self.time {
+                continue;
+            }
+            if to - from == 1 {
+                if (here.first..=here.last).contains(&self.time) {
+                    return Some(here);
+                }
+                continue;
+            }
+            self.push((from, middle));
+            if here.first <= self.time {
+                self.push((middle, middle + 1));
+                self.push((middle + 1, to));
+            }
+        }
+        None
     }
 }
 
@@ -253,19 +325,17 @@ impl Regions {
             }));
         }
         by_page.par_sort_unstable_by_key(|(page, here)| (*page, here.first, here.region));
-        let mut pages = FxHashMap::default();
+        let mut pages: FxHashMap<u64, Range<u32>> = FxHashMap::default();
         let mut at = 0u32;
-        for run in by_page.chunk_by_mut(|a, b| a.0 == b.0) {
-            let mut until = 0;
-            for (_, here) in run.iter_mut() {
-                until = here.until.max(until);
-                here.until = until;
-            }
+        for run in by_page.chunk_by(|a, b| a.0 == b.0) {
             let end = at + run.len() as u32;
             pages.extend(run.first().map(|(page, _)| (*page, at..end)));
             at = end;
         }
-        let on_page = by_page.into_iter().map(|(_, here)| here).collect();
+        let mut on_page: Vec<OnPage> = by_page.into_iter().map(|(_, here)| here).collect();
+        for range in pages.values() {
+            AtTime::plant(&mut on_page[range.start as usize..range.end as usize]);
+        }
         Regions {
             regions,
             on_page,
@@ -339,13 +409,8 @@ impl Regions {
 
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
-        let page = self.page(address >> PAGE_SHIFT);
-        let begun = page.partition_point(|here| here.first <= time);
-        page[..begun]
-            .iter()
-            .rev()
-            .take_while(move |here| here.until >= time)
-            .filter(move |here| here.last >= time && here.covers(address))
+        AtTime::at(self.page(address >> PAGE_SHIFT), time)
+            .filter(move |here| here.covers(address))
             .filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
     }
 
@@ -824,4 +889,32 @@ fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
             .push((address, time));
     }
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_time_is_in_is_found_the_last_begun_first() {
+        let here = |(region, (first, last)): (u32, (u64, u64))| OnPage {
+            first,
+            last,
+            until: 0,
+            region,
+            bytes: (0, 0),
+        };
+        // One lasts all the time, others a little, one within another.
+        let spans = [(1, 90), (2, 4), (3, 20), (5, 6), (5, 5), (30, 31), (40, 90)];
+        for len in 0..=spans.len() {
+            let all = (0..).zip(spans.iter().copied().take(len));
+            let mut page: Vec<OnPage> = all.map(here).collect();
+            AtTime::plant(&mut page);
+            for time in 0..100 {
+                let in_time = |here: &&OnPage| here.first <= time && time <= here.last;
+                let expected = page.iter().rev().filter(in_time).map(|here| here.region);
+                assert!(AtTime::at(&page, time).map(|here| here.region).eq(expected));
+            }
+        }
+    }
 }

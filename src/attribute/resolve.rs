@@ -195,6 +195,15 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     row
 }
 
+/// Why the accesses of an instruction are of no map, where it tells without registers and call chain.
+pub fn without_registers(code: &Code, stored: bool) -> Option<Reason> {
+    match choose(code, stored) {
+        None => Some(Reason::NoOperand),
+        Some((Target::None(reason), _)) => Some(*reason),
+        Some(_) => None,
+    }
+}
+
 /// Return address of the map call that handed out the pointer which a sample in its caller accessed.
 pub fn call_of(code: &Code, leaf: Option<Target>, stored: bool) -> Option<u64> {
     let (target, _) = choose(code, stored)?;

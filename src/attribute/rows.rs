@@ -1,15 +1,17 @@
 //! The rows: what is known of each sample that may touch a map, and why the others do not.
 
 use super::Reason;
+use super::binary::Code;
 use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
 use super::packed::{CHUNK, Packed};
 use super::places::Places;
-use super::resolve::{Context, Fact, Row, resolve};
-use super::spaces::Spaces;
+use super::resolve::{Context, Fact, Row, resolve, without_registers};
+use super::spaces::{Spaces, marked};
 use super::types::Types;
 use crate::gomap::Part;
-use crate::recording::{Memory, Recording};
+use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 
 /// One part, or one reason, a sample; most samples of a program are of no map and need no more.
 #[derive(Debug)]
@@ -46,22 +48,40 @@ impl<'a> Rows<'a> {
             let stored = stores(event, data_src);
             event.is_access(data_src).then_some(stored)
         });
+        let foregone = Foregone::of(recording, places, leaves);
         let chunks: Vec<(Packed, Vec<Fact>)> = part
             .par_chunks_mut(CHUNK)
             .enumerate()
             .map(|(chunk, parts)| {
                 let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
-                for (i, part) in (chunk * CHUNK..).zip(parts) {
+                let samples = &recording.samples;
+                let all_of_chunk = chunk * CHUNK..chunk * CHUNK + parts.len();
+                let mut stored = kinds.range(all_of_chunk.clone());
+                let mut events = samples.event.range(all_of_chunk.clone());
+                let mut of_places = places.place.range(all_of_chunk.clone());
+                let mut addresses = samples.addr.range(all_of_chunk.clone());
+                for (i, part) in all_of_chunk.zip(parts) {
                     let before = facts.len();
-                    let mut row = match kinds.get(i).flatten() {
+                    let stored = stored.next().flatten().flatten();
+                    let event = events.next().flatten();
+                    let place = of_places.next().flatten();
+                    let address = addresses.next().flatten().unwrap_or(0);
+                    if let (Some(stored), Some(event), Some(place)) = (stored, event, place)
+                        && watch != Some(i)
+                        && let Some(reason) = foregone.reason(event, place, stored)
+                    {
+                        *part = Err(match address {
+                            0 => Reason::NoAddress,
+                            _ => reason,
+                        });
+                        continue;
+                    }
+                    let mut row = match stored {
                         Some(stored) => {
                             let sample = (i, stored);
                             one(recording, places, chains, leaves, types, sample, &mut facts)
                         }
-                        None => {
-                            let address = recording.samples.addr.get(i).unwrap_or(0);
-                            Row::unplaced(Reason::NotAnAccess, address)
-                        }
+                        None => Row::unplaced(Reason::NotAnAccess, address),
                     };
                     if !spaces.is_one() {
                         let mark = spaces.mark(recording, i);
@@ -126,6 +146,20 @@ impl<'a> Rows<'a> {
         self.par_change(&change).for_each(drop);
     }
 
+    /// The same where `change` remembers something of the rows before, from what `begin` gives on.
+    pub fn change_after<S>(
+        &mut self,
+        begin: impl Fn() -> S + Sync,
+        change: impl Fn(&mut S, &mut Row) + Sync,
+    ) {
+        let samples = &self.recording.samples;
+        self.chunks.par_iter_mut().for_each(|rows| {
+            let mut before = begin();
+            let change = |row: &mut Row| change(&mut before, row);
+            rows.change(samples, change).for_each(drop);
+        });
+    }
+
     /// The same, with what `change` says to each.
     pub fn par_change<'r, T: Send>(
         &'r mut self,
@@ -149,7 +183,8 @@ impl<'a> Rows<'a> {
     /// its address from its registers.
     fn is_kept(&self, i: usize, part: Result<Part, Reason>) -> bool {
         match part {
-            Ok(_) | Err(Reason::BaseUnknown | Reason::PartUnknown) => true,
+            Ok(_) => true,
+            Err(reason) if may_be_placed(reason) => true,
             Err(_) => {
                 let event = self.recording.event(i);
                 self.watch == Some(i) || event.is_some_and(|e| e.memory == Memory::Breakpoint)
@@ -160,18 +195,28 @@ impl<'a> Rows<'a> {
     /// The samples without a row whose address is `wanted`, as if they had one.
     pub fn others<'s>(
         &'s self,
-        wanted: impl Fn(u64) -> bool + Sync + Send + 's,
+        wanted: &'s (impl Fn(u64) -> bool + Sync),
     ) -> impl ParallelIterator<Item = Row> + 's {
-        let samples = (0..self.part.len()).into_par_iter();
-        samples.filter_map(move |i| self.other(i, &wanted))
+        let chunks = (0..self.chunks.len()).into_par_iter();
+        chunks.flat_map_iter(move |chunk| self.others_of(chunk, wanted))
     }
 
-    fn other(&self, i: usize, wanted: &impl Fn(u64) -> bool) -> Option<Row> {
-        let part = *self.part.get(i)?;
-        let reason = part.err()?;
-        let address = self.spaces.address(self.recording, i);
-        let other = wanted(address) && !self.is_kept(i, part);
-        other.then(|| self.at(i, Row::unplaced(reason, address)))
+    fn others_of<'s>(
+        &'s self,
+        chunk: usize,
+        wanted: &'s impl Fn(u64) -> bool,
+    ) -> impl Iterator<Item = Row> + 's {
+        let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
+        let parts = self.part.get(samples.clone()).unwrap_or_default();
+        let addresses = self.recording.samples.addr.range(samples.clone());
+        let all = samples.zip(parts).zip(addresses);
+        all.filter_map(move |((i, part), address)| {
+            let reason = part.err()?;
+            let mark = self.spaces.mark(self.recording, i);
+            let address = marked(address.unwrap_or(0), mark);
+            let other = wanted(address) && !self.is_kept(i, *part);
+            other.then(|| self.at(i, Row::unplaced(reason, address)))
+        })
     }
 
     /// Gives rows to those of the samples without one whose address is `wanted` of which `find` finds
@@ -183,8 +228,7 @@ impl<'a> Rows<'a> {
     ) {
         let mut chunks = std::mem::take(&mut self.chunks);
         chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
-            let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
-            let others = samples.filter_map(|i| self.other(i, &wanted));
+            let others = self.others_of(chunk, &wanted);
             let found = others.filter_map(|mut row| find(&mut row).then_some(row));
             rows.add(found, &self.recording.samples);
         });
@@ -196,6 +240,59 @@ impl<'a> Rows<'a> {
         let rows = self.chunks.get(i / CHUNK)?;
         rows.of_sample(i, &self.recording.samples)
     }
+}
+
+/// Why the samples of a place are of no map, where that is so whatever they accessed: that of most
+/// samples of a program.
+struct Foregone {
+    /// By place, then for loads and for stores; of events whose ips are exact, and not.
+    of_places: [Vec<[Option<Reason>; 2]>; 2],
+    /// By event: which of these holds. `None`: more of a sample counts than its place.
+    of_events: Vec<Option<usize>>,
+}
+
+impl Foregone {
+    fn of(recording: &Recording, places: &Places, leaves: &LeafTargets) -> Foregone {
+        let leaves: FxHashSet<u32> = leaves.keys().map(|(place, ..)| *place).collect();
+        let of_place = |place: u32, code: &Result<Code, Reason>, exact: bool| {
+            [false, true].map(|stored| match code {
+                Err(reason) => Some(*reason),
+                Ok(_) if !exact => Some(Reason::Skid),
+                Ok(_) if leaves.contains(&place) => None,
+                Ok(code) => without_registers(code, stored),
+            })
+        };
+        let of_places = |exact: bool| {
+            let codes = (0..).zip(&places.codes);
+            let reasons = codes.map(|(place, code)| of_place(place, code, exact));
+            let foregone = |reason: &Reason| !may_be_placed(*reason);
+            let reasons = reasons.map(|of| of.map(|reason| reason.filter(foregone)));
+            reasons.collect()
+        };
+        let of_event = |event: &Event| {
+            let pmu = event.pmu.pmu();
+            let registers = pmu.regs_sound && event.sample_regs_intr != 0;
+            let exact = pmu.ip_is_exact(event);
+            (event.memory == Memory::Sampled && !registers).then_some(exact.into())
+        };
+        Foregone {
+            of_places: [false, true].map(of_places),
+            of_events: recording.events.iter().map(of_event).collect(),
+        }
+    }
+
+    /// Why an access of this event at this place is of no map, if it is foregone.
+    #[inline]
+    fn reason(&self, event: u16, place: u32, stored: bool) -> Option<Reason> {
+        let exact = (*self.of_events.get(usize::from(event))?)?;
+        let of_place = self.of_places[exact].get(place as usize)?;
+        of_place[usize::from(stored)]
+    }
+}
+
+/// Whether what all samples together say may place a sample that is of this reason by itself.
+fn may_be_placed(reason: Reason) -> bool {
+    matches!(reason, Reason::BaseUnknown | Reason::PartUnknown)
 }
 
 /// The row of sample `i`, an access, which is a store or not.

@@ -1,7 +1,7 @@
 //! From a recording and its binaries to the [`Attribution`], rung by rung.
 
 use super::assemble::assemble;
-use super::binary::Binary;
+use super::binary::{Binary, Code};
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
 use super::complete::{Known, complete, own};
@@ -109,7 +109,7 @@ pub fn attribute_watching(
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
         rows.par_iter().for_each(|row| hear(&row));
-        rows.others(|_| true).for_each(|row| hear(&row));
+        rows.others(&|_| true).for_each(|row| hear(&row));
         instant.heard();
         instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
@@ -165,10 +165,13 @@ pub fn attribute_watching(
         types: &types,
         instant: instant.as_ref(),
     };
+    let layout = |code: &Result<Code, Reason>| layouts.get(&code.as_ref().ok()?.binary).copied();
+    let layouts: Vec<Option<&Layout>> = places.codes.iter().map(layout).collect();
     let finish = |row: &mut Row| {
         let i = row.sample as usize;
-        let layout = places.code_of(i).and_then(|code| layouts.get(&code.binary));
-        complete(row, places.behalf(i), layout.copied(), &known)
+        let place = places.place.get(i);
+        let layout = place.and_then(|place| *layouts.get(place as usize)?);
+        complete(row, places.behalf(i), layout, &known)
     };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows

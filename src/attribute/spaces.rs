@@ -94,6 +94,11 @@ impl Spaces {
         }
     }
 
+    /// The number of the space that an address has the mark of.
+    pub fn number_of(&self, address: u64) -> u32 {
+        (self.mark_of(address) >> SHIFT) as u32
+    }
+
     /// An address, or [`super::complete::VARIABLE`] with one, as the process has it.
     pub fn plain(&self, address: u64) -> u64 {
         let kernel = address >> 62 == 3 && address & NUMBER == NUMBER;

@@ -33,8 +33,8 @@ const DISSENT: usize = 10;
 #[derive(Debug, Clone, Copy)]
 struct Access {
     time: u64,
-    /// The mark of its address space.
-    space: u64,
+    /// The number of its address space.
+    space: u32,
     thread: u32,
     place: u32,
     /// As [`Rows::get`] finds it.
@@ -53,9 +53,9 @@ pub struct Succession {
     accesses: Vec<Access>,
     /// By place: the number of its function, and the instruction's link-time address.
     codes: Vec<(u32, u64)>,
-    /// By the mark of the address space: nanoseconds that accesses of one operation are apart at most;
+    /// By the number of the address space: nanoseconds that accesses of one operation are apart at most;
     /// none where that is not known.
-    within: FxHashMap<u64, u64>,
+    within: FxHashMap<u32, u64>,
 }
 
 impl Succession {
@@ -69,7 +69,7 @@ impl Succession {
             let i = row.sample as usize;
             (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
                 time: row.time,
-                space: spaces.mark_of(row.address),
+                space: spaces.number_of(row.address),
                 thread: recording.samples.thread.ids.get(i)?,
                 place: places.place.get(i)?,
                 row: number,
@@ -107,13 +107,13 @@ impl Succession {
     }
 
     /// How far the accesses of one operation of a process are apart.
-    fn usual(&self, rows: &Rows) -> FxHashMap<u64, u64> {
+    fn usual(&self, rows: &Rows) -> FxHashMap<u32, u64> {
         let is_header = |a: &Access| {
             let part = rows.get(a.row).map(|row| row.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
-        let mut of_spaces: FxHashMap<u64, [(u64, u64); 64]> = FxHashMap::default();
+        let mut of_spaces: FxHashMap<u32, [(u64, u64); 64]> = FxHashMap::default();
         for run in self.runs() {
             let space = run.first().map_or(0, |access| access.space);
             let pairs = of_spaces.entry(space).or_insert([(0, 0); 64]);

@@ -64,13 +64,11 @@ pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -
             .into_iter()
             .flat_map(move |time| seen.map(|seen| (seen, time)))
     };
-    Timelines::of(|| {
-        let of_rows = rows.par_iter();
-        let of_rows = of_rows.flat_map_iter(|row| of_row(row).into_iter().chain(of_itself(row)));
-        let of_facts = facts.par_iter().filter_map(of_fact);
-        let of_arrays = arrays.par_iter().flat_map_iter(of_array);
-        of_rows.chain(of_facts).chain(of_arrays)
-    })
+    let of_rows = rows.par_iter();
+    let of_rows = of_rows.flat_map_iter(|row| of_row(row).into_iter().chain(of_itself(row)));
+    let of_facts = facts.par_iter().filter_map(of_fact);
+    let of_arrays = arrays.par_iter().flat_map_iter(of_array);
+    Timelines::of(of_rows.chain(of_facts).chain(of_arrays))
 }
 
 /// What each sample says of the memory that it touched, around the buckets and groups seen.
@@ -81,11 +79,14 @@ pub fn witnesses(
     types: &Types,
 ) -> Timelines<Witness> {
     let around = between(seen, types);
-    let others = || rows.others(|address| around.cover(address));
-    Timelines::of(|| {
-        let of_rows = rows.par_iter().filter_map(|row| says(&row, places, types));
-        of_rows.chain(others().filter_map(|row| says(&row, places, types)))
-    })
+    let says = |row: Row| says(&row, places, types);
+    let cover = |address| around.cover(address);
+    let others = rows.others(&cover);
+    Timelines::of(
+        rows.par_iter()
+            .filter_map(says)
+            .chain(others.filter_map(says)),
+    )
 }
 
 fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
@@ -123,12 +124,9 @@ fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
 /// When the collector of each process marked, by the mark of its address space.
 pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Marking> {
     let all = &recording.samples.time;
-    let marks = |i: &usize| {
-        let place = places.place.get(*i).map(|place| place as usize);
-        place.and_then(|place| places.marking.get(place)) == Some(&true)
-    };
-    let marking = (0..places.place.len()).into_par_iter().filter(marks);
-    let times = marking.filter_map(|i| Some((spaces.mark(recording, i), all.get(i)?)));
+    let marks = |(_, place): &(usize, u32)| places.marking.get(*place as usize) == Some(&true);
+    let marking = places.place.par_numbered().filter(marks);
+    let times = marking.filter_map(|(i, _)| Some((spaces.mark(recording, i), all.get(i)?)));
     let mut of_spaces: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
     for (mark, time) in times.collect::<Vec<_>>() {
         of_spaces.entry(mark).or_default().push(time);

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Distinct statements in order, each with its times in order.
 #[derive(Debug)]
@@ -14,45 +14,76 @@ pub struct Timelines<K> {
     times: Vec<u64>,
 }
 
+/// What was said in a part of the samples.
+struct Part<K> {
+    ids: FxHashMap<K, u32>,
+    /// By id: the statement, and how often it was made.
+    keys: Vec<(K, usize)>,
+    /// Id and time of each.
+    said: (Vec<u32>, Vec<u64>),
+}
+
+impl<K: Copy + Eq + Hash> Part<K> {
+    fn new() -> Part<K> {
+        Part {
+            ids: FxHashMap::default(),
+            keys: Vec::new(),
+            said: (Vec::new(), Vec::new()),
+        }
+    }
+
+    fn say(mut self, (key, time): (K, u64)) -> Part<K> {
+        let id = *self.ids.entry(key).or_insert_with(|| {
+            self.keys.push((key, 0));
+            self.keys.len() as u32 - 1
+        });
+        self.keys[id as usize].1 += 1;
+        self.said.0.push(id);
+        self.said.1.push(time);
+        self
+    }
+}
+
 impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
-    /// From what `each` gives, which gives the same whenever it is asked.
-    pub fn of<I: ParallelIterator<Item = (K, u64)>>(each: impl Fn() -> I) -> Timelines<K> {
-        let counted = each().fold(FxHashMap::default, |mut counts, (key, _)| {
-            *counts.entry(key).or_insert(0usize) += 1;
-            counts
-        });
-        let counts = counted.reduce(FxHashMap::default, |a, b| {
-            let (mut all, more) = if a.len() < b.len() { (b, a) } else { (a, b) };
-            for (key, count) in more {
-                *all.entry(key).or_insert(0) += count;
-            }
-            all
-        });
+    /// From statements with the times at which they were made.
+    pub fn of(all: impl ParallelIterator<Item = (K, u64)>) -> Timelines<K> {
+        let mut parts: Vec<Part<K>> = all.fold(Part::new, Part::say).collect();
+        let mut counts: FxHashMap<K, usize> = FxHashMap::default();
+        for (key, count) in parts.iter().flat_map(|part| &part.keys) {
+            *counts.entry(*key).or_insert(0) += count;
+        }
         let mut said: Vec<(K, usize)> = counts.iter().map(|(key, count)| (*key, *count)).collect();
         said.par_sort_unstable_by_key(|(key, _)| *key);
-        let mut next: FxHashMap<K, AtomicUsize> = counts
-            .into_keys()
-            .map(|key| (key, AtomicUsize::new(0)))
-            .collect();
         let mut end = 0;
         for (key, count) in &mut said {
-            if let Some(next) = next.get_mut(key) {
-                *next.get_mut() = end;
-            }
+            // From here on, where the next times of this statement go.
+            counts.insert(*key, end);
             end += *count;
             *count = end;
         }
+        for (key, count) in parts.iter_mut().flat_map(|part| &mut part.keys) {
+            if let Some(next) = counts.get_mut(key) {
+                let own = *next;
+                *next += *count;
+                *count = own;
+            }
+        }
+        drop(counts);
+        // Each place is written once, by the part that it is of.
         let times: Vec<AtomicU64> = (0..end)
             .into_par_iter()
             .map(|_| AtomicU64::new(0))
             .collect();
-        each().for_each(|(key, time)| {
-            let place = next.get(&key).map(|next| next.fetch_add(1, Relaxed));
-            if let Some(place) = place.and_then(|place| times.get(place)) {
-                place.store(time, Relaxed);
+        parts.into_par_iter().for_each(|mut part| {
+            let (ids, at) = part.said;
+            for (id, time) in ids.into_iter().zip(at) {
+                let next = &mut part.keys[id as usize].1;
+                if let Some(place) = times.get(*next) {
+                    place.store(time, Relaxed);
+                }
+                *next += 1;
             }
         });
-        drop(next);
         let mut all = Timelines {
             said,
             times: times.into_iter().map(AtomicU64::into_inner).collect(),
@@ -70,7 +101,8 @@ impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
             lines.push(line);
             (rest, start) = (after, *end);
         }
-        lines.into_par_iter().for_each(<[u64]>::sort_unstable);
+        // Samples are in order but for those of other CPUs: in long runs, which this sort finds.
+        lines.into_par_iter().for_each(<[u64]>::sort);
     }
 
     pub fn len(&self) -> usize {
@@ -106,12 +138,12 @@ mod tests {
     #[test]
     fn each_statement_has_its_times_in_order() {
         let said = [("b", 7), ("a", 9), ("b", 3), ("b", 7), ("a", 1), ("c", 5)];
-        let all = Timelines::of(|| said.into_par_iter());
+        let all = Timelines::of(said.into_par_iter());
         let lines: Vec<(&str, &[u64])> = all.iter().collect();
         let expected: [(&str, &[u64]); 3] = [("a", &[1, 9]), ("b", &[3, 7, 7]), ("c", &[5])];
         assert_eq!(lines, expected);
         let from: Vec<(&str, &[u64])> = all.from(|key| *key < "b").collect();
         assert_eq!(from, expected[1..]);
-        assert_eq!(Timelines::<u8>::of(|| Vec::new().into_par_iter()).len(), 0);
+        assert_eq!(Timelines::<u8>::of(Vec::new().into_par_iter()).len(), 0);
     }
 }

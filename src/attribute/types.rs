@@ -2,6 +2,7 @@
 
 use super::callers::CallSite;
 use super::keys::KeyKind;
+use super::nearby::Stride;
 use crate::gomap::{Family, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
@@ -34,6 +35,8 @@ pub struct Types {
     of_shape: Vec<Vec<TypeId>>,
     /// By shape: no type, but as one with the least padding.
     widest: Vec<MapType>,
+    /// By shape.
+    strides: Vec<Option<Stride>>,
     shape_ids: FxHashMap<(u32, Shape), ShapeId>,
     /// By binary and link-time address of the descriptor.
     by_descriptor: FxHashMap<(u32, u64), TypeId>,
@@ -84,6 +87,7 @@ impl Types {
             .or_insert_with(|| {
                 self.of_shape.push(Vec::new());
                 self.admitted.push([false; VARIANTS]);
+                self.strides.push(Stride::new(map_type.shape.stride()));
                 self.widest.push(MapType {
                     indirect_key: false,
                     indirect_elem: false,
@@ -139,6 +143,11 @@ impl Types {
     pub fn largest_stride(&self) -> u64 {
         let strides = self.widest.iter().map(|t| t.shape.stride());
         strides.max().unwrap_or(0)
+    }
+
+    /// Bytes of a bucket or group of this shape.
+    pub fn stride(&self, shape: ShapeId) -> Option<Stride> {
+        *self.strides.get(shape as usize)?
     }
 
     /// Where the parts are in this shape, with the least padding that a type of it has.

@@ -7,7 +7,7 @@ use crate::heap::Heap;
 use crate::program::find::{FindError, Search, Wanted};
 use crate::program::kernel::Kernel;
 use crate::program::{Program, ProgramError};
-use crate::recording::{Column, Image, ImageId, Recording};
+use crate::recording::{Column, Image, ImageId, Recent, Recording};
 use crate::tables;
 use crate::unwind::unwind;
 use anyhow::bail;
@@ -162,6 +162,7 @@ fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
     let count = |chunk: usize| {
         // Where an ip of a process lies is looked up once: mappings of code seldom change.
         let mut known = FxHashMap::<(u32, u32), usize>::default();
+        let mut recent = Recent::default();
         let mut found: Vec<(Option<ImageId>, u64)> = Vec::new();
         for i in chunk * CHUNK..samples.len().min((chunk + 1) * CHUNK) {
             if samples.cpumode.get(i) != Some(USER) {
@@ -169,14 +170,16 @@ fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
             }
             let id = |ids: &Column<u32>| ids.get(i).unwrap_or(u32::MAX);
             let ids = (id(&samples.ip.ids), id(&samples.thread.ids));
-            let at = *known.entry(ids).or_insert_with(|| {
-                let look_up = || {
-                    let time = samples.time.get(i).unwrap_or(0);
-                    let (pid, _) = samples.thread.get(i)?;
-                    Some(recording.space.find(pid, samples.ip.get(i)?, time)?.image)
-                };
-                found.push((look_up(), 0));
-                found.len() - 1
+            let at = recent.get(ids, ids, || {
+                *known.entry(ids).or_insert_with(|| {
+                    let look_up = || {
+                        let time = samples.time.get(i).unwrap_or(0);
+                        let (pid, _) = samples.thread.get(i)?;
+                        Some(recording.space.find(pid, samples.ip.get(i)?, time)?.image)
+                    };
+                    found.push((look_up(), 0));
+                    found.len() - 1
+                })
             });
             if let Some((_, count)) = found.get_mut(at) {
                 *count += 1;

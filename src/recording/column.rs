@@ -7,9 +7,13 @@
 use rayon::prelude::*;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops;
 
 /// Rows in a block.
 pub const ROWS: usize = 1 << 11;
+
+/// Rows that one thread goes through at a time.
+const PART: usize = 1 << 14;
 
 /// A number that a column can hold.
 pub trait Cell: Copy + PartialEq + Send + Sync + fmt::Debug {
@@ -76,7 +80,12 @@ impl Block {
 
     #[inline(always)]
     fn get(&self, i: usize) -> Option<u64> {
-        let bit = i * self.width;
+        self.at(i * self.width)
+    }
+
+    /// The value that begins with this bit.
+    #[inline(always)]
+    fn at(&self, bit: usize) -> Option<u64> {
         let bytes: [u8; 8] = self.bytes.get(bit / 8..bit / 8 + 8)?.try_into().ok()?;
         Some(self.alike | u64::from_le_bytes(bytes) >> (bit % 8) & self.below)
     }
@@ -150,11 +159,50 @@ impl Words {
         }
     }
 
+    /// Adds the rows of another.
+    fn append(&mut self, more: Words) {
+        if self.last.is_empty() {
+            self.blocks.extend(more.blocks);
+        } else {
+            more.blocks
+                .into_iter()
+                .for_each(|block| self.push_block(block));
+        }
+        more.last.into_iter().for_each(|word| self.push(word));
+    }
+
     /// Fills up to `rows` rows.
     pub fn pad(&mut self, rows: usize, word: u64) {
         while self.len() < rows {
             self.push(word);
         }
+    }
+}
+
+/// Words of rows that follow each other: what is the same for a block is looked up once.
+struct Range<'a> {
+    words: &'a Words,
+    rows: ops::Range<usize>,
+    /// Of the row's block; its first bit that was not read yet.
+    block: Option<&'a Block>,
+    bit: usize,
+}
+
+impl Range<'_> {
+    #[inline(always)]
+    fn next(&mut self) -> Option<Option<u64>> {
+        let i = self.rows.next()?;
+        if i.is_multiple_of(ROWS) {
+            self.block = self.words.blocks.get(i / ROWS);
+            self.bit = 0;
+        }
+        let Some(block) = self.block else {
+            let at = i.checked_sub(self.words.blocks.len() * ROWS);
+            return Some(at.and_then(|at| self.words.last.get(at).copied()));
+        };
+        let bit = self.bit;
+        self.bit += block.width;
+        Some(block.at(bit))
     }
 }
 
@@ -189,20 +237,46 @@ impl<T: Cell> Column<T> {
         self.words.get(i).map(T::of)
     }
 
+    /// The numbers in these rows, one after the other; `None` past the end, as [`Column::get`] has it.
+    #[inline]
+    pub fn range(&self, rows: ops::Range<usize>) -> impl Iterator<Item = Option<T>> + '_ {
+        let block = self.words.blocks.get(rows.start / ROWS);
+        let mut range = Range {
+            words: &self.words,
+            bit: block.map_or(0, |block| rows.start % ROWS * block.width),
+            block,
+            rows,
+        };
+        std::iter::from_fn(move || range.next().map(|word| word.map(T::of)))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        let blocks = self.words.blocks.iter();
-        let packed = blocks.flat_map(|block| (0..ROWS).filter_map(|i| block.get(i)));
-        packed.chain(self.words.last.iter().copied()).map(T::of)
+        self.range(0..self.len()).map_while(|number| number)
     }
 
     /// The numbers of all rows, several parts of the column at once.
     pub fn par_iter(&self) -> impl ParallelIterator<Item = T> + '_ {
-        let rows = (0..self.len()).into_par_iter();
-        rows.filter_map(|i| self.get(i))
+        self.par_numbered().map(|(_, number)| number)
+    }
+
+    /// The same with the numbers of their rows.
+    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (usize, T)> + '_ {
+        let parts = (0..self.len().div_ceil(PART)).into_par_iter();
+        parts.flat_map_iter(|part| {
+            let rows = part * PART..self.len().min((part + 1) * PART);
+            let numbers = self.range(rows.clone());
+            rows.zip(numbers)
+                .filter_map(|(i, number)| Some((i, number?)))
+        })
     }
 
     pub fn push(&mut self, value: T) {
         self.words.push(value.word());
+    }
+
+    /// Adds the rows of another column.
+    pub fn append(&mut self, more: Column<T>) {
+        self.words.append(more.words);
     }
 
     /// Fills up to `rows` rows.
@@ -270,6 +344,13 @@ mod tests {
             assert_eq!(column, values, "{bits} bits");
             let rows = (0..values.len() + 1).map(|i| column.get(i));
             assert!(rows.eq(values.iter().copied().map(Some).chain([None])));
+            for first in [0, 1, ROWS - 1, ROWS, 2 * ROWS + 3, values.len()] {
+                let rows = column.range(first..values.len() + 1);
+                let rest = values[first..].iter().copied().map(Some);
+                assert!(rows.eq(rest.chain([None])), "{bits} bits from {first}");
+            }
+            let all: Vec<u64> = column.par_iter().collect();
+            assert_eq!(all, values);
             let width = if bits > 57 { 64 } else { bits as usize };
             assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width / 8 + 8);
         }

@@ -2,6 +2,7 @@
 
 use super::{Event, Recording};
 use crate::data_src::DataSrc;
+use std::ops::Range;
 
 /// Pairs that are looked at beforehand. A recording of more of them has each sample looked at.
 const MOST: usize = 1 << 16;
@@ -50,14 +51,30 @@ where
     #[inline]
     pub fn get(&self, i: usize) -> Option<T> {
         let samples = &self.recording.samples;
-        let event = usize::from(samples.event.get(i)?);
+        self.of(samples.event.get(i)?, samples.data_src.ids.get(i))
+    }
+
+    /// The answers for these samples.
+    pub fn range(&self, samples: Range<usize>) -> impl Iterator<Item = Option<T>> {
+        let columns = &self.recording.samples;
+        let events = columns.event.range(samples.clone());
+        let sources = columns.data_src.ids.range(samples);
+        events
+            .zip(sources)
+            .map(|(event, source)| self.of(event?, source))
+    }
+
+    /// The answer for samples of this event with this id of a `data_src`.
+    #[inline(always)]
+    fn of(&self, event: u16, source: Option<u32>) -> Option<T> {
+        let event = usize::from(event);
         let without = self.each - 1;
-        let source = samples.data_src.ids.get(i);
         let source = source.map_or(without, |id| (id as usize).min(without));
         if let Some(answer) = self.answers.get(event.wrapping_mul(self.each) + source) {
             return Some(*answer);
         }
-        let source = samples.data_src.values.get(source).copied().map(DataSrc);
+        let source = self.recording.samples.data_src.values.get(source);
+        let source = source.copied().map(DataSrc);
         Some((self.of)(self.recording.events.get(event)?, source))
     }
 }
@@ -84,7 +101,9 @@ mod tests {
         };
         let of = |event: &Event, source: Option<DataSrc>| (event.name.len(), source.map(|s| s.0));
         let kinds = recording.per_kind(of);
-        (0..5).map(|i| kinds.get(i)).collect()
+        let one_by_one: Vec<_> = (0..5).map(|i| kinds.get(i)).collect();
+        assert!(kinds.range(0..5).eq(one_by_one.iter().copied()));
+        one_by_one
     }
 
     #[test]

@@ -6,8 +6,9 @@ use super::counts::Counts;
 use super::histogram::Histogram;
 use super::kinds::Kinds;
 use super::rows::Rows;
-use crate::attribute::{Evidence, Reason};
+use crate::attribute::{Evidence, NONE, Reason};
 use crate::gomap::Part;
+use crate::recording::Recent;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
@@ -67,33 +68,37 @@ pub struct Totals {
 }
 
 /// Sums by key, apart from the keys: a table of small entries stays in a core's own cache.
-#[derive(Debug)]
 struct Sums<K, V> {
     ids: FxHashMap<K, u32>,
+    recent: Recent<K, u32>,
     sums: Vec<V>,
 }
 
-impl<K, V> Default for Sums<K, V> {
+impl<K: Copy + Eq, V> Default for Sums<K, V> {
     fn default() -> Self {
         Sums {
             ids: FxHashMap::default(),
+            recent: Recent::default(),
             sums: Vec::new(),
         }
     }
 }
 
-impl<K: Eq + Hash, V: Default> Sums<K, V> {
-    fn of(&mut self, key: K) -> &mut V {
-        let id = *self.ids.entry(key).or_insert_with(|| {
-            self.sums.push(V::default());
-            self.sums.len() as u32 - 1
+impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
+    /// The sum of a key, which two numbers tell from most others.
+    fn of(&mut self, key: K, numbers: (u32, u32)) -> &mut V {
+        let id = self.recent.get(numbers, key, || {
+            *self.ids.entry(key).or_insert_with(|| {
+                self.sums.push(V::default());
+                self.sums.len() as u32 - 1
+            })
         });
         &mut self.sums[id as usize]
     }
 
     fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
         for (key, id) in other.ids {
-            merge(self.of(key), &other.sums[id as usize]);
+            merge(self.of(key, (id, 0)), &other.sums[id as usize]);
         }
         self
     }
@@ -172,32 +177,52 @@ fn part_of_the_samples(
         heat: vec![0; HEAT_SLOTS],
         ..Partial::default()
     };
+    let samples = rows.samples;
+    let mut events = samples.event.range(range.clone());
+    let mut sources = samples.data_src.ids.range(range.clone());
+    let mut weights = samples.weight.range(range.clone());
+    let mut times = samples.time.range(range.clone());
+    let mut places = rows.attribution.place.range(range.clone());
     for i in range {
+        let event = events.next().flatten().map_or(usize::MAX, usize::from);
+        let source = sources.next().flatten();
+        let weight = weights.next().flatten();
+        let at = times.next().flatten();
         let hit = rows.hit(i);
-        let key = rows.key(i, &hit);
-        let group = totals.groups.of(key);
+        let key = Key {
+            map: hit.map,
+            place: places.next().flatten().unwrap_or(NONE),
+            part: rows.part(i),
+            evidence: hit.evidence,
+        };
+        let group = totals.groups.of(key, (key.place, key.map));
         group.rows += 1;
         if key.part == Err(Reason::NotAnAccess) {
             continue;
         }
-        let event = rows.event(i);
-        let kind = kinds.kind(event, rows.data_src_id(i));
-        let latency = kinds.latency(event, kind, rows.weight(i));
+        let kind = kinds.kind(event, source.filter(|_| rows.samples_data_src(event)));
+        let weight = weight.filter(|_| rows.samples_weight(event));
+        let latency = kinds.latency(event, kind, weight);
         group.counts.add(kind, latency);
         group.slotted += u32::from(hit.slot().is_some());
         if let Some(cycles) = latency {
             group.latencies.add(cycles);
-            if let Some(bin) = rows.time(i).and_then(|t| time.bin(t)) {
+            let at = at.filter(|_| rows.samples_time(event));
+            if let Some(bin) = at.and_then(|t| time.bin(t)) {
                 let usual = bins.get(cycles as usize).copied();
                 let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
                 let cell = (key.map, bin, latency_bin, kind.level_id);
-                *totals.latency.of(cell) += 1;
+                let numbers = (
+                    u32::from_le_bytes([latency_bin, kind.level_id, 0, 0]),
+                    key.map,
+                );
+                *totals.latency.of(cell, numbers) += 1;
             }
         }
         if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off()) {
             let width = widths.get(array as usize).copied().unwrap_or(1);
             let cell = (array, index / width * width, off);
-            totals.cells.of(cell).add(kind, latency);
+            totals.cells.of(cell, (off, index)).add(kind, latency);
         }
         if let Some(slot) = rows.instance(i, &hit).map(heat_slot) {
             totals.heat[slot] += 1;
@@ -240,11 +265,8 @@ pub struct TimeAxis {
 impl TimeAxis {
     /// From the first to the last sample that has a time.
     pub fn of(rows: &Rows) -> TimeAxis {
-        let span = (0..rows.len())
-            .into_par_iter()
-            .with_min_len(1 << 16)
-            .filter_map(|i| rows.time(i).map(|t| (t, t)))
-            .reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let times = rows.times().map(|time| (time, time));
+        let span = times.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         span.map_or_else(TimeAxis::default, |(first, last)| TimeAxis {
             first,
             last,

@@ -9,6 +9,7 @@ use super::frames::{column, count_columns, file_line, inner, outer};
 use crate::attribute::{NONE, Reason};
 use crate::data_src::Op;
 use polars::prelude::{DataFrame, PolarsResult};
+use rayon::prelude::*;
 
 /// Rows of accesses in maps, and of all others.
 pub const IN_MAPS: usize = 100_000;
@@ -74,6 +75,9 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
     DataFrame::new(rows.len(), columns)
 }
 
+/// Samples that one thread looks at, at a time.
+const CHUNK: usize = 1 << 16;
+
 /// Row numbers in file order, each with the accesses it stands for.
 fn numbers(accesses: &Accesses, totals: &Totals) -> Vec<(usize, u32)> {
     let rows = &accesses.rows;
@@ -89,18 +93,36 @@ fn numbers(accesses: &Accesses, totals: &Totals) -> Vec<(usize, u32)> {
             None => {}
         }
     }
-    let mut inside = Spread::new(inside.div_ceil(IN_MAPS));
-    let mut outside = Spread::new(outside.div_ceil(ELSEWHERE));
-    (0..rows.len())
-        .filter_map(|i| {
-            let spread = if in_map(rows.part(i), rows.hit(i).map)? {
-                &mut inside
-            } else {
-                &mut outside
-            };
+    let inside = Spread::new(inside.div_ceil(IN_MAPS));
+    let outside = Spread::new(outside.div_ceil(ELSEWHERE));
+    let chunk = |first: usize| {
+        let chunk = first..rows.len().min(first + CHUNK);
+        chunk.filter_map(|i| Some((i, in_map(rows.part(i), rows.map(i))?)))
+    };
+    let chunks: Vec<usize> = (0..rows.len()).step_by(CHUNK).collect();
+    let counts: Vec<[u64; 2]> = chunks
+        .par_iter()
+        .map(|&first| {
+            let mut counts = [0; 2];
+            chunk(first).for_each(|(_, inside)| counts[usize::from(inside)] += 1);
+            counts
+        })
+        .collect();
+    let mut before = [0; 2];
+    let starts = chunks.iter().zip(counts).map(|(&first, counts)| {
+        let start = before;
+        before = [before[0] + counts[0], before[1] + counts[1]];
+        (first, start)
+    });
+    let starts: Vec<(usize, [u64; 2])> = starts.collect();
+    let kept = starts.into_par_iter().flat_map_iter(|(first, seen)| {
+        let mut spreads = [outside.after(seen[0]), inside.after(seen[1])];
+        chunk(first).filter_map(move |(i, inside)| {
+            let spread = &mut spreads[usize::from(inside)];
             spread.keeps().then_some((i, spread.each))
         })
-        .collect()
+    });
+    kept.collect()
 }
 
 /// Keeps one of each `each` in turn; which one is hashed from the turn, so that a program's own
@@ -115,6 +137,14 @@ impl Spread {
         Spread {
             each: u32::try_from(each).unwrap_or(u32::MAX).max(1),
             seen: 0,
+        }
+    }
+
+    /// As it is when so many have been seen.
+    fn after(&self, seen: u64) -> Spread {
+        Spread {
+            each: self.each,
+            seen,
         }
     }
 

@@ -4,6 +4,7 @@ use super::aggregate::Key;
 use crate::attribute::{Attribution, Hit, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
+use rayon::prelude::*;
 
 /// `PERF_SAMPLE_*` (`include/uapi/linux/perf_event.h`).
 mod bit {
@@ -69,13 +70,36 @@ impl<'a> Rows<'a> {
 
     #[inline]
     fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
-        let is_sampled = |&sample_type: &u64| sample_type & bit != 0;
-        if is_sampled(&self.always) || self.sample_types.get(self.event(i)).is_some_and(is_sampled)
-        {
-            column.get(i)
-        } else {
-            None
-        }
+        let sampled = self.always & bit != 0 || self.samples(self.event(i), bit);
+        sampled.then(|| column.get(i))?
+    }
+
+    /// Whether samples of this event have a field.
+    #[inline]
+    fn samples(&self, event: usize, bit: u64) -> bool {
+        let sample_type = self.sample_types.get(event);
+        sample_type.is_some_and(|sample_type| sample_type & bit != 0)
+    }
+
+    pub fn samples_data_src(&self, event: usize) -> bool {
+        self.samples(event, bit::DATA_SRC)
+    }
+
+    pub fn samples_time(&self, event: usize) -> bool {
+        self.samples(event, bit::TIME)
+    }
+
+    pub fn samples_weight(&self, event: usize) -> bool {
+        self.samples(event, bit::WEIGHT)
+    }
+
+    /// The times of all samples that have one.
+    pub fn times(&self) -> impl ParallelIterator<Item = u64> {
+        let all = self.samples.time.par_numbered();
+        all.filter_map(|(i, time)| {
+            let sampled = self.always & bit::TIME != 0 || self.samples_time(self.event(i));
+            sampled.then_some(time)
+        })
     }
 
     pub fn time(&self, i: usize) -> Option<u64> {
@@ -124,6 +148,11 @@ impl<'a> Rows<'a> {
 
     pub fn hit(&self, i: usize) -> Hit {
         self.attribution.hit(i)
+    }
+
+    /// Index into `Attribution::maps`, or [`NONE`].
+    pub fn map(&self, i: usize) -> u32 {
+        self.attribution.hits.map(i)
     }
 
     /// What sample `i` is counted under, of which this is the hit.
