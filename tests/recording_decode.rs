@@ -640,6 +640,33 @@ fn samples_that_a_bpf_program_filtered_out_are_not_lost() {
     assert!(!lost.iter().any(|(_, lost)| *lost == 1000), "{lost:?}");
 }
 
+/// perf adds up at the end what it lost; the kernel has told of most of it by then.
+#[test]
+fn what_was_lost_is_counted_once() {
+    const LOST_SAMPLES: u32 = 13;
+    const FORMAT_LOST: u64 = 1 << 4;
+    let lost = |sums: &[(u64, u64)]| {
+        let mut recording = RecordingBuilder::new();
+        recording.event(EventSpec {
+            read_format: FORMAT_LOST,
+            ..EventSpec::loads()
+        });
+        recording.lost(20, 3).lost(10, 4);
+        for &(lost, time) in sums {
+            let mut body = Writer::new(false);
+            body.u64(lost);
+            recording.stamped(LOST_SAMPLES, 0, 0, time, body);
+        }
+        let gaps = open(&recording.file()).gaps;
+        let gaps = gaps.iter().skip(2).map(|gap| (gap.time_ns, gap.lost));
+        gaps.collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&[(30, 0)]), [(None, 0)]);
+    assert_eq!(lost(&[(25, 0), (12, 0)]), [(None, 0), (None, 7)]);
+    // The kernel's own have a time: samples that PEBS could not tell apart.
+    assert_eq!(lost(&[(30, 5)]), [(Some(5), 30)]);
+}
+
 /// As `perf record --call-graph fp,defer` writes it: the sample's chain ends with a marker and a cookie.
 #[test]
 fn a_deferred_chain_completes_that_of_its_samples() {

@@ -18,6 +18,7 @@ use super::features::{self, Section};
 use super::held::Piece;
 use super::inflate::Inflate;
 use super::nodes;
+use super::records;
 use super::space::SpaceBuilder;
 use super::{Damage, Gap, Meta, Recording, RecordingError};
 use linux_perf_data::Feature;
@@ -41,6 +42,8 @@ pub struct Reader {
     pub lanes: Vec<Lane>,
     pub space: SpaceBuilder,
     pub gaps: Vec<Gap>,
+    /// Those of them that count what others told.
+    pub sums_of_lost: Vec<usize>,
     pub aux: Aux,
     pub deferred: Deferred,
     pub damage: Vec<Damage>,
@@ -118,6 +121,7 @@ impl Reader {
             lanes: Vec::new(),
             space: SpaceBuilder::default(),
             gaps: Vec::new(),
+            sums_of_lost: Vec::new(),
             aux: Aux::default(),
             deferred: Deferred::default(),
             damage: Vec::new(),
@@ -236,6 +240,7 @@ impl Reader {
         {
             self.meta.clock = features::clock_name(attr.clockid);
         }
+        records::settle_lost(&mut self.gaps, &self.sums_of_lost);
         let (mut samples, inflated) = self.columns.finish();
         let most = DEFERRED + self.meta.file_size / 8;
         self.deferred.complete(&mut samples, most as usize);

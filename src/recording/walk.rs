@@ -210,7 +210,11 @@ impl Reader {
         };
         let attr = self.events.attrs.get(usize::from(event)).unwrap_or(&none);
         let stamp = Stamp::parse(record.body, attr, self.order);
+        let sum = records::is_sum_of_lost(record, stamp, attr);
         for gap in records::gaps(record, stamp, self.order) {
+            if sum {
+                push(&mut self.sums_of_lost, self.gaps.len());
+            }
             push(&mut self.gaps, gap);
         }
         let taken = records::place(&mut self.space, record, stamp, attr, self.order)
@@ -240,7 +244,8 @@ impl Reader {
 
     /// Bytes that what was read so far takes, in round numbers.
     fn held(&self) -> usize {
-        let gaps = size_of::<Gap>() * self.gaps.capacity();
+        let sums = size_of::<usize>() * self.sums_of_lost.capacity();
+        let gaps = size_of::<Gap>() * self.gaps.capacity() + sums;
         self.columns.held() + self.space.held() + self.aux.held() + self.deferred.held() + gaps
     }
 
