@@ -10,7 +10,7 @@ use super::regions::Regions;
 use super::resolve::{About, Row};
 use super::types::Types;
 use super::{Evidence, Reason};
-use crate::gomap::{Layout, Part, Structure};
+use crate::gomap::{Layout, Part, Stage, Structure};
 
 /// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
 /// User addresses never have this bit.
@@ -98,7 +98,14 @@ pub fn complete(
         let part = row.part.ok();
         let hit = known.regions.at(row.address, time, part, known.types);
         let marked = || known.regions.marked(row.address, time, known.types);
-        if let Some(hit) = hit.or_else(|| behalf.reads.then(marked).flatten()) {
+        let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
+        // Else the region is mistaken: what is hashed or compared is no control byte.
+        let fits = |part: Part| match part.stage() {
+            Stage::Key => true,
+            Stage::Elem => !behalf.hashes,
+            _ => !behalf.hashes && !behalf.compares,
+        };
+        if let Some(hit) = hit.filter(|hit| row.part.is_ok() || fits(hit.spot.part)) {
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
@@ -155,16 +162,27 @@ pub fn complete(
     if row.map_type.is_none() && row.part.is_ok() {
         row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
     }
-    if !unknown || row.part.is_ok() {
+    let outside = matches!(row.part, Ok(Part::IndirectKey | Part::IndirectElem));
+    // `len(m)` is compiled to a load of the header's first word.
+    let counts = row.part == Err(Reason::NotMap);
+    if row.part.is_ok() && (!outside || row.slot >= 0) || !unknown && !outside && !counts {
         return None;
     }
     let object = known.learned.at(row.address, time)?;
     let part = part_at(object.about, row.address - object.start, layout?)?;
+    let count = object.about == About::Header && row.address == object.start;
+    if !unknown && counts && !count || row.part.is_ok_and(|p| p != part) {
+        return None;
+    }
+    if row.base != 0 && row.base != object.start || row.header != 0 && row.header != object.header {
+        return None;
+    }
     row.part = Ok(part);
     row.base = object.start;
+    row.slot = known.learned.slot_of(&object, time).unwrap_or(-1);
     row.header = object.header;
     row.map_type = row.map_type.or(object.map_type);
-    row.evidence = Evidence::LearnedRegion;
+    row.evidence = row.evidence.max(Evidence::LearnedRegion);
     None
 }
 
@@ -183,7 +201,8 @@ pub fn about(part: Part) -> About {
         Structure::Table => About::Table,
         Structure::Directory => About::Directory,
         Structure::Bucket | Structure::Group => About::Bucket,
-        _ => About::Indirect,
+        _ if part == Part::IndirectKey => About::IndirectKey,
+        _ => About::IndirectElem,
     }
 }
 

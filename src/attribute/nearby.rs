@@ -18,7 +18,7 @@ pub const IN_TIME: usize = 4;
 const IN_PAGE: usize = 64;
 
 /// At most so many: before and after in each of three pages.
-const MOST: usize = 3 * 2 * IN_TIME;
+pub const MOST: usize = 3 * 2 * IN_TIME;
 
 /// A start by its distance from where its neighbourhood begins, and what it admits: in 8 bytes, as
 /// most of the time of placing a sample goes into reading and sorting them.
@@ -235,7 +235,7 @@ impl Near {
         self.len
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Nearest> {
+    pub fn iter(&self) -> impl Iterator<Item = Nearest> + Clone {
         self.starts[..self.len].iter().copied()
     }
 

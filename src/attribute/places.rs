@@ -1,6 +1,7 @@
 //! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
 use super::binary::{Binary, Code, is_proxy};
+use super::keys::{compares, hashes};
 use super::marking::{marks, reads};
 use super::position::Admitted;
 use super::under::{Turn, turn};
@@ -24,6 +25,10 @@ const GUEST: [u8; 2] = [4, 5];
 pub struct Behalf {
     /// On behalf of others.
     pub proxy: bool,
+    /// It hashes keys: it touches nothing else of a map.
+    pub hashes: bool,
+    /// It compares keys, or elems.
+    pub compares: bool,
     /// For the collector, in a mark phase.
     pub reads: bool,
     /// [`super::leaf::to_end`]
@@ -139,6 +144,8 @@ impl Places {
         let told = |place: &Place, of: fn(&str) -> bool| place.function.as_deref().is_some_and(of);
         let behalf = |(place, code): (&Place, &Result<Code, Reason>)| Behalf {
             proxy: told(place, is_proxy),
+            hashes: told(place, hashes),
+            compares: told(place, compares),
             reads: told(place, reads),
             to_end: code.as_ref().ok().and_then(|code| code.to_end),
         };

@@ -87,7 +87,8 @@ pub fn attribute_watching(
         }
     });
     tracer.step("the sample by itself", &rows, &types, spaces);
-    position(recording, &places, &types, spaces, &mut rows);
+    let mut learned = Learned::from_facts(&facts, &types);
+    position(recording, &places, &types, spaces, &learned, &mut rows);
     tracer.step("position", &rows, &types, spaces);
     let layouts = binaries.iter().flatten();
     let layouts: FxHashMap<u32, &Layout> =
@@ -113,13 +114,13 @@ pub fn attribute_watching(
         instant.heard();
         instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
+        learned = Learned::from_facts(&facts, &types);
         tracer.step("heap", &rows, &types, spaces);
     }
     let mut lasting = Lasting::new(spaces);
     for binary in binaries.iter().flatten().filter(|b| b.layout.is_some()) {
         lasting.add(&binary.program, binary.id, types.globals(binary.id));
     }
-    let learned = Learned::from_facts(&facts, &types);
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
