@@ -28,6 +28,7 @@ mod regions;
 mod resolve;
 mod rows;
 mod run;
+mod sole;
 mod source;
 mod spaces;
 mod succession;

@@ -277,6 +277,8 @@ mod tests {
             indirect_key: false,
             indirect_elem: false,
             string_key: false,
+            fast: true,
+            scanned: false,
             shape,
         }
     }
