@@ -9,7 +9,7 @@ use super::space::push;
 use perf_event_open_sys::bindings as sys;
 
 /// `PERF_CONTEXT_USER_DEFERRED`: the cookie follows.
-const MARKER: u64 = sys::PERF_CONTEXT_USER_DEFERRED as u64;
+const MARKER: u64 = sys::PERF_CONTEXT_USER_DEFERRED;
 
 /// Chains by cookie.
 #[derive(Debug, Default)]

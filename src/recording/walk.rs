@@ -125,11 +125,10 @@ impl Reader {
             | sys::PERF_RECORD_ITRACE_START
             | sys::PERF_RECORD_SWITCH
             | sys::PERF_RECORD_SWITCH_CPU_WIDE => self.kernel_record(record, offset),
-            sys::PERF_RECORD_CALLCHAIN_DEFERRED => {
-                if self.deferred.take(body, order).is_none() {
-                    self.tell(offset, "a deferred call chain is too short; it is left out");
-                }
-            }
+            sys::PERF_RECORD_CALLCHAIN_DEFERRED => match self.deferred.take(body, order) {
+                Some(()) => {}
+                None => self.tell(offset, "a deferred call chain is too short; it is left out"),
+            },
             user::HEADER_ATTR if self.meta.pipe => match Attr::with_ids(body, order) {
                 Some(attr) => self.add_attr(attr),
                 None => self.tell(offset, "an attr record is too short; its event is left out"),
