@@ -11,7 +11,7 @@ use super::learn::Learned;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::{Row, call_of};
+use super::resolve::{About, Row, call_of};
 use super::rows::Rows;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
@@ -120,6 +120,9 @@ pub fn attribute_watching(
         lasting.add(&binary.program, binary.id, types.globals(binary.id));
     }
     let learned = Learned::from_facts(&facts, &types);
+    // What they say of other objects is learned.
+    facts.retain(|fact| fact.about == About::Bucket);
+    facts.shrink_to_fit();
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
@@ -149,6 +152,7 @@ pub fn attribute_watching(
     drop(succession);
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
+    drop(facts);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording, spaces);
     let marked = |start: u64, first, last| {
