@@ -167,7 +167,8 @@ impl<'a> Instant<'a> {
                 Kind::Header => (About::Header, region.start),
                 Kind::Extra => (About::Extra, region.start),
                 Kind::Table => (About::Table, region.start),
-                Kind::IndirectKey | Kind::IndirectElem => (About::Indirect, region.start),
+                Kind::IndirectKey => (About::IndirectKey, region.start),
+                Kind::IndirectElem => (About::IndirectElem, region.start),
                 Kind::Directory => {
                     let header = self.heap.map_of(region).map_or(0, |m| m.header);
                     let fact = self.fact(About::Directory, header, region, self.time);

@@ -30,6 +30,20 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("runtime.nilinterequal", KeyKind::Interface),
 ];
 
+/// Whether a function hashes: `memhash32`, `aeshashbody`, `readUnaligned64` of its fallback.
+pub fn hashes(function: &str) -> bool {
+    ["hash", "Hash", "runtime.readUnaligned"]
+        .iter()
+        .any(|word| function.contains(word))
+}
+
+/// Whether a function compares: `memequal64`, `memeqbody`, `type:.eq.T`.
+pub fn compares(function: &str) -> bool {
+    ["equal", "memeq", ".eq."]
+        .iter()
+        .any(|word| function.contains(word))
+}
+
 impl KeyKind {
     /// Of the keys that this function reads.
     pub fn read_by(function: &str) -> Option<KeyKind> {

@@ -211,6 +211,17 @@ impl Learned {
         best
     }
 
+    /// The slot that points to a key or an elem outside of it: what the samples before and after `time`
+    /// that know it agree on. Growth moves the pointer to another bucket, and slot.
+    pub fn slot_of(&self, object: &Object, time: u64) -> Option<i8> {
+        let seen = self.seen.get(&(object.about, object.start))?;
+        let (before, after) = seen.split_at(seen.partition_point(|s| s.time < time));
+        let known = |s: &&Seen| s.value != 0;
+        let (before, after) = (before.iter().rev().find(known)?, after.iter().find(known)?);
+        let same = before.value == after.value && before.header == after.header;
+        i8::try_from(before.value - 1).ok().filter(|_| same)
+    }
+
     /// Start and end of every object.
     pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
         self.objects.iter().map(|o| (o.start, o.end))
@@ -229,7 +240,8 @@ impl Learned {
                     About::Header => HEADER_SIZE,
                     About::Table => TABLE_SIZE,
                     About::Extra => EXTRA_SIZE,
-                    About::Indirect => shape.map_or(0, |t| t.elem_size),
+                    About::IndirectKey => shape.map_or(0, |t| t.key_size),
+                    About::IndirectElem => shape.map_or(0, |t| t.elem_size),
                     _ => 0,
                 };
                 if size == 0 {
@@ -346,7 +358,8 @@ pub fn part_at(about: About, off: u64, layout: &Layout) -> Option<Part> {
         About::Header => Structure::Header,
         About::Extra => Structure::Extra,
         About::Table => Structure::Table,
-        About::Indirect => return Some(Part::IndirectElem),
+        About::IndirectKey => return Some(Part::IndirectKey),
+        About::IndirectElem => return Some(Part::IndirectElem),
         _ => return None,
     };
     layout.field_at(structure, off)?.part

@@ -2,7 +2,7 @@
 
 use super::NONE;
 use super::position::{Admitted, Start};
-use super::types::{ShapeId, VARIANTS, variant_of};
+use super::types::{ShapeId, VARIANTS};
 use crate::recording::partition_near;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -18,7 +18,7 @@ pub const IN_TIME: usize = 4;
 const IN_PAGE: usize = 64;
 
 /// At most so many: before and after in each of three pages.
-const MOST: usize = 3 * 2 * IN_TIME;
+pub const MOST: usize = 3 * 2 * IN_TIME;
 
 /// A start by its distance from where its neighbourhood begins, and what it admits: in 8 bytes, as
 /// most of the time of placing a sample goes into reading and sorting them.
@@ -68,7 +68,7 @@ impl Stride {
     /// the distance, does not reach its upper half.
     #[inline]
     pub fn remainder(self, distance: u32) -> u32 {
-        let times = (u64::from(distance) * self.inverse >> 32) as u32;
+        let times = ((u64::from(distance) * self.inverse) >> 32) as u32;
         distance - times * self.bytes
     }
 }
@@ -106,7 +106,7 @@ const CODE: u32 = (1 << CODE_BITS) - 1;
 
 fn code_of(admitted: Admitted) -> u32 {
     match admitted {
-        Admitted::Variant(_, key_size) => variant_of(key_size) as u32,
+        Admitted::Variant(_, variant) => variant as u32,
         Admitted::Known(shape) => shape.saturating_add(VARIANTS as u32),
     }
 }
@@ -235,7 +235,7 @@ impl Near {
         self.len
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Nearest> {
+    pub fn iter(&self) -> impl Iterator<Item = Nearest> + Clone {
         self.starts[..self.len].iter().copied()
     }
 

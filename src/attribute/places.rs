@@ -1,6 +1,7 @@
 //! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
 use super::binary::{Binary, Code, is_proxy};
+use super::keys::{compares, hashes};
 use super::marking::{marks, reads};
 use super::position::Admitted;
 use super::under::{Turn, turn};
@@ -24,6 +25,10 @@ const GUEST: [u8; 2] = [4, 5];
 pub struct Behalf {
     /// On behalf of others.
     pub proxy: bool,
+    /// It hashes keys: it touches nothing else of a map.
+    pub hashes: bool,
+    /// It compares keys, or elems.
+    pub compares: bool,
     /// For the collector, in a mark phase.
     pub reads: bool,
     /// [`super::leaf::to_end`]
@@ -121,7 +126,15 @@ impl Places {
     pub fn admitted(&self, sample: u32) -> Admitted {
         let place = self.place.get(sample as usize);
         let admitted = place.and_then(|place| self.admitted.get(place as usize));
-        admitted.copied().unwrap_or(Admitted::Variant(NONE, None))
+        admitted.copied().unwrap_or(Admitted::Variant(NONE, 0))
+    }
+
+    /// Which kind of functions that of a sample is of, as [`super::types::Types::handles`] counts them.
+    pub fn variant(&self, sample: u32) -> usize {
+        match self.admitted(sample) {
+            Admitted::Variant(_, variant) => variant,
+            Admitted::Known(_) => 0,
+        }
     }
 
     pub fn is_proxy(&self, i: usize) -> bool {
@@ -139,12 +152,14 @@ impl Places {
         let told = |place: &Place, of: fn(&str) -> bool| place.function.as_deref().is_some_and(of);
         let behalf = |(place, code): (&Place, &Result<Code, Reason>)| Behalf {
             proxy: told(place, is_proxy),
+            hashes: told(place, hashes),
+            compares: told(place, compares),
             reads: told(place, reads),
             to_end: code.as_ref().ok().and_then(|code| code.to_end),
         };
         let admitted = |code: &Result<Code, Reason>| match code {
-            Ok(code) => Admitted::Variant(code.binary, code.areas.key_size),
-            Err(_) => Admitted::Variant(NONE, None),
+            Ok(code) => Admitted::Variant(code.binary, code.variant),
+            Err(_) => Admitted::Variant(NONE, 0),
         };
         self.behalf = self.places.iter().zip(&self.codes).map(behalf).collect();
         self.admitted = self.codes.iter().map(admitted).collect();

@@ -6,9 +6,9 @@
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Last, Near, Nearby, PAGE_SHIFT};
-use super::types::{ShapeId, Types, variant_of};
-use crate::gomap::{MapType, Part, Spot, Stage};
+use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, PAGE_SHIFT};
+use super::types::{ShapeId, Types};
+use crate::gomap::{Part, Spot, Stage};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
@@ -24,22 +24,22 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admitted {
     Known(ShapeId),
-    /// Those of the binary's types with keys of this many bytes, where a fast variant fixes it.
-    Variant(u32, Option<i64>),
+    /// Those of the binary's types whose maps a kind of functions handles.
+    Variant(u32, usize),
 }
 
 impl Admitted {
     fn shapes<'a>(&'a self, types: &'a Types) -> &'a [ShapeId] {
         match self {
             Admitted::Known(shape) => std::slice::from_ref(shape),
-            Admitted::Variant(binary, key_size) => types.of_variant(*binary, *key_size),
+            Admitted::Variant(binary, variant) => types.of_variant(*binary, *variant),
         }
     }
 
     pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
         match *self {
             Admitted::Known(known) => known == shape,
-            Admitted::Variant(_, key_size) => types.admitted(shape)[variant_of(key_size)],
+            Admitted::Variant(_, variant) => types.admitted(shape).get(variant) == Some(&true),
         }
     }
 }
@@ -56,8 +56,8 @@ pub struct Located {
 /// The known starts.
 #[derive(Debug, Default)]
 pub struct Starts {
-    /// All of them, each once.
-    bases: Vec<u64>,
+    /// All of them, each once for what it admits.
+    bases: Vec<(u64, Admitted)>,
     near: Nearby,
     /// By page and time: keys that were hashed or compared.
     keys: Vec<KeyRead>,
@@ -76,8 +76,16 @@ impl Starts {
     pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>) -> Starts {
         keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
         starts.par_sort_unstable();
-        let mut bases: Vec<u64> = starts.iter().map(|s| s.base).collect();
-        bases.dedup();
+        let mut bases: Vec<(u64, Admitted)> = Vec::new();
+        for of_base in starts.chunk_by(|a, b| a.base == b.base) {
+            let from = bases.len();
+            for start in of_base {
+                let one = (start.base, start.shapes);
+                if !bases[from..].contains(&one) {
+                    bases.push(one);
+                }
+            }
+        }
         Starts {
             bases,
             near: Nearby::new(starts),
@@ -235,7 +243,8 @@ impl Starts {
         admitted: Admitted,
         types: &Types,
     ) -> Option<Located> {
-        let base = near.base(near.below()?);
+        let below = near.below()?;
+        let base = near.base(below);
         let strides = admitted.shapes(types).iter();
         let stride = strides
             .filter_map(|&s| types.of_shape(s))
@@ -247,7 +256,8 @@ impl Starts {
             return None;
         }
         let mut spots = admitted.shapes(types).iter().map(|&shape| {
-            let map_type = types.of_shape(shape)?;
+            let admits = below.admits(shape, types.admitted(shape));
+            let map_type = types.of_shape(shape).filter(|_| admits)?;
             let end = base.checked_add(map_type.shape.stride())?;
             let others = near.above().is_some_and(|above| near.base(above) < end);
             let spot = map_type.spot_at(address - base)?;
@@ -274,7 +284,7 @@ impl Starts {
         };
         let mut found: Option<Located> = None;
         for &shape in admitted.shapes(types) {
-            let Some((base, spot)) = self.fit(address, part, types.of_shape(shape)?, proof) else {
+            let Some((base, spot)) = self.fit(address, part, shape, proof, types) else {
                 continue;
             };
             match found {
@@ -296,16 +306,25 @@ impl Starts {
         &self,
         address: u64,
         part: Part,
-        map_type: &MapType,
+        shape: ShapeId,
         proof: usize,
+        types: &Types,
     ) -> Option<(u64, Spot)> {
+        let map_type = types.of_shape(shape)?;
         let stride = map_type.shape.stride();
         let reach = stride.checked_mul(REACH)?;
-        let at = self.bases.partition_point(|base| *base <= address);
-        let below = self.bases[..at].iter().rev().copied();
-        let below = below.take_while(|base| address - base <= reach);
-        let above = self.bases[at..].iter().copied();
-        let above = above.take_while(|base| base - address <= reach);
+        let at = self.bases.partition_point(|(base, _)| *base <= address);
+        let (below, above) = self.bases.split_at(at);
+        let admitting = |of_base: &[(u64, Admitted)]| {
+            let (base, _) = of_base.first()?;
+            let admits = of_base.iter().any(|(_, a)| a.admits(shape, types));
+            Some((*base, admits))
+        };
+        let same = |a: &(u64, Admitted), b: &(u64, Admitted)| a.0 == b.0;
+        let below = below.chunk_by(same).rev().filter_map(admitting);
+        let below = below.take_while(|(base, _)| address - base <= reach);
+        let above = above.chunk_by(same).filter_map(admitting);
+        let above = above.take_while(|(base, _)| base - address <= reach);
         let below = agreeing(below.take(IN_SPACE), stride);
         let above = agreeing(above.take(IN_SPACE), stride);
         let (residue, agreed) = match (below, above) {
@@ -325,8 +344,8 @@ impl Starts {
     }
 }
 
-/// The remainder modulo the shape's stride that most of these starts share, and how many do, if
-/// there are enough of them to believe it.
+/// The remainder modulo the shape's stride that the starts on both sides share, where enough of all of
+/// them do to believe it.
 fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<Support> {
     let proof = if known { PROOF - 1 } else { PROOF };
     if near.len() < proof {
@@ -341,12 +360,20 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
         return None;
     }
     let variants = types.admitted(shape);
-    let starts = near
-        .iter()
-        .filter(|start| stride.remainder(start.at()) == residue && start.admits(shape, variants))
-        .count();
-    (starts >= proof && starts * 3 >= near.len() * 2).then_some(Support {
+    let admitting = near.iter().filter(|start| start.admits(shape, variants));
+    let residues = admitting.map(|start| stride.remainder(start.at()));
+    let starts = residues.clone().filter(|other| *other == residue).count();
+    if starts < proof {
+        return None;
+    }
+    let likelihood = likelihood(near.len(), residues, stride.bytes());
+    let enough = match known {
+        true => starts * 3 >= near.len() * 2,
+        false => likelihood >= LIKELIER.ln(),
+    };
+    enough.then_some(Support {
         starts,
+        likelihood,
         stride: stride.bytes(),
         residue: near.residue(residue, stride.bytes()),
     })
@@ -356,8 +383,37 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
 #[derive(Debug, Clone, Copy)]
 struct Support {
     starts: usize,
+    /// Of all starts around, were the shape this one: [`likelihood`].
+    likelihood: f64,
     stride: u64,
     residue: u64,
+}
+
+/// So many times likelier is enough.
+const LIKELIER: f64 = 1000.0;
+
+/// Buckets begin at multiples of this.
+const ALIGNMENT: f64 = 8.0;
+
+/// One start in so many is of another array than those around it.
+const STRANGERS: f64 = 20.0;
+
+/// The logarithm of how much likelier `all` starts are in arrays of buckets of `stride` bytes than
+/// anywhere: the first of each array may lie anywhere, the others are congruent with it. `residues` are
+/// those of the starts that may be of such buckets.
+fn likelihood(all: usize, residues: impl Iterator<Item = u32>, stride: u64) -> f64 {
+    let mut arrays = [0; MOST];
+    let mut admitted = 0;
+    for (place, residue) in arrays.iter_mut().zip(residues) {
+        *place = residue;
+        admitted += 1;
+    }
+    let arrays = &mut arrays[..admitted];
+    arrays.sort_unstable();
+    let arrays = arrays.chunk_by(|a, b| a == b).count();
+    let congruent = (admitted - arrays) as f64 * (stride as f64 / ALIGNMENT).ln();
+    let strangers = all - admitted + arrays.saturating_sub(1);
+    congruent - strangers as f64 * STRANGERS.ln()
 }
 
 enum Verdict {
@@ -366,23 +422,20 @@ enum Verdict {
     Worse,
 }
 
-/// So many times likelier is enough.
-const LIKELIER: f64 = 1000.0;
-
 impl Support {
-    /// More starts decide; where two strides explain as many, that all of them are congruent modulo
-    /// the larger one as well would be chance, of 1 in their ratio for each start. Last, `keys` tell.
+    /// Of two shapes of one size the one that more starts admit. Else the likelier one. Last, `keys` tell.
     fn against(&self, other: Support, keys: impl FnOnce() -> Option<Verdict>) -> Verdict {
-        match self.starts.cmp(&other.starts) {
-            Ordering::Greater => return Verdict::Better,
-            Ordering::Less => return Verdict::Worse,
-            Ordering::Equal => {}
-        }
-        let ratio = self.stride as f64 / other.stride as f64;
-        let likelier = ratio.powi(self.starts.saturating_sub(1).min(1000) as i32);
-        if likelier >= LIKELIER {
+        let likelier = match self.stride == other.stride {
+            true => match self.starts.cmp(&other.starts) {
+                Ordering::Greater => f64::INFINITY,
+                Ordering::Less => f64::NEG_INFINITY,
+                Ordering::Equal => 0.0,
+            },
+            false => self.likelihood - other.likelihood,
+        };
+        if likelier >= LIKELIER.ln() {
             Verdict::Better
-        } else if likelier * LIKELIER <= 1.0 {
+        } else if likelier <= -LIKELIER.ln() {
             Verdict::Worse
         } else {
             keys().unwrap_or(Verdict::Even)
@@ -402,9 +455,14 @@ impl Support {
     }
 }
 
-/// The remainder modulo `stride` of the nearest start, and how many starts outward share it.
-fn agreeing(bases: impl Iterator<Item = u64> + Clone, stride: u64) -> Option<(u64, usize)> {
-    let residue = bases.clone().next()?.checked_rem(stride)?;
-    let shared = bases.take_while(|base| base % stride == residue);
-    Some((residue, shared.count()))
+/// The remainder modulo `stride` of the nearest start, where that admits the shape, and how many starts
+/// outward that do share it.
+fn agreeing(
+    starts: impl Iterator<Item = (u64, bool)> + Clone,
+    stride: u64,
+) -> Option<(u64, usize)> {
+    let (nearest, _) = starts.clone().next()?;
+    let residue = nearest.checked_rem(stride)?;
+    let shared = starts.take_while(|(base, admits)| *admits && base % stride == residue);
+    Some((residue, shared.count())).filter(|(_, shared)| *shared > 0)
 }

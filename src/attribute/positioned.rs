@@ -3,6 +3,7 @@
 use super::Evidence;
 use super::complete::about_bucket;
 use super::keys::{KeyKind, KeyRead};
+use super::learn::Learned;
 use super::nearby::Last;
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
@@ -19,8 +20,14 @@ pub fn position(
     places: &Places,
     types: &Types,
     spaces: &Spaces,
+    learned: &Learned,
     rows: &mut Rows,
 ) {
+    rows.change(|row| {
+        if row.map_type.is_none() && row.header != 0 {
+            row.map_type = learned.lives_as(row.header, row.time);
+        }
+    });
     let in_bucket = |row: &Row| about_bucket(row.part);
     let start_of = |row: &Row| Start {
         base: row.base,

@@ -4,11 +4,11 @@
 //! which the samples without registers, or in other code, are placed afterwards.
 
 use super::binary::Code;
-use super::flow::Target;
+use super::flow::{Target, What};
 use super::operand::{evaluate, index as evaluate_index};
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
-use crate::gomap::{Family, Part, Structure};
+use crate::gomap::{Family, MapType, Part, Structure};
 use crate::recording::{Event, Memory, Samples};
 
 /// What is known of one sample. Zero addresses are not known.
@@ -63,7 +63,8 @@ pub struct Fact {
     pub header: u64,
     /// Address of the Swiss table that owns it; 0 when not known.
     pub table: u64,
-    /// [`About::Len`]: buckets or groups; [`About::Directory`]: its address; else 0.
+    /// [`About::Len`]: buckets or groups; [`About::Directory`]: its address; a key or an elem outside of
+    /// its slot: the slot + 1, where that is known; else 0.
     pub value: u64,
     pub map_type: Option<TypeId>,
     pub time: u64,
@@ -86,8 +87,10 @@ pub enum About {
     Len,
     /// One bucket or one group.
     Bucket,
-    /// An elem (or key) that lies outside of its slot.
-    Indirect,
+    /// A key that lies outside of its slot.
+    IndirectKey,
+    /// An elem that does.
+    IndirectElem,
 }
 
 /// A register that names the start of a structure.
@@ -152,16 +155,16 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         .iter()
         .find(|n| n.structure == Structure::MapType)
         .and_then(|n| types.at(code.binary, n.start));
-    row.header = named
-        .iter()
-        .find(|n| n.structure == Structure::Header)
-        .map_or(0, |n| n.start);
+    row.header = owner(&named, target, operand.value.origin);
     if row.header != 0 || row.map_type.is_some() {
         row.evidence = Evidence::Registers;
     }
     if row.map_type.is_none() && context.caller_type.is_some() {
         row.map_type = context.caller_type;
         row.evidence = row.evidence.max(Evidence::CallSite);
+    }
+    if code.map_code && row.map_type.is_none() {
+        row.map_type = types.only_of_variant(code.binary, code.variant);
     }
     place(&mut row, target, operand.value.origin, &named, code, types);
     if !exact {
@@ -180,8 +183,13 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     } else {
         None
     };
-    record(&mut row, &named, value, time, facts);
-    if let (Some(global), true) = (context.global, row.header != 0) {
+    record(&mut row, &named, value, time, types, facts);
+    // `len(m)` loads the map from its variable itself.
+    let global = match operand.value.what {
+        What::Global(variable) if row.part.is_ok() => Some(variable),
+        _ => context.global,
+    };
+    if let (Some(global), true) = (global, row.header != 0) {
         facts.push(Fact {
             about: About::Global,
             address: global,
@@ -286,6 +294,21 @@ pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> 
         .collect()
 }
 
+/// The map that an operand belongs to, where the registers name but one: a key or an elem, that which
+/// the call had that handed it out.
+fn owner(named: &[Named], target: &Target, origin: u32) -> u64 {
+    let handed_out = matches!(target, Target::Elem { .. } | Target::Key { .. });
+    let headers = named.iter().filter(|n| n.structure == Structure::Header);
+    let mut headers = headers
+        .filter(|n| !handed_out || n.origin == origin && origin != 0)
+        .map(|n| n.start);
+    let first = headers.next().unwrap_or(0);
+    match headers.all(|other| other == first) {
+        true => first,
+        false => 0,
+    }
+}
+
 fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Code, types: &Types) {
     match *target {
         Target::None(reason) => row.part = Err(reason),
@@ -304,6 +327,7 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             let directory = |n: &&Named| {
                 matches!(n.structure, Structure::Directory | Structure::DirPtr)
                     && n.start <= row.address
+                    && (n.origin == origin || origin == 0)
             };
             row.base = named.iter().find(directory).map_or(0, |n| n.start);
         }
@@ -458,8 +482,12 @@ fn handed_out(
         return;
     }
     let off = off.and_then(|off| u64::try_from(off).ok());
-    if off.is_some_and(|off| off >= size) {
+    // A pointer to an elem of no bytes is to what lies behind.
+    if size > 0 && off.is_some_and(|off| off >= size) {
         row.part = Err(Reason::OutsideParts);
+        return;
+    }
+    if size == 0 {
         return;
     }
     row.evidence = row.evidence.max(Evidence::CallSite);
@@ -471,9 +499,25 @@ fn handed_out(
     }
 }
 
+/// What the pointer that a slot holds as this part is to.
+fn pointed_to(part: Part, of: &MapType) -> Option<About> {
+    match part {
+        Part::BmapKey | Part::GroupKey if of.indirect_key => Some(About::IndirectKey),
+        Part::BmapElem | Part::GroupElem if of.indirect_elem => Some(About::IndirectElem),
+        _ => None,
+    }
+}
+
 /// Notes what this sample establishes of the objects that it names. Of what belongs to nobody known only
 /// the buckets and groups are of use.
-fn record(row: &mut Row, named: &[Named], value: Option<u64>, time: u64, facts: &mut Vec<Fact>) {
+fn record(
+    row: &mut Row,
+    named: &[Named],
+    value: Option<u64>,
+    time: u64,
+    types: &Types,
+    facts: &mut Vec<Fact>,
+) {
     let Row {
         header,
         table,
@@ -513,6 +557,11 @@ fn record(row: &mut Row, named: &[Named], value: Option<u64>, time: u64, facts: 
         (Part::MapDirPtr, Some(value)) => note(About::Directory, header, value),
         (Part::HmapExtra, Some(value)) => note(About::Extra, value, 0),
         (Part::BmapOverflow, Some(value)) => note(About::Bucket, value, 0),
+        (_, Some(value)) => {
+            if let Some(about) = map_type.and_then(|t| pointed_to(part, types.get(t)?)) {
+                note(about, value, (row.slot + 1) as u64);
+            }
+        }
         _ => {}
     }
     if row.base == 0 {
@@ -524,7 +573,7 @@ fn record(row: &mut Row, named: &[Named], value: Option<u64>, time: u64, facts: 
         Structure::Table => note(About::Table, row.base, 0),
         Structure::Bucket | Structure::Group if owned => note(About::Bucket, row.base, 0),
         Structure::Bucket | Structure::Group => row.starts = true,
-        Structure::Other => note(About::Indirect, row.base, 0),
+        Structure::Other => note(super::complete::about(part), row.base, 0),
         _ => {}
     }
     let Some(value) = value else { return };

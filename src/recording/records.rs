@@ -153,6 +153,14 @@ pub fn place(
                 space.fork(pid, inherits.then_some(parent), time);
             }
         }
+        sys::PERF_RECORD_EXIT => {
+            let pid = at.i32()?;
+            at.i32()?;
+            // The last of its threads may still be on the way out.
+            if pid == at.i32()? {
+                space.exit(pid);
+            }
+        }
         sys::PERF_RECORD_NAMESPACES => {
             let (pid, tid) = (at.i32()?, at.i32()?);
             let namespaces = Namespaces::parse(&mut at)?;

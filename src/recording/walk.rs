@@ -115,6 +115,7 @@ impl Reader {
             | sys::PERF_RECORD_MMAP2
             | sys::PERF_RECORD_COMM
             | sys::PERF_RECORD_FORK
+            | sys::PERF_RECORD_EXIT
             | sys::PERF_RECORD_NAMESPACES
             | sys::PERF_RECORD_LOST
             | sys::PERF_RECORD_LOST_SAMPLES

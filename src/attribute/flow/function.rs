@@ -396,7 +396,7 @@ impl Flow<'_> {
         }
         self.machine.after_call(state, &returned, self.origin_of(i));
         if !self.machine.map_code {
-            self.user_call(state, &name, ins, &args);
+            self.user_call(state, &name, ins, &args, self.origin_of(i));
         }
         true
     }
@@ -412,7 +412,15 @@ impl Flow<'_> {
     }
 
     /// A call of a map function from other code: what it hands to its caller.
-    fn user_call(&mut self, state: &mut State, name: &str, ins: &Instruction, args: &[Value]) {
+    /// What it leaves in registers, that is to say of the same map, has its origin.
+    fn user_call(
+        &mut self,
+        state: &mut State,
+        name: &str,
+        ins: &Instruction,
+        args: &[Value],
+        origin: u32,
+    ) {
         let ret = ins.next_ip();
         let handed = |what| Value {
             what,
@@ -443,11 +451,14 @@ impl Flow<'_> {
             };
             if let Some(left) = self.left_by(entry) {
                 state.regs = std::array::from_fn(|r| match left[r].what {
-                    What::At(_) => left[r],
+                    What::At(_) => Value { origin, ..left[r] },
                     _ => state.regs[r],
                 });
             }
-            state.regs[0] = handed(What::Elem(ret));
+            state.regs[0] = Value {
+                origin,
+                ..handed(What::Elem(ret))
+            };
         }
     }
 

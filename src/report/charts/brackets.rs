@@ -180,10 +180,7 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
 }
 
 fn stores(b: &Bracketed) -> String {
-    match b.phases.is_empty() {
-        true => "no store but the flag's was recorded".to_owned(),
-        false => b.phases.join(", ").replace('_', " "),
-    }
+    b.phases.join(", ").replace('_', " ")
 }
 
 fn kinds(data: &Data) -> Table {
