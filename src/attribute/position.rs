@@ -340,7 +340,8 @@ impl Starts {
         let phase = address.checked_rem(stride)?;
         let off = (phase + stride - residue) % stride;
         let spot = map_type.spot_at(off)?;
-        (spot.part == part).then_some((address - off, spot))
+        let base = address.checked_sub(off)?;
+        (spot.part == part).then_some((base, spot))
     }
 }
 

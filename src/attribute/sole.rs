@@ -58,17 +58,16 @@ fn variable(uses: &[Reference], binary: &mut Binary) -> Option<u64> {
             given.what == What::Number && given.expr.as_constant() == Some(descriptor as i64)
         };
         let calls: Vec<&Call> = flow.calls.values().filter(given).collect();
-        let all = uses.iter().all(|u| u.uses == Use::Taken) && calls.len() == uses.len();
-        for call in calls.into_iter().filter(|_| all) {
+        if calls.len() != uses.len() || uses.iter().any(|u| u.uses != Use::Taken) {
+            return None;
+        }
+        for call in calls {
             let signature = signature(call.callee.as_deref()?, binary.layout?.family)?;
             match call.arg(1).what {
                 _ if signature.operation == Operation::Make => {}
                 What::Global(of) if variable.is_none_or(|known| known == of) => variable = Some(of),
                 _ => return None,
             }
-        }
-        if !all {
-            return None;
         }
     }
     variable
