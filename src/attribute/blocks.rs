@@ -4,10 +4,11 @@
 //! their page. `duffcopy` always runs to its end: how far that is from the sampled instruction tells
 //! where the copied object ends, and so which one of the grid it is.
 
-use super::resolve::Row;
+use super::resolve::{Row, in_bucket};
 use super::rows::Rows;
 use super::types::{TypeId, Types};
 use crate::gomap::{Part, size_class};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 /// A key or elem outside of its slot.
@@ -38,22 +39,22 @@ impl Blocks {
     /// From all rows.
     pub fn build(rows: &Rows, types: &Types) -> Blocks {
         let mut pages: FxHashMap<u64, Page> = FxHashMap::default();
-        for row in rows.iter() {
-            let Some(block) = known(&row, types) else {
-                continue;
-            };
+        let blocks = rows.par_iter().filter_map(|row| known(&row, types));
+        for block in blocks.collect::<Vec<Block>>() {
             let last = block.start.saturating_add(block.size.saturating_sub(1));
             for page in block.start / size_class::PAGE..=last / size_class::PAGE {
                 pages.entry(page).or_default().known.push(block);
             }
         }
         if !pages.is_empty() {
-            for row in rows.iter() {
-                if row.part.is_ok_and(super::resolve::in_bucket)
-                    && let Some(page) = pages.get_mut(&(row.address / size_class::PAGE))
-                {
-                    page.others.push(row.time);
-                }
+            let other = |row: Row| {
+                let page = row.address / size_class::PAGE;
+                let other = row.part.is_ok_and(in_bucket) && pages.contains_key(&page);
+                other.then_some((page, row.time))
+            };
+            let others: Vec<(u64, u64)> = rows.par_iter().filter_map(other).collect();
+            for (page, time) in others {
+                pages.entry(page).or_default().others.push(time);
             }
         }
         for page in pages.values_mut() {

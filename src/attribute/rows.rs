@@ -108,11 +108,6 @@ impl<'a> Rows<'a> {
         (all, facts)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Row> {
-        let samples = &self.recording.samples;
-        self.chunks.iter().flat_map(|rows| rows.iter(samples))
-    }
-
     /// Each with the number by which [`Rows::get`] finds it, in order.
     pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, Row)> {
         let samples = &self.recording.samples;

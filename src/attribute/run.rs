@@ -11,7 +11,7 @@ use super::learn::Learned;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::{Fact, Row, call_of};
+use super::resolve::{About, Fact, Row, call_of};
 use super::rows::Rows;
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
@@ -127,6 +127,9 @@ pub fn attribute_watching(
     for binary in binaries.iter().flatten().filter(|b| b.layout.is_some()) {
         lasting.add(&binary.program, binary.id, types.globals(binary.id));
     }
+    // What they say of other objects is learned.
+    facts.retain(|fact| fact.about == About::Bucket);
+    facts.shrink_to_fit();
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
@@ -160,6 +163,7 @@ pub fn attribute_watching(
     let votes = succession.give(&mut rows, &lasting, &[], may_be);
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
+    drop(facts);
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let marking = marking(&places, recording, spaces);
     let marked = |start: u64, first, last| {

@@ -23,6 +23,7 @@ impl Progress {
 
     /// Runs a stage.
     pub fn stage<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
+        give_back();
         if !self.wanted {
             return work();
         }
@@ -41,6 +42,16 @@ impl Progress {
             result
         })
     }
+}
+
+/// What the stages before let go of goes back to the system: glibc's allocator keeps small pieces of it,
+/// and most of a recording is in small pieces.
+fn give_back() {
+    // SAFETY: other threads may allocate meanwhile.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 fn spinner(name: &'static str) -> ProgressBar {

@@ -4,7 +4,7 @@
 
 use super::counts::Counts;
 use super::histogram::Histogram;
-use super::kinds::Kinds;
+use super::kinds::{Kinds, NO_LEVEL};
 use super::rows::Rows;
 use crate::attribute::{Evidence, NONE, Reason};
 use crate::gomap::Part;
@@ -85,14 +85,19 @@ impl<K: Copy + Eq, V> Default for Sums<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
-    /// The sum of a key, which two numbers tell from most others.
-    fn of(&mut self, key: K, numbers: (u32, u32)) -> &mut V {
-        let id = self.recent.get(numbers, key, || {
+    /// The number of a key, which two others tell from most keys.
+    fn id_of(&mut self, key: K, numbers: (u32, u32)) -> u32 {
+        self.recent.get(numbers, key, || {
             *self.ids.entry(key).or_insert_with(|| {
                 self.sums.push(V::default());
                 self.sums.len() as u32 - 1
             })
-        });
+        })
+    }
+
+    /// The sum of a key.
+    fn of(&mut self, key: K, numbers: (u32, u32)) -> &mut V {
+        let id = self.id_of(key, numbers);
         &mut self.sums[id as usize]
     }
 
@@ -106,6 +111,46 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     fn finish(mut self) -> FxHashMap<K, V> {
         let take = |(key, id)| (key, std::mem::take(&mut self.sums[id as usize]));
         self.ids.into_iter().map(take).collect()
+    }
+}
+
+/// The cells of the latency cube that are of no map, by time, level and latency: most samples are of none,
+/// and those of one time of few cells.
+struct Outside {
+    levels: usize,
+    cells: Vec<u32>,
+}
+
+/// Bins of latencies.
+const LATENCY_BINS: usize = 1 << u8::BITS;
+
+impl Outside {
+    fn new(kinds: &Kinds) -> Outside {
+        // One more for samples without a level.
+        let levels = kinds.levels.len().min(NO_LEVEL.into()) + 1;
+        Outside {
+            levels,
+            cells: vec![0; TIME_BINS as usize * levels * LATENCY_BINS],
+        }
+    }
+
+    fn add(&mut self, time_bin: u16, latency_bin: u8, level_id: u8) {
+        let level = usize::from(level_id).min(self.levels - 1);
+        let at = (usize::from(time_bin) * self.levels + level) * LATENCY_BINS;
+        if let Some(cell) = self.cells.get_mut(at + usize::from(latency_bin)) {
+            *cell += 1;
+        }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (LatencyCell, u32)> {
+        let all = self.cells.iter().enumerate().filter(|(_, n)| **n > 0);
+        all.map(|(at, &n)| {
+            let (at, latency_bin) = (at / LATENCY_BINS, at % LATENCY_BINS);
+            let (time_bin, level) = (at / self.levels, at % self.levels);
+            let known = level + 1 < self.levels;
+            let level_id = if known { level as u8 } else { NO_LEVEL };
+            ((NONE, time_bin as u16, latency_bin as u8, level_id), n)
+        })
     }
 }
 
@@ -183,6 +228,11 @@ fn part_of_the_samples(
     let mut weights = samples.weight.range(range.clone());
     let mut times = samples.time.range(range.clone());
     let mut places = rows.attribution.place.range(range.clone());
+    // By place: what most samples there that are of no map are counted under.
+    let mut of_places: Vec<Option<(Result<Part, Reason>, u32)>> =
+        vec![None; rows.attribution.places.len()];
+    let mut outside = Outside::new(kinds);
+    let mut here = TimeBin::default();
     for i in range {
         let event = events.next().flatten().map_or(usize::MAX, usize::from);
         let source = sources.next().flatten();
@@ -195,7 +245,21 @@ fn part_of_the_samples(
             part: rows.part(i),
             evidence: hit.evidence,
         };
-        let group = totals.groups.of(key, (key.place, key.map));
+        let known = match (key.map, key.evidence) {
+            (NONE, Evidence::None) => of_places.get_mut(key.place as usize),
+            _ => None,
+        };
+        let id = match known {
+            Some(Some((part, id))) if *part == key.part => *id,
+            known => {
+                let id = totals.groups.id_of(key, (key.place, key.map));
+                if let Some(known) = known {
+                    *known = Some((key.part, id));
+                }
+                id
+            }
+        };
+        let group = &mut totals.groups.sums[id as usize];
         group.rows += 1;
         if key.part == Err(Reason::NotAnAccess) {
             continue;
@@ -208,15 +272,15 @@ fn part_of_the_samples(
         if let Some(cycles) = latency {
             group.latencies.add(cycles);
             let at = at.filter(|_| rows.samples_time(event));
-            if let Some(bin) = at.and_then(|t| time.bin(t)) {
+            if let Some(bin) = at.and_then(|t| here.of(t, time)) {
                 let usual = bins.get(cycles as usize).copied();
                 let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
                 let cell = (key.map, bin, latency_bin, kind.level_id);
-                let numbers = (
-                    u32::from_le_bytes([latency_bin, kind.level_id, 0, 0]),
-                    key.map,
-                );
-                *totals.latency.of(cell, numbers) += 1;
+                let numbers = [latency_bin, kind.level_id, 0, 0];
+                match key.map {
+                    NONE => outside.add(bin, latency_bin, kind.level_id),
+                    map => *totals.latency.of(cell, (u32::from_le_bytes(numbers), map)) += 1,
+                }
             }
         }
         if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off()) {
@@ -228,7 +292,28 @@ fn part_of_the_samples(
             totals.heat[slot] += 1;
         }
     }
+    for (cell, n) in outside.cells() {
+        *totals.latency.of(cell, (u32::from(cell.1), NONE)) += n;
+    }
     totals
+}
+
+/// The bin of the time axis that was asked for last: that of most samples after it.
+#[derive(Default)]
+struct TimeBin {
+    times: Range<u64>,
+    bin: u16,
+}
+
+impl TimeBin {
+    fn of(&mut self, time: u64, axis: &TimeAxis) -> Option<u16> {
+        if !self.times.contains(&time) {
+            self.bin = axis.bin(time)?;
+            let begin = axis.first + u64::from(self.bin) * axis.bin_ns;
+            self.times = begin..begin.saturating_add(axis.bin_ns);
+        }
+        Some(self.bin)
+    }
 }
 
 /// The least power of two that leaves at most [`INDEX_BINS`] bins.
