@@ -61,7 +61,7 @@ impl Hit {
     }
 }
 
-/// The hits of all samples, by parts of [`PART`] samples.
+/// The hits of all samples, by parts of `PART` samples.
 #[derive(Debug, Default)]
 pub struct Hits {
     parts: Vec<Part>,
@@ -152,7 +152,7 @@ impl Part {
 }
 
 impl Hits {
-    /// Adds those of the next [`PART`] samples.
+    /// Adds those of the next `PART` samples.
     pub fn add(&mut self, part: Part) {
         self.parts.push(part);
     }
