@@ -1,7 +1,11 @@
 //! The page in a real browser: Debian's Chromium, headless, from `file://`.
 
+#[path = "browser/accessible.rs"]
+mod accessible;
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/copying.rs"]
+mod copying;
 #[path = "browser/listing.rs"]
 mod listing;
 #[path = "browser/states.rs"]
@@ -12,6 +16,7 @@ mod synthetic;
 mod views;
 
 use chromium::Browser;
+use mempath::report::charts::CHARTS;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -29,6 +34,10 @@ fn page(samples: usize) -> (TempDir, PathBuf, Value) {
 fn the_page_opens_without_a_word_and_without_a_request() {
     let (_folder, file, _) = page(20_000);
     let mut browser = Browser::start();
+    browser.call(
+        "Network.emulateNetworkConditions",
+        json!({"offline": true, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}),
+    );
     browser.open(&file, "");
     browser.ready();
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -98,6 +107,81 @@ fn numbers_shown_are_those_of_the_summary() {
         "[...document.querySelectorAll('#reasons-table tbody tr')].map(row => [row.cells[0].textContent, Number(row.cells[2].dataset.sort)])",
     );
     assert_eq!(shown, json!(reasons));
+}
+
+#[test]
+fn every_link_leads_to_its_view() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    let links = browser.eval(
+        "[...document.querySelectorAll('nav a, .findings a')].map((a) => a.getAttribute('href'))",
+    );
+    let links = links.as_array().unwrap();
+    // The first screen's two, a view each, the method; and those of the findings.
+    assert!(links.len() > 2 + CHARTS.len() + 1);
+    for (i, link) in links.iter().enumerate() {
+        browser.eval(
+            "document.activeElement.blur(); document.querySelector('#filter button').click()",
+        );
+        browser.eval(&format!(
+            "document.querySelectorAll('nav a, .findings a')[{i}].click()"
+        ));
+        browser.ready();
+        let hash = browser.eval("location.hash.split('&')[0]");
+        assert_eq!(&hash, link);
+        let top = browser.eval(&format!(
+            "(() => {{ const {{ top, bottom }} = document.querySelector({link}).getBoundingClientRect(); return top < innerHeight && bottom > 0; }})()"
+        ));
+        assert_eq!(top, true, "{link}");
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A finding that names one map leads to its rows.
+#[test]
+fn a_findings_link_selects_its_map() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    browser.eval("document.querySelector('.findings a[data-map]').click()");
+    browser.ready();
+    let (map, name) = (
+        browser.eval("document.querySelector('.findings a[data-map]').dataset.map"),
+        browser.eval("document.querySelector('.findings code').textContent"),
+    );
+    assert_eq!(
+        browser.eval("location.hash.split('&')[1]"),
+        format!("map={}", map.as_str().unwrap())
+    );
+    let shown = browser.eval("[...document.querySelectorAll('#maps-table tr.row')].filter(r => !r.hidden).map(r => r.cells[0].textContent)");
+    let shown = shown.as_array().unwrap();
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].as_str().unwrap().contains(name.as_str().unwrap()));
+}
+
+#[test]
+fn the_pointer_tells_the_counts_of_a_cell() {
+    let (_folder, file, _) = page(20_000);
+    let mut browser = Browser::start();
+    browser.open(&file, "#heatmap&measure=loads&scale=linear");
+    browser.ready();
+    // Over the plot until there is a cell: its text is that of the keyboard's marks.
+    browser.eval("{ const c = document.querySelector('#heatmap canvas'); const f = c.getBoundingClientRect(); const tip = document.querySelector('.tip'); search: for (let y = 50; y < 300; y += 3) for (let x = 90; x < 900; x += 3) { c.dispatchEvent(new PointerEvent('pointermove', { clientX: f.left + x, clientY: f.top + y })); if (!tip.hidden) break search; } }");
+    let text = browser.eval("document.querySelector('.tip').textContent");
+    let text = text.as_str().unwrap();
+    assert!(text.starts_with("buckets "), "{text}");
+    for line in [
+        "byte ",
+        "\nL1 miss: ",
+        "\nloads: ",
+        "\nlatency: ",
+        "\nHITM: ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 #[test]

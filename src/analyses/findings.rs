@@ -7,7 +7,7 @@ use super::concurrent::Overlap;
 use super::lines::{Line, Lines};
 use super::operations::Bracket;
 use crate::attribute::Attribution;
-use crate::tables::{Finding, clopper_pearson, operation_name, phase_name, thousands};
+use crate::tables::{Finding, clopper_pearson, operation_name, percent, phase_name, thousands};
 use std::cmp::Reverse;
 
 /// Fewer samples than this are no finding. Of every access recorded one is enough: it is no sample.
@@ -47,9 +47,10 @@ fn finding(
     let (low, high) = (100.0 * interval.0, 100.0 * interval.1);
     Finding {
         text: format!(
-            "{text}: {} of {} (95 % interval {low:.1}-{high:.1} %)",
+            "{text}: {} of {} ({}, 95 % interval {low:.1}-{high:.1} %)",
             thousands(samples),
-            thousands(of)
+            thousands(of),
+            percent(samples, of)
         ),
         at_stake,
         samples,
@@ -153,10 +154,13 @@ impl Found<'_> {
         let of: u64 = causes.values().map(|c| c.0).sum();
         let others = causes.iter().filter(|(cause, _)| **cause != Cause::Program);
         let all = others.map(|(cause, &(samples, cycles))| {
-            let text = format!("samples on the memory of maps: {}", cause.text());
+            let text = format!(
+                "{}, not the program's own operations, accessed map memory in these samples on it",
+                cause.text()
+            );
             finding(
                 text,
-                cycles.unwrap_or(0),
+                cycles.unwrap_or(samples),
                 samples,
                 of,
                 self.evidence(),
@@ -219,12 +223,12 @@ impl Found<'_> {
             let best = path.moves.first()?;
             let of: u64 = path.levels.values().map(|e| e.loads).sum();
             let text = format!(
-                "`{}`: `{}` served by {} instead of {} would save {} sampled cycles, loads of the map",
+                "`{}`: loads of `{}` from {} would take {} sampled cycles less from {}; such loads of the map",
                 self.map(path.map),
                 best.part.name(),
-                best.to.name(),
                 best.from.name(),
                 thousands(best.saves as u64),
+                best.to.name(),
             );
             Some(finding(text, best.saves as u64, best.loads, of, self.evidence(), "path"))
         });
@@ -292,7 +296,10 @@ mod tests {
         };
         assert_eq!(
             of(100),
-            ["samples on the memory of maps: growth: 100 of 1,000 (95 % interval 8.2-12.0 %)"]
+            [
+                "growth, not the program's own operations, accessed map memory in these samples on it: \
+                 100 of 1,000 (10.0 %, 95 % interval 8.2-12.0 %)"
+            ]
         );
         assert_eq!(of(50), [""; 0]);
     }

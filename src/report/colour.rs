@@ -45,6 +45,9 @@ pub fn level(level: Option<&str>) -> Rgb {
         (0xcc, 0x79, 0xa7)
     } else if lower.contains("ram") || lower.contains("mem") {
         (0xd5, 0x5e, 0x00)
+    } else if lower.contains("miss") {
+        // What a store missed, not what served it.
+        (0xe6, 0x9f, 0x00)
     } else if lower.starts_with("l1") {
         (0x56, 0xb4, 0xe9)
     } else if lower.starts_with("lfb") {
@@ -66,6 +69,8 @@ pub fn distance(level: Option<&str>) -> u8 {
         6
     } else if lower.contains("ram") || lower.contains("mem") {
         5
+    } else if lower.contains("miss") {
+        4
     } else if lower.starts_with("l1") {
         0
     } else if lower.starts_with("lfb") {

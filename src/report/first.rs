@@ -75,12 +75,17 @@ fn alarms(html: &mut Html, data: &Data) {
 
 fn recorded(html: &mut Html, data: &Data) {
     let meta = &data.summary.meta;
-    let go: Vec<&str> = data
+    let go: Vec<String> = data
         .summary
         .binaries
         .iter()
-        .filter_map(|b| b.go.as_ref())
-        .map(|go| go.version.as_str())
+        .filter_map(|b| {
+            let version = &b.go.as_ref()?.version;
+            Some(match &b.build_id {
+                Some(id) => format!("{version}, build id {id}"),
+                None => version.clone(),
+            })
+        })
         .collect();
     let samples: u64 = data
         .summary
@@ -98,18 +103,27 @@ fn recorded(html: &mut Html, data: &Data) {
         .iter()
         .filter(|g| g.kind == GapKind::Throttle)
         .count();
-    let span = data
-        .summary
-        .time_ns
-        .map(|(first, last)| duration(last.saturating_sub(first)));
+    let samples = match data.summary.time_ns {
+        Some((first, last)) => format!(
+            "{} in {}",
+            count(samples),
+            duration(last.saturating_sub(first))
+        ),
+        None => format!("{}, without times", count(samples)),
+    };
     let cpus = meta.cpus_online.map(|online| match meta.cpus_available {
         Some(all) if all != online => format!("{online} online of {all}"),
         _ => format!("{online} online"),
     });
+    let memory = meta
+        .total_memory_kb
+        .map(|kb| format!("{} of memory", bytes(kb.saturating_mul(1024))));
     let cpu = match (&meta.cpu_desc, &meta.cpuid) {
         (Some(desc), Some(id)) => Some(format!("{desc} ({id})")),
         (desc, id) => desc.clone().or_else(|| id.clone()),
     };
+    let kernel = meta.os_release.as_ref().map(|v| format!("kernel {v}"));
+    let perf = meta.perf_version.as_ref().map(|v| format!("perf {v}"));
     let command = (!meta.cmdline.is_empty()).then(|| meta.cmdline.join(" "));
     let gaps = match data.summary.gaps.len() {
         0 => "none reported".to_owned(),
@@ -120,50 +134,65 @@ fn recorded(html: &mut Html, data: &Data) {
             count(throttled as u64)
         ),
     };
-    let memory = meta
-        .total_memory_kb
-        .map(|kb| bytes(kb.saturating_mul(1024)));
-    html.open("dl", &[]);
-    let mut pair = |name: &str, value: Option<String>| {
-        html.leaf("dt", &[], name);
-        match value {
-            Some(value) => html.leaf("dd", &[], &value),
-            None => html
-                .open("dd", &[])
-                .leaf("span", &[("class", "absent")], "not recorded")
-                .close("dd"),
-        };
+    let file = format!("{} ({})", data.summary.recording, bytes(meta.file_size));
+    let go = match go.is_empty() {
+        true => vec!["no Go binary was read".to_owned()],
+        false => go,
     };
-    pair("Samples", Some(count(samples)));
-    pair("Lost and gaps", Some(gaps));
-    pair("Time span", span);
-    pair("Command", command);
-    let none = || "no Go binary was read".to_owned();
-    pair(
-        "Go",
-        Some(go.join(", "))
-            .filter(|go| !go.is_empty())
-            .or_else(|| Some(none())),
-    );
-    pair("Host", meta.hostname.clone());
-    pair("CPU", cpu);
-    pair("CPUs", cpus);
-    pair("Memory", memory);
-    pair("Kernel", meta.os_release.clone());
-    pair("perf", meta.perf_version.clone());
-    pair(
-        "Recording",
-        Some(format!(
-            "{} ({})",
-            data.summary.recording,
-            bytes(meta.file_size)
-        )),
-    );
+    html.open("dl", &[]);
+    let mut pair = |name: &str, values: Vec<String>| {
+        html.leaf("dt", &[], name);
+        if values.is_empty() {
+            html.open("dd", &[])
+                .leaf("span", &[("class", "absent")], "not recorded")
+                .close("dd");
+        }
+        for value in values {
+            html.leaf("dd", &[], &value);
+        }
+    };
+    let told = |values: &[&Option<String>]| -> Vec<String> {
+        let joined: Vec<&str> = values.iter().filter_map(|v| v.as_deref()).collect();
+        let joined = joined.join(", ");
+        (!joined.is_empty()).then_some(joined).into_iter().collect()
+    };
+    pair("Samples", vec![samples]);
+    pair("Lost and gaps", vec![gaps]);
+    pair("Events", data.summary.events.iter().map(how).collect());
+    pair("Command", told(&[&command]));
+    pair("Go", go);
+    pair("Host", told(&[&meta.hostname, &kernel, &perf]));
+    pair("CPU", told(&[&cpu, &cpus, &memory]));
+    pair("Recording", vec![file]);
     html.close("dl");
 }
 
+/// How an event was recorded.
+fn how(event: &Event) -> String {
+    let mut said = format!("{}: {} samples", event.name, count(event.samples));
+    if let Some(ldlat) = event.ldlat {
+        said += &format!(", loads of at least {ldlat} cycles (ldlat)");
+    }
+    said + &format!(
+        ", precise_ip {}, {}",
+        event.precise_ip,
+        match event.freq {
+            true => period(event),
+            false => format!("period {}", period(event)),
+        }
+    )
+}
+
+/// Events for one sample, or a frequency.
+fn period(event: &Event) -> String {
+    match event.freq {
+        true => format!("{} Hz", count(event.sample_period)),
+        false => count(event.sample_period),
+    }
+}
+
 fn funnel(html: &mut Html, data: &Data) -> Result<(), ReportError> {
-    const WIDTH: u64 = 160;
+    const WIDTH: u64 = 110;
     let first = data.summary.funnel.first().map_or(0, |step| step.samples);
     if data.summary.funnel.is_empty() {
         html.leaf("p", &[("class", "absent")], "The tables hold no funnel.");
@@ -287,7 +316,11 @@ fn findings(html: &mut Html, data: &Data) {
             .text(&finding.evidence.replace('_', " "));
         if let Some(chart) = CHARTS.iter().find(|chart| chart.id() == finding.chart) {
             html.text(" · ");
-            html.leaf("a", &[("href", &format!("#{}", chart.id()))], chart.title());
+            let map = one_map(data, &finding.text).map(|map| map.to_string());
+            let href = format!("#{}", chart.id());
+            let mut attrs = vec![("href", href.as_str())];
+            attrs.extend(map.iter().map(|map| ("data-map", map.as_str())));
+            html.leaf("a", &attrs, chart.title());
         }
         html.close("p").close("li");
     }
@@ -303,15 +336,19 @@ fn findings(html: &mut Html, data: &Data) {
     html.close("section");
 }
 
+/// The map that a sentence names first, where no other has its name: the link selects it.
+fn one_map(data: &Data, text: &str) -> Option<u64> {
+    let name = text.split('`').nth(1)?;
+    let mut named = data.maps.iter().filter(|map| map.name == name);
+    let map = named.next()?.map;
+    named.next().is_none().then_some(map)
+}
+
 fn events(html: &mut Html, data: &Data) {
     if data.summary.events.is_empty() {
         return;
     }
     let rows = data.summary.events.iter().map(|event| {
-        let period = match event.freq {
-            true => format!("{} Hz", count(event.sample_period)),
-            false => count(event.sample_period),
-        };
         Row::new(vec![
             Cell::Code(event.name.clone()),
             Cell::Text(memory(event).to_owned()),
@@ -319,7 +356,7 @@ fn events(html: &mut Html, data: &Data) {
             event.ldlat.map_or(Cell::NotApplicable, Cell::Count),
             Cell::Count(u64::from(event.precise_ip)),
             Cell::Ranked {
-                shown: period,
+                shown: period(event),
                 sort: event.sample_period as f64,
             },
             Cell::Text(if event.exclude_kernel { "no" } else { "yes" }.to_owned()),

@@ -43,11 +43,11 @@ impl Grid<'_> {
             .map_or("array of an unknown map", |m| m.name.as_str());
         let base = self.array.base.map_or("base unknown".to_owned(), address);
         let old = if self.array.old { ", oldbuckets" } else { "" };
-        format!(
-            "{map}: {base}, {} {}{old}",
-            count(self.array.len),
-            self.unit()
-        )
+        let unit = match self.array.len {
+            1 => self.one(),
+            _ => self.unit(),
+        };
+        format!("{map}: {base}, {} {unit}{old}", count(self.array.len))
     }
 
     pub fn unit(&self) -> &'static str {
@@ -55,6 +55,15 @@ impl Grid<'_> {
             Some(g) if g.swiss => "groups",
             Some(_) => "buckets",
             None => "buckets or groups",
+        }
+    }
+
+    /// One of its units.
+    pub fn one(&self) -> &'static str {
+        match self.map.and_then(|m| m.geometry) {
+            Some(g) if g.swiss => "group",
+            Some(_) => "bucket",
+            None => "index",
         }
     }
 

@@ -209,17 +209,17 @@
       drawn.push(view);
       if (performance.now() > end) break;
     }
-    for (const view of drawn) countTables(view);
+    const pattern = searchPattern();
+    for (const view of drawn) countTables(view, pattern);
   }
 
-  function countTables(view) {
+  function countTables(view, pattern) {
     view.stale = false;
     const { section } = view;
-    const pattern = searchPattern();
     if (section.id === "functions") showListing(section);
     for (const table of view.tables) {
       recount(table);
-      for (const body of table.tBodies) filterBody(body, pattern);
+      filterRows(table, pattern);
     }
     const reached = section.dataset.filters?.split(" ");
     if (reached) {
@@ -247,10 +247,12 @@
     if (kept && !original.has(table)) return;
     if (kept) {
       for (const [cell, nodes, sort] of original.get(table)) {
+        if (!shown.has(cell)) continue;
+        shown.delete(cell);
         cell.replaceChildren(...nodes);
         if (sort !== undefined) cell.dataset.sort = sort;
       }
-      for (const row of all("tbody tr", table)) delete row.dataset.none;
+      for (const { rows } of bodiesOf(table)) for (const { row } of rows) mark(row, false);
       original.delete(table);
       return;
     }
@@ -303,7 +305,7 @@
             put(cell, [() => counted(sum.samples), () => share(sum.l1_miss, sum), () => share(sum.llc_miss, sum), () => mean(sum)][r]());
           });
         });
-        for (const row of body.rows) row.dataset.none = some ? "" : "yes";
+        for (const row of body.rows) mark(row, !some);
       }
     },
     "path-table": (table, chosen) => {
@@ -333,7 +335,7 @@
         const counts = bins.get(nameIn(row.cells[0])) ?? [0, 0, 0, 0, 0, 0, 0];
         const sum = counts.reduce((a, b) => a + b, 0);
         [sum, ...counts].forEach((n, i) => put(row.cells[i + 1], counted(n)));
-        row.dataset.none = sum ? "" : "yes";
+        mark(row, !sum);
       }
     },
   };
@@ -398,7 +400,13 @@
     return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.min(share, 99).toFixed(0)} %`;
   }
 
+  // What the script has put into cells.
+  const shown = new Map();
+
   function put(cell, { text, className, title, small, sort }) {
+    const whole = `${className ?? ""} ${text} ${small ?? ""}`;
+    if (shown.get(cell) === whole) return;
+    shown.set(cell, whole);
     if (className) {
       const span = document.createElement("span");
       span.className = className;
@@ -417,15 +425,24 @@
   }
 
   function fill(table, total, sumOf) {
-    const names = [...table.tHead.rows[0].cells].map((head) => head.textContent);
-    for (const row of all("tbody tr", table)) {
-      const sum = sumOf(row);
-      row.dataset.none = sum ? "" : "yes";
-      if (!sum) continue;
-      names.forEach((name, i) => {
-        if (SHOWS[name] && row.cells[i].classList.contains("number")) put(row.cells[i], SHOWS[name](sum, total));
-      });
+    const shows = [...table.tHead.rows[0].cells].map((head) => (head.classList.contains("number") ? SHOWS[head.textContent] : undefined));
+    for (const { rows } of bodiesOf(table)) {
+      for (const { row } of rows) {
+        const sum = sumOf(row);
+        mark(row, !sum);
+        if (!sum) continue;
+        const cells = row.cells;
+        shows.forEach((show, i) => {
+          if (show) put(cells[i], show(sum, total));
+        });
+      }
     }
+  }
+
+  // Whether a row has nothing of the selection.
+  function mark(row, none) {
+    if (none && row.dataset.none === undefined) row.dataset.none = "yes";
+    if (!none && row.dataset.none !== undefined) delete row.dataset.none;
   }
 
   const latencyBin = (cycles) => (cycles ? Math.floor(8 * Math.log2(cycles)) : 0);
@@ -450,17 +467,31 @@
     }
   }
 
-  function filterBody(body, pattern) {
-    const chosen = (row) => row.dataset.none !== "yes" && FILTERS.every((key) => state[key] === "" || row.dataset[key] === undefined || row.dataset[key] === state[key]);
-    const rows = [...body.rows];
-    const fits = rows.map((row) => chosen(row) && (!pattern || !body.closest("section.view") || pattern.test(row.textContent)));
-    const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
-    const stages = body.closest("table").id === "misses-table";
-    rows.forEach((row, i) => {
-      const head = !row.classList.contains("child");
-      if (head || stages) row.hidden = !(fits.some(Boolean) && chosen(row));
-      else row.hidden = !(chosen(row) && open && (fits[i] || fits[0]));
-    });
+  // A table's rows by body, and what each names of the filter.
+  const rowsOf = new Map();
+
+  function bodiesOf(table) {
+    if (rowsOf.has(table)) return rowsOf.get(table);
+    const described = (row) => ({ row, head: !row.classList.contains("child"), names: FILTERS.filter((key) => row.dataset[key] !== undefined).map((key) => [key, row.dataset[key]]) });
+    const bodies = [...table.tBodies].map((body) => ({ body, rows: [...body.rows].map(described) }));
+    rowsOf.set(table, bodies);
+    return bodies;
+  }
+
+  function filterRows(table, pattern) {
+    const searched = table.closest("section.view") ? pattern : null;
+    const stages = table.id === "misses-table";
+    const chosen = ({ row, names }) => row.dataset.none === undefined && names.every(([key, name]) => state[key] === "" || state[key] === name);
+    const hide = (row, hidden) => {
+      if (row.hidden !== hidden) row.hidden = hidden;
+    };
+    for (const { body, rows } of bodiesOf(table)) {
+      const kept = rows.map(chosen);
+      const fits = searched ? rows.map(({ row }, i) => kept[i] && searched.test(row.textContent)) : kept;
+      const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
+      const some = fits.includes(true);
+      rows.forEach(({ row, head }, i) => hide(row, !(kept[i] && (head || stages ? some : open && (fits[i] || fits[0])))));
+    }
   }
 
   // Tables: folding, sorting, copying.
@@ -689,7 +720,7 @@
 
   function cividis(share) {
     // More is further from the paper: dark on light, light on dark.
-    const at = (dark.matches ? 0.15 + 0.85 * share : 1 - share) * 9;
+    const at = (dark.matches ? 0.25 + 0.75 * share : 1 - share) * 9;
     const low = Math.min(8, Math.floor(at));
     const mix = [0, 1, 2].map((i) => Math.round(CIVIDIS[low][i] + (CIVIDIS[low + 1][i] - CIVIDIS[low][i]) * (at - low)));
     return `rgb(${mix})`;
@@ -705,6 +736,8 @@
     const lower = level.toLowerCase();
     if (lower.includes("remote")) return "#cc79a7";
     if (lower.includes("ram") || lower.includes("mem")) return "#d55e00";
+    // What a store missed, not what served it.
+    if (lower.includes("miss")) return "#e69f00";
     if (lower.startsWith("l1")) return "#56b4e9";
     if (lower.startsWith("lfb")) return dark.matches ? "#f0e442" : "#c9bd00";
     if (lower.startsWith("l2")) return dark.matches ? "#3d9be0" : "#0072b2";
@@ -773,11 +806,14 @@
       }
     }
 
-    // The drawing that the page has without its script: all samples, no selection.
+    // What is shown, drawn once more by a pen that writes.
     svg() {
-      const drawing = this.element.closest("section").querySelector("svg.static");
-      if (drawing) copy(new XMLSerializer().serializeToString(drawing), "SVG, without the selection");
-      else say("This chart has no SVG");
+      const drawing = this.kind.prepare(wide);
+      const pen = new SvgPen(this.canvas.getContext("2d"), wide, drawing.height);
+      font = 0;
+      drawing.draw(pen, []);
+      font = 0;
+      copy(pen.text(drawing.name), "SVG");
     }
 
     markAt(x, y) {
@@ -817,6 +853,99 @@
       tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
     }
   }
+
+  // The part of a canvas's context that charts use, as SVG.
+  class SvgPen {
+    constructor(ruler, width, height) {
+      Object.assign(this, { ruler, width, height, globalAlpha: 1, lineWidth: 1, fillStyle: "", strokeStyle: "", textAlign: "left", size: 11 });
+      [this.marks, this.path, this.dash, this.down] = [[], "", [], 0];
+    }
+
+    set font(font) {
+      this.size = parseInt(font, 10);
+      this.ruler.font = font;
+    }
+
+    measureText(text) {
+      return this.ruler.measureText(text);
+    }
+
+    translate(_, y) {
+      this.down += y;
+    }
+
+    setLineDash(dash) {
+      this.dash = dash;
+    }
+
+    beginPath() {
+      this.path = "";
+    }
+
+    moveTo(x, y) {
+      this.path += `M${short(x)} ${short(y + this.down)}`;
+    }
+
+    lineTo(x, y) {
+      this.path += `L${short(x)} ${short(y + this.down)}`;
+    }
+
+    // Whole circles only.
+    arc(x, y, r) {
+      this.moveTo(x - r, y);
+      this.path += `a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+    }
+
+    rect(x, y, w, h) {
+      this.moveTo(x, y);
+      this.path += `h${short(w)}v${short(h)}h${short(-w)}z`;
+    }
+
+    closePath() {
+      this.path += "z";
+    }
+
+    fill() {
+      this.mark("path", { d: this.path, fill: this.fillStyle });
+    }
+
+    stroke() {
+      const dash = this.dash.length ? { "stroke-dasharray": this.dash.join(" ") } : {};
+      this.mark("path", { d: this.path, fill: "none", stroke: this.strokeStyle, "stroke-width": this.lineWidth, ...dash });
+    }
+
+    fillRect(x, y, w, h) {
+      this.mark("rect", { x: short(x), y: short(y + this.down), width: short(w), height: short(h), fill: this.fillStyle });
+    }
+
+    fillText(text, x, y) {
+      const anchor = { left: "start", center: "middle", right: "end" }[this.textAlign];
+      const at = { x: short(x), y: short(y + this.down), "text-anchor": anchor, "dominant-baseline": "central", "font-size": this.size };
+      this.mark("text", { ...at, "font-family": "system-ui, DejaVu Sans, sans-serif", fill: this.fillStyle }, text);
+    }
+
+    mark(name, attributes, text) {
+      const mark = document.createElementNS(SVG, name);
+      if (this.globalAlpha !== 1) attributes.opacity = short(this.globalAlpha);
+      for (const [key, value] of Object.entries(attributes)) mark.setAttribute(key, value);
+      if (text !== undefined) mark.textContent = text;
+      this.marks.push(mark);
+    }
+
+    text(name) {
+      const root = document.createElementNS(SVG, "svg");
+      for (const [key, value] of [["width", this.width], ["height", this.height], ["viewBox", `0 0 ${this.width} ${this.height}`]]) root.setAttribute(key, value);
+      const title = document.createElementNS(SVG, "title");
+      title.textContent = name;
+      const paper = document.createElementNS(SVG, "rect");
+      for (const [key, value] of [["width", "100%"], ["height", "100%"], ["fill", css("--paper")]]) paper.setAttribute(key, value);
+      root.append(title, paper, ...this.marks);
+      return new XMLSerializer().serializeToString(root);
+    }
+  }
+
+  const SVG = "http://www.w3.org/2000/svg";
+  const short = (n) => String(Math.round(n * 100) / 100);
 
   // Setting a font costs more than writing with it.
   let font = 0;
@@ -945,6 +1074,7 @@
       const y = (row) => top + (row * height) / grid.rows;
       const most = values.reduce((a, b) => Math.max(a, b), 0);
       const linear = state.scale === "linear";
+      const shade = (value) => (most === 1 ? 1 : linear ? value / most : Math.log(value) / Math.log(most));
       const segments = new Array(grid.stride);
       for (const segment of grid.segments) segments.fill(segment, segment[2], segment[3]);
       pen.fillStyle = css("--wash");
@@ -956,30 +1086,44 @@
         if (!value) return;
         total += value;
         const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
-        pen.fillStyle = cividis(linear ? value / most : Math.log1p(value) / Math.log1p(most));
+        pen.fillStyle = cividis(shade(value));
         pen.fillRect(box.x, box.y, box.w, box.h);
         marks.push({ ...box, value, text: () => this.text(grid, cells, i, segment), select: () => this.pickRow(grid, row, segment) });
       });
       marks.sort((a, b) => b.value - a.value);
       this.axis(pen, grid, x, top);
       this.borders(pen, grid, x, y, top, height);
-      for (let tick = 0; tick <= 4; tick++) {
-        const row = Math.floor((grid.rows * tick) / 4);
-        write(pen, count(Math.min(grid.first + row * grid.per_row, grid.len)), left - 8, y(row), { align: "right" });
-      }
+      // A tick stands at the upper edge of the row that it names.
+      const ticks = new Set([0, 1, 2, 3].map((tick) => Math.floor((grid.rows * tick) / 4)));
+      for (const row of ticks) write(pen, count(grid.first + row * grid.per_row), left - 8, y(row) + 6, { align: "right" });
+      write(pen, "byte", left - 8, top - 7, { size: 9, align: "right" });
+      write(pen, one(grid.unit), 0, y(0) + 6);
       const foot = top + height + 22;
-      for (let step = 0; step < 40; step++) {
-        pen.fillStyle = cividis(step / 39);
-        pen.fillRect(left + 14 + step * 4, foot - 6, 4, 12);
-      }
-      write(pen, "1", left + 8, foot, { align: "right" });
-      write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"}`, left + 182, foot);
-      const each = grid.per_row === 1 ? `one row is one of ${count(grid.len)} ${grid.unit}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
+      this.legend(pen, left, foot, most, unit, linear);
+      const each = grid.per_row === 1 ? `one row is one of ${some(grid.len, grid.unit)}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
       const sum = name === P95 || name === "mean latency" ? `up to ${count(most)}` : count(total);
       return {
         drawn: `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte.`,
         borders: grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders,
       };
+    },
+
+    // The ends of the scale, and on a logarithmic one the value in its middle.
+    legend(pen, left, foot, most, unit, linear) {
+      if (!most) return write(pen, `no ${unit} to draw`, left, foot);
+      if (most === 1) {
+        pen.fillStyle = cividis(1);
+        pen.fillRect(left, foot - 6, 12, 12);
+        return write(pen, `1 ${one(unit)} in a cell`, left + 18, foot);
+      }
+      for (let step = 0; step < 40; step++) {
+        pen.fillStyle = cividis(step / 39);
+        pen.fillRect(left + 14 + step * 4, foot - 6, 4, 12);
+      }
+      const half = linear ? most / 2 : Math.sqrt(most);
+      write(pen, linear ? "0" : "1", left + 8, foot, { align: "right" });
+      if (most > 8) write(pen, count(Math.round(half)), left + 94, foot + 13, { size: 9, align: "center" });
+      write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"} scale`, left + 182, foot);
     },
 
     // The grid's own cells over all samples, or those of the selected accesses.
@@ -1053,6 +1197,8 @@
         for (const [off, pair] of borders(0)) draw(off, pair && grid.stride % 128 === 0, top - 4, top + height);
       }
       if (grid.stride % 128 !== 0 && grid.per_row === 1) {
+        // They are many and say less than the cells do.
+        pen.fillStyle = css("--faint");
         for (let row = 0; row < grid.rows; row++) for (const [off, pair] of borders(grid.first + row)) draw(off, pair, y(row), y(row + 1));
       }
     },
@@ -1060,7 +1206,7 @@
     text(grid, cells, i, segment) {
       const first = grid.first + cells.row[i] * grid.per_row;
       const last = Math.min(first + grid.per_row, Math.max(grid.len, first + 1)) - 1;
-      const unit = grid.unit.replace(/s$/, "");
+      const unit = one(grid.unit);
       const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
       const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
       const loads = cells.values[data.measures.findIndex(([name]) => name === "loads")][i];
@@ -1073,12 +1219,50 @@
     },
   };
 
+  const one = (units) => units.replace(/s$/, "");
+  const some = (n, units) => `${count(n)} ${n === 1 ? one(units) : units}`;
+
   function line(pen, x0, y0, x1, y1) {
     pen.beginPath();
     pen.moveTo(x0, y0);
     pen.lineTo(x1, y1);
     pen.stroke();
   }
+
+  // Round times below a plot, and what they are.
+  function timeAxis(pen, first, ns, left, width, bottom) {
+    const rough = ns / 6;
+    const ten = 10 ** Math.floor(Math.log10(Math.max(1, rough)));
+    const step = [1, 2, 5, 10].map((n) => n * ten).find((step) => step >= rough);
+    const [unit, by] = ns < 2e3 ? ["ns", 1] : ns < 2e6 ? ["µs", 1e3] : ns < 2e9 ? ["ms", 1e6] : ["s", 1e9];
+    pen.strokeStyle = css("--faint");
+    for (let at = Math.ceil(first / step) * step; at <= first + ns; at += step) {
+      const x = left + ((at - first) * width) / ns;
+      line(pen, x, bottom, x, bottom + 4);
+      const text = String(Number((at / by).toFixed(3)));
+      if (x < left + width - 30) write(pen, text, x, bottom + 13, { align: "center" });
+    }
+    write(pen, unit, left + width, bottom + 13, { align: "right" });
+    write(pen, "time since the first sample", left + width / 2, bottom + 28, { align: "center" });
+  }
+
+  // Stretches of marking and growth behind a plot; gives what there was.
+  function shadeWindows(pen, marks, ofMap, inside, x, top, bottom) {
+    const shaded = new Set();
+    pen.globalAlpha = 0.22;
+    for (const [what, map, from, to] of data.order.windows) {
+      if (!ofMap(map, what) || !inside(from, to)) continue;
+      shaded.add(what);
+      pen.fillStyle = what === "growth" ? "#56b4e9" : "#cc79a7";
+      const wide = Math.max(1, x(to) - x(from));
+      pen.fillRect(x(from), top, wide, bottom - top);
+      marks.push({ x: x(from), y: top - 8, w: Math.max(6, wide), h: 8, text: () => `${what}${map === null ? "" : ` of ${data.maps[map]}`}\n${duration(from)} to ${duration(to)}` });
+    }
+    pen.globalAlpha = 1;
+    return shaded;
+  }
+
+  const sayShaded = (shaded) => `shaded: ${[...shaded].sort().map((what) => `${what} (${what === "growth" ? "blue" : "pink"})`).join(", ")}`;
 
   const latency = {
     prepare(width) {
@@ -1087,7 +1271,7 @@
 
     draw(pen, marks, width, height) {
       const cube = data.latency;
-      const [left, top, bottom] = [64, 34, 30];
+      const [left, top, bottom] = [64, 34, 38];
       const [plotWidth, plotHeight] = [width - left - 16, height - top - bottom];
       const most = (column) => column.reduce((a, b) => Math.max(a, b), 0);
       const bins = most(cube.time) + 1;
@@ -1130,6 +1314,10 @@
         line(pen, left, y(octave), width - 16, y(octave));
         write(pen, count(2 ** (octave / 8)), left - 8, y(octave), { align: "right" });
       }
+      const at = (time) => left + (Math.min(time, this.span.ns) * plotWidth) / this.span.ns;
+      // Some map grows nearly always: growth is that of the selected one.
+      const shown = (map, what) => (what === "growth" ? map !== null && String(map) === state.map : map === null);
+      const shaded = shadeWindows(pen, marks, shown, (from) => from < this.span.ns, at, top, top + plotHeight);
       const sum = (levels) => levels.reduce((a, b) => a + b, 0);
       let fullest = 1;
       for (const levels of cells.values()) fullest = Math.max(fullest, sum(levels));
@@ -1150,12 +1338,10 @@
       }
       pen.globalAlpha = 1;
       this.gaps(pen, marks, left, top, plotWidth, plotHeight);
-      const span = data.time ? data.time[1] - data.time[0] : 0;
-      for (let tick = 0; tick <= 5; tick++) {
-        write(pen, duration(Math.round((span * tick) / 5)), left + (plotWidth * tick) / 5, height - 14, { align: tick === 5 ? "right" : tick ? "center" : "left" });
-      }
-      write(pen, "cycles", 0, 12);
-      levelLegend(pen, [...seen].sort(byDistance), left, 12);
+      timeAxis(pen, 0, this.span.ns, left, plotWidth, top + plotHeight);
+      write(pen, "cycles", left - 8, 12, { align: "right" });
+      const end = levelLegend(pen, [...seen].sort(byDistance), left, 12);
+      if (shaded.size) write(pen, sayShaded(shaded), end + 8, 12, { size: 12, colour: "--ink" });
       const how = exact ? "" : about();
       return `${how}${count(samples)} samples with a latency${state.level ? ` from ${state.level}` : ""}.`;
     },
@@ -1296,6 +1482,17 @@
     };
   }
 
+  // An access that may be a load or a store.
+  function diamond(pen, x, y) {
+    pen.beginPath();
+    pen.moveTo(x, y - 5);
+    pen.lineTo(x + 5, y);
+    pen.lineTo(x, y + 5);
+    pen.lineTo(x - 5, y);
+    pen.closePath();
+    pen.fill();
+  }
+
   // Accesses with a mark each; more are binned, so many pixels to a bin.
   const EXACT_MARKS = 2_500;
   const BIN = 4;
@@ -1315,7 +1512,7 @@
       this.lane.querySelector("select").value = lane;
       this.instance.querySelector("select").value = accesses.instance;
       const lanes = [...new Set(accesses.rows.map(accesses[lane]))].sort((a, b) => (a === null) - (b === null) || a - b);
-      const height = 44 + Math.max(1, lanes.length) * LANE + 30;
+      const height = 44 + Math.max(1, lanes.length) * LANE + 38;
       return { name: `Order of accesses to ${accesses.name}`, height, draw: (pen, marks) => this.draw(pen, marks, { ...accesses, width, height, lane, lanes }) };
     },
 
@@ -1356,12 +1553,17 @@
       pen.fillStyle = css("--faint");
       pen.fillRect(left + 58, 10, 8, 8);
       write(pen, "store", left + 72, 14, { size: 12, colour: "--ink" });
-      const end = levelLegend(pen, [...levels].sort(byDistance), left + 126, 14);
-      if (shaded.size) write(pen, `shaded: ${[...shaded].sort().join(" (pink), ")}${shaded.has("growth") ? " (blue)" : " (pink)"}`, end + 8, 14, { size: 12, colour: "--ink" });
-      if (timed) {
-        write(pen, duration(first), left, height - 14);
-        write(pen, duration(last), width - 16, height - 14, { align: "right" });
+      let beside = left + 126;
+      if (rows.some((i) => a.op(i) === null)) {
+        pen.fillStyle = css("--faint");
+        diamond(pen, beside, 14);
+        write(pen, "load or store", beside + 10, 14, { size: 12, colour: "--ink" });
+        beside += 112;
       }
+      const end = levelLegend(pen, [...levels].sort(byDistance), beside, 14);
+      if (shaded.size) write(pen, sayShaded(shaded), end + 8, 14, { size: 12, colour: "--ink" });
+      const bottom = top + Math.max(1, lanes.length) * LANE + 2;
+      if (timed) timeAxis(pen, first, span, left + 5, plot - 10, bottom);
       const kind = data.order.every ? "Every access" : "Sampled order";
       const edges = rows.reduce((n, i) => n + (a.from(i) !== null), 0);
       const hung = edges ? ` ${count(edges)} loads hang on another CPU's store (HITM)${binned ? ", drawn when zoomed in" : ""}.` : "";
@@ -1387,10 +1589,14 @@
           const stroke = Math.min(LANE - 4, 2 + 2 * Math.max(0, Math.floor(Math.log2(Math.max(1, cycles))) - 3));
           pen.fillRect(at.get(i) - 1, y(i) - stroke, 2, stroke);
         }
-        pen.beginPath();
-        if (store) pen.rect(at.get(i) - 4, y(i) - 4, 8, 8);
-        else pen.arc(at.get(i), y(i), 4, 0, 7);
-        pen.fill();
+        if (a.op(i) === null) {
+          diamond(pen, at.get(i), y(i));
+        } else {
+          pen.beginPath();
+          if (store) pen.rect(at.get(i) - 4, y(i) - 4, 8, 8);
+          else pen.arc(at.get(i), y(i), 4, 0, 7);
+          pen.fill();
+        }
         const choose = () => select({ cpu: String(a.cpu(i) ?? ""), tid: String(a.tid(i) ?? "") });
         marks.push({ x: at.get(i) - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(a, i), select: choose });
       }
@@ -1431,17 +1637,8 @@
     around(pen, marks, a, { left, plot, top, first, span, height }) {
       const x = (time) => left + 5 + (Math.max(0, Math.min(span, time - first)) / span) * (plot - 10);
       const inside = (from, to) => to >= first && from <= first + span;
-      const shaded = new Set();
-      pen.globalAlpha = 0.22;
-      for (const [what, map, from, to] of data.order.windows) {
-        if (!inside(from, to) || (map !== null && a.map !== null && map !== a.map)) continue;
-        shaded.add(what);
-        pen.fillStyle = what === "growth" ? "#56b4e9" : "#cc79a7";
-        const wide = Math.max(1, x(to) - x(from));
-        pen.fillRect(x(from), top, wide, height - top - 30);
-        marks.push({ x: x(from), y: top - 8, w: Math.max(6, wide), h: 8, text: () => `${what}${map === null ? "" : ` of ${data.maps[map]}`}\n${duration(from)} to ${duration(to)}` });
-      }
-      pen.globalAlpha = 1;
+      const ofMap = (map, what) => (what === "growth" ? map !== null && map === a.map : map === null);
+      const shaded = shadeWindows(pen, marks, ofMap, inside, x, top, height - 38);
       if (!data.time) return shaded;
       pen.strokeStyle = css("--ink");
       pen.lineWidth = 1;
@@ -1449,7 +1646,7 @@
       for (const [time, kind, lost] of data.gaps) {
         const since = time - data.time[0];
         if (!inside(since, since)) continue;
-        line(pen, x(since), top, x(since), height - 30);
+        line(pen, x(since), top, x(since), height - 38);
         marks.push({ x: x(since) - 4, y: top - 8, w: 9, h: 10, text: () => `${kind.replaceAll("_", " ")}${lost ? `: ${count(lost)} lost` : ""}` });
       }
       pen.setLineDash([]);
@@ -1538,6 +1735,7 @@
     const link = event.target.closest?.('a[href^="#"]');
     if (!link) return;
     event.preventDefault();
+    if (link.dataset.map !== undefined) select({ map: link.dataset.map });
     show(link.hash.slice(1));
   });
 

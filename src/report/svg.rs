@@ -25,6 +25,7 @@ enum Shape {
     Rect([i32; 4], Rgb, f64),
     Line([i32; 4], Rgb, f64),
     Circle([i32; 2], u32, Rgb),
+    Diamond([i32; 2], i32, Rgb),
     Text([i32; 2], Anchor, f64, Rgb, String),
     /// Boxes (x, y, width, height) of one colour.
     Cells(Vec<[i32; 4]>, Rgb, f64),
@@ -77,6 +78,10 @@ impl Drawing {
         self.shapes.push(Shape::Circle([x, y], radius, fill));
     }
 
+    pub fn diamond(&mut self, x: i32, y: i32, radius: i32, fill: Rgb) {
+        self.shapes.push(Shape::Diamond([x, y], radius, fill));
+    }
+
     pub fn text(&mut self, x: i32, y: i32, anchor: Anchor, size: f64, colour: Rgb, text: &str) {
         self.shapes
             .push(Shape::Text([x, y], anchor, size, colour, visible(text)));
@@ -126,6 +131,10 @@ impl Drawing {
                 }
                 &Shape::Circle([x, y], radius, fill) => {
                     backend.draw_circle((x, y), radius, &style(fill, 1.0), true)
+                }
+                &Shape::Diamond([x, y], r, fill) => {
+                    let corners = [(x, y - r), (x + r, y), (x, y + r), (x - r, y)];
+                    backend.fill_polygon(corners, &style(fill, 1.0))
                 }
                 Shape::Text([x, y], anchor, size, colour, text) => {
                     let font = plotters::style::FontDesc::new(

@@ -258,7 +258,8 @@ fn write_row(html: &mut Html, row: &Row, class: &str, numbers: &[bool]) {
         if let Some(sort) = &sort {
             attrs.push(("data-sort", sort.as_str()));
         }
-        if i == 0 {
+        // A row that goes on with the one above has no name of its own.
+        if i == 0 && *cell != Cell::Text(String::new()) {
             attrs.push(("scope", "row"));
             html.open("th", &attrs);
             cell.write(html);

@@ -47,6 +47,7 @@ fn note(text: String) -> Caveat {
 
 fn modelled(recording: &Recording) -> Option<Caveat> {
     let what = recording.meta.modelled.as_ref()?;
+    let what = what.strip_prefix("modelled: ").unwrap_or(what);
     Some(alarm(format!(
         "levels and latencies are modelled, no hardware measured them: {what}"
     )))

@@ -189,7 +189,10 @@ impl<'a> Maps<'a> {
         finding.text = format!(
             "`{}`: the {} missed the last-level cache in {}",
             self.name(map),
-            stage_name(stage),
+            match stage {
+                Stage::Control => "control word (tophash, ctrl)",
+                stage => stage_name(stage),
+            },
             counted(&finding, self.loads),
         );
         Some(finding)

@@ -200,6 +200,10 @@ impl Names {
             }
             names.known.push((path, redacted));
         }
+        for id in summary.binaries.iter().filter_map(|b| b.build_id.clone()) {
+            let redacted = names.number("build", &id);
+            names.known.push((id, redacted));
+        }
         if let Some(host) = summary.meta.hostname.clone() {
             let redacted = names.number("host", &host);
             names.known.push((host, redacted));
@@ -354,6 +358,10 @@ impl Names {
                 None => self.number("address", word),
             };
         }
+        // Build ids have 32 digits at least; this finds those of files that were not taken.
+        if word.len() >= 32 && word.chars().all(|c| c.is_ascii_hexdigit()) {
+            return self.number("build", word);
+        }
         let number = word.starts_with(|c: char| c.is_ascii_digit());
         let part = Part::ALL.iter().any(|part| part.name() == word);
         let named = word.contains(['.', '/']) && word.chars().any(char::is_alphabetic);
@@ -385,7 +393,14 @@ impl Names {
             Some((option, value)) if option.starts_with('-') => {
                 format!("{option}={}", self.number("argument", value))
             }
-            None if argument.starts_with('-') => argument.to_owned(),
+            None if argument.starts_with("--") => argument.to_owned(),
+            // The value may be glued to its letter.
+            None if argument.starts_with('-') => match argument.split_at_checked(2) {
+                Some((option, value)) if !value.chars().all(|c| c.is_ascii_digit()) => {
+                    format!("{option}{}", self.number("argument", value))
+                }
+                _ => argument.to_owned(),
+            },
             _ => self.number("argument", argument),
         }
     }
@@ -600,12 +615,14 @@ mod tests {
             "--ldlat=30",
             "-p",
             "4100",
+            "-F999",
+            "-o/srv/secret",
             "--",
             "/srv/secret",
         ];
         assert_eq!(
             line.map(|word| names.argument(word)).join(" "),
-            "perf mem record --ldlat=argument-1 -p 4100 -- argument-2"
+            "perf mem record --ldlat=argument-1 -p 4100 -F999 -oargument-2 -- argument-2"
         );
     }
 }

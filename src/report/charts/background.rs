@@ -6,7 +6,7 @@ use crate::report::ReportError;
 use crate::report::colour::{FAINT, GRID, INK, PAPER, Rgb};
 use crate::report::data::Data;
 use crate::report::html::Markup;
-use crate::report::number::{count, percent};
+use crate::report::number::count;
 use crate::report::svg::{Anchor, Drawing};
 use crate::report::table::{Cell, Head, Row, Table};
 
@@ -91,7 +91,7 @@ fn draw(data: &Data) -> Result<Markup, ReportError> {
         d.line((x(low), y + 11), (x(high), y + 11), INK, 1.0);
         let mut said = format!(
             "{} (95 % interval {:.1}-{:.1} %), {} samples",
-            percent(cause.samples, all).unwrap_or_default(),
+            tenths(cause.samples, all),
             100.0 * low,
             100.0 * high,
             count(cause.samples)
@@ -107,6 +107,11 @@ fn draw(data: &Data) -> Result<Markup, ReportError> {
     )
 }
 
+/// A share as exact as the interval beside it.
+fn tenths(n: u64, of: u64) -> String {
+    format!("{:.1} %", 100.0 * n as f64 / of.max(1) as f64)
+}
+
 fn table(data: &Data) -> Table {
     let causes = &data.summary.together.causes;
     let all: u64 = causes.iter().map(|cause| cause.samples).sum();
@@ -116,9 +121,14 @@ fn table(data: &Data) -> Table {
         let (low, high) = cause.interval;
         Row::new(vec![
             Cell::Text(cause.name.clone()),
-            Cell::Share {
-                n: cause.samples,
-                of: all,
+            Cell::Ranked {
+                shown: format!(
+                    "{} of {} ({})",
+                    count(cause.samples),
+                    count(all),
+                    tenths(cause.samples, all)
+                ),
+                sort: cause.samples as f64,
             },
             Cell::Text(format!("{:.1}-{:.1} %", 100.0 * low, 100.0 * high)),
             cause

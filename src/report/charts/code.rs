@@ -201,7 +201,10 @@ impl Chart for Lines {
                 Cell::code(&row.function),
                 or_na(&row.operation),
                 or_na(&row.phase),
-                Cell::code(&row.part),
+                match (&row.part, &row.operation) {
+                    (None, None) => Cell::NotApplicable,
+                    (part, _) => Cell::code(part),
+                },
             ];
             cells.extend(measures(&row.m, &total));
             let mut keys: Keys = vec![("line", i.to_string())];

@@ -9,7 +9,7 @@ use crate::report::html::Markup;
 use crate::report::number::count;
 use crate::report::svg::{Anchor, Drawing};
 use crate::report::table::{Cell, Head, Row, Table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Heatmap;
 
@@ -184,21 +184,24 @@ fn draw(grid: &Grid, name: &str, unit: &str, value: Value) -> Result<Markup, Rep
     d.cells(cells.iter().map(|(&(band, column), &n)| {
         let (x0, y0) = (x(column * bytes_per_column), y(band));
         let x1 = x(((column + 1) * bytes_per_column).min(grid.stride));
-        let shade = colour::cividis((n as f64).ln_1p() / (most as f64).ln_1p());
+        let shade = colour::cividis(shade(n, most));
         let (wide, high) = ((x1 - x0).max(1), (y(band + 1) - y0).max(1));
         ([x0, y0, wide, high], shade, 1.0)
     }));
     axis(&mut d, grid, &x);
     borders(&mut d, grid, rows_per_band, bands, &x, &y);
     let per_band = rows_per_band.saturating_mul(grid.per_row);
-    for tick in 0..=4u64 {
-        let band = bands * tick / 4;
-        let index = band.saturating_mul(per_band).min(grid.array.len);
-        d.text(LEFT - 8, y(band), Anchor::End, 11.0, FAINT, &count(index));
+    // A tick stands at the upper edge of the row that it names.
+    let ticks: BTreeSet<u64> = (0..4u64).map(|tick| bands * tick / 4).collect();
+    for band in ticks {
+        let index = count(band.saturating_mul(per_band));
+        d.text(LEFT - 8, y(band) + 6, Anchor::End, 11.0, FAINT, &index);
     }
+    d.text(0, y(0) + 6, Anchor::Start, 11.0, FAINT, grid.one());
+    d.text(LEFT - 8, TOP - 5, Anchor::End, 9.0, FAINT, "byte");
     legend(&mut d, TOP + height + 28, most, unit);
     let scale = match per_band {
-        1 => format!("one row is one of the {}", grid.unit()),
+        1 => format!("one row is one {}", grid.one()),
         n => format!("one row is {} {}", count(n), grid.unit()),
     };
     let across = match bytes_per_column {
@@ -317,11 +320,19 @@ fn borders(
                     y(band),
                     wide,
                     y(band + 1) - y(band),
-                    INK,
-                    0.9,
+                    FAINT,
+                    1.0,
                 );
             }
         }
+    }
+}
+
+/// 0 for one, 1 for the most, logarithmic between.
+fn shade(n: u64, most: u64) -> f64 {
+    match most {
+        0 | 1 => 1.0,
+        most => (n.max(1) as f64).ln() / (most as f64).ln(),
     }
 }
 
@@ -337,12 +348,18 @@ fn legend(d: &mut Drawing, y: i32, most: u64, unit: &str) {
         );
         return;
     }
+    if most == 1 {
+        d.rect(LEFT, y - 6, 12, 12, colour::cividis(1.0), 1.0);
+        let label = format!("1 {} in a cell", unit.trim_end_matches('s'));
+        d.text(LEFT + 18, y, Anchor::Start, 11.0, FAINT, &label);
+        return;
+    }
     for step in 0..20 {
         let shade = colour::cividis(f64::from(step) / 19.0);
         d.rect(LEFT + 20 + step * 8, y - 6, 8, 12, shade, 1.0);
     }
     d.text(LEFT + 14, y, Anchor::End, 11.0, FAINT, "1");
-    let label = format!("{} {unit} in a cell, logarithmic", count(most));
+    let label = format!("{} {unit} in a cell, logarithmic scale", count(most));
     d.text(LEFT + 186, y, Anchor::Start, 11.0, FAINT, &label);
 }
 

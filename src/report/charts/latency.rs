@@ -1,5 +1,6 @@
 //! Latency over time, by level.
 
+use super::order::{MARKING, windows};
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
@@ -38,7 +39,8 @@ impl Chart for Latency {
         "Across: time since the first sample. Down to up: latency in cycles on a logarithmic scale, eight bins \
          to a factor of two. A cell takes the colour of the level that served most of its samples and is fainter \
          with fewer samples. Vertical lines are places where the kernel lost records or throttled the event: \
-         nothing can be said about them. Loads faster than the event's ldlat are not in the recording. \
+         nothing can be said about them. Shaded: stretches in which GC marking, or growth of the selected map, was \
+         sampled. Loads faster than the event's ldlat are not in the recording. \
          With PEBS the latency runs from dispatch to completion, waiting for an address included."
     }
 
@@ -140,6 +142,17 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
             &count(cycles),
         );
     }
+    let first = data.summary.time_ns.map_or(0, |(first, _)| first);
+    let covered = u128::from(bins) * u128::from(data.summary.time_bin_ns).max(1);
+    let marking = windows(data, None);
+    for &(_, begin, end) in &marking {
+        let x = |time: u64| {
+            let since = u128::from(time.saturating_sub(first)).min(covered);
+            LEFT + (since * plot_width as u128 / covered) as i32
+        };
+        let wide = (x(end) - x(begin)).max(1);
+        d.rect(x(begin), TOP, wide, plot_height, MARKING, 0.25);
+    }
     d.cells(cells.iter().filter_map(|(&(column, row), levels)| {
         let n: u64 = levels.values().sum();
         let (&(_, level), _) = levels.iter().max_by_key(|(key, n)| (**n, **key))?;
@@ -175,6 +188,10 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
         d.rect(at, 4, 12, 12, colour::level(level), 1.0);
         d.text(at + 17, 10, Anchor::Start, 12.0, INK, name);
         at += 34 + 7 * name.chars().count() as i32;
+    }
+    if !marking.is_empty() {
+        let shaded = "shaded: GC marking (pink)";
+        d.text(at + 8, 10, Anchor::Start, 12.0, INK, shaded);
     }
     let samples: u64 = data.latency.iter().map(|row| row.samples).sum();
     d.finish(

@@ -22,7 +22,7 @@ const LANES: usize = 24;
 const LISTED: usize = 100;
 
 const EDGE: Rgb = (0xb3, 0x26, 0x1e);
-const MARKING: Rgb = (0xcc, 0x79, 0xa7);
+pub const MARKING: Rgb = (0xcc, 0x79, 0xa7);
 const GROWTH: Rgb = (0x56, 0xb4, 0xe9);
 
 /// One structure instance, by its address, and its accesses in time order.
@@ -150,7 +150,11 @@ pub fn edges(rows: &[&OrderRow]) -> Vec<Option<usize>> {
 /// Stretches in which the collector marked, or the map of these rows grew: what, begin and end.
 pub fn windows<'a>(data: &'a Data, map: Option<u64>) -> Vec<(&'a str, u64, u64)> {
     let all = data.summary.together.windows.iter();
-    let own = all.filter(|w| w.map.is_none() || w.map == map);
+    // Growth of a map that is not known may be another's.
+    let own = all.filter(|w| match w.what.as_str() {
+        "growth" => w.map.is_some() && w.map == map,
+        _ => true,
+    });
     own.map(|w| (w.what.as_str(), w.begin_ns, w.end_ns))
         .collect()
 }
@@ -230,19 +234,24 @@ fn draw(data: &Data, instance: &Instance) -> Result<Markup, ReportError> {
     });
     d.cells(boxes);
     for (i, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_store()) {
-        if let Some((x, y)) = at(i) {
-            d.circle(x, y, 4, colour::level(row.level.as_deref()));
+        let colour = colour::level(row.level.as_deref());
+        match (at(i), &row.op) {
+            (Some((x, y)), Some(_)) => d.circle(x, y, 4, colour),
+            (Some((x, y)), None) => d.diamond(x, y, 5, colour),
+            (None, _) => {}
         }
     }
     if timed {
-        d.text(LEFT, height - 14, Anchor::Start, 11.0, FAINT, "0 ns");
+        let start = data.summary.time_ns.map_or(first, |(start, _)| start);
+        let begin = duration(first.saturating_sub(start));
+        d.text(LEFT, height - 14, Anchor::Start, 11.0, FAINT, &begin);
         d.text(
             WIDTH - 20,
             height - 14,
             Anchor::End,
             11.0,
             FAINT,
-            &duration(span),
+            &duration((first + span).saturating_sub(start)),
         );
     }
     legend(&mut d, &rows);
@@ -308,6 +317,11 @@ fn legend(d: &mut Drawing, rows: &[&&OrderRow]) {
     d.rect(LEFT + 62, 32, 8, 8, FAINT, 1.0);
     d.text(LEFT + 77, 36, Anchor::Start, 12.0, INK, "store");
     let mut at = LEFT + 140;
+    if rows.iter().any(|row| row.op.is_none()) {
+        d.diamond(at, 36, 5, FAINT);
+        d.text(at + 11, 36, Anchor::Start, 12.0, INK, "load or store");
+        at += 118;
+    }
     for (_, level) in levels {
         let name = level.unwrap_or("level unknown");
         d.rect(at, 30, 12, 12, colour::level(level), 1.0);
