@@ -157,7 +157,8 @@ impl Places {
     fn tell(&mut self) {
         let told = |place: &Place, of: fn(&str) -> bool| place.function.as_deref().is_some_and(of);
         let behalf = |(place, code): (&Place, &Result<Code, Reason>)| Behalf {
-            proxy: told(place, is_proxy),
+            // Of map code the flow tells what it touches.
+            proxy: told(place, is_proxy) && !code.as_ref().is_ok_and(|code| code.map_code),
             hashes: told(place, hashes),
             compares: told(place, compares),
             keys: place.function.as_deref().and_then(KeyKind::read_by),
