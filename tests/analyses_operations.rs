@@ -9,6 +9,7 @@ use mempath::analyses::touch::Touch;
 use mempath::attribute::{Operation, Phase, Place};
 use mempath::data_src::Op;
 use mempath::gomap::Part;
+use mempath::recording::{Gap, GapKind, Recording, SpaceBuilder};
 
 fn place(operation: Operation, phase: Phase) -> Place {
     Place {
@@ -35,11 +36,20 @@ fn touch<'a>(n: usize, tid: i32, place: &'a Place, op: Op, part: Part, exact: bo
     }
 }
 
+/// Of a recording in which nothing is missing.
+fn brackets(touches: &[Touch]) -> Vec<Bracket> {
+    operations(touches, &Recording::default())
+}
+
 /// A delete in the source's order, and one that counts before it marks the slot empty.
 #[test]
 fn a_delete_is_one_bracket_and_its_order_is_checked() {
     use Operation::Delete;
-    let flags = place(Delete, Phase::CheckFlags);
+    let check = place(Delete, Phase::CheckFlags);
+    let (set, clear) = (
+        place(Delete, Phase::SetFlag),
+        place(Delete, Phase::ClearFlag),
+    );
     let (key, elem) = (
         place(Delete, Phase::ClearKey),
         place(Delete, Phase::ClearElem),
@@ -51,18 +61,18 @@ fn a_delete_is_one_bracket_and_its_order_is_checked() {
     let count = place(Delete, Phase::Count);
     let s = |n, place, part| touch(n, 7, place, Op::Store, part, true);
     let good = [
-        touch(0, 7, &flags, Op::Load, Part::HmapFlags, true),
-        s(1, &flags, Part::HmapFlags),
+        touch(0, 7, &check, Op::Load, Part::HmapFlags, true),
+        s(1, &set, Part::HmapFlags),
         s(2, &key, Part::BmapKey),
         s(3, &elem, Part::BmapElem),
         s(4, &mark, Part::BmapTophash),
         s(5, &back, Part::BmapTophash),
         s(6, &back, Part::BmapTophash),
         s(7, &count, Part::HmapCount),
-        s(8, &flags, Part::HmapFlags),
+        s(8, &clear, Part::HmapFlags),
     ];
     // From the store at 10 ns to the one at 80 ns; the load before it belongs to no bracket.
-    let found = operations(&good);
+    let found = brackets(&good);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].duration_ns(), Some(70));
     assert_eq!(found[0].samples, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -70,23 +80,24 @@ fn a_delete_is_one_bracket_and_its_order_is_checked() {
     assert_eq!(
         found[0].phases,
         [
-            CheckFlags,
+            SetFlag,
             ClearKey,
             ClearElem,
             MarkEmpty,
             BackPropagate,
-            Count
+            Count,
+            ClearFlag
         ]
     );
     assert_eq!(found[0].deviations, []);
 
     let bad = [
-        s(1, &flags, Part::HmapFlags),
+        s(1, &set, Part::HmapFlags),
         s(2, &count, Part::HmapCount),
         s(3, &mark, Part::BmapTophash),
-        s(4, &flags, Part::HmapFlags),
+        s(4, &clear, Part::HmapFlags),
     ];
-    let found = operations(&bad);
+    let found = brackets(&bad);
     let late: Vec<_> = found[0]
         .deviations
         .iter()
@@ -97,18 +108,19 @@ fn a_delete_is_one_bracket_and_its_order_is_checked() {
 
 #[test]
 fn a_reader_inside_of_a_write_is_concurrent_use() {
-    let flags = place(Operation::Assign, Phase::CheckFlags);
+    let set = place(Operation::Assign, Phase::SetFlag);
+    let clear = place(Operation::Assign, Phase::ClearFlag);
     let check = place(Operation::Access, Phase::CheckFlags);
     let key = place(Operation::Access, Phase::CompareKey);
     let sequence = [
-        touch(1, 1, &flags, Op::Store, Part::HmapFlags, true),
+        touch(1, 1, &set, Op::Store, Part::HmapFlags, true),
         touch(2, 2, &check, Op::Load, Part::HmapFlags, true),
         touch(3, 2, &key, Op::Load, Part::BmapKey, true),
-        touch(4, 1, &flags, Op::Store, Part::HmapFlags, true),
+        touch(4, 1, &clear, Op::Store, Part::HmapFlags, true),
         // After the flag is cleared: no overlap.
         touch(5, 2, &check, Op::Load, Part::HmapFlags, true),
     ];
-    let brackets = operations(&sequence);
+    let brackets = brackets(&sequence);
     assert_eq!(brackets[0].between, [2, 3]);
     let found = concurrent(&sequence, &brackets, 100);
     let kinds: Vec<_> = found
@@ -229,11 +241,99 @@ fn every_operation_of_the_samples_is_found_and_none_overlaps() {
     }
 }
 
+/// An assign that begins on thread 1 and ends on thread 2, on which another goroutine deletes meanwhile,
+/// and then one on thread 1.
 #[test]
-fn an_open_bracket_has_no_duration() {
-    let flags = place(Operation::Clear, Phase::CheckFlags);
-    let found: Vec<Bracket> = operations(&[touch(1, 1, &flags, Op::Store, Part::MapWriting, true)]);
+fn an_operation_follows_its_goroutine_to_another_thread() {
+    let assign = |phase| place(Operation::Assign, phase);
+    let (set, clear) = (assign(Phase::SetFlag), assign(Phase::ClearFlag));
+    let s = |n, tid, g, place| Touch {
+        g,
+        ..touch(n, tid, place, Op::Store, Part::HmapFlags, true)
+    };
+    let (a, b) = (Some(0xc000_0000), Some(0xc000_0340));
+    let locked = [
+        s(1, 1, a, &set),
+        s(3, 2, a, &clear),
+        s(4, 1, b, &set),
+        s(5, 1, b, &clear),
+    ];
+    let found = brackets(&locked);
+    let spans: Vec<_> = found.iter().map(|b| (b.g, b.begin_ns, b.end_ns)).collect();
+    assert_eq!(spans, [(a, 10, Some(30)), (b, 40, Some(50))]);
+    assert!(found.iter().all(|bracket| bracket.between.is_empty()));
+    assert_eq!(concurrent(&locked, &found, 100), []);
+    // The same without the lock: b sets the flag on a's thread while a has not cleared it.
+    let racing = [
+        s(1, 1, a, &set),
+        s(2, 1, b, &set),
+        s(3, 2, a, &clear),
+        s(5, 1, b, &clear),
+    ];
+    let found = brackets(&racing);
+    let between: Vec<_> = found.iter().map(|b| b.between.as_slice()).collect();
+    assert_eq!(between, [&[2], &[3]]);
+    assert_eq!(concurrent(&racing, &found, 100).len(), 2);
+    // Where no register tells the goroutine, the clear of thread 2 belongs to nobody that is known, and
+    // thread 1 is inside of nothing.
+    let unknown = locked.map(|touch| Touch { g: None, ..touch });
+    let found = brackets(&unknown);
+    let spans: Vec<_> = found.iter().map(|b| (b.begin_ns, b.end_ns)).collect();
+    assert_eq!(spans, [(40, Some(50))]);
+    assert_eq!(concurrent(&unknown, &found, 100), []);
+}
+
+/// A set, a clear that was lost with the set after it, and the clear of that one: 10 to 40 ns would be
+/// one operation with another thread's inside.
+#[test]
+fn an_operation_that_a_loss_meets_is_none() {
+    let assign = |phase| place(Operation::Assign, phase);
+    let (set, clear) = (assign(Phase::SetFlag), assign(Phase::ClearFlag));
+    let s = |n, tid, place| touch(n, tid, place, Op::Store, Part::MapWriting, true);
+    let touches = [
+        s(1, 1, &set),
+        s(2, 2, &set),
+        s(3, 2, &clear),
+        s(6, 1, &clear),
+        s(7, 1, &set),
+        s(8, 1, &clear),
+    ];
+    assert_eq!(brackets(&touches).len(), 3);
+    let recording = Recording {
+        gaps: vec![Gap {
+            time_ns: Some(55),
+            cpu: Some(1),
+            kind: GapKind::Lost,
+            lost: 2,
+        }],
+        ..Recording::default()
+    };
+    let found = operations(&touches, &recording);
+    // CPU 1 was last heard of at 10 ns.
+    let spans: Vec<_> = found.iter().map(|b| (b.tid, b.begin_ns)).collect();
+    assert_eq!(spans, [(1, 70)]);
+}
+
+/// When a recording is stopped, the threads are let go one after the other: of one the clear is missing
+/// while another goes on. Only a process that ended is known to have left it open.
+#[test]
+fn an_operation_that_the_recording_ends_inside_of_is_none() {
+    let set = place(Operation::Clear, Phase::SetFlag);
+    let other = place(Operation::Assign, Phase::SetFlag);
+    let s = |n, tid, place| touch(n, tid, place, Op::Store, Part::MapWriting, true);
+    let touches = [s(1, 1, &set), s(2, 2, &other)];
+    assert_eq!(brackets(&touches), []);
+    // `fatal error: concurrent map writes` leaves it open.
+    let mut space = SpaceBuilder::default();
+    space.exit(touches[0].pid);
+    let recording = Recording {
+        space: space.finish(),
+        ..Recording::default()
+    };
+    let found = operations(&touches, &recording);
+    assert_eq!(found.len(), 2);
     assert_eq!(found[0].duration_ns(), None);
+    assert_eq!(found[0].between, [2]);
 }
 
 /// The truth programs take locks around every use of a shared map, and one of them is a sync.Map; the

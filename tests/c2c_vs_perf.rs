@@ -12,10 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 fn shared_lines(path: &Path) -> (Recording, mempath::attribute::Attribution, Lines) {
+    lines_of(path, Unit::Line)
+}
+
+fn lines_of(path: &Path, unit: Unit) -> (Recording, mempath::attribute::Attribution, Lines) {
     let recording = read(path).unwrap();
     let programs = vec![None; recording.space.images.len()];
     let attribution = attribute(&recording, &programs, &Kernel::default(), None);
-    let found = lines(&recording, &attribution, Unit::Line);
+    let found = lines(&recording, &attribution, unit, usize::MAX);
     (recording, attribution, found)
 }
 
@@ -322,6 +326,28 @@ fn lines_of_the_carried_samples_are_those_of_perf() {
             lines >= 50 && rows >= 250,
             "{sample}: {lines} lines, {rows} rows"
         );
+    }
+}
+
+/// perf learned `--double-cl` after 6.1: a double line holds the samples that `perf script` has of its 128
+/// bytes.
+#[test]
+fn double_lines_hold_the_samples_of_both_lines() {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/samples");
+    for sample in ["modelled-go1.22-twins", "modelled-go1.27-twins"] {
+        let path = Path::new(samples).join(sample).join("perf.data");
+        let printed = perf(&["script", "-F", "addr", "-i", path.to_str().unwrap()]);
+        let mut expected = BTreeMap::<u64, u64>::new();
+        for addr in printed.split_whitespace() {
+            let addr = u64::from_str_radix(addr, 16).unwrap();
+            *expected.entry(addr & !127).or_default() += 1;
+        }
+        let (_, _, found) = lines_of(&path, Unit::DoubleLine);
+        assert!(found.lines.len() >= 50, "{sample}: {}", found.lines.len());
+        for line in &found.lines {
+            let records = expected.get(&line.address);
+            assert_eq!(records, Some(&line.stats.records), "{:#x}", line.address);
+        }
     }
 }
 

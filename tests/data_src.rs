@@ -204,6 +204,25 @@ fn a_remote_access_without_a_level_left_the_socket() {
     assert_eq!(Level::Remote.is_llc_miss(), Some(true));
 }
 
+/// `pebs_data_source[0x0b]` of Sandy Bridge to Broadwell: remote memory by the mask and by Intel's manual,
+/// but numbered L3.
+#[test]
+fn remote_memory_with_the_number_of_l3_is_remote_memory() {
+    let level = DataSrc(2 | (1 << 8 | 1 << 1) << 5 | 1 << 2 << 19 | 3 << 33 | 1 << 37).level();
+    assert_eq!(level, Some(Level::RemoteRam));
+    // 0x08: a remote cache.
+    let level = DataSrc(2 | (1 << 10 | 1 << 1) << 5 | 1 << 2 << 19 | 3 << 33 | 1 << 37).level();
+    assert_eq!(level, Some(Level::RemoteCache));
+}
+
+/// `omr_data_source[0x07]` and `[0x08]` of Panther Cove.
+#[test]
+fn device_registers_are_not_memory() {
+    let region = |region: u64| DataSrc(2 | 1 << 1 << 5 | 13 << 33 | region << 46).level();
+    assert_eq!(region(7), Some(Level::Io));
+    assert_eq!(region(8), Some(Level::Ram));
+}
+
 #[test]
 fn a_store_that_missed_l1_is_no_more_than_that() {
     let level = DataSrc(4 | (1 << 3 | 1 << 2) << 5).level().unwrap();

@@ -252,6 +252,7 @@ fn each_limit_of_the_kernel_is_told_with_what_lifts_it() {
     const USER: Limits = Limits {
         capabilities: 0,
         paranoid: Some(1),
+        opens: false,
         ptrace_scope: Some(0),
         mlock_kib: 516,
         kptr_restrict: String::new(),
@@ -302,6 +303,12 @@ fn each_limit_of_the_kernel_is_told_with_what_lifts_it() {
     assert_eq!(told(id, &paranoid(Some(2))).1, State::Limited);
     assert_eq!(told(id, &paranoid(Some(1))), is("1", State::Fine, ""));
     assert_eq!(told(id, &paranoid(None)).0, "absent");
+    // `perf_paranoid_kernel`, kernel/events/core.c: mainline knows nothing above 2.
+    let mainline = Limits {
+        opens: true,
+        ..paranoid(Some(4))
+    };
+    assert_eq!(told(id, &mainline).1, State::Limited);
     for capability in [21, 38] {
         let able = with(&[capability], paranoid(Some(4)));
         assert_eq!(told(id, &able), is("4", State::Fine, ""));
@@ -345,6 +352,16 @@ fn each_limit_of_the_kernel_is_told_with_what_lifts_it() {
     assert_eq!(
         told("kptr_restrict", &hidden),
         is("2", State::Limited, help)
+    );
+    // `kallsyms_show_value`, kernel/ksyms_common.c: with 0 the level of perf events decides.
+    let hidden = Limits {
+        kptr_restrict: "0".to_owned(),
+        ..hidden
+    };
+    let help = "sysctl kernel.perf_event_paranoid=1, or run mempath as root";
+    assert_eq!(
+        told("kptr_restrict", &hidden),
+        is("0", State::Limited, help)
     );
 
     // A virtual machine without a PMU.

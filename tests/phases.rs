@@ -16,8 +16,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use Phase::{
-    BackPropagate, CheckFlags, ClearElem, ClearKey, CompareControl, CompareKey, Count, Hash,
-    Locate, MarkEmpty, NilCheck, WriteControl, WriteKey,
+    BackPropagate, CheckFlags, ClearElem, ClearFlag, ClearKey, CompareControl, CompareKey, Count,
+    Hash, Locate, MarkEmpty, NilCheck, SetFlag, WriteControl, WriteKey,
 };
 
 fn sample(file: &str) -> Arc<Program> {
@@ -83,11 +83,12 @@ fn phases(program: &Arc<Program>, function: &str) -> Vec<Phase> {
 
 /// `mapdelete_fast64` of `runtime/map_fast64.go` (1.18 to 1.23): `for { if key != *k || isEmpty(tophash)
 /// { continue }; clear key; clear elem (a call); tophash = emptyOne; emptyRest backwards; count-- }`.
-const FAST64: [Phase; 12] = [
+const FAST64: [Phase; 14] = [
     Count,
     CheckFlags,
     Hash,
     CheckFlags,
+    SetFlag,
     Locate,
     CompareKey,
     CompareControl,
@@ -96,14 +97,16 @@ const FAST64: [Phase; 12] = [
     BackPropagate,
     Count,
     CheckFlags,
+    ClearFlag,
 ];
 
 /// `mapdelete` of `runtime/map.go`: tophash first, then the key, and an indirect elem is cleared here.
-const GENERIC: [Phase; 13] = [
+const GENERIC: [Phase; 15] = [
     Count,
     CheckFlags,
     Hash,
     CheckFlags,
+    SetFlag,
     Locate,
     CompareControl,
     CompareKey,
@@ -113,14 +116,16 @@ const GENERIC: [Phase; 13] = [
     BackPropagate,
     Count,
     CheckFlags,
+    ClearFlag,
 ];
 
 /// `mapdelete_faststr`: the length of the key, tophash, then the key's pointer.
-const FASTSTR: [Phase; 13] = [
+const FASTSTR: [Phase; 15] = [
     Count,
     CheckFlags,
     Hash,
     CheckFlags,
+    SetFlag,
     Locate,
     CompareKey,
     CompareControl,
@@ -130,6 +135,7 @@ const FASTSTR: [Phase; 13] = [
     BackPropagate,
     Count,
     CheckFlags,
+    ClearFlag,
 ];
 
 /// `(*table).Delete` of `internal/runtime/maps/table.go`: the counts go down before key and elem are
@@ -220,7 +226,7 @@ fn an_assign_writes_the_key_before_the_control_byte_in_swiss_maps() {
             [WriteKey, WriteControl, Count],
             "{variant}"
         );
-        assert_eq!(phases.last(), Some(&CheckFlags), "{variant}");
+        assert_eq!(phases.last(), Some(&ClearFlag), "{variant}");
     }
 }
 
@@ -261,7 +267,9 @@ fn recorded_deletes_of_a_classic_map_are_in_the_phases_of_their_lines() {
         return;
     };
     let expected = BTreeMap::from([
-        ((CheckFlags, Part::HmapFlags), 80 + 160 + 80 + 160),
+        ((CheckFlags, Part::HmapFlags), 80 + 80 + 80 + 80),
+        ((SetFlag, Part::HmapFlags), 80),
+        ((ClearFlag, Part::HmapFlags), 80),
         ((Hash, Part::HmapHash0), 80),
         ((Locate, Part::HmapB), 80),
         ((CompareControl, Part::BmapTophash), 80),
@@ -349,7 +357,7 @@ fn a_delete_is_drawn_and_exported_in_its_order() {
         ("check_flags", 281, 80),
         ("hash", 285, 80),
         ("check_flags", 288, 80),
-        ("check_flags", 288, 80),
+        ("set_flag", 288, 80),
         ("locate", 290, 80),
         ("compare_control", 299, 80),
         ("clear_elem", 175, 12),
@@ -363,7 +371,7 @@ fn a_delete_is_drawn_and_exported_in_its_order() {
         ("count", 349, 49),
         ("check_flags", 359, 80),
         ("check_flags", 362, 80),
-        ("check_flags", 362, 80),
+        ("clear_flag", 362, 80),
     ];
     assert_eq!(steps, expected);
     let page = mempath::report::render(&tables).unwrap();

@@ -640,6 +640,119 @@ fn samples_that_a_bpf_program_filtered_out_are_not_lost() {
     assert!(!lost.iter().any(|(_, lost)| *lost == 1000), "{lost:?}");
 }
 
+/// perf adds up at the end what it lost; the kernel has told of most of it by then.
+#[test]
+fn what_was_lost_is_counted_once() {
+    const LOST_SAMPLES: u32 = 13;
+    const FORMAT_LOST: u64 = 1 << 4;
+    let lost = |sums: &[(u64, u64)]| {
+        let mut recording = RecordingBuilder::new();
+        recording.event(EventSpec {
+            read_format: FORMAT_LOST,
+            ..EventSpec::loads()
+        });
+        recording.lost(20, 3).lost(10, 4);
+        for &(lost, time) in sums {
+            let mut body = Writer::new(false);
+            body.u64(lost);
+            recording.stamped(LOST_SAMPLES, 0, 0, time, body);
+        }
+        let gaps = open(&recording.file()).gaps;
+        let gaps = gaps.iter().skip(2).map(|gap| (gap.time_ns, gap.lost));
+        gaps.collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&[(30, 0)]), [(None, 0)]);
+    assert_eq!(lost(&[(25, 0), (12, 0)]), [(None, 0), (None, 7)]);
+    // The kernel's own have a time: samples that PEBS could not tell apart.
+    assert_eq!(lost(&[(30, 5)]), [(Some(5), 30)]);
+}
+
+/// As `perf record --call-graph fp,defer` writes it: the sample's chain ends with a marker and a cookie.
+#[test]
+fn a_deferred_chain_completes_that_of_its_samples() {
+    const DEFERRED: u32 = 22;
+    const USER: u64 = -512i64 as u64;
+    const USER_DEFERRED: u64 = -640i64 as u64;
+    let mut recording = RecordingBuilder::new();
+    let event = recording.event(EventSpec {
+        sample_type: EventSpec::loads().sample_type | CALLCHAIN,
+        ..EventSpec::loads()
+    });
+    for callchain in [
+        vec![0xffff_ffff_8100_0000, USER_DEFERRED, 7],
+        vec![USER_DEFERRED, 8],
+        vec![USER_DEFERRED, 9],
+        vec![USER, 0x40_0010],
+    ] {
+        let sample = Sample {
+            callchain,
+            ..Sample::load(100)
+        };
+        recording.sample(event, sample);
+    }
+    for (cookie, ip) in [(8, 0x40_0080), (7, 0x40_0070)] {
+        let mut body = Writer::new(false);
+        body.words(&[cookie, 3, USER, ip, ip + 1]);
+        recording.stamped(DEFERRED, 2, 1, 5, body);
+    }
+    for bytes in [recording.file(), recording.pipe()] {
+        let samples = open(&bytes).samples;
+        let chain = |i| samples.chains.get(samples.chain.get(i).unwrap()).to_vec();
+        assert_eq!(
+            chain(0),
+            [0xffff_ffff_8100_0000, USER, 0x40_0070, 0x40_0071]
+        );
+        assert_eq!(chain(1), [USER, 0x40_0080, 0x40_0081]);
+        assert!(chain(2).is_empty());
+        assert_eq!(chain(3), [USER, 0x40_0010]);
+    }
+    // A chain that many samples share must not become one for each of them.
+    let mut body = Writer::new(false);
+    body.words(&[5, 8000]).words(&[0x40_0000; 8000]);
+    recording.stamped(DEFERRED, 2, 1, 5, body);
+    for kernel in 0..2000 {
+        let sample = Sample {
+            callchain: vec![kernel, USER_DEFERRED, 5],
+            ..Sample::load(100)
+        };
+        recording.sample(event, sample);
+    }
+    let file = recording.file();
+    let frames = open(&file).samples.chains.frames.len();
+    assert!(frames <= (1 << 20) + file.len() / 8, "{frames}");
+}
+
+/// What follows the record of a tracepoint's formats is no record; perf 6 pads the record to 16 bytes.
+#[test]
+fn the_formats_of_tracepoints_in_a_pipe_are_stepped_over() {
+    const HEADER_TRACING_DATA: u32 = 66;
+    for padding in [0, 4] {
+        let samples = two_events(false);
+        let mut recording = two_events(false);
+        recording.records.bytes.clear();
+        let mut body = Writer::new(false);
+        body.u32(13).raw(&vec![0; padding]);
+        recording.record(HEADER_TRACING_DATA, 0, &body.bytes);
+        recording.records.raw(&[0xff; 16]);
+        recording.records.raw(&samples.records.bytes);
+        let whole = open(&samples.pipe());
+        let recording = open(&recording.pipe());
+        assert_eq!(recording.damage, []);
+        assert_eq!(recording.samples.time, whole.samples.time);
+    }
+}
+
+#[test]
+fn a_header_with_impossible_attrs_still_has_its_samples_counted() {
+    let recording = two_events(false);
+    let mut file = recording.file();
+    let samples = open(&file).samples.len() as u64;
+    file[16..24].copy_from_slice(&6u64.to_le_bytes());
+    let recording = open(&file);
+    assert_eq!((recording.events.len(), recording.left_out), (0, samples));
+    assert_eq!(recording.damage[0].offset, 16);
+}
+
 #[test]
 fn the_memory_of_a_virtual_machine_is_not_its_processes() {
     const MMAP: u32 = 1;

@@ -179,6 +179,8 @@ fn attribution() -> Attribution {
         indirect_key: false,
         indirect_elem: false,
         string_key: false,
+        fast: false,
+        scanned: true,
         shape: Shape::Classic {
             key_stride: 16,
             elem_stride: 8,

@@ -399,7 +399,7 @@ fn what_cannot_be_watched_is_refused_with_what_can() {
     );
     refused(
         &[map[0], map[1], "--words", "used"],
-        "has no word 'used'; it has count, flags, B",
+        "has no word 'used' (in its version of Go: count); it has count, flags, B",
     );
     refused(&map, "nothing to watch");
     let five = ["--words", "count,flags,B,buckets,oldbuckets"];

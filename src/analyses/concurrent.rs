@@ -7,9 +7,10 @@
 //! when they are of the same kind of operation and no more than the window apart, which is shorter
 //! than handing a lock over to another CPU and getting it back takes (two transfers of its line).
 
-use super::operations::{Bracket, is_flag, writes};
+use super::operations::{Bracket, writes};
 use super::touch::Touch;
 use crate::attribute::Operation;
+use crate::gomap::Part;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -89,7 +90,7 @@ pub fn concurrent(in_order: &[Touch], brackets: &[Bracket], window_ns: u64) -> V
             continue;
         };
         for other in bracket.between.iter().filter_map(|n| by_sample.get(n)) {
-            let flag = other.part.is_some_and(is_flag);
+            let flag = other.part.is_some_and(Part::is_flag);
             let danger = if flag {
                 Danger::FlagRead
             } else {

@@ -4,6 +4,7 @@
 use super::access_path::Path;
 use super::background::{Background, Cause};
 use super::concurrent::Overlap;
+use super::lines::{Line, Lines};
 use super::operations::Bracket;
 use crate::attribute::Attribution;
 use crate::tables::{Finding, clopper_pearson, operation_name, phase_name, thousands};
@@ -22,6 +23,7 @@ pub struct Found<'a> {
     pub concurrent: &'a [Overlap],
     pub background: &'a Background,
     pub paths: &'a [Path],
+    pub lines: &'a Lines,
     /// Every access to the watched words was recorded.
     pub every_access: bool,
 }
@@ -69,6 +71,7 @@ impl Found<'_> {
     pub fn slow(&self) -> Vec<Finding> {
         let mut slow = self.causes();
         slow.extend(self.moves());
+        slow.extend(self.lines());
         slow.sort_by(|a, b| (Reverse(a.at_stake), &a.text).cmp(&(Reverse(b.at_stake), &b.text)));
         slow
     }
@@ -164,6 +167,52 @@ impl Found<'_> {
             .collect()
     }
 
+    /// Lines of maps that loads found modified by another CPU, with what they are shared for.
+    fn lines(&self) -> Vec<Finding> {
+        let all = self.lines.lines.iter().filter_map(|line| self.line(line));
+        let enough = all.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT);
+        enough.collect()
+    }
+
+    fn line(&self, line: &Line) -> Option<Finding> {
+        let of_maps = line.entries.iter().filter(|entry| entry.part.is_some());
+        let mut parts: Vec<String> = of_maps
+            .filter_map(|entry| {
+                let part = entry.part.as_deref()?;
+                Some(match self.attribution.maps.get(entry.map as usize) {
+                    Some(map) => format!("`{part}` of `{}`", map.name),
+                    None => format!("`{part}`"),
+                })
+            })
+            .collect();
+        parts.sort_unstable();
+        parts.dedup();
+        let first = parts.first()?;
+        let rest = match parts.len() - 1 {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        let hitm = line
+            .entries
+            .iter()
+            .flat_map(|e| [e.remote_hitm.sum, e.local_hitm.sum]);
+        let at_stake = hitm.fold(0, u64::saturating_add);
+        let text = format!(
+            "line {:#x} with {first}{rest}, {}, loads that found their line modified by another CPU (HITM)",
+            line.address,
+            line.sharing?.text(),
+        );
+        let (hits, of) = (line.stats.hitm(), self.lines.totals.hitm());
+        Some(finding(
+            text,
+            at_stake,
+            hits,
+            of,
+            self.evidence(),
+            "sharing",
+        ))
+    }
+
     /// The best move of each map.
     fn moves(&self) -> Vec<Finding> {
         let best = self.paths.iter().filter_map(|path| {
@@ -210,6 +259,7 @@ mod tests {
                 concurrent: &concurrent,
                 background: &background,
                 paths: &[],
+                lines: &Lines::default(),
                 every_access,
             };
             findings(&found).len()
@@ -232,6 +282,7 @@ mod tests {
                 concurrent: &[],
                 background: &background,
                 paths: &[],
+                lines: &Lines::default(),
                 every_access: false,
             };
             findings(&found)

@@ -1,6 +1,7 @@
 //! Cache lines that more than one CPU uses: who reads and writes which of their bytes, and whether
 //! that is one datum or several that only lie side by side.
 
+use super::touch::{Decoded, decoded};
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, c2c::Stats};
 use crate::gomap::Part;
@@ -39,6 +40,8 @@ pub enum Sharing {
     WithinMap,
     /// ... of another map.
     BetweenMaps,
+    /// ... of a map, and of one of the two it is not known which.
+    UnknownMaps,
     /// A map and other memory.
     MapAndOther,
     /// No map has part in it.
@@ -48,10 +51,11 @@ pub enum Sharing {
 }
 
 impl Sharing {
-    pub const ALL: [Sharing; 6] = [
+    pub const ALL: [Sharing; 7] = [
         Sharing::SameWord,
         Sharing::WithinMap,
         Sharing::BetweenMaps,
+        Sharing::UnknownMaps,
         Sharing::MapAndOther,
         Sharing::OtherMemory,
         Sharing::WriterUnknown,
@@ -62,6 +66,7 @@ impl Sharing {
             Sharing::SameWord => "true sharing: one word",
             Sharing::WithinMap => "false sharing: words of one map",
             Sharing::BetweenMaps => "false sharing: two maps",
+            Sharing::UnknownMaps => "false sharing: words of maps that are not told apart",
             Sharing::MapAndOther => "false sharing: a map and other memory",
             Sharing::OtherMemory => "false sharing: other memory",
             Sharing::WriterUnknown => "no store of another CPU sampled",
@@ -114,6 +119,9 @@ pub struct Entry {
     hitm: BTreeMap<u16, u64>,
     #[serde(skip)]
     in_map: bool,
+    /// Bytes that the instruction accesses; `None` where it was not decoded.
+    #[serde(skip)]
+    width: Option<u8>,
 }
 
 impl Entry {
@@ -125,6 +133,17 @@ impl Entry {
     pub fn nodes(&self) -> Option<BTreeSet<u32>> {
         let (readers, writers) = (self.reader_nodes.as_ref()?, self.writer_nodes.as_ref()?);
         Some(readers | writers)
+    }
+
+    /// The words of the line that it accesses, from the first to the last.
+    fn words(&self) -> (u64, u64) {
+        let last = u64::from(self.width.unwrap_or(1).max(1)) - 1;
+        (self.offset / WORD, (self.offset + last) / WORD)
+    }
+
+    fn shares_word(&self, other: &Entry) -> bool {
+        let ((first, last), (begin, end)) = (self.words(), other.words());
+        first <= end && begin <= last
     }
 }
 
@@ -150,7 +169,7 @@ pub struct Line {
 }
 
 /// What all lines of a recording have in common, and the shared ones.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Lines {
     /// Of all samples.
     pub totals: Stats,
@@ -174,15 +193,17 @@ const CHUNK: usize = 1 << 17;
 /// Lines that are written by one CPU and used by another are kept where the PMU tells no HITM: so many.
 const MOST_WRITTEN: usize = 10_000;
 
-/// The lines that CPUs share.
-pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit) -> Lines {
+/// The lines that CPUs share, as far as the first `most` samples of the file tell.
+pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most: usize) -> Lines {
     let samples = Samples {
         recording,
         attribution,
+        decoded: decoded(&attribution.places),
         mask: !(unit.bytes() - 1),
+        len: recording.samples.len().min(most),
     };
-    let chunks = || (0..recording.samples.len().div_ceil(CHUNK)).into_par_iter();
-    let range = |chunk: usize| chunk * CHUNK..recording.samples.len().min((chunk + 1) * CHUNK);
+    let chunks = || (0..samples.len.div_ceil(CHUNK)).into_par_iter();
+    let range = |chunk: usize| chunk * CHUNK..samples.len.min((chunk + 1) * CHUNK);
     let (totals, moved) = chunks()
         .map(|chunk| samples.first_look(range(chunk)))
         .reduce(
@@ -243,7 +264,11 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit) -> Li
 struct Samples<'a> {
     recording: &'a Recording,
     attribution: &'a Attribution,
+    /// By place.
+    decoded: Vec<Decoded>,
     mask: u64,
+    /// Samples that are looked at.
+    len: usize,
 }
 
 /// One sample, as far as lines are concerned.
@@ -309,7 +334,7 @@ impl Samples<'_> {
     /// Where no sample tells: the lines that one CPU stores to and another one uses.
     fn written_and_used(&self) -> FxHashSet<(i32, u64)> {
         let mut by_line: FxHashMap<(i32, u64), (u16, bool, bool)> = FxHashMap::default();
-        for used in (0..self.recording.samples.len()).filter_map(|i| self.of(i)) {
+        for used in (0..self.len).filter_map(|i| self.of(i)) {
             if used.addr == 0 {
                 continue;
             }
@@ -353,7 +378,10 @@ impl Samples<'_> {
                 part: part.map(|part| (part, hit.slot)),
             };
             let latency = self.recording.access(i).latency_cycles.map(u64::from);
-            lines.entry(key).or_default().add(entry, &used, latency);
+            let decoded = self.decoded.get(entry.place as usize);
+            let width = decoded.and_then(|decoded| decoded.width);
+            let line = lines.entry(key).or_default();
+            line.add(entry, &used, latency, width);
         }
         lines
     }
@@ -373,8 +401,9 @@ struct Building {
 }
 
 impl Building {
-    fn add(&mut self, key: EntryKey, used: &Use, latency: Option<u64>) {
+    fn add(&mut self, key: EntryKey, used: &Use, latency: Option<u64>, width: Option<u8>) {
         let entry = self.entries.entry(key).or_default();
+        entry.width = width;
         entry.stats.merge(&used.stats);
         entry.in_map = key.part.is_some();
         if used.store {
@@ -404,6 +433,7 @@ impl Building {
             let to = self.entries.entry(key).or_default();
             to.stats.merge(&from.stats);
             to.in_map = from.in_map;
+            to.width = from.width;
             to.readers.extend(from.readers);
             to.writers.extend(from.writers);
             to.threads.extend(from.threads);
@@ -468,7 +498,7 @@ pub fn part_name(part: Part, slot: i8) -> String {
     }
 }
 
-/// Bytes of a word: what one store writes and one load reads, as far as samples tell.
+/// Bytes of a word: of an instruction that was not decoded it is not known whether it accesses more.
 const WORD: u64 = 8;
 
 /// What the uses of a line speak for, and how many loads that found it modified do so.
@@ -507,7 +537,8 @@ fn kind(used: &Entry, cpu: u16, entries: &[Entry]) -> Sharing {
         .iter()
         .filter(|e| e.writers.iter().any(|w| *w != cpu));
     let kinds = others.map(|store| match (used.in_map, store.in_map) {
-        _ if used.offset / WORD == store.offset / WORD => Sharing::SameWord,
+        _ if used.shares_word(store) => Sharing::SameWord,
+        (true, true) if NONE == used.map || NONE == store.map => Sharing::UnknownMaps,
         (true, true) if used.map == store.map => Sharing::WithinMap,
         (true, true) => Sharing::BetweenMaps,
         (false, false) => Sharing::OtherMemory,
@@ -562,6 +593,22 @@ mod tests {
             entry(8, 0, &[1], &[], &[(1, 3)]),
         ];
         assert_eq!(sharing(&lock).0, Some(Sharing::MapAndOther));
+        // Parts of maps that registers would tell apart, here or there.
+        let part = |map, offset, writers: &[u16], hitm: &[(u16, u64)]| Entry {
+            in_map: true,
+            ..entry(offset, map, &[1], writers, hitm)
+        };
+        for map in [NONE, 0] {
+            let maps = [part(NONE, 0, &[0], &[]), part(map, 48, &[], &[(1, 3)])];
+            assert_eq!(sharing(&maps).0, Some(Sharing::UnknownMaps));
+        }
+        // The store of a string's two words at 0, the load of its length at 8.
+        let wide = Entry {
+            width: Some(16),
+            ..entry(0, 0, &[], &[0], &[])
+        };
+        let string = [wide, entry(8, 0, &[1], &[], &[(1, 3)])];
+        assert_eq!(sharing(&string).0, Some(Sharing::SameWord));
         let other = [
             entry(0, NONE, &[], &[0], &[]),
             entry(8, NONE, &[1], &[], &[(1, 3)]),

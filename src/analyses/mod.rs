@@ -6,6 +6,7 @@ pub mod background;
 pub mod concurrent;
 pub mod findings;
 pub mod lines;
+pub mod losses;
 pub mod memory_model;
 pub mod operations;
 pub mod skew;

@@ -1,12 +1,18 @@
 //! Writing operations as they happened: on a recording of every access to a map's flags, an operation
-//! begins with the store that sets `hashWriting` (`writing`) and ends with the one that clears it.
+//! begins with the store that sets `hashWriting` (`writing`) and ends with the one that clears it, which
+//! the code tells apart. Both are of one goroutine, which need not stay on its thread: growth allocates,
+//! and may wait for the collector.
+//!
+//! An operation of which either is not known is none: whoever came later would seem to be inside of it.
 //!
 //! Source: `mapassign`, `mapdelete`, `mapclear` of `runtime/map.go` (up to Go 1.23), and `PutSlot`,
 //! `Delete`, `Clear` of `internal/runtime/maps` (from 1.24).
 
+use super::losses::losses;
 use super::touch::Touch;
 use crate::attribute::{Operation, Phase};
 use crate::gomap::Part;
+use crate::recording::Recording;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -17,16 +23,20 @@ pub struct Bracket {
     pub operation: Operation,
     /// Index into `Attribution::maps`.
     pub map: u32,
+    /// The thread that set the flag.
     pub tid: i32,
+    /// As [`Touch::g`].
+    pub g: Option<u64>,
     /// Time of the store that set the flag, and of the one that cleared it; nanoseconds.
     pub begin_ns: u64,
-    /// `None`: the recording ends inside of the operation.
+    /// `None`: the process ended inside of the operation.
     pub end_ns: Option<u64>,
     /// Indexes of its samples.
     pub samples: Vec<usize>,
     /// The phases of its stores, each once, in the order in which they came by first.
     pub phases: Vec<Phase>,
-    /// Accesses of other threads to the map between its begin and its end.
+    /// Accesses of other goroutines, and of the collector's threads, to the map between its begin and
+    /// its end.
     pub between: Vec<usize>,
     /// Where its stores came in another order than the source has them.
     pub deviations: Vec<Deviation>,
@@ -46,11 +56,6 @@ pub struct Deviation {
     pub sample: usize,
     pub phase: Phase,
     pub after: Phase,
-}
-
-/// The word that says that somebody writes.
-pub fn is_flag(part: Part) -> bool {
-    matches!(part, Part::HmapFlags | Part::MapWriting)
 }
 
 /// Operations that set the flag.
@@ -83,55 +88,78 @@ fn rank(operation: Operation, swiss: bool, phase: Phase) -> Option<u8> {
     })
 }
 
+/// Who executes an operation: a goroutine of a process, or, where no register tells, a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Goroutine(i32, u64),
+    Thread(i32),
+}
+
 /// The writing operations of a recording of every access, in order of their begins. `in_order` are
 /// all accesses by time. Empty when the flags of no map were watched.
-pub fn operations(in_order: &[Touch]) -> Vec<Bracket> {
-    let mut open = FxHashMap::<(i32, u32), Open>::default();
+pub fn operations(in_order: &[Touch], recording: &Recording) -> Vec<Bracket> {
+    let mut open = FxHashMap::<(Who, u32), Open>::default();
     let mut done = Vec::new();
     for touch in in_order.iter().filter(|t| t.exact) {
         let (Some(map), Some(tid), Some(time)) = (touch.map, touch.tid, touch.time) else {
             continue;
         };
-        for (key, other) in &mut open {
-            if key.1 == map && key.0 != tid {
+        let who = touch
+            .g
+            .map_or(Who::Thread(tid), |g| Who::Goroutine(touch.pid, g));
+        for ((_, of), other) in &mut open {
+            if *of == map && !other.is_of(touch) {
                 other.bracket.between.push(touch.n);
             }
         }
-        let flag = touch.part.is_some_and(is_flag) && touch.is_store();
-        let operation = touch.operation();
-        if let Some(own) = open.get_mut(&(tid, map)) {
+        let store = touch.phase().filter(|_| touch.is_store());
+        let operation = touch.operation().filter(|&operation| writes(operation));
+        if let (Some(Phase::SetFlag), Some(operation)) = (store, operation) {
+            let mut own = Open::new(operation, map, touch, time);
             own.add(touch);
-            // Growth inside of an operation leaves `hashWriting` alone.
-            if flag && operation.is_some_and(writes) {
+            // One that is still open has been cleared unseen.
+            open.insert((who, map), own);
+        } else if let Some(own) = open.get_mut(&(who, map)) {
+            own.add(touch);
+            if store == Some(Phase::ClearFlag) {
                 own.bracket.end_ns = Some(time);
-                done.extend(open.remove(&(tid, map)).map(|open| open.bracket));
+                done.extend(open.remove(&(who, map)));
             }
-        } else if let (true, Some(operation)) = (flag, operation.filter(|&o| writes(o))) {
-            let mut own = Open::new(operation, map, tid, time);
-            own.swiss = touch.part == Some(Part::MapWriting);
-            own.add(touch);
-            open.insert((tid, map), own);
+        } else if let (Some(Phase::ClearFlag), Who::Thread(_)) = (store, who) {
+            // A goroutine that came from another thread: from which one is not known.
+            open.retain(|(by, of), _| *of != map || matches!(by, Who::Goroutine(..)));
         }
     }
-    done.extend(open.into_values().map(|open| open.bracket));
+    let ended = |open: &Open| recording.space.has_ended(open.pid);
+    done.extend(open.into_values().filter(ended));
+    let mut done: Vec<Bracket> = done.into_iter().map(|open| open.bracket).collect();
+    if !done.is_empty() {
+        let losses = losses(recording, in_order);
+        let end = |b: &Bracket| b.end_ns.unwrap_or(u64::MAX);
+        done.retain(|b| !losses.iter().any(|loss| loss.meets(b.begin_ns, end(b))));
+    }
     done.sort_by_key(|bracket| (bracket.begin_ns, bracket.tid));
     done
 }
 
 struct Open {
     bracket: Bracket,
+    pid: i32,
+    /// Where its goroutine was seen last.
+    thread: Option<i32>,
     swiss: bool,
     seen: BTreeSet<Phase>,
     highest: Option<(u8, Phase)>,
 }
 
 impl Open {
-    fn new(operation: Operation, map: u32, tid: i32, begin_ns: u64) -> Open {
+    fn new(operation: Operation, map: u32, touch: &Touch, begin_ns: u64) -> Open {
         Open {
             bracket: Bracket {
                 operation,
                 map,
-                tid,
+                tid: touch.tid.unwrap_or(0),
+                g: touch.g,
                 begin_ns,
                 end_ns: None,
                 samples: Vec::new(),
@@ -139,13 +167,24 @@ impl Open {
                 between: Vec::new(),
                 deviations: Vec::new(),
             },
-            swiss: false,
+            pid: touch.pid,
+            thread: touch.tid,
+            swiss: touch.part == Some(Part::MapWriting),
             seen: BTreeSet::new(),
             highest: None,
         }
     }
 
+    /// Whether an access is of its goroutine, or of what the runtime does on that one's thread.
+    fn is_of(&self, touch: &Touch) -> bool {
+        match (self.bracket.g, touch.g) {
+            (Some(own), Some(other)) => own == other && self.pid == touch.pid,
+            _ => self.thread == touch.tid,
+        }
+    }
+
     fn add(&mut self, touch: &Touch) {
+        self.thread = touch.tid;
         let bracket = &mut self.bracket;
         bracket.samples.push(touch.n);
         let Some(phase) = touch.phase().filter(|_| touch.is_store()) else {

@@ -8,6 +8,7 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use super::skew::skew;
+use super::touch::{Decoded, decoded};
 use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
 use crate::recording::{Event, Memory, Recent, Recording, partition_near};
@@ -147,7 +148,28 @@ fn halves((pid, word): Word) -> (u32, u32) {
 /// Samples that one thread looks at, at a time.
 const PART: usize = 1 << 14;
 
-/// Pairs of a store and a load to one word within a window, in user memory.
+/// Whether two accesses to one word may have a byte in common: they do unless both instructions were
+/// decoded and say otherwise. `hmap.flags` and `hmap.B` are bytes of one word.
+fn may_overlap(
+    recording: &Recording,
+    attribution: &Attribution,
+    decoded: &[Decoded],
+) -> impl Fn(usize, usize) -> bool {
+    move |a, b| {
+        let bytes = |i: usize| {
+            let place = attribution.place.get(i)? as usize;
+            let width = decoded.get(place)?.width?;
+            let addr = recording.samples.addr.get(i)?;
+            Some((addr, addr.saturating_add(width.into())))
+        };
+        match (bytes(a), bytes(b)) {
+            (Some(a), Some(b)) => a.0 < b.1 && b.0 < a.1,
+            _ => true,
+        }
+    }
+}
+
+/// Pairs of a store and a load to the same bytes within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
     let kinds = recording.per_kind(Kind::of);
@@ -200,6 +222,8 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         all.extend(more);
         all
     });
+    let decoded = decoded(&attribution.places);
+    let overlap = may_overlap(recording, attribution, &decoded);
     let by_word = OnceLock::new();
     // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
     // load that was looked at last: most samples follow each other in time.
@@ -209,21 +233,23 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             return None;
         }
         let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
-        // The last store to the word before the load decides whose value it should have read: one of
+        // The last store to its bytes before the load decides whose value it should have read: one of
         // the few stores within the window.
         *before = partition_near(&stores, *before, |(at, _, _)| *at <= time);
         let before = *before;
         let within = |(at, _, _): &&Store| time - at <= window_ns;
         let mut recent = stores.get(..before)?.iter().rev().take_while(within);
-        let is_it = |(_, _, store): &&Store| of(*store as usize) == Some(word);
+        let is_it = |(_, _, store): &&Store| {
+            of(*store as usize) == Some(word) && overlap(i, *store as usize)
+        };
         let last = match recent.by_ref().take(FEW).find(is_it) {
             None if recent.next().is_some() => {
                 let all = by_word.get_or_init(|| index(&stores, of));
                 let until = all.partition_point(|known| *known < (word, before));
-                let last = until.checked_sub(1).and_then(|last| all.get(last));
-                let last = last.filter(|(known, _)| *known == word);
-                let store = last.and_then(|(_, at)| stores.get(*at));
-                store.filter(within)
+                let of_word = all.get(..until)?.iter().rev();
+                let of_word = of_word.take_while(|(known, _)| *known == word);
+                let stores = of_word.filter_map(|(_, at)| stores.get(*at));
+                stores.take_while(within).find(|store| is_it(store))
             }
             last => last,
         };
@@ -417,6 +443,30 @@ mod tests {
         // Before the store.
         let before = [(990, 1, 0x1000, LOAD_L1), rows[0]];
         assert_eq!(found(&before), []);
+    }
+
+    #[test]
+    fn bytes_side_by_side_in_a_word_are_not_the_same_bytes() {
+        // hmap.flags is byte 8 of the header, hmap.B byte 9; hmap.noverflow 10 and 11.
+        let rows = [(1000, 0, 0x1008, STORE), (1040, 1, 0x1009, LOAD_L1)];
+        let place = |text: &str| crate::attribute::Place {
+            instruction: Some(text.to_owned()),
+            ..Default::default()
+        };
+        let pairs = |load: &str| {
+            let attribution = Attribution {
+                place: (0..2).collect(),
+                places: vec![place("mov [rax+8],dil"), place(load)],
+                ..Attribution::default()
+            };
+            match stale(&recording(&rows), &attribution, 100) {
+                Stale::Found { pairs, .. } => pairs.len(),
+                Stale::CannotTell(missing) => panic!("{missing:?}"),
+            }
+        };
+        assert_eq!(pairs("movzx ecx,byte ptr [rax+9]"), 0);
+        // Not decoded: it may be all of the word.
+        assert_eq!(pairs(""), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::access_path::{Path, paths};
 use super::background::{self, Background, background};
 use super::concurrent::{self, Danger, Overlap, concurrent};
 use super::findings::Found;
+use super::lines::{Unit, lines};
 use super::memory_model::{Arch, Neighbours, neighbours};
 use super::operations::{Bracket, operations};
 use super::stale::{self, stale};
@@ -67,10 +68,11 @@ pub fn add(
     // First, while the accesses in order do not take their memory.
     let stale = told.stale(recording, attribution, within.stale_ns);
     let touches = all.first_in_order(MOST);
-    let brackets = operations(&touches);
+    let brackets = operations(&touches, recording);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
     let paths = paths(&touches);
+    let lines = lines(recording, attribution, Unit::Line, MOST);
     let every_access = !touches.is_empty() && touches.iter().all(|t| t.exact);
 
     let found = Found {
@@ -79,6 +81,7 @@ pub fn add(
         concurrent: &overlaps,
         background: &background,
         paths: &paths,
+        lines: &lines,
         every_access,
     };
     let mut findings = found.urgent();

@@ -1,8 +1,10 @@
 //! One memory access with what the order and sharing analyses ask of it.
 
+use crate::attribute::flow::abi;
 use crate::attribute::{Operation, Phase, Place};
 use crate::data_src::{Level, Op, Snoop};
 use crate::gomap::Part;
+use crate::program::Arch;
 use crate::recording::{Event, Memory, Recording};
 use crate::tables::Accesses;
 use rayon::prelude::*;
@@ -16,6 +18,9 @@ pub struct Touch<'a> {
     pub time: Option<u64>,
     pub pid: i32,
     pub tid: Option<i32>,
+    /// Of the code of a map operation: the goroutine that executes it, by the address of its `g`, where
+    /// registers were sampled. It may go on on another thread wherever it calls.
+    pub g: Option<u64>,
     pub cpu: Option<u16>,
     /// First byte accessed. Of a breakpoint the accessed byte where it is known, else the watched one.
     pub addr: u64,
@@ -46,21 +51,17 @@ pub struct Touches<'a> {
     accesses: &'a Accesses<'a>,
     /// By place: what its instruction says.
     decoded: Vec<Decoded>,
+    /// perf's number of the register that holds `g`.
+    g: Option<u32>,
 }
 
 impl<'a> Touches<'a> {
     pub fn new(recording: &'a Recording, accesses: &'a Accesses) -> Touches<'a> {
-        let places = accesses.attribution().places.iter();
-        let decoded = places.map(|p| {
-            p.instruction
-                .as_deref()
-                .map(Decoded::of)
-                .unwrap_or_default()
-        });
         Touches {
             recording,
             accesses,
-            decoded: decoded.collect(),
+            decoded: decoded(&accesses.attribution().places),
+            g: g_register(recording.meta.arch.as_deref()),
         }
     }
 
@@ -83,11 +84,17 @@ impl<'a> Touches<'a> {
         };
         let addr = accessed.or(row.addr).filter(|&addr| addr != 0)?;
         let thread = row.thread;
+        let in_operation = row.place.is_some_and(|place| place.operation.is_some());
+        let g = self.g.filter(|_| in_operation).and_then(|register| {
+            let mask = recording.event(n)?.sample_regs_intr;
+            recording.samples.reg(n, mask, register)
+        });
         Some(Touch {
             n,
             time: row.time,
             pid: thread.map_or(0, |t| t.0),
             tid: thread.map(|t| t.1),
+            g,
             cpu: row.cpu,
             addr,
             width: decoded.width,
@@ -169,6 +176,24 @@ impl<'a> Touch<'a> {
         let end = |t: &Touch| t.addr.saturating_add(t.width.unwrap_or(1).max(1).into());
         self.addr < end(other) && other.addr < end(self)
     }
+}
+
+/// perf's number of the register that Go's ABI keeps the running goroutine in; `None` on machines
+/// (`uname -m`) whose code is not followed.
+fn g_register(machine: Option<&str>) -> Option<u32> {
+    let arch = match machine? {
+        "x86_64" => Arch::X86_64,
+        "aarch64" => Arch::Aarch64,
+        _ => return None,
+    };
+    let abi = abi(arch)?;
+    abi.perf.get(abi.g).copied()
+}
+
+/// By place: what its instruction says, where it was decoded.
+pub fn decoded(places: &[Place]) -> Vec<Decoded> {
+    let of = |place: &Place| place.instruction.as_deref().map(Decoded::of);
+    places.iter().map(|p| of(p).unwrap_or_default()).collect()
 }
 
 /// What the text of an x86 instruction (Intel's order: destination first) says of its memory operand.

@@ -4,7 +4,7 @@
 use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
 use super::leaf;
 use super::phase::{self, Steps, phase_of};
-use super::types::Types;
+use super::types::{OTHERS, Types, variant_of};
 use super::{Place, Reason};
 use crate::gomap::Layout;
 use crate::program::{Arch, Frame, Program};
@@ -27,8 +27,8 @@ pub struct Code {
     /// perf's number of the register that a plain load fills or a plain store writes, and the bytes
     /// moved.
     pub moved: Option<(u32, u32)>,
-    /// What the function's variant says of its keys.
-    pub areas: Areas,
+    /// Which maps the function handles: [`super::types::variant_of`], or [`OTHERS`].
+    pub variant: usize,
     /// Run-time address minus link-time address.
     pub bias: u64,
     /// The binary, as [`super::types::Types`] numbers it.
@@ -51,12 +51,34 @@ pub fn is_proxy(function: &str) -> bool {
     PACKAGES.iter().any(|package| function.starts_with(package))
 }
 
+/// The functions for maps of any type, which compiled code calls for no type that has its own.
+const GENERIC: &[&str] = &[
+    "runtime.mapaccess1",
+    "runtime.mapaccess1_fat",
+    "runtime.mapaccess2",
+    "runtime.mapaccess2_fat",
+    "runtime.mapassign",
+    "runtime.mapdelete",
+];
+
+/// Prefixes of what else calls these.
+const REFLECTING: &[&str] = &[
+    "reflect.mapa",
+    "reflect.mapd",
+    "runtime.reflect_mapa",
+    "runtime.reflect_mapd",
+    "runtime.mapclone",
+    "maps.clone",
+];
+
 /// One binary under analysis: the program, its map layout, and the flow of the functions asked for.
 pub struct Binary {
     pub program: Arc<Program>,
     pub layout: Option<&'static Layout>,
     /// As [`super::types::Types`] numbers it.
     pub id: u32,
+    /// Reflection, or a copy of whole maps, reaches maps of every type through the same functions.
+    reflects: bool,
     flows: FxHashMap<u64, Arc<FunctionFlow>>,
     /// By start of the function: where its arguments point to.
     pointers: FxHashMap<u64, Arc<FunctionFlow>>,
@@ -68,10 +90,13 @@ impl Binary {
     pub fn new(program: Arc<Program>, types: &mut Types) -> Binary {
         let layout = program.layout();
         let id = types.add(&program, layout.map(|l| l.family));
+        let reflects = |name: &str| REFLECTING.iter().any(|of| name.starts_with(of));
+        let reflects = program.functions().iter().any(|f| reflects(&f.name));
         Binary {
             program,
             layout,
             id,
+            reflects,
             flows: FxHashMap::default(),
             pointers: FxHashMap::default(),
             steps: FxHashMap::default(),
@@ -224,7 +249,10 @@ impl Binary {
             to_end: leaf::to_end(self, site.instruction.ip()),
             moved: site.instruction.moved(),
             map_code,
-            areas,
+            variant: match areas.key_size {
+                None if !self.reflects && GENERIC.contains(&name.as_str()) => OTHERS,
+                key_size => variant_of(key_size),
+            },
             bias: ip.wrapping_sub(vaddr),
             binary: self.id,
         };

@@ -8,7 +8,8 @@ use super::pages::Pages;
 use super::places::Behalf;
 use super::regions::{Hit, Regions};
 use super::resolve::{About, Row};
-use super::types::Types;
+use super::spaces::{Spaces, marked};
+use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Layout, Part, Stage, Structure};
 
@@ -54,16 +55,52 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Last
     }
 }
 
+/// The type of the map with this header at a time.
+pub fn type_of(
+    header: u64,
+    time: u64,
+    learned: &Learned,
+    lasting: &Lasting,
+    spaces: &Spaces,
+    types: &Types,
+) -> Option<TypeId> {
+    let holds = |variable: u64| {
+        let variable = marked(variable, spaces.mark_of(header & !VARIABLE));
+        lasting.holds(variable) && lasting.header_in(variable) == header
+    };
+    let sole = || types.sole_type(holds);
+    learned.type_of(header, time).or_else(sole)
+}
+
+/// Finds the map of a row of a type whose maps one variable holds.
+fn own_by_type(row: &mut Row, known: &Known) {
+    let variable = row.map_type.and_then(|t| known.types.sole_variable(t));
+    if let Some(variable) = variable.filter(|_| row.header == 0) {
+        let variable = marked(variable, known.spaces.mark_of(row.address));
+        own(row, Some(variable), known.learned, known.lasting);
+    }
+}
+
 /// What all samples together taught.
 pub struct Known<'a> {
     pub blocks: &'a Blocks,
     pub learned: &'a Learned,
+    pub lasting: &'a Lasting<'a>,
+    pub spaces: &'a Spaces,
     pub regions: &'a Regions,
     pub types: &'a Types,
     pub instant: Option<&'a Instant<'a>>,
 }
 
 impl Known<'_> {
+    /// Whether a map of this type is alive at a time: samples around it say so, or it is all the time.
+    fn lives_as(&self, map_type: TypeId, header: u64, time: u64) -> bool {
+        let variable = self.types.sole_variable(map_type);
+        let variable = variable.map(|v| marked(v, self.spaces.mark_of(header & !VARIABLE)));
+        let always = |v| self.lasting.holds(v) && self.lasting.header_in(v) == header;
+        variable.is_some_and(always) || self.learned.lives_as(header, time) == Some(map_type)
+    }
+
     /// The memory that anything is known of.
     pub fn pages(&self) -> Pages {
         let indirect = self.instant.into_iter().flat_map(Instant::indirect_spans);
@@ -78,10 +115,11 @@ impl Known<'_> {
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-/// `layout`: of the program that the code is of.
+/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of.
 pub fn complete(
     row: &mut Row,
     behalf: Behalf,
+    variant: usize,
     layout: Option<&Layout>,
     known: &Known,
 ) -> Option<Evidence> {
@@ -127,9 +165,11 @@ pub fn complete(
             if row.header == 0 {
                 row.header = hit.header;
             }
+            let learned = || known.learned.type_of(hit.presumed, time);
             if row.header == 0
-                && let Some(map_type) = known.learned.lives_as(hit.presumed, time)
-                && row.map_type.is_none_or(|t| t == map_type)
+                && hit.presumed != 0
+                && let Some(map_type) = row.map_type.or(hit.presumed_type).or_else(learned)
+                && known.lives_as(map_type, hit.presumed, time)
                 && known.types.shape_of(map_type) == Some(hit.shape)
             {
                 row.header = hit.presumed;
@@ -163,8 +203,12 @@ pub fn complete(
         row.map_type = Some(block.map_type);
         row.evidence = Evidence::LearnedRegion;
     }
+    own_by_type(row, known);
     if row.map_type.is_none() && row.part.is_ok() {
-        row.map_type = row.shape.and_then(|s| known.types.only_of_shape(s));
+        row.map_type = row.shape.and_then(|s| {
+            let handled = |id| known.types.handles(variant, id);
+            known.types.only_of(s, handled)
+        });
     }
     let outside = matches!(row.part, Ok(Part::IndirectKey | Part::IndirectElem));
     // `len(m)` is compiled to a load of the header's first word.

@@ -130,22 +130,11 @@ const SECTIONS: u64 = 512;
 
 /// Those of the variables that a word of the binary's data points to.
 fn pointed_to(program: &Program, variables: &FxHashSet<u64>) -> Vec<u64> {
-    let mut found = Vec::new();
     let module = program.module.as_ref().map_or(0, |module| module.addr);
     let sections = module..module.saturating_add(SECTIONS);
-    for range in program.data_ranges() {
-        let start = range.start.saturating_add(7) & !7;
-        let words = (start..range.end).step_by(POINTER as usize);
-        // `.bss`, behind them, is all zero.
-        let words = words.map_while(|at| Some((at, program.read_u64(at)?)));
-        let words = words.filter(|(at, _)| !sections.contains(at));
-        found.extend(
-            words
-                .map(|(_, word)| word)
-                .filter(|word| variables.contains(word)),
-        );
-    }
-    found
+    let found = program.pointers(|word| variables.contains(&word));
+    let found = found.into_iter().filter(|(at, _)| !sections.contains(at));
+    found.map(|(_, word)| word).collect()
 }
 
 /// Whether a `lea` is of the pointer that a write barrier sets, which up to Go 1.20 got its address.

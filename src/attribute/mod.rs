@@ -28,6 +28,7 @@ mod regions;
 mod resolve;
 mod rows;
 mod run;
+mod sole;
 mod source;
 mod spaces;
 mod succession;
@@ -120,6 +121,10 @@ pub enum Operation {
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     CheckFlags,
+    /// The store that begins a writing operation: `hashWriting`, `writing`.
+    SetFlag,
+    /// The one that ends it.
+    ClearFlag,
     Hash,
     Locate,
     CompareControl,

@@ -2,7 +2,7 @@
 
 use super::NONE;
 use super::position::{Admitted, Start};
-use super::types::{ShapeId, VARIANTS, variant_of};
+use super::types::{ShapeId, VARIANTS};
 use crate::recording::partition_near;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -68,7 +68,7 @@ impl Stride {
     /// the distance, does not reach its upper half.
     #[inline]
     pub fn remainder(self, distance: u32) -> u32 {
-        let times = (u64::from(distance) * self.inverse >> 32) as u32;
+        let times = ((u64::from(distance) * self.inverse) >> 32) as u32;
         distance - times * self.bytes
     }
 }
@@ -106,7 +106,7 @@ const CODE: u32 = (1 << CODE_BITS) - 1;
 
 fn code_of(admitted: Admitted) -> u32 {
     match admitted {
-        Admitted::Variant(_, key_size) => variant_of(key_size) as u32,
+        Admitted::Variant(_, variant) => variant as u32,
         Admitted::Known(shape) => shape.saturating_add(VARIANTS as u32),
     }
 }

@@ -32,6 +32,8 @@ pub struct Steps {
     removed: FxHashSet<u64>,
     /// Function and line of the innermost frame of each store to a key.
     key_stores: FxHashSet<(String, u32)>,
+    /// Stores that set or clear the flag of a writing operation, by address.
+    flag_stores: FxHashMap<u64, Phase>,
 }
 
 impl Steps {
@@ -68,8 +70,15 @@ impl Steps {
         let calls: Vec<u64> = callees.iter().map(|(call, _)| *call).collect();
         steps.order(binary, &flow, &calls);
         steps.key_stores = key_stores(binary, &flow, layout);
-        if operation == Operation::Delete {
-            steps.removed = removed(binary, &flow, layout, vaddr).unwrap_or_default();
+        if matches!(
+            operation,
+            Operation::Assign | Operation::Delete | Operation::Clear
+        ) {
+            let code = code(binary, vaddr).unwrap_or_default();
+            steps.flag_stores = flag_stores(&code, &flow, layout);
+            if operation == Operation::Delete {
+                steps.removed = removed(&code, &flow, layout);
+            }
         }
         Some(steps)
     }
@@ -160,29 +169,52 @@ fn at(frame: &Frame) -> Option<(String, u32)> {
 
 /// What a delete reaches from the store that removes the entry: the emptyOne of a classic map, the
 /// first count that a Swiss map lowers. The search for the key does not come back from there.
-fn removed(
-    binary: &Binary,
-    flow: &FunctionFlow,
-    layout: &Layout,
-    vaddr: u64,
-) -> Option<FxHashSet<u64>> {
+fn removed(code: &Code, flow: &FunctionFlow, layout: &Layout) -> FxHashSet<u64> {
     let removing = |(_, operand, part): &(&Instruction, &Operand, Part)| match part {
         Part::BmapTophash => operand.stored == Some(EMPTY_ONE),
         Part::MapUsed | Part::TableUsed => operand.write,
         _ => false,
     };
-    let mut work: Vec<u64> = touched(flow, layout)
-        .filter(removing)
+    let stores = touched(flow, layout).filter(removing);
+    reached(code, flow, stores.map(|(ins, ..)| ins.ip()))
+}
+
+/// Of a function's stores to the flag: the operation sets it with one that comes before all others, and
+/// clears it with one that none comes after. `mapclear` has another flag cleared in between.
+fn flag_stores(code: &Code, flow: &FunctionFlow, layout: &Layout) -> FxHashMap<u64, Phase> {
+    let stores: Vec<u64> = touched(flow, layout)
+        .filter(|(_, operand, part)| operand.write && part.is_flag())
         .map(|(ins, ..)| ins.ip())
         .collect();
+    let after = |store: &u64| reached(code, flow, [*store].into_iter());
+    let after: Vec<FxHashSet<u64>> = stores.iter().map(after).collect();
+    let told = stores.iter().zip(&after).filter_map(|(store, reached)| {
+        let first = !after.iter().any(|reached| reached.contains(store));
+        let last = !stores.iter().any(|store| reached.contains(store));
+        match (first, last) {
+            (true, false) => Some((*store, Phase::SetFlag)),
+            (false, true) => Some((*store, Phase::ClearFlag)),
+            _ => None,
+        }
+    });
+    told.collect()
+}
+
+/// Instructions by address.
+type Code = FxHashMap<u64, Instruction>;
+
+/// The code of the function that covers `vaddr`.
+fn code(binary: &Binary, vaddr: u64) -> Option<Code> {
     let function = binary.program.function_at(vaddr)?;
     let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
     let bytes = binary.program.bytes(function.start, len)?;
-    let code: FxHashMap<u64, Instruction> =
-        Instruction::decode(binary.program.arch, bytes, function.start)
-            .into_iter()
-            .map(|i| (i.ip(), i))
-            .collect();
+    let all = Instruction::decode(binary.program.arch, bytes, function.start);
+    Some(all.into_iter().map(|ins| (ins.ip(), ins)).collect())
+}
+
+/// The instructions that a function may come to after those `from`.
+fn reached(code: &Code, flow: &FunctionFlow, from: impl Iterator<Item = u64>) -> FxHashSet<u64> {
+    let mut work: Vec<u64> = from.collect();
     let mut reached = FxHashSet::default();
     while let Some(ip) = work.pop() {
         let Some(ins) = code.get(&ip) else { continue };
@@ -204,7 +236,7 @@ fn removed(
             }
         }
     }
-    Some(reached)
+    reached
 }
 
 /// One access of a map function.
@@ -237,6 +269,10 @@ pub fn phase_of(
     };
     if access.operand.nil_check {
         return Some(Phase::NilCheck);
+    }
+    let flag = steps.and_then(|steps| steps.flag_stores.get(&access.instruction.ip()));
+    if let Some(phase) = flag {
+        return Some(*phase);
     }
     Some(match operation? {
         Operation::Grow => Phase::Evacuate,

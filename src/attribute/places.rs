@@ -140,7 +140,15 @@ impl Places {
     pub fn admitted(&self, sample: u32) -> Admitted {
         let place = self.place.get(sample as usize);
         let admitted = place.and_then(|place| self.admitted.get(place as usize));
-        admitted.copied().unwrap_or(Admitted::Variant(NONE, None))
+        admitted.copied().unwrap_or(Admitted::Variant(NONE, 0))
+    }
+
+    /// Which kind of functions that of a sample is of, as [`super::types::Types::handles`] counts them.
+    pub fn variant(&self, sample: u32) -> usize {
+        match self.admitted(sample) {
+            Admitted::Variant(_, variant) => variant,
+            Admitted::Known(_) => 0,
+        }
     }
 
     pub fn is_proxy(&self, i: usize) -> bool {
@@ -166,8 +174,8 @@ impl Places {
             to_end: code.as_ref().ok().and_then(|code| code.to_end),
         };
         let admitted = |code: &Result<Code, Reason>| match code {
-            Ok(code) => Admitted::Variant(code.binary, code.areas.key_size),
-            Err(_) => Admitted::Variant(NONE, None),
+            Ok(code) => Admitted::Variant(code.binary, code.variant),
+            Err(_) => Admitted::Variant(NONE, 0),
         };
         self.behalf = self.places.iter().zip(&self.codes).map(behalf).collect();
         self.admitted = self.codes.iter().map(admitted).collect();

@@ -7,7 +7,7 @@
 
 use super::keys::KeyRead;
 use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, PAGE_SHIFT};
-use super::types::{ShapeId, Types, variant_of};
+use super::types::{ShapeId, Types};
 use crate::gomap::{Part, Spot, Stage};
 use rayon::prelude::*;
 use std::cmp::Ordering;
@@ -24,22 +24,22 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admitted {
     Known(ShapeId),
-    /// Those of the binary's types with keys of this many bytes, where a fast variant fixes it.
-    Variant(u32, Option<i64>),
+    /// Those of the binary's types whose maps a kind of functions handles.
+    Variant(u32, usize),
 }
 
 impl Admitted {
     fn shapes<'a>(&'a self, types: &'a Types) -> &'a [ShapeId] {
         match self {
             Admitted::Known(shape) => std::slice::from_ref(shape),
-            Admitted::Variant(binary, key_size) => types.of_variant(*binary, *key_size),
+            Admitted::Variant(binary, variant) => types.of_variant(*binary, *variant),
         }
     }
 
     pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
         match *self {
             Admitted::Known(known) => known == shape,
-            Admitted::Variant(_, key_size) => types.admitted(shape)[variant_of(key_size)],
+            Admitted::Variant(_, variant) => types.admitted(shape).get(variant) == Some(&true),
         }
     }
 }
@@ -342,7 +342,8 @@ impl Starts {
         let phase = address.checked_rem(stride)?;
         let off = (phase + stride - residue) % stride;
         let spot = map_type.spot_at(off)?;
-        (spot.part == part).then_some((address - off, spot))
+        let base = address.checked_sub(off)?;
+        (spot.part == part).then_some((base, spot))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
-use super::types::{ShapeId, TypeId, Types};
+use super::types::{ShapeId, TypeId, Types, VARIANTS};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -33,6 +33,8 @@ pub enum Content {
         shape: Option<ShapeId>,
         map_type: Option<TypeId>,
         header: u64,
+        /// The kind of functions that found it: [`Types::handles`].
+        variant: u8,
     },
     /// A part of a bucket or group.
     Within(Part),
@@ -75,8 +77,9 @@ pub struct Hit {
     pub map_type: Option<TypeId>,
     /// 0: not known.
     pub header: u64,
-    /// The owner, if it is alive at the time; 0: not known.
+    /// The owner, if it is alive at the time, 0 where it is not known, and its type.
     pub presumed: u64,
+    pub presumed_type: Option<TypeId>,
 }
 
 #[derive(Debug, Default)]
@@ -220,14 +223,28 @@ impl Regions {
                         let usual = usual_gap(run, stride);
                         let joined = |a: &Placed, b: &Placed| usual((b.base - a.base) / stride);
                         for run in run.chunk_by(joined) {
-                            carve(run, witnesses, of, map_type, &mut regions);
+                            carve(run, witnesses, of, map_type, types, &mut regions);
                         }
                     }
                     for region in &mut regions {
                         let buckets = (region.end - region.start) / region.stride;
+                        if buckets >= PROOF && region.map_type.is_none() {
+                            region.map_type = handled(region, witnesses, types);
+                        }
+                        let run = Run {
+                            map_type: region.map_type,
+                            ..of
+                        };
+                        if let Some(whole) = whole_table(region, types)
+                            && !meets_opposed(region, whole, witnesses, run, types)
+                        {
+                            (region.start, region.end) = whole;
+                        }
                         let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
-                            region.marked = unopposed(region, reach, witnesses, of, map_type);
+                            region.marked = unopposed(region, reach, witnesses, run, types);
+                            // What is in use is not used again before a phase has gone by.
+                            region.last = region.marked.1;
                         }
                     }
                 }
@@ -240,7 +257,7 @@ impl Regions {
             .regions
             .par_iter()
             .filter(|r| r.header == 0)
-            .flat_map_iter(|r| all.owned(r))
+            .flat_map_iter(|r| all.owned(r, witnesses, types))
             .collect();
         all.regions.extend(owned);
         let all = Regions::indexed(all.regions);
@@ -350,7 +367,7 @@ impl Regions {
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
-    fn owned(&self, region: &Region) -> Vec<Region> {
+    fn owned(&self, region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Vec<Region> {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
@@ -380,16 +397,29 @@ impl Regions {
                 ..*region
             })
             .flat_map(|whole| {
-                let of = inside.iter().filter(move |r| r.header == whole.header);
-                let first = of.clone().map(|r| r.first).min().unwrap_or(whole.first);
-                let last = of.map(|r| r.last).max().unwrap_or(whole.last);
+                let known = inside.iter().filter(move |r| r.header == whole.header);
+                let first = known.clone().map(|r| r.first).min();
+                let last = known.clone().map(|r| r.last).max();
+                let (first, last) = (first.unwrap_or(whole.first), last.unwrap_or(whole.last));
+                let map_type = known.clone().find_map(|r| r.map_type);
                 let sure = Region {
+                    map_type,
                     first,
                     last,
                     marked: (first, last),
                     ..whole
                 };
+                let of = Run {
+                    header: whole.header,
+                    shape: whole.shape,
+                    map_type,
+                };
+                let reach = (whole.first, whole.last);
+                let (first, last) = unopposed(&sure, reach, witnesses, of, types);
                 let presumed = Region {
+                    map_type,
+                    first,
+                    last,
                     presumed: true,
                     ..whole
                 };
@@ -450,14 +480,19 @@ fn agreed<'a>(
             true => (0, region.header),
             false => (region.header, 0),
         };
+        let (map_type, presumed_type) = match region.presumed {
+            true => (None, region.map_type),
+            false => (region.map_type, None),
+        };
         found = match found {
             None => Some(Hit {
                 base,
                 spot,
                 shape: region.shape,
-                map_type: region.map_type,
+                map_type,
                 header,
                 presumed,
+                presumed_type,
             }),
             Some(hit) => {
                 let clash = |a: u64, b: u64| a != 0 && b != 0 && a != b;
@@ -466,11 +501,13 @@ fn agreed<'a>(
                     return None;
                 }
                 doubted |= clash(hit.presumed, presumed);
-                if !same(hit.map_type, region.map_type) {
+                if !same(hit.map_type, map_type) {
                     return None;
                 }
+                doubted |= !same(hit.presumed_type, presumed_type);
                 Some(Hit {
-                    map_type: hit.map_type.or(region.map_type),
+                    map_type: hit.map_type.or(map_type),
+                    presumed_type: hit.presumed_type.or(presumed_type),
                     header: hit.header.max(header),
                     presumed: hit.presumed.max(presumed),
                     ..hit
@@ -637,6 +674,7 @@ fn carve(
     witnesses: &Timelines<Witness>,
     of: Run,
     map_type: &MapType,
+    types: &Types,
     regions: &mut Vec<Region>,
 ) {
     let stride = map_type.shape.stride();
@@ -650,7 +688,7 @@ fn carve(
         return;
     };
     let mut against = Vec::new();
-    for (address, times) in opposed(witnesses, (lo, hi), of, map_type) {
+    for (address, times) in opposed(witnesses, (lo, hi), of, types) {
         let begin = times.partition_point(|time| *time < first);
         let within = times[begin..].iter().take_while(|time| **time <= last);
         against.extend(within.map(|time| (address, *time)));
@@ -692,6 +730,9 @@ fn carve(
         work.extend(cut(piece, stride));
     }
 }
+
+/// The first Go with Swiss maps.
+const SWISS: u32 = 24;
 
 /// Groups of the largest table: `maxTableCapacity` / 8.
 const MAX_GROUPS: u64 = 128;
@@ -741,6 +782,60 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
     true
 }
 
+/// The type that all functions which found buckets or groups in a region handle, where the program has
+/// but one.
+fn handled(region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Option<TypeId> {
+    let mut variants = [false; VARIANTS];
+    let inside = witnesses.from(|w| w.address < region.start);
+    for (witness, times) in inside.take_while(|(w, _)| w.address < region.end) {
+        let begun = times.partition_point(|time| *time < region.first);
+        let meets = times.get(begun).is_some_and(|time| *time <= region.last);
+        if let (Content::Start { variant, .. }, true) = (witness.content, meets) {
+            *variants.get_mut(usize::from(variant))? = true;
+        }
+    }
+    types.only_of(region.shape, |id| {
+        (0..VARIANTS).all(|v| !variants[v] || types.handles(v, id))
+    })
+}
+
+/// Start and end of the groups of the Swiss table that those of a region are of: what all arrays have in
+/// common that the allocator may put there.
+fn whole_table(region: &Region, types: &Types) -> Option<(u64, u64)> {
+    let laid_out = types.of_shape(region.shape)?;
+    let Shape::Swiss { group_size, .. } = laid_out.shape else {
+        return None;
+    };
+    let (lo, hi) = (region.start, region.end);
+    if !is_one_array(&[], lo, hi, laid_out) {
+        return None;
+    }
+    let mut common: Option<(u64, u64)> = None;
+    for groups in (0..)
+        .map(|log| 1 << log)
+        .take_while(|groups| *groups <= MAX_GROUPS)
+    {
+        let bytes = group_size.checked_mul(groups)?;
+        let Some(before) = bytes.checked_sub(hi - lo) else {
+            continue;
+        };
+        for scanned in [false, true] {
+            if !types.is_scanned(region.shape, region.map_type, scanned) {
+                continue;
+            }
+            let slot = size_class::slot_for(bytes, !scanned, SWISS)?;
+            let starts = (0..=before / group_size).map(|n| lo.saturating_sub(n * group_size));
+            let object = |start: u64| start.saturating_sub(slot.before);
+            for start in starts.filter(|start| size_class::may_begin_at(object(*start), slot.size))
+            {
+                let (low, high) = common.unwrap_or((start, start + bytes));
+                common = Some((low.max(start), high.min(start + bytes)));
+            }
+        }
+    }
+    common
+}
+
 /// Whether samples are as dense in the buckets before every place where an array of this many bytes
 /// could end as elsewhere.
 fn spans_seam(bases: &[u64], lo: u64, hi: u64, bytes: u64, overflow: u64, stride: u64) -> bool {
@@ -776,13 +871,28 @@ fn opposed<'a>(
     witnesses: &'a Timelines<Witness>,
     (lo, hi): (u64, u64),
     of: Run,
-    map_type: &'a MapType,
+    types: &'a Types,
 ) -> impl Iterator<Item = (u64, &'a [u64])> {
     witnesses
         .from(move |w| w.address < lo)
         .take_while(move |(w, _)| w.address < hi)
-        .filter(move |(w, _)| !agrees(w, lo, of, map_type))
+        .filter(move |(w, _)| !agrees(w, lo, of, types))
         .map(|(w, times)| (w.address, times))
+}
+
+/// Whether a witness at the time of a region, in the memory given, does not agree with it.
+fn meets_opposed(
+    region: &Region,
+    memory: (u64, u64),
+    witnesses: &Timelines<Witness>,
+    of: Run,
+    types: &Types,
+) -> bool {
+    let mut against = opposed(witnesses, memory, of, types);
+    against.any(|(_, times)| {
+        let begun = times.partition_point(|time| *time < region.first);
+        times.get(begun).is_some_and(|time| *time <= region.last)
+    })
 }
 
 /// How much of `reach` before and after a region's time no witness in it contradicts.
@@ -791,9 +901,9 @@ fn unopposed(
     reach: (u64, u64),
     witnesses: &Timelines<Witness>,
     of: Run,
-    map_type: &MapType,
+    types: &Types,
 ) -> (u64, u64) {
-    let against = opposed(witnesses, (region.start, region.end), of, map_type);
+    let against = opposed(witnesses, (region.start, region.end), of, types);
     against.fold(reach, |(first, last), (_, times)| {
         let before = times.partition_point(|time| *time < region.first);
         let before = times[..before].last().map_or(first, |time| time + 1);
@@ -803,20 +913,25 @@ fn unopposed(
     })
 }
 
-fn agrees(w: &Witness, lo: u64, of: Run, map_type: &MapType) -> bool {
-    let off = (w.address - lo) % map_type.shape.stride();
+fn agrees(w: &Witness, lo: u64, of: Run, types: &Types) -> bool {
+    let Some(laid_out) = types.of_shape(of.shape) else {
+        return false;
+    };
+    let off = (w.address - lo) % laid_out.shape.stride();
     match w.content {
         Content::Start {
             shape,
             map_type,
             header,
+            variant,
         } => {
             off == 0
                 && shape.is_none_or(|shape| shape == of.shape)
                 && same(map_type, of.map_type)
                 && (header == 0 || of.header == 0 || header == of.header)
+                && of.map_type.is_none_or(|t| types.handles(variant.into(), t))
         }
-        Content::Within(part) => map_type.spot_at(off).is_some_and(|s| s.part == part),
+        Content::Within(part) => laid_out.spot_at(off).is_some_and(|s| s.part == part),
         Content::Other => false,
     }
 }

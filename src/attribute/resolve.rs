@@ -4,7 +4,7 @@
 //! which the samples without registers, or in other code, are placed afterwards.
 
 use super::binary::Code;
-use super::flow::Target;
+use super::flow::{Target, What};
 use super::operand::{evaluate, index as evaluate_index};
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
@@ -163,6 +163,9 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         row.map_type = context.caller_type;
         row.evidence = row.evidence.max(Evidence::CallSite);
     }
+    if code.map_code && row.map_type.is_none() {
+        row.map_type = types.only_of_variant(code.binary, code.variant);
+    }
     place(&mut row, target, operand.value.origin, &named, code, types);
     if !exact {
         row.slot = -1;
@@ -181,7 +184,12 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         None
     };
     record(&mut row, &named, value, time, types, facts);
-    if let (Some(global), true) = (context.global, row.header != 0) {
+    // `len(m)` loads the map from its variable itself.
+    let global = match operand.value.what {
+        What::Global(variable) if row.part.is_ok() => Some(variable),
+        _ => context.global,
+    };
+    if let (Some(global), true) = (global, row.header != 0) {
         facts.push(Fact {
             about: About::Global,
             address: global,
@@ -319,6 +327,7 @@ fn place(row: &mut Row, target: &Target, origin: u32, named: &[Named], code: &Co
             let directory = |n: &&Named| {
                 matches!(n.structure, Structure::Directory | Structure::DirPtr)
                     && n.start <= row.address
+                    && (n.origin == origin || origin == 0)
             };
             row.base = named.iter().find(directory).map_or(0, |n| n.start);
         }

@@ -4,15 +4,16 @@ use super::assemble::assemble;
 use super::binary::{Binary, Code};
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
-use super::complete::{Known, complete, own};
+use super::complete::{Known, complete, own, type_of};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::Regions;
-use super::resolve::{Row, call_of};
+use super::resolve::{Fact, Row, call_of};
 use super::rows::Rows;
+use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
 use super::testimony::{marking, seen, witnesses};
@@ -57,6 +58,11 @@ pub fn attribute_watching(
                 .map(|p| Binary::new(Arc::clone(p), &mut types))
         })
         .collect();
+    for binary in binaries.iter_mut().flatten() {
+        for (descriptor, variable) in sole_variables(binary) {
+            types.add_sole(binary.id, descriptor, variable);
+        }
+    }
     let mut places = Places::of(recording, &mut binaries, kernel);
     places.split_helpers(recording, &mut binaries);
     for code in places.codes.iter().filter_map(|c| c.as_ref().ok()) {
@@ -139,15 +145,19 @@ pub fn attribute_watching(
                 call.and_then(|call| types.call_site(code.binary, call))
             }
         };
-        let global = site.and_then(|s| s.global);
+        let of_type = || types.sole_variable(row.map_type?);
+        let global = site.and_then(|s| s.global).or_else(of_type);
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting);
     });
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
-    let votes = succession.give(&mut rows, &lasting);
-    drop(succession);
+    let may_be = |row: &Row, header| {
+        let of = type_of(header, row.time, &learned, &lasting, spaces, &types);
+        of.is_none_or(|of| types.handles(places.variant(row.sample), of))
+    };
+    let votes = succession.give(&mut rows, &lasting, &[], may_be);
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     let witnesses = witnesses(&rows, &seen, &places, &types);
@@ -162,6 +172,8 @@ pub fn attribute_watching(
     let known = Known {
         blocks: &blocks,
         learned: &learned,
+        lasting: &lasting,
+        spaces,
         regions: &regions,
         types: &types,
         instant: instant.as_ref(),
@@ -172,7 +184,8 @@ pub fn attribute_watching(
         let i = row.sample as usize;
         let place = places.place.get(i);
         let layout = place.and_then(|place| *layouts.get(place as usize)?);
-        complete(row, places.behalf(i), layout, &known)
+        let variant = places.variant(row.sample);
+        complete(row, places.behalf(i), variant, layout, &known)
     };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows
@@ -186,6 +199,10 @@ pub fn attribute_watching(
             all
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
+    // Regions told of buckets and groups; these now tell of the tables and directories around them.
+    let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
+    succession.give(&mut rows, &lasting, &told, may_be);
+    drop(succession);
     let pages = known.pages();
     let find = |row: &mut Row| {
         finish(row);

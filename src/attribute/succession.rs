@@ -9,12 +9,14 @@
 //! those that go back, by the time between them, says up to which time most belong together. Where too
 //! few do at any, nothing is concluded.
 
+use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
 use super::lasting::Lasting;
 use super::places::Places;
-use super::resolve::{About, Row};
+use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use crate::gomap::Part;
 use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -28,6 +30,12 @@ const FORWARD: u64 = 10;
 /// Votes that give a structure an owner, and how many of them may be for another in turn.
 const VOTES: usize = 2;
 const DISSENT: usize = 10;
+
+/// What makes a table, in memory that was something else before.
+const MAKERS: &[&str] = &[
+    "internal/runtime/maps.newTable",
+    "internal/runtime/maps.(*table).reset",
+];
 
 /// A sample in map code.
 #[derive(Debug, Clone, Copy)]
@@ -49,17 +57,25 @@ pub struct Vote {
 }
 
 /// The accesses of each thread, one after the other.
-pub struct Succession {
+pub struct Succession<'a> {
+    places: &'a Places,
     accesses: Vec<Access>,
     /// By place: the number of its function, and the instruction's link-time address.
     codes: Vec<(u32, u64)>,
+    /// By place: its function makes tables.
+    births: Vec<bool>,
     /// By the number of the address space: nanoseconds that accesses of one operation are apart at most;
     /// none where that is not known.
     within: FxHashMap<u32, u64>,
 }
 
-impl Succession {
-    pub fn of(recording: &Recording, places: &Places, rows: &Rows, spaces: &Spaces) -> Succession {
+impl<'a> Succession<'a> {
+    pub fn of(
+        recording: &Recording,
+        places: &'a Places,
+        rows: &Rows,
+        spaces: &Spaces,
+    ) -> Succession<'a> {
         let functions = places.functions().into_iter().zip(&places.codes);
         let codes = functions.map(|(function, code)| {
             let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
@@ -78,9 +94,17 @@ impl Succession {
         let accesses = rows.par_numbered().filter_map(access);
         let mut accesses: Vec<Access> = accesses.collect();
         accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
+        let makes = |place: &Place| {
+            place
+                .function
+                .as_deref()
+                .is_some_and(|f| MAKERS.contains(&f))
+        };
         let mut all = Succession {
+            places,
             accesses,
             codes: codes.collect(),
+            births: places.places.iter().map(makes).collect(),
             within: FxHashMap::default(),
         };
         all.within = all.usual(rows);
@@ -204,34 +228,94 @@ impl Succession {
     }
 
     /// Gives tables, directories and the like to their maps; returns what is said of buckets and
-    /// groups: their start, and the vote.
-    pub fn give(&self, rows: &mut Rows, lasting: &Lasting) -> Vec<(u64, Vote)> {
+    /// groups: their start, and the vote. `told`: what else is known; `may_be`: whether the code of a row handles maps like the one
+    /// with this header.
+    pub fn give(
+        &self,
+        rows: &mut Rows,
+        lasting: &Lasting,
+        told: &[Fact],
+        may_be: impl Fn(&Row, u64) -> bool + Sync,
+    ) -> Vec<(u64, Vote)> {
         let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
-        let wanted = |row: &Row| unknown(row.header) && row.base != 0;
+        // An entry of a directory may be known without its start.
+        let object = |row: &Row| match row.base {
+            0 if row.part == Ok(Part::DirectoryTable) => row.address,
+            base => base,
+        };
+        let wanted = |row: &Row| unknown(row.header) && object(row) != 0;
         let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
         let mut of_buckets = Vec::new();
-        let mut of_others: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        let place = |row: &Row| wanted(row).then_some((about_bucket(row.part), row.base));
+        let mut of_others: FxHashMap<u64, Owned> = FxHashMap::default();
+        let place = |row: &Row| wanted(row).then_some((about_bucket(row.part), object(row)));
         for ((in_bucket, base), vote) in self.votes(rows, place, owner) {
             match in_bucket {
                 true => of_buckets.push((base, vote)),
-                false => of_others.entry(base).or_default().push(vote),
+                false => of_others.entry(base).or_default().votes.push(vote),
             }
         }
-        let of_others: FxHashMap<u64, Vec<Spell>> = of_others
-            .into_iter()
-            .map(|(base, mut votes)| (base, spells(&mut votes)))
-            .collect();
+        for fact in told.iter().filter(|fact| fact.about == About::Table) {
+            let (time, header) = (fact.time, fact.header);
+            if let Some(owned) = of_others.get_mut(&fact.address) {
+                owned.votes.push(Vote { time, header });
+            }
+        }
+        let is_other = |row: &Row| !about_bucket(row.part) && of_others.contains_key(&object(row));
+        let others: Vec<Row> = rows.par_iter().filter(is_other).collect();
+        for row in others {
+            if let Some(owned) = of_others.get_mut(&object(&row)) {
+                owned.rows.push(row);
+            }
+        }
+        for owned in of_others.values_mut() {
+            owned.spells = spells(&mut owned.votes);
+            owned
+                .rows
+                .sort_unstable_by_key(|row| (row.time, row.sample));
+        }
+        let born = |row: &Row| {
+            let place = self.places.place.get(row.sample as usize);
+            place.and_then(|place| self.births.get(place as usize)) == Some(&true)
+        };
+        let against = |row: &Row, header: u64| born(row) || !may_be(row, header);
         rows.change(|row| {
             if wanted(row)
                 && !about_bucket(row.part)
-                && let Some(spells) = of_others.get(&row.base)
-                && let Some(spell) = spells.iter().find(|s| s.covers(row.time))
+                && let Some(owned) = of_others.get(&object(row))
+                && let Some(header) = owned.owner(row.time, against)
             {
-                row.header = spell.header;
+                row.header = header;
             }
         });
         of_buckets
+    }
+}
+
+/// What the accesses around those of one structure say of its owners.
+#[derive(Debug, Default)]
+struct Owned {
+    /// By time, as all.
+    votes: Vec<Vote>,
+    spells: Vec<Spell>,
+    rows: Vec<Row>,
+}
+
+impl Owned {
+    /// The owner at a time, unless a row between the votes for it around that time is `against` it.
+    fn owner(&self, time: u64, against: impl Fn(&Row, u64) -> bool) -> Option<u64> {
+        let header = self.spells.iter().find(|s| s.covers(time))?.header;
+        let (before, after) = self
+            .votes
+            .split_at(self.votes.partition_point(|v| v.time <= time));
+        let first = before.iter().rfind(|v| v.header == header)?.time;
+        let last = after
+            .iter()
+            .find(|v| v.header == header)
+            .map_or(time, |v| v.time);
+        let begun = self.rows.partition_point(|row| row.time < first);
+        let between = self.rows[begun..].iter().take_while(|row| row.time <= last);
+        let mut between = between.filter(|row| against(row, header));
+        between.next().is_none().then_some(header)
     }
 }
 

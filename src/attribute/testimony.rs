@@ -95,6 +95,7 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
             shape: shape_of(row, types),
             map_type: row.map_type,
             header: row.header,
+            variant: places.variant(row.sample) as u8,
         },
         Ok(part) if about_bucket(row.part) => Content::Within(part),
         Ok(_) => Content::Other,

@@ -3,7 +3,7 @@
 use super::callers::CallSite;
 use super::keys::KeyKind;
 use super::nearby::Stride;
-use crate::gomap::{Family, MapType, Shape};
+use crate::gomap::{Family, MAX_INLINE, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Types {
     types: Vec<MapType>,
     /// By type.
     shapes: Vec<ShapeId>,
+    /// By type: which kinds of functions handle its maps.
+    handled: Vec<[bool; VARIANTS]>,
     /// By shape: the types that have it.
     of_shape: Vec<Vec<TypeId>>,
     /// By shape: no type, but as one with the least padding.
@@ -43,15 +45,20 @@ pub struct Types {
     programs: Vec<Arc<Program>>,
     families: Vec<Option<Family>>,
     sites: FxHashMap<(u32, u64), TypedSite>,
+    /// Binary and variable of the types whose maps one variable holds: [`super::sole`].
+    sole: FxHashMap<TypeId, (u32, u64)>,
     /// By binary: the shapes that each kind of function handles.
     variants: Vec<[Vec<ShapeId>; VARIANTS]>,
     /// By shape: which of `variants` list it.
     admitted: Vec<[bool; VARIANTS]>,
 }
 
-/// Kinds of functions by the maps that they handle: of any, and of those with keys of 4 and 8 bytes and
-/// with string keys.
-pub const VARIANTS: usize = 4;
+/// Kinds of functions by the maps that they handle: of any, of those with keys of 4 and 8 bytes and with
+/// string keys, and of [`OTHERS`].
+pub const VARIANTS: usize = 5;
+
+/// The functions that compiled code calls for maps of which no kind of its own handles the keys.
+pub const OTHERS: usize = 4;
 
 /// The kind of the functions for keys of this many bytes; of any where that is not fixed.
 pub fn variant_of(key_size: Option<i64>) -> usize {
@@ -101,13 +108,14 @@ impl Types {
         let widest = &mut self.widest[shape as usize];
         widest.key_size = widest.key_size.max(map_type.key_slot_size());
         widest.elem_size = widest.elem_size.max(map_type.elem_slot_size());
-        let variant = match map_type.key_size {
-            4 => Some(1),
-            8 => Some(2),
-            16 if map_type.string_key => Some(3),
-            _ => None,
-        };
-        for variant in [Some(0), variant].into_iter().flatten() {
+        let mut handled = [true, false, false, false, !map_type.fast];
+        if map_type.elem_size <= MAX_INLINE {
+            handled[1] = map_type.key_size == 4;
+            handled[2] = map_type.key_size == 8;
+            handled[3] = map_type.string_key;
+        }
+        self.handled.push(handled);
+        for variant in (0..VARIANTS).filter(|v| handled[*v]) {
             let listed = &mut self.admitted[shape as usize][variant];
             let shapes = self.variants.get_mut(binary as usize);
             if let (false, Some(shapes)) = (std::mem::replace(listed, true), shapes) {
@@ -145,6 +153,18 @@ impl Types {
         strides.max().unwrap_or(0)
     }
 
+    /// Whether the collector reads the maps of a type of this shape, or does not: of the one that is given,
+    /// or of any.
+    pub fn is_scanned(&self, shape: ShapeId, id: Option<TypeId>, scanned: bool) -> bool {
+        let of_shape = self
+            .of_shape
+            .get(shape as usize)
+            .map_or(&[][..], Vec::as_slice);
+        let meant = of_shape.iter().filter(|of| id.is_none_or(|id| id == **of));
+        let mut types = meant.filter_map(|id| self.get(*id));
+        types.any(|map_type| map_type.scanned == scanned)
+    }
+
     /// Bytes of a bucket or group of this shape.
     pub fn stride(&self, shape: ShapeId) -> Option<Stride> {
         *self.strides.get(shape as usize)?
@@ -161,19 +181,33 @@ impl Types {
         types.filter_map(|id| self.get(*id)).any(|t| kind.is_of(t))
     }
 
-    /// The type of this shape, where the program has but one.
-    pub fn only_of_shape(&self, shape: ShapeId) -> Option<TypeId> {
-        match self.of_shape.get(shape as usize)?.as_slice() {
-            [one] => Some(*one),
+    /// The type of this shape that is meant, where the program has but one.
+    pub fn only_of(&self, shape: ShapeId, is_meant: impl Fn(TypeId) -> bool) -> Option<TypeId> {
+        let types = self.of_shape.get(shape as usize)?;
+        let mut meant = types.iter().copied().filter(|id| is_meant(*id));
+        meant.next().filter(|_| meant.next().is_none())
+    }
+
+    /// The type whose maps a kind of functions of a binary handles, where the program has but one.
+    pub fn only_of_variant(&self, binary: u32, variant: usize) -> Option<TypeId> {
+        match self.of_variant(binary, variant) {
+            [shape] => self.only_of(*shape, |id| self.handles(variant, id)),
             _ => None,
         }
     }
 
-    /// The shapes of the types whose maps a function variant of a binary for keys of `key_size` bytes
-    /// handles; of all types for the generic functions, which `reflect` calls for any type.
-    pub fn of_variant(&self, binary: u32, key_size: Option<i64>) -> &[ShapeId] {
+    /// Whether a kind of functions handles maps of this type.
+    pub fn handles(&self, variant: usize, id: TypeId) -> bool {
+        let handled = self.handled.get(id as usize);
+        handled.is_some_and(|handled| handled.get(variant) == Some(&true))
+    }
+
+    /// The shapes of the types of a binary whose maps a kind of functions handles.
+    pub fn of_variant(&self, binary: u32, variant: usize) -> &[ShapeId] {
         let variants = self.variants.get(binary as usize);
-        variants.map_or(&[], |variants| &variants[variant_of(key_size)])
+        variants
+            .and_then(|variants| variants.get(variant))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Which kinds of functions handle maps of this shape.
@@ -184,11 +218,34 @@ impl Types {
             .unwrap_or_default()
     }
 
-    /// The variables that the known call sites of a binary take maps from.
+    /// Makes known that a variable holds every map of the type whose descriptor is there.
+    pub fn add_sole(&mut self, binary: u32, descriptor: u64, variable: u64) {
+        if let Some(id) = self.at(binary, descriptor) {
+            self.sole.insert(id, (binary, variable));
+        }
+    }
+
+    /// The variable that holds every map of this type, where there is one.
+    pub fn sole_variable(&self, id: TypeId) -> Option<u64> {
+        self.sole.get(&id).map(|(_, variable)| *variable)
+    }
+
+    /// The type of which a variable that is meant holds every map.
+    pub fn sole_type(&self, is_meant: impl Fn(u64) -> bool) -> Option<TypeId> {
+        let mut sole = self
+            .sole
+            .iter()
+            .filter(|(_, (_, variable))| is_meant(*variable));
+        sole.next().map(|(id, _)| *id)
+    }
+
+    /// The variables that code of a binary, as far as it is known, takes maps from.
     pub fn globals(&self, binary: u32) -> impl Iterator<Item = u64> {
         let sites = self.sites.iter();
         let own = sites.filter(move |((of, _), _)| *of == binary);
-        own.filter_map(|(_, site)| site.global)
+        let sole = self.sole.values().filter(move |(of, _)| *of == binary);
+        let sole = sole.map(|(_, variable)| *variable);
+        own.filter_map(|(_, site)| site.global).chain(sole)
     }
 
     /// The type whose descriptor is at this link-time address.

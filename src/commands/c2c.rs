@@ -7,6 +7,7 @@ use super::{binaries, input};
 use crate::analyses::lines::{Entry, Line, Lines, Unit, lines};
 use crate::analyses::stale::{Stale, stale};
 use crate::attribute::{Attribution, NONE, attribute};
+use crate::data_src::c2c::Stats;
 use crate::recording::Recording;
 use crate::tables::thousands;
 use crate::terminal::Style;
@@ -43,7 +44,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     });
     let (found, stale) = progress.stage("looking at lines", || {
         (
-            lines(&recording, &attribution, options.unit),
+            lines(&recording, &attribution, options.unit, usize::MAX),
             stale(&recording, &attribution, options.window_ns),
         )
     });
@@ -146,6 +147,40 @@ fn page(
     page
 }
 
+/// Where the loads of a line were served, and what is known of its stores: what there is none of is
+/// left out.
+fn levels(stats: &Stats) -> String {
+    let loads = [
+        ("LFB", stats.lfb_hit),
+        ("L1", stats.l1_hit),
+        ("L2", stats.l2_hit),
+        ("LLC", stats.llc_hit),
+        ("local HITM", stats.local_hitm),
+        ("remote HITM", stats.remote_hitm),
+        ("remote hit", stats.remote_hit),
+        ("local peer", stats.local_peer),
+        ("remote peer", stats.remote_peer),
+        ("local DRAM", stats.local_dram),
+        ("remote DRAM", stats.remote_dram),
+    ];
+    let stores = [
+        ("L1 hit", stats.store_l1_hit),
+        ("L1 miss", stats.store_l1_miss),
+        ("no level", stats.store_na),
+    ];
+    let told = |all: &[(&str, u64)]| {
+        let all = all.iter().filter(|(_, samples)| *samples > 0);
+        let all: Vec<String> = all
+            .map(|(what, n)| format!("{what} {}", thousands(*n)))
+            .collect();
+        match all.is_empty() {
+            true => "none".to_owned(),
+            false => all.join(", "),
+        }
+    };
+    format!("loads: {}; stores: {}", told(&loads), told(&stores))
+}
+
 fn print_line(
     page: &mut String,
     rank: usize,
@@ -174,6 +209,7 @@ fn print_line(
         },
         line.threads.len(),
     );
+    let _ = writeln!(page, "  {}", levels(stats));
     let _ = match (&line.reader_nodes, &line.writer_nodes) {
         (Some(readers), Some(writers)) => {
             writeln!(page, "  NUMA nodes read {readers:?}, write {writers:?}")
@@ -248,7 +284,7 @@ fn print_stale(
     };
     let _ = writeln!(
         page,
-        "\nStale reads: {} of {} loads that their own L1 or LFB served retired within {window} ns after a store of another CPU to the same word, and may have read the value before it.\n  clock {}, in steps of {} ns, {} samples out of order on their CPU",
+        "\nStale reads: {} of {} loads that their own L1 or LFB served retired within {window} ns after a store of another CPU to the same bytes, and may have read the value before it.\n  clock {}, in steps of {} ns, {} samples out of order on their CPU; a PMU that buffers samples gives the time of each, not of the flush",
         thousands(pairs.len() as u64),
         thousands(*loads),
         clocks.clock.as_deref().unwrap_or("not named (perf's own)"),

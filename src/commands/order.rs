@@ -7,6 +7,7 @@ use crate::analyses::access_path::{self, Path as AccessPath};
 use crate::analyses::background::{Background, background};
 use crate::analyses::concurrent::{Danger, Overlap, concurrent};
 use crate::analyses::findings::{Found, findings};
+use crate::analyses::lines::{Unit, lines};
 use crate::analyses::memory_model::{Arch, Order, neighbours};
 use crate::analyses::operations::{Bracket, operations};
 use crate::analyses::stale;
@@ -29,6 +30,9 @@ pub struct Options {
     pub style: Style,
 }
 
+/// Accesses inside of an operation that are printed; JSON has all.
+const INSIDE: usize = 4;
+
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
 
@@ -36,8 +40,9 @@ const SCHEMA: u32 = 1;
 struct Answer {
     schema: u32,
     modelled: Option<String>,
-    /// Every access to the watched words was recorded.
+    /// Every access to the watched words was recorded, but for those that were lost.
     every_access: bool,
+    lost: u64,
     window_ns: u64,
     maps: Vec<String>,
     operations: Vec<Bracket>,
@@ -60,12 +65,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     );
     let accesses = Accesses::new(&recording, &attribution);
     let touches = Touches::new(&recording, &accesses).in_order();
-    let operations = operations(&touches);
+    let operations = operations(&touches, &recording);
     let arch = recording.meta.arch.as_deref().and_then(Arch::of);
     let mut answer = Answer {
         schema: SCHEMA,
         modelled: recording.meta.modelled.clone(),
         every_access: !touches.is_empty() && touches.iter().all(|t| t.exact),
+        lost: recording.gaps.iter().map(|gap| gap.lost).sum(),
         window_ns: options.window_ns,
         maps: attribution.maps.iter().map(|m| m.name.clone()).collect(),
         concurrent: concurrent(&touches, &operations, options.window_ns),
@@ -87,6 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         concurrent: &answer.concurrent,
         background: &answer.background,
         paths: &answer.paths,
+        lines: &lines(&recording, &attribution, Unit::Line, usize::MAX),
         every_access: answer.every_access,
     });
     Output::create(Path::new("-"))?.write(|out| match options.style {
@@ -129,14 +136,29 @@ impl Page<'_> {
         format!("{part}, {}", touch.code())
     }
 
+    /// What another goroutine did, and when after the begin of the operation.
+    fn inside(&self, n: usize, begin_ns: u64) -> String {
+        let touch = self.by_n.get(&n);
+        let after = touch.and_then(|t| t.time?.checked_sub(begin_ns));
+        let tid = touch.and_then(|t| t.tid).unwrap_or(0);
+        let after = after.map_or("?".to_owned(), thousands);
+        format!("{after} ns later, thread {tid}: {}", self.what(n))
+    }
+
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let answer = self.answer;
         if let Some(modelled) = &answer.modelled {
             writeln!(out, "{modelled}\n")?;
         }
-        match answer.every_access {
-            true => writeln!(out, "Every access to the watched words, in order.")?,
-            false => writeln!(
+        match (answer.every_access, answer.lost) {
+            (true, 0) => writeln!(out, "Every access to the watched words, in order.")?,
+            (true, lost) => writeln!(
+                out,
+                "Every access to the watched words, in order, but for {} that were lost: operations are \
+                 left out where they may be of one (-m 1024 makes room).",
+                thousands(lost),
+            )?,
+            (false, _) => writeln!(
                 out,
                 "Sampled order: any number of accesses may lie between two samples."
             )?,
@@ -184,7 +206,7 @@ impl Page<'_> {
         for b in all.iter().filter(odd).take(self.most) {
             writeln!(
                 out,
-                "  {} ns: {} by thread {}, {} accesses of other threads inside; stores: {}",
+                "  {} ns: {} by thread {}, {} accesses of others inside; stores: {}",
                 b.begin_ns,
                 operation_name(b.operation),
                 b.tid,
@@ -195,6 +217,9 @@ impl Page<'_> {
                     .collect::<Vec<_>>()
                     .join(", "),
             )?;
+            for &n in b.between.iter().take(INSIDE) {
+                writeln!(out, "    inside: {}", self.inside(n, b.begin_ns))?;
+            }
             for d in &b.deviations {
                 writeln!(
                     out,
@@ -209,7 +234,7 @@ impl Page<'_> {
         let deviating = all.iter().filter(|b| !b.deviations.is_empty()).count();
         writeln!(
             out,
-            "  {inside} with accesses of other threads inside, {deviating} with stores out of the source's order"
+            "  {inside} with accesses of others inside, {deviating} with stores out of the source's order"
         )
     }
 

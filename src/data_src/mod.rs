@@ -252,6 +252,13 @@ impl DataSrc {
             sys::PERF_MEM_LVLNUM_ANY_CACHE if !self.remote() && mask == L3_OR_PEER => {
                 Level::L3OrPeerCache
             }
+            // `pebs_data_source[0x0b]` of Sandy Bridge to Broadwell, whose number is wrong: remote
+            // memory (Intel SDM, "Data Source Encoding for Load Latency Record").
+            sys::PERF_MEM_LVLNUM_L3
+                if self.remote() && old_level(mask) == Some(Level::RemoteRam) =>
+            {
+                Level::RemoteRam
+            }
             0 | sys::PERF_MEM_LVLNUM_NA => match (old_level(mask), self.remote()) {
                 (None, false) => return None,
                 (None, true) => Level::Remote,
@@ -288,6 +295,8 @@ impl DataSrc {
             sys::PERF_MEM_LVLNUM_CXL => Level::Cxl,
             sys::PERF_MEM_LVLNUM_IO => Level::Io,
             sys::PERF_MEM_LVLNUM_LFB => Level::Lfb,
+            // Panther Cove counts device registers to memory, `omr_data_source`.
+            sys::PERF_MEM_LVLNUM_RAM if self.region() == Some(MMIO) => Level::Io,
             sys::PERF_MEM_LVLNUM_RAM => match self.remote() {
                 true => Level::RemoteRam,
                 false => Level::Ram,
@@ -379,6 +388,9 @@ impl DataSrc {
         }
     }
 }
+
+/// Region of device registers.
+const MMIO: u8 = sys::PERF_MEM_REGION_MMIO as u8;
 
 /// `IBS_DATA_SRC_LOC_CACHE`, `arch/x86/events/amd/ibs.c`: L3, another L2 of the CCX, or a core of
 /// another CCX of the node.

@@ -195,6 +195,13 @@ pub struct MapType {
     /// The key is a string, under whatever name, or consists of one: functions for string keys handle it.
     #[serde(default)]
     pub string_key: bool,
+    /// Compiled code calls none but the functions for its kind of key (`mapfast`,
+    /// `cmd/compile/internal/walk/walk.go`), reflection any.
+    #[serde(default)]
+    pub fast: bool,
+    /// Buckets or groups hold pointers: the collector reads them.
+    #[serde(default)]
+    pub scanned: bool,
     /// Sizes of key and elem themselves, in bytes, also when the slot holds a pointer to them.
     pub key_size: u64,
     pub elem_size: u64,
@@ -203,6 +210,9 @@ pub struct MapType {
     pub indirect_elem: bool,
     pub shape: Shape,
 }
+
+/// `abi.MapMaxKeyBytes`, `abi.MapMaxElemBytes`: larger keys and elems are stored as pointers.
+pub const MAX_INLINE: u64 = 128;
 
 /// The geometry of a bucket or a group, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -362,6 +372,8 @@ mod tests {
             indirect_key: false,
             indirect_elem: false,
             string_key: false,
+            fast: false,
+            scanned: false,
             shape,
         }
     }

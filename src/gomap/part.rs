@@ -84,6 +84,11 @@ parts! {
 }
 
 impl Part {
+    /// The word that says that somebody writes: `hashWriting` is a bit of it, or it is `writing`.
+    pub fn is_flag(self) -> bool {
+        matches!(self, Part::HmapFlags | Part::MapWriting)
+    }
+
     /// The structure that the part is a field of; `Other` for keys and elems outside of their slot.
     pub fn structure(self) -> super::Structure {
         use super::Structure;

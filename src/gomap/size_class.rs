@@ -21,6 +21,51 @@ const CLASSES: [u64; 67] = [
     32768,
 ];
 
+/// The classes whose spans have more than one page, with how many (`class_to_allocnpages`).
+const SPANS: [(u64, u64); 28] = [
+    (1408, 2),
+    (1792, 2),
+    (2304, 2),
+    (3072, 3),
+    (3200, 2),
+    (3456, 3),
+    (4864, 3),
+    (5376, 2),
+    (6144, 3),
+    (6528, 4),
+    (6784, 5),
+    (6912, 6),
+    (9472, 7),
+    (9728, 6),
+    (10240, 5),
+    (10880, 4),
+    (12288, 3),
+    (13568, 5),
+    (14336, 7),
+    (16384, 2),
+    (18432, 9),
+    (19072, 7),
+    (20480, 5),
+    (21760, 8),
+    (24576, 3),
+    (27264, 10),
+    (28672, 7),
+    (32768, 4),
+];
+
+/// Whether an object that occupies so many bytes may begin at this address.
+pub fn may_begin_at(address: u64, occupied: u64) -> bool {
+    let in_page = address % PAGE;
+    if occupied > MAX_SMALL || occupied == 0 {
+        return in_page == 0;
+    }
+    let span = SPANS.iter().find(|(class, _)| *class == occupied);
+    match span {
+        Some((_, pages)) => (0..pages * PAGE / occupied).any(|i| i * occupied % PAGE == in_page),
+        None => in_page.is_multiple_of(occupied) && in_page + occupied <= PAGE,
+    }
+}
+
 /// Bytes that an object of this size occupies; larger ones than [`MAX_SMALL`] have pages of their own.
 pub fn occupied(size: u64) -> u64 {
     let class = CLASSES.partition_point(|&class| class < size);
@@ -61,6 +106,29 @@ pub fn slot_for(size: u64, noscan: bool, go_minor: u32) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The generator of the classes (`runtime/mksizeclasses.go`) makes them as large as the span and the
+    /// number of objects allow, in steps of 128 bytes, and leaves less than an eighth of a span over.
+    #[test]
+    fn spans_fit_their_classes() {
+        for class in CLASSES.into_iter().filter(|class| *class >= 1024) {
+            let span = SPANS.iter().find(|(of, _)| *of == class);
+            let bytes = span.map_or(1, |(_, pages)| *pages) * PAGE;
+            assert_eq!((bytes / (bytes / class)) & !127, class);
+            assert!(bytes % class <= bytes / 8, "{class}");
+        }
+    }
+
+    /// Tables of 1024 slots of 16 and 24 bytes, from a dump of go1.27.3.
+    #[test]
+    fn objects_begin_where_their_spans_have_them() {
+        let base = 0x1e12_36fd_5800;
+        assert!(may_begin_at(base, 18432));
+        assert!(!may_begin_at(base + 1024, 18432));
+        assert!(may_begin_at(0x1e12_375b_c008 - HEADER, 27264));
+        assert!(may_begin_at(0x1e12_375a_1508 - HEADER, 27264));
+        assert!(!may_begin_at(0x1e12_375a_1508 - HEADER + 128, 27264));
+    }
 
     #[test]
     fn arrays_go_where_the_runtime_was_seen_to_put_them() {

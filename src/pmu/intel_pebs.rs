@@ -42,13 +42,16 @@ enum Samples {
     Other,
 }
 
-/// Models of family 6, `arch/x86/include/asm/intel-family.h`.
+/// By family and model, `arch/x86/include/asm/intel-family.h`.
 fn core(event: &Event, meta: &Meta) -> Core {
     if event.name.contains("cpu_atom") || event.name.contains("cpu_lowpower") {
         return Core::Gracemont;
     }
-    let Some((6, model)) = family_and_model(meta) else {
-        return Core::Unknown;
+    let model = match family_and_model(meta) {
+        Some((6, model)) => model,
+        // Nova Lake and Diamond Rapids tell what Golden Cove tells, `pnc_latency_data`.
+        Some((18 | 19, _)) => return Core::GoldenCove,
+        _ => return Core::Unknown,
     };
     match model {
         26 | 30 | 31 | 46 | 37 | 44 | 47 => Core::Nehalem,
@@ -56,9 +59,10 @@ fn core(event: &Event, meta: &Meta) -> Core {
         60 | 63 | 69 | 70 | 61 | 71 | 79 | 86 => Core::Haswell,
         78 | 85 | 94 | 102 | 142 | 158 | 165 | 166 => Core::Haswell,
         106 | 108 | 125 | 126 | 140 | 141 | 157 | 167 => Core::Haswell,
-        // Sapphire, Emerald, Granite Rapids; the P-cores of Alder to Panther Lake.
-        143 | 207 | 173 | 174 => Core::GoldenCove,
-        151 | 154 | 183 | 186 | 191 | 170 | 172 | 181 | 189 | 197 | 198 | 204 => Core::GoldenCove,
+        // Sapphire, Emerald, Granite Rapids; Bartlett Lake; the P-cores of Alder to Panther Lake.
+        143 | 207 | 173 | 174 | 215 => Core::GoldenCove,
+        151 | 154 | 183 | 186 | 191 | 170 | 172 | 181 | 189 | 197 | 198 => Core::GoldenCove,
+        204 | 213 | 229 => Core::GoldenCove,
         // Alder Lake-N, Sierra Forest, Grand Ridge, Clearwater Forest.
         190 | 175 | 182 | 221 => Core::Gracemont,
         _ => Core::Unknown,
@@ -284,6 +288,29 @@ mod tests {
         ] {
             let stores = event("r", config);
             assert_eq!(letters(table(model, &stores).stores), told, "{model}");
+        }
+    }
+
+    /// `intel-family.h`: Diamond Rapids and Nova Lake are of families of their own.
+    #[test]
+    fn the_newest_cores_are_known() {
+        let loads = event("cpu/mem-loads,ldlat=30/P", 0x1cd);
+        for cpuid in [
+            "GenuineIntel,19,1,0",
+            "GenuineIntel,18,3,0",
+            "GenuineIntel,6,215,0",
+            "GenuineIntel,6,213,0",
+            "GenuineIntel,6,229,0",
+        ] {
+            let meta = Meta {
+                cpuid: Some(cpuid.to_owned()),
+                ..Meta::default()
+            };
+            assert_eq!(
+                letters((PMU.fields)(&loads, &meta).loads),
+                "vvvvvv",
+                "{cpuid}"
+            );
         }
     }
 

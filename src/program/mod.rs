@@ -313,7 +313,8 @@ impl Program {
         Some((kept, map_type))
     }
 
-    /// Names of the global variables that are maps. From DWARF; empty without it.
+    /// Names of the global variables that are maps, or have fields that are. From DWARF; empty without
+    /// it.
     pub fn map_variables(&self) -> Vec<String> {
         self.variables().map_or_else(Vec::new, Variables::maps)
     }

@@ -103,6 +103,18 @@ impl Program {
         Some(references)
     }
 
+    /// The aligned words of the binary's data that are `wanted`, each behind its address.
+    pub fn pointers(&self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        for range in self.data_ranges() {
+            let words = (range.start.saturating_add(7) & !7..range.end).step_by(8);
+            // `.bss`, behind them, is all zero.
+            let words = words.map_while(|at| Some((at, self.read_u64(at)?)));
+            found.extend(words.filter(|(_, word)| wanted(*word)));
+        }
+        found
+    }
+
     /// The instructions in a link-time range of x86-64 text.
     pub fn instructions(&self, range: Range<u64>) -> impl Iterator<Item = Instruction> + '_ {
         let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);

@@ -12,13 +12,17 @@
 use super::elf::Elf;
 use super::moduledata::Module;
 use super::{Go, read_varint};
-use crate::gomap::{MapType, Shape};
+use crate::gomap::{MAX_INLINE, MapType, Shape};
 
 /// `abi.TFlagExtraStar`: the name has a `*` too many.
 const EXTRA_STAR: u8 = 2;
 const KIND_MASK: u8 = 31;
+/// `int` to `uintptr`.
+const KIND_INTEGERS: std::ops::RangeInclusive<u8> = 2..=12;
 const KIND_ARRAY: u8 = 17;
+const KIND_CHAN: u8 = 18;
 const KIND_MAP: u8 = 21;
+const KIND_POINTER: u8 = 22;
 const KIND_STRING: u8 = 24;
 const KIND_STRUCT: u8 = 25;
 /// Structures and arrays around a string that are looked into.
@@ -27,9 +31,6 @@ const MOST_WRAPPED: u32 = 8;
 const KIND_LAST: u8 = 26;
 /// Longer names do not occur: the compiler hashes type names that grow without bound.
 const MAX_NAME: u64 = 1 << 16;
-/// `abi.MapMaxKeyBytes`, `abi.MapMaxElemBytes`: larger keys and elems are stored as pointers.
-const MAX_INLINE: u64 = 128;
-
 /// Which fields follow the common part of a map type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MapLayout {
@@ -88,6 +89,14 @@ impl Types<'_> {
             _ => None,
         };
         inner.is_some_and(|inner| wrapped > 0 && self.is_string(inner, wrapped - 1))
+    }
+
+    /// Whether a key of this type and size is surely compared as a word: other types may be as well.
+    fn is_word(&self, addr: u64, size: u64) -> bool {
+        let word = |kind| {
+            KIND_INTEGERS.contains(&kind) || [KIND_CHAN, KIND_POINTER, KIND_LAST].contains(&kind)
+        };
+        matches!(size, 4 | 8) && self.kind(addr).is_some_and(word)
     }
 
     /// As Go prints it: `map[string]*main.session`.
@@ -189,12 +198,16 @@ impl Types<'_> {
         if !fits(shape, key_slot, elem_slot, self.size(storage)?) {
             return None;
         }
+        let string_key = self.is_string(key, MOST_WRAPPED);
+        let fast_key = string_key || self.is_word(key, key_size);
         Some(MapType {
             addr,
             name: self.name(addr)?,
             key: self.name(key)?,
             elem: self.name(elem)?,
-            string_key: self.is_string(key, MOST_WRAPPED),
+            string_key,
+            fast: fast_key && elem_size <= MAX_INLINE,
+            scanned: elf.word(storage.checked_add(8)?)? != 0,
             key_size,
             elem_size,
             indirect_key,

@@ -126,7 +126,7 @@ fn pmus(machine: &Machine) -> Finding {
 fn level(limits: &Limits) -> Finding {
     let id = "perf_event_paranoid";
     let root = limits.capable(CAP_PERFMON) || limits.capable(CAP_SYS_ADMIN);
-    let help = "sysctl kernel.perf_event_paranoid=1 adds what the kernel does for you and physical addresses stay root's";
+    let help = "sysctl kernel.perf_event_paranoid=1 adds what the kernel does for you, and physical addresses";
     match limits.paranoid {
         None => finding(
             id,
@@ -146,12 +146,12 @@ fn level(limits: &Limits) -> Finding {
             id,
             level.to_string(),
             State::Fine,
-            "own processes are recorded, the kernel's part with them",
+            "own processes are recorded, the kernel's part and physical addresses with them",
             None,
         ),
-        Some(2) => finding(
+        Some(level) if level == 2 || limits.opens => finding(
             id,
-            "2",
+            level.to_string(),
             State::Limited,
             "own processes are recorded, without what the kernel does for them and without physical \
              addresses; IBS, which cannot leave the kernel out, is refused",
@@ -195,7 +195,7 @@ fn capabilities(limits: &Limits) -> Finding {
         );
     }
     let means = format!(
-        "own processes only; lacks {}: the processes of others, kernel and physical addresses stay closed",
+        "own processes only; lacks {}: the processes of others stay closed",
         names(&lacks)
     );
     let help = "run mempath as root, or: setcap cap_perfmon,cap_sys_ptrace,cap_ipc_lock+ep mempath";
@@ -310,12 +310,17 @@ fn locked_memory(limits: &Limits) -> Finding {
 }
 
 fn kernel_symbols(limits: &Limits) -> Finding {
+    // `kallsyms_show_value`, kernel/ksyms_common.c: with 0 the level of perf events decides.
+    let help = match limits.kptr_restrict.as_str() {
+        "0" => "sysctl kernel.perf_event_paranoid=1, or run mempath as root",
+        _ => "sysctl kernel.kptr_restrict=0, or run mempath as root",
+    };
     let (state, means, help) = match limits.kernel_hidden {
         false => (State::Fine, "functions of the kernel have names", None),
         true => (
             State::Limited,
             "functions of the kernel stay without names; maps do not need them",
-            Some("sysctl kernel.kptr_restrict=0, or run mempath as root"),
+            Some(help),
         ),
     };
     finding(

@@ -1,6 +1,7 @@
 //! What the kernel allows this user, as plain data: what [`doctor`](super::doctor) judges.
 
-use super::counter::paranoid;
+use super::counter::{fit, paranoid};
+use super::engines::plain_event;
 use super::sysfs::read;
 use super::target::capable;
 use std::path::Path;
@@ -12,6 +13,9 @@ pub struct Limits {
     pub capabilities: u64,
     /// `kernel.perf_event_paranoid`; `None` where there are no perf events.
     pub paranoid: Option<i32>,
+    /// An event of the user's own process can be opened. Levels above 2 are those of Debian's and Ubuntu's
+    /// kernels; others take them for 2.
+    pub opens: bool,
     /// `kernel.yama.ptrace_scope`; `None` where the kernel has no such limit.
     pub ptrace_scope: Option<u32>,
     /// `kernel.perf_event_mlock_kb`, in KiB.
@@ -40,6 +44,7 @@ impl Limits {
                 .filter(|cap| capable(*cap))
                 .fold(0, |all, cap| all | 1 << cap),
             paranoid: paranoid(),
+            opens: fit(&mut plain_event(), None).is_ok(),
             ptrace_scope: text("/proc/sys/kernel/yama/ptrace_scope").and_then(|t| t.parse().ok()),
             mlock_kib: mlock.and_then(|text| text.parse().ok()).unwrap_or(0),
             kptr_restrict: text("/proc/sys/kernel/kptr_restrict").unwrap_or_default(),

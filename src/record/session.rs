@@ -400,7 +400,8 @@ impl Session {
         drained.map(|()| self.totals)
     }
 
-    /// Samples lost since the last LOST record: nothing else would tell of them.
+    /// Samples lost since the last LOST record: nothing else would tell of them. As perf does, the record
+    /// counts all that were lost.
     fn tell_losses(&mut self) {
         let counters = self.open.iter().flat_map(|open| &open.counters);
         let lost: u64 = counters
@@ -411,7 +412,7 @@ impl Session {
             && untold != 0
         {
             self.totals.lost += untold;
-            let record = synthesize::lost_samples(untold, first);
+            let record = synthesize::lost_samples(lost, first);
             // Where the disk is full the loss of the file is told already.
             let _ = self.data.append(&record);
         }

@@ -25,8 +25,4 @@ pub enum RecordingError {
         "the header at byte 8 says it is {size} bytes long, which no version of perf writes (16, 72 or 104)"
     )]
     HeaderSize { size: u64 },
-    #[error(
-        "the attr section at byte {offset} has entries of {entry} bytes; a perf_event_attr has at least 64"
-    )]
-    AttrSize { offset: u64, entry: u64 },
 }

@@ -1,6 +1,5 @@
 //! The file's own header: attrs, where the records lie, the table of features.
 
-use super::RecordingError;
 use super::attr::Attr;
 use super::cursor::Cursor;
 use super::decode::Header;
@@ -23,7 +22,7 @@ fn part(data: &[u8], offset: u64, size: u64) -> &[u8] {
 
 impl Reader {
     /// `None` when the header is cut.
-    pub(super) fn file(&mut self, data: &[u8], header: u64) -> Option<Result<(), RecordingError>> {
+    pub(super) fn file(&mut self, data: &[u8], header: u64) -> Option<()> {
         let mut at = Cursor::new(data, self.order);
         at.bytes(16)?;
         let entry = at.u64()?;
@@ -35,16 +34,14 @@ impl Reader {
             _ => [0; 4],
         };
         // An entry is an attr and where its ids lie.
-        let Some(attr_size) = entry
-            .checked_sub(16)
-            .filter(|&size| size >= u64::from(sys::PERF_ATTR_SIZE_VER0))
-        else {
-            return Some(Err(RecordingError::AttrSize {
-                offset: attrs_at,
-                entry,
-            }));
-        };
-        self.read_attrs(data, attrs_at, attrs_size, attr_size);
+        let attr_size = entry.checked_sub(16);
+        match attr_size.filter(|&size| size >= u64::from(sys::PERF_ATTR_SIZE_VER0)) {
+            Some(attr_size) => self.read_attrs(data, attrs_at, attrs_size, attr_size),
+            None => self.tell(
+                16,
+                format!("the attrs have entries of {entry} bytes, but an attr has at least 64; no event is known"),
+            ),
+        }
 
         let len = data.len() as u64;
         let end = data_at.saturating_add(data_size);
@@ -75,7 +72,7 @@ impl Reader {
                 self.walk(behind, end, None);
             }
         }
-        Some(Ok(()))
+        Some(())
     }
 
     fn read_attrs(&mut self, data: &[u8], offset: u64, size: u64, attr_size: u64) {

@@ -10,6 +10,7 @@ mod column;
 mod columns;
 mod cursor;
 mod decode;
+mod deferred;
 mod error;
 mod features;
 mod header;

@@ -13,10 +13,12 @@ use super::classify;
 use super::columns::Columns;
 use super::cursor::ByteOrder;
 use super::decode::{Events, Lane, Seen};
+use super::deferred::Deferred;
 use super::features::{self, Section};
 use super::held::Piece;
 use super::inflate::Inflate;
 use super::nodes;
+use super::records;
 use super::space::SpaceBuilder;
 use super::{Damage, Gap, Meta, Recording, RecordingError};
 use linux_perf_data::Feature;
@@ -28,6 +30,9 @@ const PIPE_HEADER: u64 = 16;
 /// Places told one by one; a file broken throughout is not worth more.
 const MAX_DAMAGE: usize = 200;
 
+/// Frames of call chains, beside one for each word of the file, that deferred ones may come to.
+const DEFERRED: u64 = 1 << 20;
+
 /// What is known of a recording while it is read.
 pub struct Reader {
     pub order: ByteOrder,
@@ -37,7 +42,10 @@ pub struct Reader {
     pub lanes: Vec<Lane>,
     pub space: SpaceBuilder,
     pub gaps: Vec<Gap>,
+    /// Those of them that count what others told.
+    pub sums_of_lost: Vec<usize>,
     pub aux: Aux,
+    pub deferred: Deferred,
     pub damage: Vec<Damage>,
     pub sections: Vec<Section>,
     pub inflate: Inflate,
@@ -90,7 +98,7 @@ fn open(data: &[u8], files: &[Piece]) -> Result<Reader, RecordingError> {
             reader.walk(data.get(16..).unwrap_or(&[]), PIPE_HEADER, None);
         }
         HEADER | HEADER_WITHOUT_FEATURES => {
-            reader.file(data, size).ok_or(cut(size))??;
+            reader.file(data, size).ok_or(cut(size))?;
         }
         size => return Err(RecordingError::HeaderSize { size }),
     }
@@ -113,7 +121,9 @@ impl Reader {
             lanes: Vec::new(),
             space: SpaceBuilder::default(),
             gaps: Vec::new(),
+            sums_of_lost: Vec::new(),
             aux: Aux::default(),
+            deferred: Deferred::default(),
             damage: Vec::new(),
             sections: Vec::new(),
             inflate: Inflate::default(),
@@ -230,7 +240,10 @@ impl Reader {
         {
             self.meta.clock = features::clock_name(attr.clockid);
         }
-        let (samples, inflated) = self.columns.finish();
+        records::settle_lost(&mut self.gaps, &self.sums_of_lost);
+        let (mut samples, inflated) = self.columns.finish();
+        let most = DEFERRED + self.meta.file_size / 8;
+        self.deferred.complete(&mut samples, most as usize);
         let mut recording = Recording {
             path: Default::default(),
             meta: self.meta,

@@ -153,6 +153,14 @@ pub fn place(
                 space.fork(pid, inherits.then_some(parent), time);
             }
         }
+        sys::PERF_RECORD_EXIT => {
+            let pid = at.i32()?;
+            at.i32()?;
+            // The last of its threads may still be on the way out.
+            if pid == at.i32()? {
+                space.exit(pid);
+            }
+        }
         sys::PERF_RECORD_NAMESPACES => {
             let (pid, tid) = (at.i32()?, at.i32()?);
             let namespaces = Namespaces::parse(&mut at)?;
@@ -194,6 +202,28 @@ fn aux_flags(record: Record, order: ByteOrder) -> Option<u64> {
     let mut at = Cursor::new(record.body, order);
     at.bytes(16)?;
     at.u64()
+}
+
+/// Whether perf wrote this `PERF_RECORD_LOST_SAMPLES` itself, at the end, out of `PERF_FORMAT_LOST`
+/// (`record__save_lost_samples`): then it counts what `PERF_RECORD_LOST` may have told of before.
+pub fn is_sum_of_lost(record: Record, stamp: Stamp, attr: &Attr) -> bool {
+    record.kind == sys::PERF_RECORD_LOST_SAMPLES
+        && attr.event.read_format & u64::from(sys::PERF_FORMAT_LOST) != 0
+        && stamp.time.unwrap_or(0) == 0
+}
+
+/// Leaves of such sums what the other gaps have not told.
+pub fn settle_lost(gaps: &mut [Gap], sums: &[usize]) {
+    let told = gaps.iter().filter(|gap| gap.kind == GapKind::Lost);
+    let mut told = told.fold(0u64, |sum, gap| sum.saturating_add(gap.lost));
+    for &sum in sums {
+        if let Some(gap) = gaps.get_mut(sum) {
+            let again = gap.lost.min(told);
+            told -= again;
+            gap.lost -= again;
+            gap.time_ns = None;
+        }
+    }
 }
 
 /// What records of lost ones and of throttling tell.

@@ -52,6 +52,8 @@ pub struct AddressSpace {
     names: Vec<u8>,
     /// Empty where they were not recorded.
     pub namespaces: OfProcesses,
+    /// Processes whose end was recorded, sorted.
+    ended: Vec<i32>,
 }
 
 /// A pid, and where those of the pids before it end.
@@ -198,6 +200,11 @@ impl AddressSpace {
         (task.tid == tid).then_some(task)
     }
 
+    /// Whether the end of this process was recorded.
+    pub fn has_ended(&self, pid: i32) -> bool {
+        self.ended.binary_search(&pid).is_ok()
+    }
+
     pub fn image(&self, mapping: &Mapping) -> Option<&Image> {
         self.images.get(mapping.image as usize)
     }
@@ -258,6 +265,7 @@ pub struct SpaceBuilder {
     /// Bytes of paths and build ids, in round numbers.
     held: usize,
     namespaces: OfProcesses,
+    ended: Vec<i32>,
 }
 
 impl SpaceBuilder {
@@ -349,6 +357,11 @@ impl SpaceBuilder {
         self.namespaces.add(pid, time, namespaces);
     }
 
+    /// The process ended: its first thread did.
+    pub fn exit(&mut self, pid: i32) {
+        push(&mut self.ended, pid);
+    }
+
     /// The build id of every image of this path that has none of its own.
     pub fn build_id(&mut self, path: String, build_id: Vec<u8>) {
         self.held += path.len() + 96;
@@ -365,6 +378,7 @@ impl SpaceBuilder {
             + size_of::<Task>() * self.tasks.capacity()
             + self.names.capacity()
             + self.namespaces.held()
+            + 4 * self.ended.capacity()
     }
 
     pub fn finish(self) -> AddressSpace {
@@ -389,6 +403,8 @@ impl SpaceBuilder {
         mappings.sort_unstable_by_key(|m| (m.pid, m.start, m.time, m.order));
         let mut namespaces = self.namespaces;
         namespaces.finish();
+        let mut ended = self.ended;
+        ended.sort_unstable();
         let processes = processes(&mappings, &lives);
         let mut highest_end = Vec::with_capacity(mappings.len());
         let mut before = (KERNEL, 0);
@@ -406,6 +422,7 @@ impl SpaceBuilder {
             tasks,
             names: self.names,
             namespaces,
+            ended,
         }
     }
 }

@@ -115,6 +115,7 @@ impl Reader {
             | sys::PERF_RECORD_MMAP2
             | sys::PERF_RECORD_COMM
             | sys::PERF_RECORD_FORK
+            | sys::PERF_RECORD_EXIT
             | sys::PERF_RECORD_NAMESPACES
             | sys::PERF_RECORD_LOST
             | sys::PERF_RECORD_LOST_SAMPLES
@@ -124,6 +125,11 @@ impl Reader {
             | sys::PERF_RECORD_ITRACE_START
             | sys::PERF_RECORD_SWITCH
             | sys::PERF_RECORD_SWITCH_CPU_WIDE => self.kernel_record(record, offset),
+            sys::PERF_RECORD_CALLCHAIN_DEFERRED => {
+                if self.deferred.take(body, order).is_none() {
+                    self.tell(offset, "a deferred call chain is too short; it is left out");
+                }
+            }
             user::HEADER_ATTR if self.meta.pipe => match Attr::with_ids(body, order) {
                 Some(attr) => self.add_attr(attr),
                 None => self.tell(offset, "an attr record is too short; its event is left out"),
@@ -145,7 +151,8 @@ impl Reader {
             user::HEADER_BUILD_ID => {
                 features::build_id(record.misc, body, order, &mut self.space);
             }
-            user::HEADER_TRACING_DATA if self.meta.pipe && body.len() == 4 => {
+            // The size of what follows; perf 6 pads it to a word.
+            user::HEADER_TRACING_DATA if self.meta.pipe && matches!(body.len(), 4 | 8) => {
                 let size = order.u32_at(body, 0).unwrap_or(0);
                 return (size as usize).next_multiple_of(8);
             }
@@ -204,7 +211,11 @@ impl Reader {
         };
         let attr = self.events.attrs.get(usize::from(event)).unwrap_or(&none);
         let stamp = Stamp::parse(record.body, attr, self.order);
+        let sum = records::is_sum_of_lost(record, stamp, attr);
         for gap in records::gaps(record, stamp, self.order) {
+            if sum {
+                push(&mut self.sums_of_lost, self.gaps.len());
+            }
             push(&mut self.gaps, gap);
         }
         let taken = records::place(&mut self.space, record, stamp, attr, self.order)
@@ -234,8 +245,9 @@ impl Reader {
 
     /// Bytes that what was read so far takes, in round numbers.
     fn held(&self) -> usize {
-        let gaps = size_of::<Gap>() * self.gaps.capacity();
-        self.columns.held() + self.space.held() + self.aux.held() + gaps
+        let sums = size_of::<usize>() * self.sums_of_lost.capacity();
+        let gaps = size_of::<Gap>() * self.gaps.capacity() + sums;
+        self.columns.held() + self.space.held() + self.aux.held() + self.deferred.held() + gaps
     }
 
     /// How many times the records shrank, as `HEADER_COMPRESSED` tells: version, type, level, ratio. A

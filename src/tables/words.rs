@@ -39,7 +39,7 @@ words! {
         Clear "clear" Make "make"
     }
     phase_name Phase {
-        CheckFlags "check_flags" Hash "hash" Locate "locate" CompareControl "compare_control"
+        CheckFlags "check_flags" SetFlag "set_flag" ClearFlag "clear_flag" Hash "hash" Locate "locate" CompareControl "compare_control"
         CompareKey "compare_key" ReadElem "read_elem" WriteElem "write_elem"
         WriteControl "write_control" Clear "clear"
         WriteKey "write_key" ClearKey "clear_key" ClearElem "clear_elem"

@@ -66,6 +66,11 @@ fn notes(event: &Event, meta: &Meta) -> Vec<String> {
              there were of all cannot be known"
         ));
     }
+    if event.config1 >> 12 & 1 != 0 {
+        notes.push(format!(
+            "{name} was recorded with strmst: of stores only streaming ones are in it"
+        ));
+    }
     // Erratum 1606 of Zen 5; the first kernels with ldlat (6.15) do so on every core.
     if event.config1 & 0xfff != 0 {
         notes.push(format!(

@@ -43,14 +43,33 @@ impl Variables {
         Some((kept, self.text(at, gimli::DW_AT_name)?))
     }
 
-    /// The names of the globals that are maps themselves.
+    /// The names of the globals that are maps themselves, or structures, or point to structures, with
+    /// fields that are: those of the program's own package first.
     pub fn maps(&self) -> Vec<String> {
-        let mut names: Vec<String> = (self.globals.iter())
-            .filter(|(_, at)| self.type_of(*at).is_some_and(|of| self.is_map(of)))
-            .filter_map(|(_, at)| self.text(*at, gimli::DW_AT_name))
-            .collect();
-        names.sort_unstable();
+        let mut names = Vec::new();
+        for (_, at) in &self.globals {
+            if let (Some(name), Some(of)) = (self.text(*at, gimli::DW_AT_name), self.type_of(*at)) {
+                let target = self.pointee(of).filter(|_| !self.is_map(of));
+                self.maps_in(target.unwrap_or(of), name, 0, &mut names);
+            }
+        }
+        names.sort_unstable_by_key(|name| (!name.starts_with("main."), name.clone()));
         names
+    }
+
+    fn maps_in(&self, of: At, name: String, depth: usize, names: &mut Vec<String>) {
+        /// A structure in a structure; more is told of by its name alone.
+        const DEEP: usize = 2;
+        if self.is_map(of) {
+            names.push(name);
+        } else if depth < DEEP && self.tag(of) == Some(gimli::DW_TAG_structure_type) {
+            for member in self.children(of) {
+                let field = self.text(member, gimli::DW_AT_name);
+                if let (Some(field), Some(of)) = (field, self.type_of(member)) {
+                    self.maps_in(of, format!("{name}.{field}"), depth + 1, names);
+                }
+            }
+        }
     }
 
     /// Offset and type of a structure's field.

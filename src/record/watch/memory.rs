@@ -20,6 +20,12 @@ impl ProcessMemory {
         Ok(ProcessMemory { file })
     }
 
+    /// Whether the process has given its memory up: it is on its way out. The kernel then reads nothing,
+    /// instead of refusing (`mem_rw`, fs/proc/base.c).
+    pub fn is_gone(&self) -> bool {
+        matches!(self.file.read_at(&mut [0], 0), Ok(0))
+    }
+
     /// The word at an address; `None` where nothing is mapped.
     pub fn u64(&self, addr: u64) -> Option<u64> {
         let mut bytes = [0; 8];

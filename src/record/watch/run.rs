@@ -297,6 +297,9 @@ impl Watch {
                 None => vec![None; words.words.len()],
             }
         });
+        if memory.is_gone() {
+            return Ok(false);
+        }
         let mut moved = Vec::new();
         for (index, armed) in self.armed.iter_mut().enumerate() {
             let place = places.get(index).copied().unwrap_or(armed.place);

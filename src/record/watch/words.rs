@@ -67,7 +67,13 @@ impl Words {
         for name in names {
             words.push(word(name, slot, map_type, layout).ok_or_else(|| {
                 let known = known(layout, map_type).join(", ");
-                format!("{} has no word '{name}'; it has {known}", map_type.name)
+                let called = counterpart(name, layout.family).map_or_else(String::new, |here| {
+                    format!(" (in its version of Go: {here})")
+                });
+                format!(
+                    "{} has no word '{name}'{called}; it has {known}",
+                    map_type.name
+                )
             })?);
         }
         Ok(Words {
@@ -219,6 +225,23 @@ fn word(name: &str, slot: Option<u64>, map_type: &MapType, layout: &Layout) -> O
     })
 }
 
+/// What a word of the other family's maps is called in those of this one, where one does its work.
+fn counterpart(name: &str, family: Family) -> Option<&'static str> {
+    const PAIRS: [(&str, &str); 5] = [
+        ("flags", "writing"),
+        ("count", "used"),
+        ("buckets", "dirPtr"),
+        ("hash0", "seed"),
+        ("tophash", "ctrl"),
+    ];
+    let (_, field) = name.rsplit_once('.').unwrap_or(("", name));
+    let of = |(classic, swiss): &(&'static str, &'static str)| match family {
+        Family::Classic => (field == *swiss).then_some(*classic),
+        Family::Swiss => (field == *classic).then_some(*swiss),
+    };
+    PAIRS.iter().find_map(of)
+}
+
 /// Every name that [`word`] takes.
 fn known(layout: &Layout, map_type: &MapType) -> Vec<String> {
     let mut names: Vec<String> = layout.header.iter().map(|f| f.name.to_owned()).collect();
@@ -254,6 +277,8 @@ mod tests {
             indirect_key: false,
             indirect_elem: false,
             string_key: false,
+            fast: true,
+            scanned: false,
             shape,
         }
     }
@@ -285,6 +310,26 @@ mod tests {
         assert_eq!(find("key", Some(8)), None);
         let name = find("tophash", Some(3)).map(|word| word.name(LAYOUTS[0]));
         assert_eq!(name.as_deref(), Some("bmap.tophash[3]"));
+    }
+
+    #[test]
+    fn a_word_of_another_version_is_told_by_its_name_here() {
+        let swiss = map_type(Shape::Swiss {
+            key_stride: 16,
+            keys_off: 8,
+            elem_stride: 16,
+            elems_off: 16,
+            group_size: 136,
+        });
+        let layout = LAYOUTS.iter().find(|l| l.family == Family::Swiss).unwrap();
+        let names = ["hmap.flags".to_owned()];
+        let error = Words::find(&names, None, Spot::default(), &swiss, layout).unwrap_err();
+        assert!(
+            error.starts_with(
+                "map[uint64]uint64 has no word 'hmap.flags' (in its version of Go: writing); it has used, "
+            ),
+            "{error}"
+        );
     }
 
     #[test]

@@ -121,7 +121,8 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
     d.rect(at + 220, 7, 12, 6, GROWTH, 1.0);
     d.text(at + 237, 10, Anchor::Start, 12.0, INK, "growth");
     for tick in 0..=4u64 {
-        let (x, time) = (LEFT + BAR * tick as i32 / 4, longest * tick / 4);
+        let time = u128::from(longest) * u128::from(tick) / 4;
+        let (x, time) = (LEFT + BAR * tick as i32 / 4, time as u64);
         d.line((x, TOP - 4), (x, height - 28), GRID, 1.0);
         d.text(x, TOP - 12, Anchor::Middle, 10.0, FAINT, &duration(time));
     }
@@ -180,10 +181,7 @@ fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
 }
 
 fn stores(b: &Bracketed) -> String {
-    match b.phases.is_empty() {
-        true => "no store but the flag's was recorded".to_owned(),
-        false => b.phases.join(", ").replace('_', " "),
-    }
+    b.phases.join(", ").replace('_', " ")
 }
 
 fn kinds(data: &Data) -> Table {
