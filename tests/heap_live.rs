@@ -14,7 +14,7 @@ fn go(version: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()).join("bin/go")
 }
 
-fn build(version: &str, ldflags: &str, to: &Path) {
+fn build(version: &str, flag: &str, to: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/heap/main.go");
     let output = Command::new(go(version))
         .current_dir(to.parent().unwrap())
@@ -22,7 +22,7 @@ fn build(version: &str, ldflags: &str, to: &Path) {
         .env("GOTOOLCHAIN", "local")
         .env("GOPROXY", "off")
         .arg("build")
-        .arg(format!("-ldflags={ldflags}"))
+        .arg(flag)
         .arg("-o")
         .args([to, &source])
         .output()
@@ -59,10 +59,13 @@ fn run(binary: &Path) -> (Running, Vec<[String; 4]>) {
     (Running(child), printed)
 }
 
-fn check(version: &str, ldflags: &str) {
+const STRIPPED: &str = "-ldflags=-s -w";
+const PIE: &str = "-buildmode=pie";
+
+fn check(version: &str, flag: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (binary, core) = (dir.path().join("app"), dir.path().join("app.heap"));
-    build(version, ldflags, &binary);
+    build(version, flag, &binary);
     let (program, printed) = run(&binary);
     assert_eq!(printed.len(), 29);
     Mempath::cargo_bin("mempath")
@@ -96,7 +99,7 @@ fn check(version: &str, ldflags: &str) {
         assert!(fits, "{version}: {go_type} is none of {}", map["fitting"]);
         if !name.is_empty() {
             assert_eq!(map["type"], *go_type);
-            if ldflags.is_empty() {
+            if flag != STRIPPED {
                 assert_eq!(map["name"], *name);
             }
         }
@@ -105,12 +108,14 @@ fn check(version: &str, ldflags: &str) {
 
 #[test]
 fn classic_maps_of_a_running_program() {
-    check("1.22.10", "");
-    check("1.22.10", "-s -w");
+    for flag in ["-ldflags=", STRIPPED, PIE] {
+        check("1.22.10", flag);
+    }
 }
 
 #[test]
 fn swiss_maps_of_a_running_program() {
-    check("1.27.3", "");
-    check("1.27.3", "-s -w");
+    for flag in ["-ldflags=", STRIPPED, PIE] {
+        check("1.27.3", flag);
+    }
 }

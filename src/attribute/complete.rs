@@ -6,7 +6,7 @@ use super::lasting::Lasting;
 use super::learn::{Learned, part_at};
 use super::pages::Pages;
 use super::places::Behalf;
-use super::regions::Regions;
+use super::regions::{Hit, Regions};
 use super::resolve::{About, Row};
 use super::spaces::{Spaces, marked};
 use super::types::{TypeId, Types};
@@ -137,13 +137,17 @@ pub fn complete(
         let hit = known.regions.at(row.address, time, part, known.types);
         let marked = || known.regions.marked(row.address, time, known.types);
         let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
-        // Else the region is mistaken: what is hashed or compared is no control byte.
-        let fits = |part: Part| match part.stage() {
-            Stage::Key => true,
-            Stage::Elem => !behalf.hashes,
-            _ => !behalf.hashes && !behalf.compares,
+        let keys = |shape| {
+            behalf
+                .keys
+                .is_none_or(|keys| known.types.has_keys(shape, keys))
         };
-        if let Some(hit) = hit.filter(|hit| row.part.is_ok() || fits(hit.spot.part)) {
+        // Else the region is mistaken.
+        let fits = |hit: &Hit| match hit.spot.part.stage() {
+            Stage::Key => keys(hit.shape),
+            _ => behalf.may_touch(hit.spot.part),
+        };
+        if let Some(hit) = hit.filter(|hit| row.part.is_ok() || fits(hit)) {
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
@@ -215,7 +219,7 @@ pub fn complete(
     let object = known.learned.at(row.address, time)?;
     let part = part_at(object.about, row.address - object.start, layout?)?;
     let count = object.about == About::Header && row.address == object.start;
-    if !unknown && counts && !count || row.part.is_ok_and(|p| p != part) {
+    if !unknown && counts && !count || row.part.map_or(!behalf.may_touch(part), |p| p != part) {
         return None;
     }
     if row.base != 0 && row.base != object.start || row.header != 0 && row.header != object.header {

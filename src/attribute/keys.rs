@@ -10,6 +10,8 @@ pub enum KeyKind {
     Bytes(u64),
     String,
     Interface,
+    /// Memory of any length.
+    Memory,
 }
 
 /// From `runtime/alg.go` and `cmd/compile/internal/reflectdata/alg.go`.
@@ -17,6 +19,9 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("runtime.memhash32", KeyKind::Bytes(4)),
     ("runtime.memhash64", KeyKind::Bytes(8)),
     ("runtime.memhash128", KeyKind::Bytes(16)),
+    ("aeshashbody", KeyKind::Memory),
+    ("internal/runtime/maps.memHashAES", KeyKind::Memory),
+    ("memeqbody", KeyKind::Memory),
     ("runtime.strhash", KeyKind::String),
     ("runtime.interhash", KeyKind::Interface),
     ("runtime.nilinterhash", KeyKind::Interface),
@@ -60,6 +65,8 @@ impl KeyKind {
             KeyKind::Bytes(bytes) => map_type.key_size == bytes && !string,
             KeyKind::String => string,
             KeyKind::Interface => map_type.key_size == 16 && !string,
+            // The bytes of strings lie elsewhere.
+            KeyKind::Memory => !string,
         }
     }
 }

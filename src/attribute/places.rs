@@ -1,11 +1,12 @@
 //! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
 use super::binary::{Binary, Code, is_proxy};
-use super::keys::{compares, hashes};
+use super::keys::{KeyKind, compares, hashes};
 use super::marking::{marks, reads};
 use super::position::Admitted;
 use super::under::{Turn, turn};
 use super::{NONE, Place, Reason};
+use crate::gomap::{Part, Stage};
 use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
@@ -29,10 +30,23 @@ pub struct Behalf {
     pub hashes: bool,
     /// It compares keys, or elems.
     pub compares: bool,
+    /// Which keys it hashes or compares, where it is made for one kind.
+    pub keys: Option<KeyKind>,
     /// For the collector, in a mark phase.
     pub reads: bool,
     /// [`super::leaf::to_end`]
     pub to_end: Option<u64>,
+}
+
+impl Behalf {
+    /// Whether the code may touch this part: what is hashed or compared is no control byte.
+    pub fn may_touch(&self, part: Part) -> bool {
+        match part.stage() {
+            Stage::Key => true,
+            Stage::Elem => !self.hashes,
+            _ => !self.hashes && !self.compares,
+        }
+    }
 }
 
 /// The places of all samples.
@@ -151,9 +165,11 @@ impl Places {
     fn tell(&mut self) {
         let told = |place: &Place, of: fn(&str) -> bool| place.function.as_deref().is_some_and(of);
         let behalf = |(place, code): (&Place, &Result<Code, Reason>)| Behalf {
-            proxy: told(place, is_proxy),
+            // Of map code the flow tells what it touches.
+            proxy: told(place, is_proxy) && !code.as_ref().is_ok_and(|code| code.map_code),
             hashes: told(place, hashes),
             compares: told(place, compares),
+            keys: place.function.as_deref().and_then(KeyKind::read_by),
             reads: told(place, reads),
             to_end: code.as_ref().ok().and_then(|code| code.to_end),
         };

@@ -331,6 +331,8 @@ impl Starts {
             (Some((a, n)), Some((b, m))) if a == b => (a, n + m),
             // The address lies between two arrays, or in memory that changed hands.
             (Some(_), Some(_)) => return None,
+            // Or beyond the end of one.
+            (Some((_, ..PROOF)), None) | (None, Some((_, ..PROOF))) => return None,
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return None,
         };
@@ -348,7 +350,9 @@ impl Starts {
 /// The remainder modulo the shape's stride that the starts on both sides share, where enough of all of
 /// them do to believe it.
 fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<Support> {
-    let proof = if known { PROOF - 1 } else { PROOF };
+    // What lies beyond the last start may be of another array.
+    let between = near.below().is_some() && near.above().is_some();
+    let proof = if known && between { PROOF - 1 } else { PROOF };
     if near.len() < proof {
         return None;
     }

@@ -82,6 +82,7 @@ fn keys_read(recording: &Recording, places: &Places, spaces: &Spaces) -> Vec<Key
         .places
         .iter()
         .map(|place| place.function.as_deref().and_then(KeyKind::read_by))
+        .map(|kind| kind.filter(|kind| *kind != KeyKind::Memory))
         .collect();
     let samples = &recording.samples;
     let read = |(i, place): (usize, u32)| {

@@ -220,8 +220,9 @@ impl Regions {
                 if let (Some(of), Some(map_type)) = (of, map_type) {
                     let stride = map_type.shape.stride();
                     for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= MAX_UNSEEN) {
-                        let gap = usual_gap(run, stride);
-                        for run in run.chunk_by(|a, b| (b.base - a.base) / stride <= gap) {
+                        let usual = usual_gap(run, stride);
+                        let joined = |a: &Placed, b: &Placed| usual((b.base - a.base) / stride);
+                        for run in run.chunk_by(joined) {
                             carve(run, witnesses, of, map_type, types, &mut regions);
                         }
                     }
@@ -529,17 +530,19 @@ fn most(votes: &[(u64, Vote)]) -> u64 {
     most.copied().unwrap_or(0)
 }
 
-/// The largest gap, in buckets, that samples of one array leave.
-fn usual_gap(run: &[Placed], stride: u64) -> u64 {
-    let distinct = run.chunk_by(|a, b| a.base == b.base).count() as u64;
-    let (Some(first), Some(last)) = (run.first(), run.last()) else {
-        return 0;
-    };
-    let buckets = (last.base - first.base) / stride;
-    (GAPS * buckets)
-        .checked_div(distinct - 1)
-        .unwrap_or(0)
-        .max(GAPS)
+/// Whether samples of one array leave a gap of so many buckets, the others in the run being what they
+/// are.
+fn usual_gap(run: &[Placed], stride: u64) -> impl Fn(u64) -> bool {
+    let gaps = run.chunk_by(|a, b| a.base == b.base).count() as u64 - 1;
+    let ends = run.first().zip(run.last());
+    let buckets = ends.map_or(0, |(first, last)| (last.base - first.base) / stride);
+    move |gap| {
+        let others = GAPS * buckets.saturating_sub(gap);
+        gap <= others
+            .checked_div(gaps.saturating_sub(1))
+            .unwrap_or(0)
+            .max(GAPS)
+    }
 }
 
 fn stride_of(shape: ShapeId, types: &Types) -> Option<u64> {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod score;
+mod table;
 
 use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::gomap::{Part, Stage};
@@ -10,11 +11,12 @@ use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
-use score::{Claim, Score, Truth, score, truths};
+use score::{Claim, Score, Truth, score};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use table::truths;
 
 /// The decompressed bytes of a `.zst` or `.gz` file.
 fn decompressed(path: &Path) -> Vec<u8> {
