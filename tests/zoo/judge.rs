@@ -20,9 +20,9 @@ struct Area {
 
 impl Area {
     fn slot(&self, off: u64) -> Option<i8> {
-        (0..8).find_map(|slot| {
+        (0..8).find(|&slot| {
             let start = self.start + slot as u64 * self.stride;
-            (start..start + self.size).contains(&off).then_some(slot)
+            (start..start + self.size).contains(&off)
         })
     }
 }
