@@ -283,14 +283,22 @@ fn live(version: &str, part: &str) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let binary = build("tests/programs/watched.go", version, dir);
+    // With one P, allocations come in the same order more often.
     let start = || {
-        let mut program = Running::start(&mut Command::new(&binary));
+        let mut program = Running::start(Command::new(&binary).env("GOMAXPROCS", "1"));
         let header = program.line().split_off("ready ".len());
         (program, header)
     };
-    let (mut a, header) = start();
-    let mut other = (0..20).map(|_| start());
-    let (mut b, _) = other.find(|(_, at)| *at == header).expect("one like it");
+    let mut started = vec![start()];
+    let (mut a, mut b, header) = loop {
+        assert!(started.len() < 20, "no two of 20 are alike");
+        let (b, header) = start();
+        match started.iter().position(|(_, at)| *at == header) {
+            Some(alike) => break (started.swap_remove(alike).0, b, header),
+            None => started.push((b, header)),
+        }
+    };
+    drop(started);
     let recording = dir.join("perf.data");
     let path = recording.to_str().unwrap();
     let mut recorder = Command::new("perf")
