@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod missed;
 mod score;
 mod table;
 
@@ -10,13 +11,13 @@ use mempath::gomap::{Part, Stage};
 use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
-use mempath::recording::{self, Recording};
-use score::{Claim, Score, Truth, score};
-use std::collections::HashMap;
+use mempath::recording::{self, Cell, Column, Recording};
+use missed::Missed;
+use score::{Claim, Score, score};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use table::truths;
+use table::{of_maps, truths};
 
 /// The decompressed bytes of a `.zst` or `.gz` file.
 fn decompressed(path: &Path) -> Vec<u8> {
@@ -69,9 +70,13 @@ fn whole(part: Part, slot: i8) -> bool {
     slot >= 0 || !matches!(part.stage(), Stage::Control | Stage::Key | Stage::Elem)
 }
 
-fn attributed(perf_data: &Path, binary: &Path, core: Option<&Path>) -> (Recording, Attribution) {
+fn opened(perf_data: &Path, binary: &Path) -> (Recording, Arc<Program>) {
     let recording = recording::read(perf_data).expect("a readable recording");
     let program = Arc::new(Program::open(binary).expect("a readable binary"));
+    (recording, program)
+}
+
+fn attributed(recording: &Recording, program: Arc<Program>, core: Option<&Path>) -> Attribution {
     let programs: Vec<Option<Arc<Program>>> = recording
         .space
         .images
@@ -84,8 +89,7 @@ fn attributed(perf_data: &Path, binary: &Path, core: Option<&Path>) -> (Recordin
         })
         .collect();
     let heap = core.map(|core| Heap::read(core, &[program], false).expect("a readable core"));
-    let attribution = attribute(&recording, &programs, &Kernel::default(), heap.as_ref());
-    (recording, attribution)
+    attribute(recording, &programs, &Kernel::default(), heap.as_ref())
 }
 
 fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
@@ -100,65 +104,91 @@ fn scored_with_core(set: &str, perf: &str) -> Option<Score> {
 fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
-    let truths =
-        truths(std::str::from_utf8(&decompressed(&dir.join("truth.csv.gz"))).expect("UTF-8"));
+    let csv = decompressed(&dir.join("truth.csv.gz"));
+    let csv = std::str::from_utf8(&csv).expect("UTF-8");
     let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
     let core = core.then(|| common::core::inflated(&dir, work.path()));
-    let (_, attribution) = attributed(&perf_data, &binary_path, core.as_deref());
-    let mut wrong: HashMap<(String, String), u64> = HashMap::new();
-    let claims = claims(&attribution);
+    let (recording, program) = opened(&perf_data, &binary_path);
+    let attribution = attributed(&recording, program, core.as_deref());
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
-    let score = score(&truths, &claims, |n, level, truth, claim| {
+    let (claims, of_maps) = (claims(&attribution), of_maps(csv));
+    let mut missed = Missed::default();
+    let score = score(&truths(csv), &claims, |n, level, truth, claim| {
         if show {
             let place = &attribution.places[attribution.place.get(n).unwrap() as usize];
+            let said = if claim.says(level) { "wrong" } else { "missed" };
             eprintln!(
-                "wrong {level} {n} {:?} {:?} {:?} truth {truth:?} claim {claim:?}",
+                "{said} {level} {n} {:?} {:?} {:?} truth {truth:?} claim {claim:?}",
                 place.function,
                 place.instruction,
                 attribution.hit(n).evidence
             );
         }
-        let truth = truth.map_or("no map", |t| t.part.as_str()).to_owned();
-        *wrong
-            .entry((truth, claim.part.clone().unwrap_or_default()))
-            .or_default() += 1;
+        if let Some(truth) = truth.filter(|truth| !truth.soft) {
+            missed.add(n, level, truth, claim, &of_maps[&n], &attribution);
+        }
     });
     let with = if core.is_some() { " with core" } else { "" };
     println!("{set} {perf} {binary}{with}: {score}");
-    if show {
-        missed(&truths, &claims, &attribution);
-    }
+    missed.tell(&score);
     Some(score)
 }
 
-/// Prints which samples in maps got no part, base or map, by function and reason.
-fn missed(truths: &HashMap<usize, Option<Truth>>, claims: &[Claim], attribution: &Attribution) {
-    let mut counts: HashMap<String, u64> = HashMap::new();
-    for (&n, truth) in truths {
-        let Some(truth) = truth.as_ref().filter(|t| !t.soft) else {
-            continue;
-        };
-        let claim = &claims[n];
-        let level = match (&claim.part, claim.base, &claim.map) {
-            (None, _, _) => "part",
-            (_, None, _) => "base",
-            (_, _, None) => "map",
-            _ => continue,
-        };
-        let place = &attribution.places[attribution.place.get(n).unwrap() as usize];
-        let key = format!(
-            "no {level}: {} {:?} {:?}",
-            truth.part, place.function, attribution.part[n]
-        );
-        eprintln!("missed {n} {key} {truth:?} {claim:?}");
-        *counts.entry(key).or_default() += 1;
+/// Every `n`-th sample of a recording, from sample `offset` on: as one with a longer period.
+fn thinned(mut recording: Recording, n: usize, offset: usize) -> Recording {
+    fn thin<T: Cell>(column: &mut Column<T>, n: usize, offset: usize) {
+        let kept = column.iter().skip(offset).step_by(n).collect();
+        *column = kept;
     }
-    let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
-    counts.sort_by_key(|(key, n)| (std::cmp::Reverse(*n), key.clone()));
-    for (key, n) in counts.iter().take(40) {
-        eprintln!("{n:6} {key}");
+    let samples = &mut recording.samples;
+    thin(&mut samples.ip.ids, n, offset);
+    thin(&mut samples.addr, n, offset);
+    thin(&mut samples.time, n, offset);
+    thin(&mut samples.thread.ids, n, offset);
+    thin(&mut samples.cpu, n, offset);
+    thin(&mut samples.event, n, offset);
+    thin(&mut samples.period, n, offset);
+    thin(&mut samples.weight, n, offset);
+    thin(&mut samples.data_src.ids, n, offset);
+    thin(&mut samples.phys_addr, n, offset);
+    thin(&mut samples.chain, n, offset);
+    thin(&mut samples.regs_intr.start, n, offset);
+    thin(&mut samples.cpumode, n, offset);
+    recording
+}
+
+/// The score of all recordings that are every `n`-th sample of one together: each sample once.
+fn scored_thinned(set: &str, perf: &str, n: usize) -> Option<Score> {
+    let dir = common::shared()?.join("truth").join(set);
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let csv = decompressed(&dir.join("truth.csv.gz"));
+    let all = truths(std::str::from_utf8(&csv).expect("UTF-8"));
+    let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
+    let binary_path = unpacked(&dir.join("mapload.gz"), work.path());
+    let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
+    let mut sum = Score::default();
+    for offset in 0..n {
+        let (recording, program) = opened(&perf_data, &binary_path);
+        let recording = thinned(recording, n, offset);
+        let attribution = attributed(&recording, program, None);
+        let truths = (0..recording.samples.len())
+            .filter_map(|i| Some((i, all.get(&(offset + n * i))?.clone())))
+            .collect();
+        sum += score(&truths, &claims(&attribution), |i, level, truth, claim| {
+            if show && claim.says(level) {
+                let place = &attribution.places[attribution.place.get(i).unwrap() as usize];
+                eprintln!(
+                    "wrong {level} {offset}+{n}*{i} {:?} {:?} {:?} truth {truth:?} claim {claim:?}",
+                    place.function,
+                    place.instruction,
+                    attribution.hit(i).evidence
+                );
+            }
+        });
     }
+    println!("{set} {perf}, one in {n}: {sum}");
+    Some(sum)
 }
 
 /// Lowest acceptable precision and recall, in percent, at part, slot and map.
@@ -229,5 +259,18 @@ fn stripped_binaries_give_the_same_figures() {
             whole,
             "{set}: -s -w"
         );
+    }
+}
+
+/// Less is known of a thin recording; what is said of it is as true.
+#[test]
+fn thin_recordings_are_as_precise() {
+    for set in ["go1.22.10-twins", "go1.27.3-twins"] {
+        for perf in ["perf.data.regs", "perf.data.plain"] {
+            for n in [10, 50] {
+                let score = scored_thinned(set, perf, n);
+                check(score, [(99.9, 0.0); 3]);
+            }
+        }
     }
 }

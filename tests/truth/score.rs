@@ -23,6 +23,17 @@ pub struct Claim {
     pub map: Option<String>,
 }
 
+impl Claim {
+    /// Whether it claims anything at a level.
+    pub fn says(&self, level: &str) -> bool {
+        match level {
+            "part" => self.part.is_some(),
+            "slot" => self.part.is_some() && self.base.is_some(),
+            _ => self.map.is_some(),
+        }
+    }
+}
+
 /// Right, claimed and to be found, at one level.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Level {
@@ -48,6 +59,21 @@ pub struct Score {
     pub map: Level,
 }
 
+impl std::ops::AddAssign for Score {
+    fn add_assign(&mut self, other: Score) {
+        let levels = [
+            (&mut self.part, other.part),
+            (&mut self.slot, other.slot),
+            (&mut self.map, other.map),
+        ];
+        for (level, other) in levels {
+            level.right += other.right;
+            level.claimed += other.claimed;
+            level.positives += other.positives;
+        }
+    }
+}
+
 impl std::fmt::Display for Score {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, level) in [("part", self.part), ("slot", self.slot), ("map", self.map)] {
@@ -64,11 +90,12 @@ impl std::fmt::Display for Score {
     }
 }
 
-/// Scores `claims[n]`. `wrong` hears of every wrong claim: sample, level, truth, claim.
+/// Scores `claims[n]`. `see` hears of every wrong claim, and of every sample in a map of which nothing is
+/// claimed: sample, level, truth, claim.
 pub fn score(
     truths: &HashMap<usize, Option<Truth>>,
     claims: &[Claim],
-    mut wrong: impl FnMut(usize, &str, Option<&Truth>, &Claim),
+    mut see: impl FnMut(usize, &str, Option<&Truth>, &Claim),
 ) -> Score {
     let mut votes: HashMap<&str, HashMap<Option<&str>, u64>> = HashMap::new();
     for (n, truth) in truths {
@@ -88,44 +115,30 @@ pub fn score(
     let nothing = Claim::default();
     for (&n, truth) in truths {
         let claim = claims.get(n).unwrap_or(&nothing);
-        let hard = truth.as_ref().is_some_and(|t| !t.soft);
-        for level in [&mut score.part, &mut score.slot, &mut score.map] {
+        let truth = truth.as_ref();
+        let hard = truth.is_some_and(|t| !t.soft);
+        let map_right = claim
+            .map
+            .as_deref()
+            .map(|map| truth.is_some_and(|t| majority[map] == Some(t.header.as_str())));
+        let optional = truth.is_some_and(|t| t.soft) && map_right != Some(false);
+        let part_right = truth.is_some_and(|t| claim.part.as_ref() == Some(&t.part));
+        let slot_right =
+            part_right && truth.is_some_and(|t| claim.base == Some(t.base) && t.slot == claim.slot);
+        let levels = [
+            ("part", &mut score.part, part_right),
+            ("slot", &mut score.slot, slot_right),
+            ("map", &mut score.map, map_right == Some(true)),
+        ];
+        for (name, level, right) in levels {
             level.positives += u64::from(hard);
-        }
-        let map_right = claim.map.as_deref().map(|map| {
-            truth
-                .as_ref()
-                .is_some_and(|t| majority[map] == Some(t.header.as_str()))
-        });
-        if truth.as_ref().is_some_and(|t| t.soft) && map_right != Some(false) {
-            continue;
-        }
-        if let Some(right) = map_right {
-            count(&mut score.map, right);
-            if !right {
-                wrong(n, "map", truth.as_ref(), claim);
+            let says = claim.says(name) && !optional;
+            level.claimed += u64::from(says);
+            level.right += u64::from(says && right);
+            if says && !right || hard && !claim.says(name) {
+                see(n, name, truth, claim);
             }
-        }
-        let Some(part) = &claim.part else { continue };
-        let right = truth.as_ref().is_some_and(|t| t.part == *part);
-        count(&mut score.part, right);
-        if !right {
-            wrong(n, "part", truth.as_ref(), claim);
-        }
-        let Some(base) = claim.base else { continue };
-        let right = right
-            && truth
-                .as_ref()
-                .is_some_and(|t| t.base == base && t.slot == claim.slot);
-        count(&mut score.slot, right);
-        if !right {
-            wrong(n, "slot", truth.as_ref(), claim);
         }
     }
     score
-}
-
-fn count(level: &mut Level, right: bool) {
-    level.claimed += 1;
-    level.right += u64::from(right);
 }

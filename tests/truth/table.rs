@@ -1,7 +1,8 @@
 //! `truth.csv`: one row a sample.
 
+use crate::missed::Of;
 use crate::score::Truth;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// `None`: the sample belongs to no map. Samples whose owner is uncertain are not in the table.
 pub fn truths(csv: &str) -> HashMap<usize, Option<Truth>> {
@@ -72,6 +73,32 @@ pub fn truths(csv: &str) -> HashMap<usize, Option<Truth>> {
         truths.insert(row[n].parse().expect("a sample number"), truth);
     }
     truths
+}
+
+/// What the samples in maps are of, by the number of the sample.
+pub fn of_maps(csv: &str) -> HashMap<usize, Of> {
+    let mut lines = csv.lines();
+    let header: Vec<String> = lines.next().map(fields).unwrap_or_default();
+    let names = ["n", "owner", "structure", "map_type", "header"];
+    let column = |name: &str| header.iter().position(|h| h == name);
+    let [n, owner, structure, map_type, map] =
+        names.map(|name| column(name).expect("a column of truth.csv"));
+    let mut maps: HashMap<String, HashSet<String>> = HashMap::new();
+    let rows = lines.map(fields).filter(|row| row[owner] == "map");
+    let rows: Vec<Vec<String>> = rows.collect();
+    for row in &rows {
+        let of_type = maps.entry(row[map_type].clone()).or_default();
+        of_type.insert(row[map].clone());
+    }
+    let of = |row: Vec<String>| {
+        let of = Of {
+            structure: row[structure].clone(),
+            like: maps[&row[map_type]].len(),
+            map_type: row[map_type].clone(),
+        };
+        (row[n].parse().expect("a sample number"), of)
+    };
+    rows.into_iter().map(of).collect()
 }
 
 /// One CSV record; a field may be quoted.

@@ -83,10 +83,10 @@ fn scored(recording: &Recording, program: &Arc<Program>, notes: &Notes) -> Score
             let truly = truth.map_or("no map", |t| t.part.as_str());
             let said = claim.part.as_deref().unwrap_or_default();
             let line = format!("{level} {truly} {said} {:?}", place.function);
-            *wrong.entry(line).or_default() += 1;
+            *wrong.entry(line).or_default() += u64::from(claim.says(level));
         },
     );
-    for (line, n) in wrong {
+    for (line, n) in wrong.into_iter().filter(|(_, n)| *n > 0) {
         println!("{n:6} wrong: {line}");
     }
     score

@@ -284,10 +284,13 @@ impl Machine<'_> {
         if let Some((index, shift)) = access.index {
             let index = state.regs[index];
             value = match index.what {
-                What::Number | What::DirLen | What::Unknown | What::Loaded => value.add(&Value {
-                    expr: index.number_expr().scale(1 << shift),
-                    ..Value::ANY_NUMBER
-                }),
+                What::Number | What::DirLen | What::Unknown | What::Loaded => {
+                    let scaled = Value {
+                        expr: index.number_expr().scale(1 << shift),
+                        ..Value::ANY_NUMBER
+                    };
+                    value.add(&scaled).indexed_by(1 << shift)
+                }
                 _ if shift == 0 => value.add(&index),
                 _ => Value::UNKNOWN,
             };

@@ -296,6 +296,15 @@ impl Value {
         }
     }
 
+    /// An address that an index register adds to, in steps of `scale`. Behind `dirPtr` only a directory is
+    /// indexed in words, also where a loop over it begins: there the index is still a constant.
+    pub fn indexed_by(mut self, scale: u32) -> Value {
+        if self.what == What::At(Structure::DirPtr) && scale == 8 {
+            self.expr.stride = gcd(self.expr.stride, scale);
+        }
+        self
+    }
+
     /// The value as an offset.
     pub fn number_expr(&self) -> Expr {
         match self.what {

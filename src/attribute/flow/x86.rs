@@ -41,7 +41,9 @@ impl Machine<'_> {
             };
             // `[reg + ptr*1]`: either register may be the pointer.
             value = match index.what {
-                What::Number | What::DirLen | What::Unknown | What::Loaded => value.add(&scaled),
+                What::Number | What::DirLen | What::Unknown | What::Loaded => {
+                    value.add(&scaled).indexed_by(scale)
+                }
                 _ if scale == 1 => value.add(&index),
                 _ => Value::UNKNOWN,
             };
