@@ -25,6 +25,9 @@ pub struct Instant<'a> {
     types: Vec<Option<TypeId>>,
     /// By region of the heap: the last time at which a sample found something else in it.
     born: Vec<AtomicU64>,
+    /// By bucket or group that points to keys or elems outside of it: the first time after that at which a
+    /// sample was in it. Before, its entries may have been in the one that it grew from.
+    filled: FxHashMap<u64, AtomicU64>,
     /// After the last sample.
     time: u64,
 }
@@ -61,6 +64,11 @@ impl<'a> Instant<'a> {
                 .map(|map| types.named(binary.id, map.map_type.as_deref()?))
                 .collect(),
             born: heap.regions.iter().map(|_| AtomicU64::new(0)).collect(),
+            filled: heap
+                .regions
+                .iter()
+                .filter_map(|region| Some((region.held?.0, AtomicU64::new(u64::MAX))))
+                .collect(),
             time: last.saturating_add(1),
         })
     }
@@ -102,6 +110,18 @@ impl<'a> Instant<'a> {
             if let Some(time) = latest.get(&(region.map, region.index)) {
                 born.fetch_max(*time, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Hears of the buckets and groups that samples were in, once [`Instant::hear`] heard of all.
+    pub fn hear_holder(&self, row: &Row, types: &Types) {
+        if let Some((number, region)) = self.region_at(row.address)
+            && let Some(spot) = self.spot(region, row.address, types)
+            && let Some(filled) = self.filled.get(&spot.base)
+            && row.part == Ok(spot.part)
+            && self.lived(number, row.time)
+        {
+            filled.fetch_min(row.time, Ordering::Relaxed);
         }
     }
 
@@ -200,6 +220,10 @@ impl<'a> Instant<'a> {
     pub fn indirect(&self, address: u64, time: u64) -> Option<Indirect> {
         let (number, region) = self.region_at(address)?;
         let (holder, slot) = region.held.filter(|_| self.lived(number, time))?;
+        let filled = self.filled.get(&holder)?.load(Ordering::Relaxed);
+        if time < filled {
+            return None;
+        }
         Some(Indirect {
             part: match region.kind {
                 Kind::IndirectKey => Part::IndirectKey,

@@ -5,10 +5,11 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
+use super::grid::{Grid, Place};
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, PAGE_SHIFT};
+use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT};
 use super::types::{ShapeId, Types};
-use crate::gomap::{Part, Spot, Stage};
+use crate::gomap::{Part, Shape, Spot, Stage};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
@@ -61,6 +62,8 @@ pub struct Starts {
     near: Nearby,
     /// By page and time: keys that were hashed or compared.
     keys: Vec<KeyRead>,
+    /// By shape.
+    grids: Vec<Grid>,
 }
 
 /// Starts looked at on each side of an address.
@@ -72,8 +75,11 @@ const REACH: u64 = 512;
 /// Fewer agreeing neighbours than this prove a stride only when the shape is known.
 const PROOF: usize = 3;
 
+/// So many that agree leave no doubt that the allocator admits it.
+const SURE: usize = 6;
+
 impl Starts {
-    pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>) -> Starts {
+    pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>, types: &Types) -> Starts {
         keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
         starts.par_sort_unstable();
         let mut bases: Vec<(u64, Admitted)> = Vec::new();
@@ -90,6 +96,7 @@ impl Starts {
             bases,
             near: Nearby::new(starts),
             keys,
+            grids: (0..types.shapes()).map(|s| Grid::of(s, types)).collect(),
         }
     }
 
@@ -154,9 +161,14 @@ impl Starts {
         }
         match best {
             Some(_) if tied => None,
-            Some((_, located)) => Some(located),
+            Some((support, located)) => {
+                let sure = support.starts >= SURE
+                    || self.allowed(&near, address, &located, admitted, types);
+                Some(located).filter(|_| sure)
+            }
             None => self
-                .locate_far(address, part, admitted, types)
+                .locate_on_grid(&near, address, time, part, admitted, types)
+                .or_else(|| self.locate_far(address, part, admitted, types))
                 .or_else(|| self.locate_in(&near, address, time, part, admitted, types)),
         }
     }
@@ -232,6 +244,70 @@ impl Starts {
         }
     }
 
+    /// Whether the allocator may have put a bucket or group there.
+    fn allowed(
+        &self,
+        near: &Near,
+        address: u64,
+        located: &Located,
+        admitted: Admitted,
+        types: &Types,
+    ) -> bool {
+        let shapes = located.shape.as_slice();
+        let shapes = if shapes.is_empty() {
+            admitted.shapes(types)
+        } else {
+            shapes
+        };
+        shapes.iter().any(|&shape| {
+            let variants = types.admitted(shape);
+            let admits = |start: Nearest| start.admits(shape, variants);
+            let grid = self.grids.get(shape as usize);
+            grid.is_some_and(|grid| grid.allows(near, address, located.base, admits))
+        })
+    }
+
+    /// The only spot that the allocator leaves, the starts around it being where they are.
+    fn locate_on_grid(
+        &self,
+        near: &Near,
+        address: u64,
+        time: u64,
+        part: Part,
+        admitted: Admitted,
+        types: &Types,
+    ) -> Option<Located> {
+        // One start alone, and not seen at times on both sides, may have made place for this.
+        let around = self.near.last_and_next(address, time, |_| true);
+        let lasting = !around.contains(&None);
+        let on_page = |s: &Nearest| near.base(*s) >> PAGE_SHIFT == address >> PAGE_SHIFT;
+        let several = near.iter().filter(on_page).nth(1).is_some();
+        let enough = |starts: usize| lasting || several || starts > 1;
+        let mut found: Option<Located> = None;
+        for &shape in admitted.shapes(types) {
+            let (grid, of_shape) = (self.grids.get(shape as usize)?, types.of_shape(shape)?);
+            let variants = types.admitted(shape);
+            let admits = |start: Nearest| start.admits(shape, variants);
+            match grid.place(near, address, part, of_shape, admits) {
+                Place::Nowhere => {}
+                Place::Several => return None,
+                Place::One(_, _, starts) if !enough(starts) => return None,
+                Place::One(base, spot, _) => match &mut found {
+                    Some(one) if (one.base, one.spot) == (base, spot) => one.shape = None,
+                    Some(_) => return None,
+                    None => {
+                        found = Some(Located {
+                            base,
+                            spot,
+                            shape: Some(shape),
+                        });
+                    }
+                },
+            }
+        }
+        found
+    }
+
     /// The spot in the bucket or group that begins at the nearest start below, last and next seen
     /// here: where all admitted shapes have the same there, and all are larger.
     fn locate_in(
@@ -278,13 +354,9 @@ impl Starts {
         admitted: Admitted,
         types: &Types,
     ) -> Option<Located> {
-        let proof = match admitted {
-            Admitted::Known(_) => 1,
-            Admitted::Variant(..) => PROOF,
-        };
         let mut found: Option<Located> = None;
         for &shape in admitted.shapes(types) {
-            let Some((base, spot)) = self.fit(address, part, shape, proof, types) else {
+            let Some((base, spot)) = self.fit(address, part, shape, types) else {
                 continue;
             };
             match found {
@@ -302,16 +374,13 @@ impl Starts {
         found
     }
 
-    fn fit(
-        &self,
-        address: u64,
-        part: Part,
-        shape: ShapeId,
-        proof: usize,
-        types: &Types,
-    ) -> Option<(u64, Spot)> {
+    fn fit(&self, address: u64, part: Part, shape: ShapeId, types: &Types) -> Option<(u64, Spot)> {
         let map_type = types.of_shape(shape)?;
         let stride = map_type.shape.stride();
+        // A table's groups are few: of those far away nothing follows.
+        if matches!(map_type.shape, Shape::Swiss { .. }) {
+            return None;
+        }
         let reach = stride.checked_mul(REACH)?;
         let at = self.bases.partition_point(|(base, _)| *base <= address);
         let (below, above) = self.bases.split_at(at);
@@ -336,7 +405,7 @@ impl Starts {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return None,
         };
-        if agreed < proof {
+        if agreed < PROOF {
             return None;
         }
         let phase = address.checked_rem(stride)?;

@@ -41,7 +41,7 @@ pub fn position(
         .par_iter()
         .filter(|row| in_bucket(row) && row.base != 0);
     let keys = keys_read(recording, places, spaces);
-    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys);
+    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys, types);
     let locate = |row: &Row, last: &mut Last| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);

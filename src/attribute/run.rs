@@ -5,6 +5,7 @@ use super::binary::{Binary, Code};
 use super::blocks::Blocks;
 use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
 use super::complete::{Known, complete, own, type_of};
+use super::directories::{directories, settle};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
@@ -118,6 +119,8 @@ pub fn attribute_watching(
         rows.par_iter().for_each(|row| hear(&row));
         rows.others(&|_| true).for_each(|row| hear(&row));
         instant.heard();
+        rows.par_iter()
+            .for_each(|row| instant.hear_holder(&row, &types));
         instant.complete(&mut rows, &types, &mut facts);
         facts.extend(instant.facts(&types));
         learned = Learned::from_facts(&facts, &types);
@@ -160,7 +163,8 @@ pub fn attribute_watching(
         let of = type_of(header, row.time, &learned, &lasting, spaces, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
     };
-    let votes = succession.give(&mut rows, &lasting, &[], may_be);
+    let (votes, entries) = succession.give(&mut rows, &lasting, &[], may_be);
+    settle(&mut rows, &directories(entries));
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);

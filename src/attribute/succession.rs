@@ -11,6 +11,7 @@
 
 use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
+use super::directories::{Entry, is_drawn};
 use super::lasting::Lasting;
 use super::places::Places;
 use super::resolve::{About, Fact, Row};
@@ -228,15 +229,15 @@ impl<'a> Succession<'a> {
     }
 
     /// Gives tables, directories and the like to their maps; returns what is said of buckets and
-    /// groups: their start, and the vote. `told`: what else is known; `may_be`: whether the code of a row handles maps like the one
-    /// with this header.
+    /// groups: their start, and the vote; and of entries of directories. `told`: what else is known;
+    /// `may_be`: whether the code of a row handles maps like the one with this header.
     pub fn give(
         &self,
         rows: &mut Rows,
         lasting: &Lasting,
         told: &[Fact],
         may_be: impl Fn(&Row, u64) -> bool + Sync,
-    ) -> Vec<(u64, Vote)> {
+    ) -> (Vec<(u64, Vote)>, Vec<Entry>) {
         let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
         // An entry of a directory may be known without its start.
         let object = |row: &Row| match row.base {
@@ -245,15 +246,30 @@ impl<'a> Succession<'a> {
         };
         let wanted = |row: &Row| unknown(row.header) && object(row) != 0;
         let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
-        let mut of_buckets = Vec::new();
+        let (mut of_buckets, mut entries) = (Vec::new(), Vec::new());
         let mut of_others: FxHashMap<u64, Owned> = FxHashMap::default();
-        let place = |row: &Row| wanted(row).then_some((about_bucket(row.part), object(row)));
-        for ((in_bucket, base), vote) in self.votes(rows, place, owner) {
+        let is_entry = |row: &Row| row.part == Ok(Part::DirectoryTable) && row.base == 0;
+        let entry = |row: &Row, header: u64| Entry {
+            header,
+            time: row.time,
+            address: row.address,
+            drawn: is_drawn(self.places, row.sample),
+            variant: self.places.variant(row.sample),
+        };
+        let place = |row: &Row| {
+            let entry = is_entry(row).then(|| entry(row, 0));
+            wanted(row).then_some((about_bucket(row.part), object(row), entry))
+        };
+        for ((in_bucket, base, entry), vote) in self.votes(rows, place, owner) {
+            let header = vote.header;
+            entries.extend(entry.map(|entry| Entry { header, ..entry }));
             match in_bucket {
                 true => of_buckets.push((base, vote)),
                 false => of_others.entry(base).or_default().votes.push(vote),
             }
         }
+        let known = rows.par_iter().filter(is_entry);
+        entries.par_extend(known.map(|row| entry(&row, owner(&row))));
         for fact in told.iter().filter(|fact| fact.about == About::Table) {
             let (time, header) = (fact.time, fact.header);
             if let Some(owned) = of_others.get_mut(&fact.address) {
@@ -287,7 +303,7 @@ impl<'a> Succession<'a> {
                 row.header = header;
             }
         });
-        of_buckets
+        (of_buckets, entries)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Types {
     handled: Vec<[bool; VARIANTS]>,
     /// By shape: the types that have it.
     of_shape: Vec<Vec<TypeId>>,
+    /// By shape: the binary that has it.
+    of_binary: Vec<u32>,
     /// By shape: no type, but as one with the least padding.
     widest: Vec<MapType>,
     /// By shape.
@@ -93,6 +95,7 @@ impl Types {
             .entry((binary, map_type.shape))
             .or_insert_with(|| {
                 self.of_shape.push(Vec::new());
+                self.of_binary.push(binary);
                 self.admitted.push([false; VARIANTS]);
                 self.strides.push(Stride::new(map_type.shape.stride()));
                 self.widest.push(MapType {
@@ -163,6 +166,19 @@ impl Types {
         let meant = of_shape.iter().filter(|of| id.is_none_or(|id| id == **of));
         let mut types = meant.filter_map(|id| self.get(*id));
         types.any(|map_type| map_type.scanned == scanned)
+    }
+
+    /// The minor version of Go that the program with types of this shape was built with.
+    pub fn go_minor(&self, shape: ShapeId) -> u32 {
+        let binary = self.of_binary.get(shape as usize);
+        let program = binary.and_then(|binary| self.programs.get(*binary as usize));
+        let go = program.and_then(|program| program.go.as_ref());
+        go.map_or(0, |go| go.minor)
+    }
+
+    /// How many shapes there are.
+    pub fn shapes(&self) -> ShapeId {
+        self.of_shape.len() as ShapeId
     }
 
     /// Bytes of a bucket or group of this shape.

@@ -66,6 +66,12 @@ pub fn may_begin_at(address: u64, occupied: u64) -> bool {
     }
 }
 
+/// Pages of a span of objects that occupy so many bytes, not more than [`MAX_SMALL`].
+pub fn span_pages(occupied: u64) -> u64 {
+    let span = SPANS.iter().find(|(class, _)| *class == occupied);
+    span.map_or(1, |(_, pages)| *pages)
+}
+
 /// Bytes that an object of this size occupies; larger ones than [`MAX_SMALL`] have pages of their own.
 pub fn occupied(size: u64) -> u64 {
     let class = CLASSES.partition_point(|&class| class < size);

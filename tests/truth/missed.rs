@@ -23,13 +23,43 @@ pub struct Missed {
 /// The code that touched memory, as far as it matters for what a sample tells.
 fn code(function: &str) -> &'static str {
     let is = |words: &[&str]| words.iter().any(|word| function.contains(word));
-    if is(&["scanobject", "scanObject", "greyobject", "gcDrain", "markroot", "scanblock"]) {
+    if is(&[
+        "scanobject",
+        "scanObject",
+        "greyobject",
+        "gcDrain",
+        "markroot",
+        "scanblock",
+    ]) {
         "the collector"
-    } else if is(&["memhash", "strhash", "aeshash", "nilinterhash", "Hash", "equal", ".eq.", "memeq"]) {
+    } else if is(&[
+        "memhash",
+        "strhash",
+        "aeshash",
+        "nilinterhash",
+        "Hash",
+        "equal",
+        ".eq.",
+        "memeq",
+    ]) {
         "hashing and comparing"
-    } else if is(&["memmove", "memclr", "typed", "duff", "bulkBarrier", "wbMove", "wbZero"]) {
+    } else if is(&[
+        "memmove",
+        "memclr",
+        "typed",
+        "duff",
+        "bulkBarrier",
+        "wbMove",
+        "wbZero",
+    ]) {
         "copying and clearing"
-    } else if is(&["runtime.map", "runtime.evacuate", "runtime.growWork", "runtime.hashGrow", "internal/runtime/maps."]) {
+    } else if is(&[
+        "runtime.map",
+        "runtime.evacuate",
+        "runtime.growWork",
+        "runtime.hashGrow",
+        "internal/runtime/maps.",
+    ]) {
         "map code"
     } else {
         "other code"
@@ -47,7 +77,10 @@ impl Missed {
         of: &Of,
         attribution: &Attribution,
     ) {
-        let place = attribution.place.get(n).map(|id| &attribution.places[id as usize]);
+        let place = attribution
+            .place
+            .get(n)
+            .map(|id| &attribution.places[id as usize]);
         let function = place.and_then(|place| place.function.as_deref());
         let code = code(function.unwrap_or_default());
         let class = match level {
@@ -61,9 +94,7 @@ impl Missed {
                 "a key or an elem outside of its slot: which slot points to it".to_owned()
             }
             "slot" => format!("{}: no start, {code}", of.structure),
-            _ if of.map_type.contains("*sync.entry") => {
-                "a map in a sync.Map".to_owned()
-            }
+            _ if of.map_type.contains("*sync.entry") => "a map in a sync.Map".to_owned(),
             _ if of.like > 1 => format!("{} maps of its type: {}", of.like, of.structure),
             _ => format!("of the one {}: {}", of.map_type, of.structure),
         };
@@ -81,9 +112,14 @@ impl Missed {
             let all = levels[level];
             let missed = all.positives - all.right;
             let share = |n: u64| 100.0 * n as f64 / all.positives as f64;
-            println!("  {level}: {missed} of {} missed, {:.2} %", all.positives, share(missed));
+            println!(
+                "  {level}: {missed} of {} missed, {:.2} %",
+                all.positives,
+                share(missed)
+            );
             let classes = self.counts.iter().filter(|((of, _), _)| of == level);
-            let mut classes: Vec<(&str, u64)> = classes.map(|((_, c), n)| (c.as_str(), *n)).collect();
+            let mut classes: Vec<(&str, u64)> =
+                classes.map(|((_, c), n)| (c.as_str(), *n)).collect();
             classes.sort_by_key(|(class, n)| (std::cmp::Reverse(*n), *class));
             for (class, n) in &classes {
                 println!("    {n:6} {:5.2} % {class}", share(*n));
