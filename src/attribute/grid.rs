@@ -70,11 +70,17 @@ const MAX_GROUPS: u64 = 128;
 
 impl Grid {
     pub fn of(shape: ShapeId, types: &Types) -> Grid {
-        let Some(of_shape) = types.of_shape(shape) else {
-            return Grid::default();
-        };
-        let stride = of_shape.shape.stride();
-        let classic = matches!(of_shape.shape, Shape::Classic { .. });
+        let scanned = |scanned| types.is_scanned(shape, None, scanned);
+        let of_shape = types.of_shape(shape);
+        of_shape.map_or_else(Grid::default, |of_shape| {
+            Grid::new(of_shape.shape, scanned, types.go_minor(shape))
+        })
+    }
+
+    /// `is_scanned`: whether there are arrays that the collector reads, and others.
+    fn new(shape: Shape, is_scanned: impl Fn(bool) -> bool, minor: u32) -> Grid {
+        let stride = shape.stride();
+        let classic = matches!(shape, Shape::Classic { .. });
         let mut grid = Grid {
             stride,
             kinds: Vec::new(),
@@ -83,11 +89,7 @@ impl Grid {
         if stride == 0 {
             return grid;
         }
-        let minor = types.go_minor(shape);
-        for scanned in [false, true] {
-            if !types.is_scanned(shape, None, scanned) {
-                continue;
-            }
+        for scanned in [false, true].into_iter().filter(|s| is_scanned(*s)) {
             for log in 0..u64::BITS {
                 let buckets = 1u64 << log;
                 let bytes = match classic && buckets >= WITH_OVERFLOW {
@@ -273,5 +275,108 @@ impl Grid {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::nearby::Nearby;
+    use crate::attribute::position::{Admitted, Start};
+
+    /// `map[uint64]uint64` of Go 1.24 on.
+    const GROUP: u64 = 136;
+    /// Where a span of nine pages begins; its objects of 18,432 bytes hold 128 groups.
+    const SPAN: u64 = 0x1e12_36fd_0000;
+    const TABLE: u64 = 18432;
+
+    fn of_shape() -> MapType {
+        MapType {
+            addr: 0,
+            name: String::new(),
+            key: String::new(),
+            elem: String::new(),
+            string_key: false,
+            fast: true,
+            scanned: false,
+            key_size: 8,
+            elem_size: 8,
+            indirect_key: false,
+            indirect_elem: false,
+            shape: Shape::Swiss {
+                group_size: GROUP,
+                keys_off: 8,
+                key_stride: 16,
+                elems_off: 16,
+                elem_stride: 16,
+            },
+        }
+    }
+
+    /// Where a key at an address lies, groups having been seen to begin at others.
+    fn key_at(address: u64, starts: &[u64]) -> Place {
+        let of_shape = of_shape();
+        let grid = Grid::new(of_shape.shape, |scanned| !scanned, 27);
+        let start = |(base, time): (&u64, u64)| Start {
+            base: *base,
+            time,
+            shapes: Admitted::Known(0),
+        };
+        let nearby = Nearby::new(starts.iter().zip(0..).map(start).collect());
+        let near = nearby.around(address, 5, &mut nearby.last());
+        grid.place(&near, address, Part::GroupKey, &of_shape, |_| true)
+    }
+
+    fn key(base: u64, slot: u8, starts: usize) -> Place {
+        let spot = Spot {
+            part: Part::GroupKey,
+            slot: Some(slot),
+            field_off: 0,
+        };
+        Place::One(base, spot, starts)
+    }
+
+    /// The key of the last slot of a table's second group; other starts of the table seen.
+    #[test]
+    fn starts_on_the_page_leave_one_place() {
+        let table = SPAN + TABLE;
+        let group = |n| table + GROUP * n;
+        let address = group(1) + 8 + 16 * 7;
+        assert_eq!(key_at(address, &[]), Place::Nowhere);
+        let seen = [group(0), group(5), group(9), group(40)];
+        assert_eq!(key_at(address, &seen), key(group(1), 7, 4));
+    }
+
+    /// 100 groups apart, starts can only be of a table of 128, and the allocator puts that at one place
+    /// alone: the last group is of it, what lies behind is not.
+    #[test]
+    fn a_table_reaches_as_far_as_its_object() {
+        let table = SPAN + 2 * TABLE;
+        let group = |n| table + GROUP * n;
+        let seen = [group(20), group(75), group(119)];
+        let last = group(127);
+        assert_eq!(key_at(last + 8, &seen[1..]), key(last, 0, 2));
+        let beyond = SPAN + 3 * TABLE + 8;
+        assert!(!matches!(key_at(beyond, &seen[1..]), Place::One(..)));
+    }
+
+    /// Buckets of 272 bytes lie in objects of 288, 28 of them on a page.
+    #[test]
+    fn single_buckets_lie_on_the_grid_of_their_objects() {
+        let shape = Shape::Classic {
+            key_stride: 4,
+            elem_stride: 28,
+            bucket_size: 272,
+            hmap_size: 48,
+        };
+        let grid = Grid::new(shape, |scanned| !scanned, 22);
+        let single = grid.kinds[0];
+        assert_eq!((single.object, single.objects, single.len), (288, 28, 272));
+        assert_eq!(single.within(SPAN, SPAN + 288 * 3 + 16), Some((3, 16)));
+        assert_eq!(single.within(SPAN, SPAN + 288 * 3 + 272), None);
+        // 16 buckets and one more for the overflow: what fits into 4,864 bytes.
+        let sixteen = grid.kinds.iter().find(|kind| kind.object == 4864);
+        assert_eq!(sixteen.map(|kind| kind.len), Some(17 * 272));
+        assert!(grid.large);
     }
 }
