@@ -144,7 +144,7 @@ fn what_the_samples_do_not_tell_is_never_zero() {
             ("samples", "200"),
             ("loads", "200"),
             ("stores", "0"),
-            ("latency", "?"),
+            ("latency share", "?"),
             ("p50", "?"),
             ("p95", "?"),
             ("L1 miss", "?"),
