@@ -160,3 +160,47 @@ fn what_the_samples_do_not_tell_is_never_zero() {
         assert_eq!((cell("level"), cell("latency_cycles")), ("", ""));
     }
 }
+
+/// An event leaves out loads below its ldlat: whatever is shown of loads says so where it stands.
+#[test]
+fn the_threshold_stands_beside_every_rate() {
+    const OF_LEAST: &str = "loads of at least 30 cycles";
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/modelled-go1.22-twins");
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for file in ["perf.data", "mapload.gz"] {
+        fs::copy(sample.join(file), dir.join(file)).unwrap();
+    }
+    let text = mempath(dir, &["analyze", "perf.data"]);
+    let rates = |line: &&str| line.contains("L1 miss") && line.contains("samples");
+    let head = text.lines().find(rates).unwrap();
+    assert!(head.contains(OF_LEAST), "{head}");
+    let markdown = mempath(
+        dir,
+        &[
+            "analyze",
+            "perf.data",
+            "--no-report",
+            "--format",
+            "markdown",
+        ],
+    );
+    let heads: Vec<_> = markdown.lines().filter(rates).collect();
+    assert_eq!(heads.len(), 2);
+    assert!(
+        heads.iter().all(|head| head.contains(OF_LEAST)),
+        "{heads:?}"
+    );
+    let page = fs::read_to_string(dir.join("mempath-report.html")).unwrap();
+    let views = page.split("<section id=\"").skip(1);
+    let views = views.filter(|view| view.contains(" class=\"view\""));
+    let without: Vec<_> = views
+        .filter(|view| !view.contains(OF_LEAST))
+        .map(|view| view.split('"').next().unwrap())
+        .collect();
+    // The order of accesses, operations by their ends, funnels: no rate of loads.
+    assert_eq!(
+        without,
+        ["order", "concurrent", "brackets", "coverage", "method"]
+    );
+}
