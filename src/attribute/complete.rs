@@ -61,14 +61,9 @@ pub fn type_of(
     time: u64,
     learned: &Learned,
     lasting: &Lasting,
-    spaces: &Spaces,
     types: &Types,
 ) -> Option<TypeId> {
-    let holds = |variable: u64| {
-        let variable = marked(variable, spaces.mark_of(header & !VARIABLE));
-        lasting.holds(variable) && lasting.header_in(variable) == header
-    };
-    let sole = || types.sole_type(holds);
+    let sole = || types.sole_type(|variable| lasting.holds_in(variable, header));
     learned.type_of(header, time).or_else(sole)
 }
 
@@ -96,8 +91,7 @@ impl Known<'_> {
     /// Whether a map of this type is alive at a time: samples around it say so, or it is all the time.
     fn lives_as(&self, map_type: TypeId, header: u64, time: u64) -> bool {
         let variable = self.types.sole_variable(map_type);
-        let variable = variable.map(|v| marked(v, self.spaces.mark_of(header & !VARIABLE)));
-        let always = |v| self.lasting.holds(v) && self.lasting.header_in(v) == header;
+        let always = |variable| self.lasting.holds_in(variable, header);
         variable.is_some_and(always) || self.learned.lives_as(header, time) == Some(map_type)
     }
 

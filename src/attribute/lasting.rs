@@ -5,7 +5,7 @@
 use super::complete::VARIABLE;
 use super::flow::returns;
 use super::resolve::Row;
-use super::spaces::Spaces;
+use super::spaces::{Spaces, marked};
 use crate::program::references::{Reference, Use};
 use crate::program::{Function, Program};
 use iced_x86::{FlowControl, Instruction};
@@ -60,6 +60,13 @@ impl<'a> Lasting<'a> {
     pub fn header_in(&self, variable: u64) -> u64 {
         let header = self.headers.get(&variable);
         header.copied().unwrap_or(VARIABLE | variable)
+    }
+
+    /// Whether the variable, in the process that the header is of, holds the map with this header all the
+    /// time.
+    pub fn holds_in(&self, variable: u64, header: u64) -> bool {
+        let variable = marked(variable, self.spaces.mark_of(header & !VARIABLE));
+        self.holds(variable) && self.header_in(variable) == header
     }
 
     /// Learns headers of maps that variables hold.

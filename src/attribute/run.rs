@@ -160,7 +160,7 @@ pub fn attribute_watching(
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
     let may_be = |row: &Row, header| {
-        let of = type_of(header, row.time, &learned, &lasting, spaces, &types);
+        let of = type_of(header, row.time, &learned, &lasting, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
     };
     let (votes, entries) = succession.give(&mut rows, &lasting, &[], may_be);

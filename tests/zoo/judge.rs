@@ -50,39 +50,39 @@ pub struct Notes {
     first: u64,
 }
 
+type Field = (&'static str, u64, u64);
+
+/// Of an hmap before its last word.
+const HMAP: [Field; 8] = [
+    ("count", 0, 8),
+    ("flags", 8, 1),
+    ("B", 9, 1),
+    ("noverflow", 10, 2),
+    ("hash0", 12, 4),
+    ("buckets", 16, 8),
+    ("oldbuckets", 24, 8),
+    ("nevacuate", 32, 8),
+];
+
 /// Fields by name and offset, the structure's `size` as noted.
-fn fields(kind: &str, size: u64) -> &'static [(&'static str, u64, u64)] {
-    match (kind, size) {
-        ("hmap", 48) => &[
-            ("count", 0, 8),
-            ("flags", 8, 1),
-            ("B", 9, 1),
-            ("noverflow", 10, 2),
-            ("hash0", 12, 4),
-            ("buckets", 16, 8),
-            ("oldbuckets", 24, 8),
-            ("nevacuate", 32, 8),
-            ("extra", 40, 8),
-        ],
+fn fields(kind: &str, size: u64) -> impl Iterator<Item = &'static Field> {
+    let (first, rest): (&'static [Field], &'static [Field]) = match (kind, size) {
+        ("hmap", 48) => (&HMAP, &[("extra", 40, 8)]),
         // GOEXPERIMENT=noswissmap.
-        ("hmap", _) => &[
-            ("count", 0, 8),
-            ("flags", 8, 1),
-            ("B", 9, 1),
-            ("noverflow", 10, 2),
-            ("hash0", 12, 4),
-            ("buckets", 16, 8),
-            ("oldbuckets", 24, 8),
-            ("nevacuate", 32, 8),
-            ("clearSeq", 40, 8),
-            ("extra", 48, 8),
-        ],
-        ("extra", _) => &[
+        ("hmap", _) => (&HMAP, &[("clearSeq", 40, 8), ("extra", 48, 8)]),
+        _ => (&[], others(kind)),
+    };
+    first.iter().chain(rest)
+}
+
+fn others(kind: &str) -> &'static [Field] {
+    match kind {
+        "extra" => &[
             ("overflow", 0, 8),
             ("oldoverflow", 8, 8),
             ("nextOverflow", 16, 8),
         ],
-        ("Map", _) => &[
+        "Map" => &[
             ("used", 0, 8),
             ("seed", 8, 8),
             ("dirPtr", 16, 8),
@@ -93,7 +93,7 @@ fn fields(kind: &str, size: u64) -> &'static [(&'static str, u64, u64)] {
             ("tombstonePossible", 35, 1),
             ("clearSeq", 40, 8),
         ],
-        ("table", _) => &[
+        "table" => &[
             ("used", 0, 2),
             ("capacity", 2, 2),
             ("growthLeft", 4, 2),
@@ -222,7 +222,7 @@ impl Notes {
                 }
             }
             _ => {
-                let mut fields = fields(kind, region.stride).iter();
+                let mut fields = fields(kind, region.stride);
                 let (name, ..) =
                     fields.find(|(_, start, size)| (*start..start + size).contains(&off))?;
                 (*name, None)
