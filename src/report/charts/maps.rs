@@ -87,10 +87,6 @@ impl Chart for Maps {
          speak of slow loads only. L1 and LLC misses are shares of the loads whose level the PMU told."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.maps.is_empty() {
             return Ok(Figure::empty(

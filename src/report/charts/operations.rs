@@ -75,24 +75,14 @@ impl Chart for Operations {
          do for an operation stands at their call, where a call chain leads to it."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.steps.is_empty() {
             return Ok(Figure::empty("No access was placed in a map operation."));
         }
         let mut drawings = Vec::new();
-        for operation in DRAWN {
-            let (entry, steps) = run_of(data, operation);
-            if !steps.is_empty() {
-                let title = match entry {
-                    Some(entry) => format!("One {operation} ({entry}), from top to bottom"),
-                    None => format!("One {operation}, from top to bottom"),
-                };
-                drawings.push(draw(&title, &steps)?);
-            }
+        for run in runs(data) {
+            let steps: Vec<&StepRow> = run.steps.iter().map(|step| &step.row).collect();
+            drawings.push(draw(&run.title, &steps)?);
         }
         let sum = total(data.steps.iter().map(|step| &step.m));
         let (shown, note) = cut(&data.steps, MOST, "steps");
@@ -127,7 +117,11 @@ impl Chart for Operations {
             rows.collect(),
             note,
         );
-        Ok(Figure { drawings, ..table })
+        Ok(Figure {
+            canvas: Some("operations"),
+            drawings,
+            ..table
+        })
     }
 }
 
@@ -147,11 +141,40 @@ fn turn(steps: &[StepRow], i: usize) -> u64 {
     1 + before.take_while(|row| Some(of(row)) == own).count() as u64
 }
 
+/// One run through an operation.
+#[derive(Debug)]
+pub struct Run {
+    pub title: String,
+    pub steps: Vec<RunStep>,
+}
+
+/// What touches one part in one phase.
+#[derive(Debug, Clone)]
+pub struct RunStep {
+    pub row: StepRow,
+    /// Rows of `steps` that it is the sum of.
+    pub rows: Vec<usize>,
+}
+
+/// The operations that are drawn.
+pub fn runs(data: &Data) -> Vec<Run> {
+    let all = DRAWN.iter().map(|operation| {
+        let (entry, steps) = run_of(data, operation);
+        let title = match entry {
+            Some(entry) => format!("One {operation} ({entry}), from top to bottom"),
+            None => format!("One {operation}, from top to bottom"),
+        };
+        Run { title, steps }
+    });
+    all.filter(|run| !run.steps.is_empty()).collect()
+}
+
 /// The steps of one run through an operation: of several entry points (`mapdelete_fast64`,
 /// `mapdelete_faststr`) the one with the most samples, and all that these share. What touches one part
 /// in one phase and follows on itself is one step, and so is what all callers do with the elem.
-fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
-    let of_operation = |step: &&StepRow| step.operation.as_deref() == Some(operation);
+fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<RunStep>) {
+    let own = |step: &StepRow| step.operation.as_deref() == Some(operation);
+    let of_operation = |step: &&StepRow| own(step);
     let entry = |step: &StepRow| {
         let outer = step.outer.as_deref()?;
         outer.starts_with("runtime.map").then(|| outer.to_owned())
@@ -166,12 +189,13 @@ fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
     }
     entries.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
     let main = entries.first().map(|(name, _)| name.clone());
-    let mut run: Vec<StepRow> = Vec::new();
-    for step in data.steps.iter().filter(of_operation) {
+    let mut run: Vec<RunStep> = Vec::new();
+    for (i, step) in data.steps.iter().enumerate().filter(|(_, step)| own(step)) {
         if step.part.is_none() || entry(step).is_some_and(|name| Some(name) != main) {
             continue;
         }
-        let same = |known: &&mut StepRow| {
+        let same = |known: &&mut RunStep| {
+            let known = &known.row;
             (&known.phase, &known.part) == (&step.phase, &step.part)
                 && in_caller(known) == in_caller(step)
         };
@@ -180,8 +204,14 @@ fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
             false => run.last_mut().filter(same),
         };
         match known {
-            Some(known) => known.m = known.m.plus(&step.m),
-            None => run.push(step.clone()),
+            Some(known) => {
+                known.row.m = known.row.m.plus(&step.m);
+                known.rows.push(i);
+            }
+            None => run.push(RunStep {
+                row: step.clone(),
+                rows: vec![i],
+            }),
         }
     }
     (main, run)
@@ -192,7 +222,7 @@ fn in_caller(step: &StepRow) -> bool {
     !step.outer.as_deref().is_some_and(runtime)
 }
 
-fn draw(title: &str, steps: &[StepRow]) -> Result<Markup, ReportError> {
+fn draw(title: &str, steps: &[&StepRow]) -> Result<Markup, ReportError> {
     let lanes: Vec<&str> = STAGES
         .iter()
         .copied()

@@ -63,10 +63,6 @@ impl Chart for Order {
         false
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         let instances = instances(data);
         let Some(hottest) = instances.first() else {
