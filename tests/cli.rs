@@ -158,6 +158,29 @@ fn an_output_that_cannot_be_written_is_told_before_the_work() {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    let dir = TempDir::new().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/modelled-go1.22-twins");
+    let export = ["export", "accesses", "perf.data", "--format", "csv", "-o"];
+    mempath(Path::new(sample))
+        .args(export)
+        .arg(&pipe)
+        .assert()
+        .code(0);
+    assert!(reader.join().unwrap().starts_with("n,"));
+    let kind = fs::symlink_metadata(&pipe).unwrap().file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&kind), "{kind:?}");
+    assert_eq!(files(dir.path()), ["pipe"]);
+}
+
+#[test]
 fn a_folder_without_tables_makes_no_report() {
     let dir = TempDir::new().unwrap();
     mempath(dir.path()).args(["report", "."]).assert().code(1).stderr(

@@ -4,8 +4,12 @@
 //! `tests/fuzz/seeds/TARGET/`. `MEMPATH_FUZZ_SEEDS=DIR` writes the good inputs there, for cargo-fuzz.
 
 mod common;
+#[path = "spe/encoder.rs"]
+mod encoder;
 #[path = "fuzz/targets.rs"]
 mod targets;
+#[path = "fuzz/whole.rs"]
+mod whole;
 
 use common::builder::*;
 use flate2::read::GzDecoder;
@@ -44,8 +48,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The targets of `targets.rs`, and the whole of `mempath analyze`, which cargo-fuzz does not build.
+fn all_targets() -> impl Iterator<Item = (&'static str, Target)> {
+    TARGETS
+        .into_iter()
+        .chain([("analyze", whole::analyze as Target)])
+}
+
 /// Runs a target; says what went wrong.
-fn run(target: Target, bytes: &[u8]) -> Result<(), String> {
+fn run(target: impl FnOnce(&[u8]), bytes: &[u8]) -> Result<(), String> {
     let _measuring = MEASURING.lock().unwrap_or_else(|held| held.into_inner());
     let before = HELD.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
@@ -186,6 +197,15 @@ fn whole(target: &str) -> Vec<Vec<u8>> {
                 .chain(words(8))
                 .collect(),
         ],
+        "analyze" => vec![
+            recording(false).file(),
+            recording(true).pipe(),
+            compressed(),
+            every_field().file(),
+            whole::ibs(false).file(),
+            whole::ibs(true).file(),
+            whole::spe().file(),
+        ],
         "program" => vec![sample_file("versions/go1.19.8/probe.gz")],
         "core" => vec![as_core(sample_file("versions/go1.19.8/probe.gz"))],
         other => panic!("{other} has no inputs"),
@@ -257,7 +277,7 @@ impl Random {
 
 #[test]
 fn every_seed_is_read() {
-    for (name, target) in TARGETS {
+    for (name, target) in all_targets() {
         for (i, bytes) in whole(name).into_iter().enumerate() {
             assert_eq!(run(target, &bytes), Ok(()), "{name}: a whole file");
             if let Some(dir) = std::env::var_os("MEMPATH_FUZZ_SEEDS") {
@@ -283,7 +303,7 @@ fn changed_bytes_neither_panic_nor_take_much_memory() {
         .ok()
         .and_then(|s| s.parse().ok());
     let only = std::env::var("MEMPATH_FUZZ_TARGET").ok();
-    for (name, target) in TARGETS {
+    for (name, target) in all_targets() {
         if only.as_ref().is_some_and(|only| only != name) {
             continue;
         }
@@ -301,6 +321,7 @@ fn changed_bytes_neither_panic_nor_take_much_memory() {
         // A binary takes a fraction of a second in a build that is not optimised.
         let rounds = match name {
             "program" | "core" => 12,
+            "analyze" => 150,
             _ => 2000,
         };
         let (mut inputs, mut finds) = (0, 0);
@@ -459,6 +480,59 @@ fn corpus_files_with_changed_bytes_neither_panic_nor_take_much_memory() {
                 Ok(()),
                 "{name}, round {round}"
             );
+        }
+    }
+}
+
+/// What the analysis of a recording says is what was read of it: all samples, and the damage with its offset.
+fn analyzed_as_read(name: &str, bytes: &[u8], binary: Option<&Path>) {
+    let mut summary = None;
+    let ran = run(|bytes| summary = whole::analyzed(bytes, binary), bytes);
+    assert_eq!(ran, Ok(()), "{name}");
+    let (Some(summary), Ok(read)) = (summary, read_bytes(Path::new(name), bytes)) else {
+        return;
+    };
+    let samples = read.samples.len() as u64;
+    assert_eq!(summary.funnel[0].samples, samples, "{name}");
+    assert_eq!(summary.damage, read.damage, "{name}");
+    if let Some(first) = read.damage.first() {
+        let told = format!("the file is damaged at byte {}: ", first.offset);
+        let mut alarms = summary.caveats.iter();
+        assert!(alarms.any(|alarm| alarm.text.starts_with(&told)), "{name}");
+    }
+}
+
+#[test]
+fn a_recording_cut_anywhere_is_analyzed_as_far_as_it_goes() {
+    for (i, bytes) in whole("analyze").into_iter().enumerate() {
+        // Of the header nothing is analyzed.
+        let stride = (bytes.len() - 104) / 29;
+        for cut in (104..bytes.len()).step_by(stride) {
+            analyzed_as_read(&format!("file {i} cut at {cut}"), &bytes[..cut], None);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let binary = folder.path().join("probe");
+    std::fs::write(&binary, sample_file("versions/go1.19.8/probe.gz")).unwrap();
+    let bytes = sample_file("versions/go1.19.8/perf.data.gz");
+    for cut in (2000..bytes.len()).step_by(bytes.len() / 7) {
+        analyzed_as_read(
+            &format!("go1.19.8 cut at {cut}"),
+            &bytes[..cut],
+            Some(&binary),
+        );
+    }
+}
+
+#[test]
+fn corpus_files_are_analyzed_whole_and_with_changed_bytes() {
+    let mut random = Random(0x6d65_6d70_6174_6805);
+    for (name, whole) in corpus_files() {
+        analyzed_as_read(&name, &whole, None);
+        for round in 0..9 {
+            let mut bytes = whole.clone();
+            random.change(&mut bytes);
+            analyzed_as_read(&format!("{name}, round {round}"), &bytes, None);
         }
     }
 }

@@ -380,6 +380,39 @@ fn what_the_kernel_filled_in_is_left_alone() {
     assert_eq!(recording.samples.addr, [0; 4]);
 }
 
+/// `perf record -d -W -e cycles:pp` of an AMD machine: `forward_event_to_ibs` has IBS count it.
+#[test]
+fn precise_cycles_are_counted_by_ibs() {
+    let recorded = |raw: bool, precise_ip| {
+        let fields = match raw {
+            true => RAW,
+            false => ADDR | DATA_SRC | WEIGHT_STRUCT,
+        };
+        let mut file = ibs(GENOA, fields);
+        let cycles = file.events.first_mut().unwrap();
+        (cycles.name, cycles.kind, cycles.precise_ip) = ("cycles:pp".into(), 0, precise_ip);
+        match raw {
+            true => four(&mut file, 0),
+            false => {
+                let load = Sample {
+                    addr: 0xc000_0100,
+                    ..Sample::load(476)
+                };
+                file.sample(0, load);
+            }
+        }
+        read_bytes(Path::new("test"), &file.file()).unwrap()
+    };
+    check_four(&recorded(true, 2));
+    let recording = recorded(false, 2);
+    assert_eq!(recording.events[0].pmu, Kind::AmdIbs);
+    assert_eq!(recording.access(0).latency_cycles, Some(476));
+    assert!(recording.pmu(0).unwrap().ip_is_exact(&recording.events[0]));
+    // The PMU of the cores does not know what was accessed.
+    assert_eq!(recorded(true, 0).events[0].memory, Memory::No);
+    assert_eq!(recorded(false, 0).events[0].pmu, Kind::Generic);
+}
+
 /// `perf script -D` prints the registers that it finds in a sample.
 #[test]
 fn perf_finds_the_same_registers() {

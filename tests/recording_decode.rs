@@ -774,3 +774,138 @@ fn the_memory_of_a_virtual_machine_is_not_its_processes() {
     assert!(!found(GUEST_KERNEL));
     assert!(!found(GUEST_USER));
 }
+
+/// A section that perf began and found nothing to write into (`CPUDESC` of an Arm machine) is no damage.
+#[test]
+fn an_empty_feature_says_nothing() {
+    const CPUDESC: u32 = 8;
+    let mut recording = two_events(false);
+    recording.features.push((CPUDESC, Vec::new()));
+    let recording = open(&recording.file());
+    assert_eq!(recording.damage, []);
+    assert_eq!(recording.meta.cpu_desc, None);
+    assert_eq!(recording.meta.hostname.as_deref(), Some("host"));
+}
+
+/// What `perf evlist` makes of attrs alone.
+#[test]
+fn events_that_the_file_does_not_name_have_perfs_names() {
+    const USER: u32 = 4;
+    const KERNEL: u32 = 5;
+    const HV: u32 = 6;
+    const HOST: u32 = 19;
+    const GUEST: u32 = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let attrs: [(u32, u64, u64, &[u32]); 14] = [
+        (0, 0, 0, &[]),
+        (0, 1, 0, &[GUEST]),
+        (0, 0, 2, &[GUEST]),
+        (0, 5, 3, &[]),
+        (0, 0, 0, &[KERNEL, HV, GUEST]),
+        (0, 0, 1, &[USER]),
+        (0, 0, 0, &[HOST]),
+        (1, 0, 0, &[GUEST]),
+        (1, 2, 0, &[KERNEL]),
+        (3, 0x1_0000, 0, &[GUEST]),
+        (3, 0x0102, 0, &[GUEST]),
+        (3, 0x1_0203, 0, &[KERNEL, HV]),
+        (4, 0x1cd, 2, &[]),
+        (4, 0x82d0, 0, &[GUEST]),
+    ];
+    for (kind, config, precise_ip, flags) in attrs {
+        let mut recording = RecordingBuilder::new();
+        recording.event(EventSpec {
+            kind,
+            config,
+            precise_ip,
+            more_flags: flags.to_vec(),
+            ..EventSpec::loads()
+        });
+        recording.sample(0, Sample::load(30));
+        let mut file = recording.file();
+        // No features, so no names.
+        file[72..104].fill(0);
+        std::fs::write(&path, &file).unwrap();
+        let name = common::perf(&["evlist", "-i", path.to_str().unwrap()]);
+        assert_eq!(
+            open(&file).events[0].name,
+            name.trim_end(),
+            "{config:#x} {flags:?}"
+        );
+    }
+}
+
+/// Events that sample different fields, told apart by the identifier that stands first in each of theirs.
+#[test]
+fn events_that_sample_different_fields_each_have_their_own() {
+    for big in [false, true] {
+        let mut recording = RecordingBuilder::of_order(big);
+        let events = [
+            IP | TIME | IDENTIFIER | CALLCHAIN,
+            IP | TIME | IDENTIFIER | ADDR | WEIGHT | DATA_SRC,
+            IP | TIME | IDENTIFIER | READ | PERIOD | RAW,
+        ];
+        for sample_type in events {
+            recording.event(EventSpec {
+                sample_type,
+                ..EventSpec::loads()
+            });
+        }
+        for (event, n) in [(1, 1), (0, 2), (2, 3), (1, 4)] {
+            let sample = Sample {
+                ip: 0x40_0000 + n,
+                time: n,
+                addr: 0xc000_0000 + n,
+                period: 7,
+                counters: vec![(n, 0, 0)],
+                callchain: vec![n; 3],
+                raw: vec![1; 12],
+                ..Sample::load(30 + n as u32)
+            };
+            recording.sample(event, sample);
+        }
+        for bytes in [recording.file(), recording.pipe()] {
+            let got = open(&bytes);
+            assert_eq!(got.damage, []);
+            let samples = &got.samples;
+            assert_eq!(samples.event, [1, 0, 2, 1]);
+            assert_eq!(samples.time, [1, 2, 3, 4]);
+            assert_eq!(samples.addr, [0xc000_0001, 0, 0, 0xc000_0004]);
+            assert_eq!(samples.weight, [31, 0, 0, 34]);
+            assert_eq!(samples.period, [0, 0, 7, 0]);
+            let chain = samples.chain.get(1).unwrap();
+            assert_eq!(samples.chains.get(chain), [2, 2, 2]);
+            let memory: Vec<_> = got.events.iter().map(|event| event.memory).collect();
+            assert_eq!(memory, [Memory::No, Memory::Sampled, Memory::No]);
+        }
+    }
+}
+
+/// `struct { header; u64 time, id, stream_id; sample_id }`
+#[test]
+fn throttling_is_a_gap_from_one_record_to_the_other() {
+    const THROTTLE: u32 = 5;
+    const UNTHROTTLE: u32 = 6;
+    for big in [false, true] {
+        let mut recording = two_events(big);
+        for (kind, time) in [(THROTTLE, 20), (UNTHROTTLE, 30)] {
+            let mut body = Writer::new(big);
+            body.words(&[time, RecordingBuilder::id(0), 0]);
+            recording.stamped(kind, 0, 1, time, body);
+        }
+        let gaps = open(&recording.file()).gaps;
+        let gaps: Vec<_> = gaps
+            .iter()
+            .map(|gap| (gap.kind, gap.time_ns, gap.cpu, gap.lost))
+            .collect();
+        assert_eq!(
+            gaps,
+            [
+                (GapKind::Lost, Some(12), Some(0), 5),
+                (GapKind::Throttle, Some(20), Some(0), 0),
+                (GapKind::Unthrottle, Some(30), Some(0), 0),
+            ]
+        );
+    }
+}

@@ -238,7 +238,7 @@ pub fn complete(
 fn is_elsewhere(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::NotAnAccess | Reason::Kernel | Reason::Goroutine
+        Reason::NotAnAccess | Reason::Kernel | Reason::Guest | Reason::Goroutine
     )
 }
 

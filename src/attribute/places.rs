@@ -11,15 +11,10 @@ use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
 use crate::recording::{Column, ImageId, Recent, Recording};
+use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// `PERF_RECORD_MISC_USER`.
-const USER: u8 = 2;
-/// `PERF_RECORD_MISC_GUEST_KERNEL` and `_USER`: nothing of a virtual machine's memory is mapped in the
-/// process that runs it.
-const GUEST: [u8; 2] = [4, 5];
 
 /// How the code of a sample comes to touch memory that is not its own.
 #[derive(Debug, Clone, Copy, Default)]
@@ -201,10 +196,10 @@ impl Places {
                 .collect();
             let mut id_of = |spot: &Spot| {
                 *known.entry(*spot).or_insert_with(|| {
-                    let (place, code) = if spot.user {
-                        look_at(recording, binaries, spot)
-                    } else {
-                        (in_kernel(kernel, spot.ip), Err(Reason::Kernel))
+                    let (place, code) = match spot.mode {
+                        Mode::User => look_at(recording, binaries, spot),
+                        Mode::Kernel => (in_kernel(kernel, spot.ip), Err(Reason::Kernel)),
+                        Mode::Guest => (nowhere(spot.ip, "[guest]"), Err(Reason::Guest)),
                     };
                     all.places.push(place);
                     all.codes.push(code);
@@ -264,7 +259,30 @@ struct Spot {
     load: u64,
     /// `ip` is behind the instruction.
     after: bool,
-    user: bool,
+    mode: Mode,
+}
+
+/// In whose memory the processor was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Mode {
+    User,
+    /// Or the hypervisor.
+    Kernel,
+    /// A virtual machine, of whose memory nothing is mapped in the process that runs it.
+    Guest,
+}
+
+impl Mode {
+    /// By `cpumode`; a recording without one is of a program.
+    fn of(cpumode: Option<u8>) -> Mode {
+        match cpumode.map(u32::from) {
+            None | Some(sys::PERF_RECORD_MISC_USER) => Mode::User,
+            Some(sys::PERF_RECORD_MISC_GUEST_KERNEL | sys::PERF_RECORD_MISC_GUEST_USER) => {
+                Mode::Guest
+            }
+            Some(_) => Mode::Kernel,
+        }
+    }
 }
 
 /// From when on what lies where in a process does not change; `None`: it may at any time.
@@ -311,7 +329,7 @@ fn spots(
     let mut events = samples.event.range(first..end);
     for i in first..end {
         let mode = modes.next().flatten();
-        let user = mode.is_none_or(|mode| mode == USER);
+        let own = Mode::of(mode);
         let time = times.next().flatten().unwrap_or(0);
         let thread = threads.next().flatten();
         let seen = (
@@ -320,11 +338,13 @@ fn spots(
             events.next().flatten().unwrap_or(0),
             mode.unwrap_or(0),
         );
-        let since = thread.filter(|_| user).map_or(settled.kernel, |thread| {
-            settled.threads.get(thread as usize).copied().flatten()
-        });
+        let since = thread
+            .filter(|_| own == Mode::User)
+            .map_or(settled.kernel, |thread| {
+                settled.threads.get(thread as usize).copied().flatten()
+            });
         let mut find = || {
-            let spot = spot(recording, i, user);
+            let spot = spot(recording, i, own);
             *ids.entry(spot).or_insert_with(|| {
                 spots.push(spot);
                 spots.len() as u32 - 1
@@ -342,16 +362,14 @@ fn spots(
 }
 
 /// Where sample `i` lies.
-fn spot(recording: &Recording, i: usize, user: bool) -> Spot {
+fn spot(recording: &Recording, i: usize, mode: Mode) -> Spot {
     let samples = &recording.samples;
     let (pid, _) = samples.thread.get(i).unwrap_or((-1, -1));
-    let pid = if user { pid } else { -1 };
+    let pid = if mode == Mode::User { pid } else { -1 };
     let ip = samples.ip.get(i).unwrap_or(0);
     let time = samples.time.get(i).unwrap_or(0);
-    let mode = samples.cpumode.get(i);
-    let guest = mode.is_some_and(|mode| GUEST.contains(&mode));
     let find = || recording.space.find(pid, ip, time);
-    let mapping = (!guest).then(find).flatten();
+    let mapping = (mode != Mode::Guest).then(find).flatten();
     let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
     let event = recording.event(i);
     Spot {
@@ -359,7 +377,7 @@ fn spot(recording: &Recording, i: usize, user: bool) -> Spot {
         image,
         load,
         after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
-        user,
+        mode,
     }
 }
 
@@ -380,25 +398,24 @@ fn look_at(
         .images
         .get(image as usize)
         .map_or("", |i| i.path.as_str());
-    let nowhere = |path: &str, reason| {
-        (
-            Place {
-                ip,
-                image: path.to_owned(),
-                ..Place::default()
-            },
-            Err(reason),
-        )
-    };
     if image == NONE {
-        return nowhere("[unknown]", Reason::NoMapping);
+        return (nowhere(ip, "[unknown]"), Err(Reason::NoMapping));
     }
     let Some(binary) = binaries.get_mut(image as usize).and_then(Option::as_mut) else {
-        return nowhere(path, Reason::NoBinary);
+        return (nowhere(ip, path), Err(Reason::NoBinary));
     };
     match binary.program.vaddr_of_offset(ip.wrapping_sub(load)) {
         Some(vaddr) => binary.place(path, ip, vaddr, after),
-        None => nowhere(path, Reason::NoSymbol),
+        None => (nowhere(ip, path), Err(Reason::NoSymbol)),
+    }
+}
+
+/// What is known of an instruction whose code is not at hand.
+fn nowhere(ip: u64, image: &str) -> Place {
+    Place {
+        ip,
+        image: image.to_owned(),
+        ..Place::default()
     }
 }
 

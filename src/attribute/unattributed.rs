@@ -60,4 +60,6 @@ reasons! {
     Goroutine "goroutine record",
     /// The program is one of 32 bits: how Go lays out maps there is not known.
     Narrow "32-bit program",
+    /// The sample was taken inside of a virtual machine: what its addresses are of is not recorded here.
+    Guest "virtual machine",
 }

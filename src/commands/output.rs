@@ -10,6 +10,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub enum Output {
     Stdout,
+    /// A device or a pipe, which renaming a file over it would replace.
+    Special {
+        path: PathBuf,
+        file: File,
+    },
     File {
         path: PathBuf,
         beside: PathBuf,
@@ -23,13 +28,20 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Output::Stdout);
         }
-        let could_not = || format!("could not write '{}'", path.display());
+        let could_not = || could_not(path);
         if path.is_dir() {
             bail!("{}: it is a folder; name a file in it", could_not());
         }
         let Some(name) = path.file_name() else {
             bail!("{}: it names no file", could_not());
         };
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let file = OpenOptions::new().write(true).open(path);
+            return Ok(Output::Special {
+                path: path.to_owned(),
+                file: file.with_context(could_not)?,
+            });
+        }
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.partial", std::process::id()));
@@ -47,7 +59,7 @@ impl Output {
         })
     }
 
-    /// Writes all of it, or leaves no trace.
+    /// Writes all of it, or leaves no trace of a file.
     pub fn write<E: Into<anyhow::Error>>(
         self,
         write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
@@ -58,17 +70,29 @@ impl Output {
                 write(&mut out).map_err(Into::into)?;
                 out.flush().context("could not write to standard output")
             }
+            Output::Special { path, file } => write_to(file, path, write),
             Output::File { path, beside, file } => {
-                let could_not = || format!("could not write '{}'", path.display());
-                let mut out = BufWriter::new(file);
-                write(&mut out)
-                    .map_err(Into::into)
-                    .with_context(could_not)?;
-                out.flush().with_context(could_not)?;
-                fs::rename(beside, path).with_context(could_not)
+                write_to(file, path, write)?;
+                fs::rename(beside, path).with_context(|| could_not(path))
             }
         }
     }
+}
+
+fn write_to<E: Into<anyhow::Error>>(
+    file: &File,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(file);
+    write(&mut out)
+        .map_err(Into::into)
+        .with_context(|| could_not(path))?;
+    out.flush().with_context(|| could_not(path))
+}
+
+fn could_not(path: &Path) -> String {
+    format!("could not write '{}'", path.display())
 }
 
 impl Drop for Output {

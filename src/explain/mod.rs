@@ -339,6 +339,7 @@ fn help(reason: Reason) -> &'static str {
         Reason::NotAnAccess => "nothing: it touched no memory",
         Reason::NoAddress => "record with data addresses (perf mem record, or perf record -d)",
         Reason::Kernel => "nothing: the kernel has no Go maps",
+        Reason::Guest => "record inside of the virtual machine",
         Reason::NoMapping => {
             "record from the start of the process, so that its mappings are in the file"
         }

@@ -48,6 +48,10 @@ pub fn text(digest: &Digest) -> String {
         ]
     });
     line(&table(&["step", "samples", "of all"], steps));
+    let of = match summary.loads().as_str() {
+        "loads" => String::new(),
+        of_least => format!(" ({of_least})"),
+    };
     if !digest.maps.is_empty() {
         line("### Maps");
         line("");
@@ -64,7 +68,14 @@ pub fn text(digest: &Digest) -> String {
         });
         line(&table(
             &[
-                "map", "samples", "latency", "p50", "p95", "L1 miss", "LLC miss", "HITM",
+                &format!("map{of}"),
+                "samples",
+                "latency",
+                "p50",
+                "p95",
+                "L1 miss",
+                "LLC miss",
+                "HITM",
             ],
             maps,
         ));
@@ -84,7 +95,13 @@ pub fn text(digest: &Digest) -> String {
         });
         line(&table(
             &[
-                "stage", "samples", "p50", "p95", "L1 miss", "LLC miss", "HITM",
+                &format!("stage{of}"),
+                "samples",
+                "p50",
+                "p95",
+                "L1 miss",
+                "LLC miss",
+                "HITM",
             ],
             stages,
         ));

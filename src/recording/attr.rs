@@ -13,6 +13,17 @@ pub struct Attr {
     pub sample_id_all: bool,
     pub use_clockid: bool,
     pub clockid: u32,
+    excluded: Excluded,
+}
+
+/// What an event does not count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Excluded {
+    user: bool,
+    kernel: bool,
+    hv: bool,
+    host: bool,
+    guest: bool,
 }
 
 impl Attr {
@@ -52,6 +63,13 @@ impl Attr {
             sample_id_all: flags.bit(18),
             use_clockid: flags.bit(25),
             clockid: half(92),
+            excluded: Excluded {
+                user: flags.bit(4),
+                kernel: flags.bit(5),
+                hv: flags.bit(6),
+                host: flags.bit(19),
+                guest: flags.bit(20),
+            },
         })
     }
 
@@ -103,8 +121,9 @@ impl Flags {
     }
 }
 
-/// What `perf` would call an event of which the file holds no name.
-pub fn default_name(event: &Event) -> String {
+/// What `perf` would call an event of which the file holds no name: `tools/perf/util/evsel.c`,
+/// `evsel__name`. Of a breakpoint the length is told, too.
+pub fn default_name(attr: &Attr) -> String {
     const HARDWARE: [&str; 10] = [
         "cycles",
         "instructions",
@@ -131,15 +150,13 @@ pub fn default_name(event: &Event) -> String {
         "bpf-output",
         "cgroup-switches",
     ];
-    let known = |names: &[&str]| {
-        usize::try_from(event.config)
-            .ok()
-            .and_then(|config| names.get(config).map(|name| name.to_string()))
-    };
-    match event.kind {
+    let event = &attr.event;
+    let known = |names: &[&str]| Some(names.get(usize::try_from(event.config).ok()?)?.to_string());
+    let name = match event.kind {
         sys::PERF_TYPE_HARDWARE => known(&HARDWARE),
         sys::PERF_TYPE_SOFTWARE => known(&SOFTWARE),
-        sys::PERF_TYPE_RAW => Some(format!("r{:x}", event.config)),
+        sys::PERF_TYPE_HW_CACHE => cache_name(event.config),
+        sys::PERF_TYPE_RAW => Some(format!("raw {:#x}", event.config)),
         sys::PERF_TYPE_BREAKPOINT => {
             let access: String = [(1, 'r'), (2, 'w'), (4, 'x')]
                 .iter()
@@ -152,6 +169,70 @@ pub fn default_name(event: &Event) -> String {
             ))
         }
         _ => None,
+    };
+    match name {
+        Some(name) => name + &modifiers(attr),
+        None => format!("type {} config {:#x}", event.kind, event.config),
     }
-    .unwrap_or_else(|| format!("type {} config {:#x}", event.kind, event.config))
+}
+
+/// `evsel__hw_cache_name`: what of, then how, then with which result.
+fn cache_name(config: u64) -> Option<String> {
+    const CACHES: [&str; 7] = [
+        "L1-dcache",
+        "L1-icache",
+        "LLC",
+        "dTLB",
+        "iTLB",
+        "branch",
+        "node",
+    ];
+    /// Alone, and before a result.
+    const ACCESSES: [(&str, &str); 3] = [
+        ("loads", "load"),
+        ("stores", "store"),
+        ("prefetches", "prefetch"),
+    ];
+    let [cache, access, result, ..] = config.to_le_bytes();
+    let cache = CACHES.get(usize::from(cache))?;
+    let (accesses, access) = ACCESSES.get(usize::from(access))?;
+    match result {
+        0 => Some(format!("{cache}-{accesses}")),
+        1 => Some(format!("{cache}-{access}-misses")),
+        _ => None,
+    }
+}
+
+/// `evsel__add_modifiers`: `:u` for user code alone, `:ppp` for no skid, `:H` for no virtual machine.
+fn modifiers(attr: &Attr) -> String {
+    let Excluded {
+        user,
+        kernel,
+        hv,
+        host,
+        guest,
+    } = attr.excluded;
+    let precise = attr.event.precise_ip;
+    let mut letters = String::new();
+    let mut counted = |excluded: bool, letter| {
+        if !excluded {
+            letters.push(letter);
+        }
+    };
+    // Where nothing of the host is excluded perf leaves out virtual machines unless told otherwise.
+    let some = kernel || user || hv;
+    if some {
+        counted(kernel, 'k');
+        counted(user, 'u');
+        counted(hv, 'h');
+    }
+    (0..precise).for_each(|_| counted(false, 'p'));
+    if host || guest == (some || precise != 0) {
+        counted(host, 'H');
+        counted(guest, 'G');
+    }
+    match letters.is_empty() {
+        true => letters,
+        false => format!(":{letters}"),
+    }
 }

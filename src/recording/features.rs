@@ -42,7 +42,8 @@ pub fn read(sections: &[Section], order: ByteOrder, meta: &mut Meta, damage: &mu
     let mut usable: Vec<&Section> = sections
         .iter()
         .filter(|section| READ.iter().any(|read| read.0 == section.feature))
-        .filter(|section| section.data.len() <= MAX_SECTION)
+        // perf leaves a section empty where it found nothing to write.
+        .filter(|section| (1..=MAX_SECTION).contains(&section.data.len()))
         .filter(|section| {
             // A list of strings takes 4 bytes each at least.
             section.feature != Feature::CMDLINE.0

@@ -231,7 +231,7 @@ impl Reader {
         }
         for attr in &mut self.events.attrs {
             if attr.event.name.is_empty() {
-                attr.event.name = default_name(&attr.event);
+                attr.event.name = default_name(attr);
             }
         }
         features::read(&self.sections, self.order, &mut self.meta, &mut self.damage);

@@ -25,7 +25,7 @@ fn steps_taken(reason: Reason) -> usize {
     match reason {
         Reason::NotAnAccess => 1,
         Reason::NoAddress => 2,
-        Reason::Kernel => 3,
+        Reason::Kernel | Reason::Guest => 3,
         Reason::NoMapping | Reason::NoBinary | Reason::NotGo => 4,
         Reason::NoSymbol | Reason::Skid | Reason::NotMap | Reason::Goroutine | Reason::Narrow => 5,
         Reason::NotMapMemory

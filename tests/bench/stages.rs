@@ -1,11 +1,15 @@
 //! What reading costs beside the least that it could: `scripts/bench` runs each stage by itself.
 //!
-//! `stages STAGE FILE` prints the records or samples that the stage saw.
+//! `stages STAGE FILE [BINARY]` prints the records or samples that the stage saw.
 
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
+use mempath::attribute::attribute;
+use mempath::program::Program;
+use mempath::program::kernel::Kernel;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Every record header of the mapped file, and nothing of the records.
 fn walk(path: &Path) -> usize {
@@ -44,17 +48,32 @@ fn read(path: &Path) -> usize {
     mempath::recording::read(path).unwrap().samples.len()
 }
 
+/// The same, and what each sample hit of the program that `binary` is.
+fn read_and_attribute(path: &Path, binary: &Path) -> usize {
+    let recording = mempath::recording::read(path).unwrap();
+    let program = Arc::new(Program::open(binary).unwrap());
+    let of = |image: &str| Path::new(image).file_name() == binary.file_name();
+    let images = recording.space.images.iter();
+    let programs: Vec<_> = images
+        .map(|image| of(&image.path).then(|| Arc::clone(&program)))
+        .collect();
+    attribute(&recording, &programs, &Kernel::default(), None)
+        .part
+        .len()
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let [_, stage, path, ..] = args.as_slice() else {
+    let [_, stage, path, rest @ ..] = args.as_slice() else {
         return;
     };
     let path = Path::new(path);
-    let seen = match stage.as_str() {
-        "walk" => walk(path),
-        "iterate" => iterate(path),
-        "read" => read(path),
-        other => panic!("no stage is called {other}"),
+    let seen = match (stage.as_str(), rest) {
+        ("walk", _) => walk(path),
+        ("iterate", _) => iterate(path),
+        ("read", _) => read(path),
+        ("attribute", [binary, ..]) => read_and_attribute(path, Path::new(binary)),
+        (other, _) => panic!("no stage is called {other}"),
     };
     println!("{seen}");
 }

@@ -70,6 +70,8 @@ pub struct EventSpec {
     pub freq: bool,
     pub precise_ip: u64,
     pub exclude_kernel: bool,
+    /// Bits of the flags that have no field here.
+    pub more_flags: Vec<u32>,
     pub sample_id_all: bool,
     /// 0 for the size of Linux 5.13 (128).
     pub attr_size: u32,
@@ -408,6 +410,8 @@ impl RecordingBuilder {
             | flag(10, 1, u64::from(event.freq))
             | flag(15, 2, event.precise_ip)
             | flag(18, 1, u64::from(event.sample_id_all));
+        let more = event.more_flags.iter().map(|&bit| flag(bit, 1, 1));
+        let flags = more.fold(flags, |flags, bit| flags | bit);
         let mut attr = Writer::new(self.big);
         attr.u32(event.kind).u32(size as u32);
         attr.words(&[

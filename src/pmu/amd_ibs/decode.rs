@@ -4,9 +4,8 @@
 use super::Cpu;
 use super::registers::OpRegisters;
 use crate::data_src::DataSrc;
-use crate::pmu::of_pmu;
 use crate::pmu::rows::{Row, Rows};
-use crate::recording::{ByteOrder, Event, Meta, Recording};
+use crate::recording::{ByteOrder, Event, Recording};
 use perf_event_open_sys::bindings as sys;
 
 /// Decodes the raw registers of a recording, where it has some; `true` when samples were changed.
@@ -17,7 +16,7 @@ pub fn decode(recording: &mut Recording) -> bool {
     let wanted: Vec<bool> = recording
         .events
         .iter()
-        .map(|event| is_ibs_op(event, &recording.meta) && has(event, sys::PERF_SAMPLE_RAW))
+        .map(|event| super::is_ibs_op(event, &recording.meta) && has(event, sys::PERF_SAMPLE_RAW))
         .collect();
     if !wanted.contains(&true) {
         return false;
@@ -84,15 +83,4 @@ pub fn decode(recording: &mut Recording) -> bool {
 
 fn has(event: &Event, bit: sys::perf_event_sample_format) -> bool {
     event.sample_type & u64::from(bit) != 0
-}
-
-/// By the PMU's name or number; the kernel also forwards precise cycles and micro-ops to IBS,
-/// `forward_event_to_ibs`.
-fn is_ibs_op(event: &Event, meta: &Meta) -> bool {
-    let forwarded = match event.kind {
-        sys::PERF_TYPE_HARDWARE => event.config == u64::from(sys::PERF_COUNT_HW_CPU_CYCLES),
-        sys::PERF_TYPE_RAW => matches!(event.config, 0x76 | 0xc1),
-        _ => false,
-    };
-    of_pmu(event, meta, "ibs_op") || (forwarded && event.precise_ip != 0)
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::data_src::{Level, Op};
 use crate::recording::{Event, Memory, Meta};
+use perf_event_open_sys::bindings as sys;
 
 /// Family and model of the recording machine, as far as errata go by them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +39,21 @@ impl Cpu {
     fn tells_modified(self) -> bool {
         !(self.family == 0x19 && matches!(self.model, 0..=0xf | 0x20..=0x5f))
     }
+}
+
+/// By the PMU's name or number, or because the kernel hands the event to it.
+fn is_ibs_op(event: &Event, meta: &Meta) -> bool {
+    of_pmu(event, meta, "ibs_op") || is_forwarded(event)
+}
+
+/// Whether the kernel has IBS count it: precise cycles and micro-ops, `forward_event_to_ibs`.
+fn is_forwarded(event: &Event) -> bool {
+    let counted = match event.kind {
+        sys::PERF_TYPE_HARDWARE => event.config == u64::from(sys::PERF_COUNT_HW_CPU_CYCLES),
+        sys::PERF_TYPE_RAW => matches!(event.config, 0x76 | 0xc1),
+        _ => false,
+    };
+    counted && event.precise_ip != 0
 }
 
 /// `IbsOpCtl[16]`.
@@ -84,9 +100,12 @@ fn notes(event: &Event, meta: &Meta) -> Vec<String> {
 pub(super) const PMU: Pmu = Pmu {
     kind: Kind::AmdIbs,
     name: "AMD IBS",
+    // The PMU of the cores fills in no `data_src`: where there is one, IBS has counted.
     owns: |event, meta| {
         of_pmu(event, meta, "ibs_op")
-            || (vendor(meta, "AuthenticAMD") && event.kind > 5 && event.memory == Memory::Sampled)
+            || (vendor(meta, "AuthenticAMD")
+                && event.memory == Memory::Sampled
+                && (event.kind > sys::PERF_TYPE_BREAKPOINT || is_forwarded(event)))
     },
     fields: |_, meta| {
         let snoop = match Cpu::of(meta) {
