@@ -241,7 +241,14 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
     assert_eq!(browser.eval("location.hash"), "#op=load&cpu=3");
     assert_eq!(
         browser.eval("[...document.querySelectorAll('.unreached')].filter(line => !line.hidden).map(line => line.closest('section').id)"),
-        json!(["sharing", "concurrent", "background", "brackets", "coverage"])
+        json!([
+            "sharing",
+            "concurrent",
+            "background",
+            "brackets",
+            "path",
+            "coverage"
+        ])
     );
     browser.press("Escape");
     browser.ready();

@@ -88,8 +88,19 @@ fn hostile_names_stay_text_everywhere() {
 #[test]
 fn hostile_names_are_redacted_like_others() {
     let mut tables = synthetic::hostile();
-    // An event is perf's.
-    tables.summary.events[0].name = "cpu/mem-loads,ldlat=30/P".to_owned();
+    // Words of mempath's own are no names.
+    tables.summary = synthetic::tables(10).summary;
+    let bad = || synthetic::HOSTILE.to_owned();
+    let summary = &mut tables.summary;
+    (summary.recording, summary.meta.hostname) = (bad(), Some(bad()));
+    (summary.binaries[0].path, summary.binaries[0].found) = (bad(), Err(bad()));
+    summary.meta.cmdline = ["perf", "record", "-e", "x", "--"]
+        .map(str::to_owned)
+        .into();
+    summary.meta.cmdline.push(bad());
+    summary.findings[0].text = format!("`{}`: half of it", bad());
+    summary.together.overlaps[0].first.0.function = Some(bad());
+    summary.together.overlaps[0].first.1.file = Some(bad());
     let page = render(&mempath::tables::redact(&tables).unwrap()).unwrap();
     assert!(render(&tables).unwrap().contains("window.hacked"));
     assert!(!page.contains("hacked"));

@@ -265,7 +265,7 @@
     if (kept) {
       const { bodies, caption } = original.get(table);
       if (bodies) swapBodies(table, bodies);
-      if (caption) table.caption.firstChild.data = caption;
+      table.caption.firstChild.data = caption;
       for (const { rows } of bodiesOf(table)) {
         for (const { row } of rows) {
           mark(row, false);
@@ -275,18 +275,23 @@
       original.delete(table);
       return;
     }
-    if (!original.has(table)) original.set(table, {});
+    if (!original.has(table)) original.set(table, { caption: table.caption.firstChild.data });
     RECOUNT[table.id](table, pickedRows());
   }
 
   // Other rows in place of a table's own, which come back when nothing is selected.
   function replaceRows(table, made, caption) {
-    const kept = original.get(table);
-    kept.bodies ??= [...table.tBodies];
-    kept.caption ??= table.caption.firstChild.data;
-    table.caption.firstChild.data = caption;
+    original.get(table).bodies ??= [...table.tBodies];
+    entitle(table, caption);
     swapBodies(table, made);
   }
+
+  // What a table says of the selection in place of all.
+  function entitle(table, caption) {
+    table.caption.firstChild.data = caption;
+  }
+
+  const latencyOf = (cycles) => (cycles ? `; latency shares of ${about()}${count(cycles)} cycles` : "");
 
   function swapBodies(table, bodies) {
     for (const body of [...table.tBodies]) body.remove();
@@ -304,6 +309,8 @@
       const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? pair(map[i] - 1, part[i] - 1) : undefined));
       const parts = new Map(rows.parts.map(([part], id) => [part, id]));
       fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(pair(Number(row.dataset.map), parts.get(row.dataset.part)))));
+      const samples = [...ofMap.values()].reduce((n, sum) => n + sum.samples, 0);
+      entitle(table, `${count(ofMap.size)} maps, ${about()}${count(samples)} samples of the selection${latencyOf(totalOf(chosen))}`);
       for (const body of table.tBodies) {
         const id = Number(body.rows[0].dataset.map);
         const byStage = new Map();
@@ -389,6 +396,7 @@
     "pairs-table": (table, chosen) => replaceLines(table, chosen, 128, "128-byte pairs of lines"),
     "background-table": (table, chosen) => {
       const { sums, all } = causes(chosen);
+      entitle(table, `Samples of the selection on the memory of maps: ${about()}${count(all.samples)}`);
       const cycles = [...sums.values()].reduce((n, sum) => n + (sum.latency_sum ?? 0), 0);
       for (const body of table.tBodies) {
         const row = body.rows[0];
@@ -400,8 +408,8 @@
         put(row.cells[3], sum.latency_sum === null ? absent : { text: percent(sum.latency_sum, cycles), small: about() + count(sum.latency_sum), sort: sum.latency_sum });
       }
     },
-    "reasons-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => rows.reasons[rows.column.reason[i] - 1]), "reason", 2),
-    "evidence-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => (rows.column.part[i] ? rows.evidence[rows.column.evidence[i] - 1] : undefined)), "evidence", 1),
+    "reasons-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => rows.reasons[rows.column.reason[i] - 1]), "reason", 2, "without a part, by reason"),
+    "evidence-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => (rows.column.part[i] ? rows.evidence[rows.column.evidence[i] - 1] : undefined)), "evidence", 1, "with a part, by the strongest evidence that held"),
     "brackets-table": (table) => {
       // Of some operations the page has only the sums.
       if (data.brackets.length < data.bracketed) return;
@@ -420,8 +428,9 @@
   };
 
   // Counts and shares of what a row names.
-  function shares(table, sums, key, column) {
+  function shares(table, sums, key, column, what) {
     const total = [...sums.values()].reduce((n, { samples }) => n + samples, 0);
+    entitle(table, `${about()}${count(total)} samples of the selection ${what}`);
     for (const body of table.tBodies) {
       const row = body.rows[0];
       const sum = sums.get(row.dataset[key]);
@@ -601,6 +610,7 @@
     const sums = Rows.sums(rows, chosen, (i) => rows.codes[code[i] - 1][kind] ?? undefined);
     let total = 0;
     for (const sum of sums.values()) total += sum.latency_sum ?? 0;
+    entitle(table, `${count(sums.size)} ${key}s of the selection${latencyOf(total)}`);
     fill(table, total, (row) => sums.get(Number(row.dataset[key])));
   }
 
@@ -1071,13 +1081,13 @@
       picture.getContext("2d").drawImage(this.canvas, 0, 0);
       const { span, spans } = this.kind;
       const selects = all("select", this.controls).map((box) => box.value);
-      return { key: this.drawn, picture, marks: this.marks, says: this.said, label: this.canvas.getAttribute("aria-label"), height: this.canvas.style.height, selects, span, spans };
+      return { key: this.drawn, picture, marks: this.marks, says: this.said, label: this.canvas.getAttribute("aria-label"), height: this.canvas.style.height, width: this.canvas.style.width, selects, span, spans };
     }
 
-    bring({ picture, marks, says, label, height, selects, span, spans }) {
+    bring({ picture, marks, says, label, height, width, selects, span, spans }) {
       this.canvas.width = picture.width;
       this.canvas.height = picture.height;
-      this.canvas.style.height = height;
+      Object.assign(this.canvas.style, { height, width });
       this.canvas.getContext("2d").drawImage(picture, 0, 0);
       Object.assign(this.kind, { span, spans });
       all("select", this.controls).forEach((box, i) => (box.value = selects[i]));
@@ -1086,13 +1096,19 @@
       this.says.textContent = says;
     }
 
+    // On a narrow screen some charts are wider, and scroll.
+    get width() {
+      return Math.max(wide, this.kind.least ?? 0);
+    }
+
     draw() {
-      const width = wide;
+      const width = this.width;
       const drawing = this.kind.prepare(width);
       const scale = devicePixelRatio || 1;
       this.canvas.width = width * scale;
       this.canvas.height = drawing.height * scale;
       this.canvas.style.height = `${drawing.height}px`;
+      this.canvas.style.width = width > wide ? `${width}px` : "";
       const pen = this.canvas.getContext("2d");
       pen.scale(scale, scale);
       pen.fillStyle = css("--paper");
@@ -1119,8 +1135,8 @@
 
     // What is shown, drawn once more by a pen that writes.
     svg() {
-      const drawing = this.kind.prepare(wide);
-      const pen = new SvgPen(this.canvas.getContext("2d"), wide, drawing.height);
+      const drawing = this.kind.prepare(this.width);
+      const pen = new SvgPen(this.canvas.getContext("2d"), this.width, drawing.height);
       font = 0;
       drawing.draw(pen, []);
       font = 0;
@@ -1762,6 +1778,8 @@
   };
 
   const path = {
+    least: 700,
+
     countsAll() {
       return active().every((key) => key === "map" || key === "level");
     },
@@ -1803,6 +1821,8 @@
 
   // Samples on the memory of maps by cause, as src/report/charts/background.rs.
   const background = {
+    least: 800,
+
     countsAll() {
       return active().length === 0;
     },
@@ -1846,6 +1866,8 @@
 
   // One run through each operation, as src/report/charts/operations.rs.
   const operations = {
+    least: 760,
+
     countsAll() {
       return active().length === 0;
     },
@@ -1911,7 +1933,7 @@
         if (step.stores > 0) pen.rect(x(step.stage) - radius, y - radius, 2 * radius, 2 * radius);
         else pen.arc(x(step.stage), y, radius, 0, 7);
         pen.fill();
-        const text = `${step.part ?? "unknown"}: ${about()}${count(step.samples)} samples${step.latency_sum === null ? "" : `, ${about()}${count(step.latency_sum)} cycles`}`;
+        const text = `${step.part ?? "unknown"}: ${about()}${some(step.samples, "samples")}${step.latency_sum === null ? "" : `, ${about()}${count(step.latency_sum)} cycles`}`;
         write(pen, text, left + lanes.length * lane + 10, y, { colour: "--ink" });
         marks.push({ x: 0, y: y - row / 2, w: width, h: row, text: () => `${step.phase ?? "phase unknown"}, ${text}`, select: () => select({ part: step.part ?? "" }) });
       });
@@ -1928,6 +1950,8 @@
   const DRAWN = 36;
 
   const brackets = {
+    least: 860,
+
     prepare(width) {
       const own = data.brackets.filter(bracketChosen);
       const odd = ({ between, deviates }) => between > 0 || deviates;

@@ -129,6 +129,16 @@ fn a_view_that_does_not_follow_a_filter_says_why() {
         if ["op", "tid", "time", "index"].contains(key) {
             expected.insert("sharing", format!("Stale reads, not filtered by {name}: a pair is a store and a load, of which only parts, CPUs and the load's level are kept."));
         }
+        if *key == "index" {
+            expected.insert(
+                "order",
+                "The table, not filtered by buckets: it is of the hottest instance alone."
+                    .to_owned(),
+            );
+        }
+        if ["op", "cpu", "tid", "time", "index"].contains(key) {
+            expected.insert("path", format!("What-ifs, not filtered by {name}: they are sums of a part's loads from one level."));
+        }
         if !["map", "tid"].contains(key) {
             expected.insert("concurrent", format!("Not filtered by {name}: an overlap is of two operations, each of many accesses; their map and threads are kept."));
         }

@@ -9,7 +9,9 @@ use crate::report::data::{Data, Measures, StepRow};
 use crate::report::html::Markup;
 use crate::report::number::count;
 use crate::report::svg::{Anchor, Drawing};
-use crate::report::table::{Cell, Head, Keys, Row, cut};
+use crate::report::table::{Cell, Head, Keys, Row};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 pub struct Operations;
 
@@ -85,8 +87,16 @@ impl Chart for Operations {
             drawings.push(draw(&run.title, &steps)?);
         }
         let sum = total(data.steps.iter().map(|step| &step.m));
-        let (shown, note) = cut(&data.steps, MOST, "steps");
-        let rows = data.steps.iter().take(shown).enumerate().map(|(i, step)| {
+        let shown = costliest(&data.steps);
+        let note = (shown.len() < data.steps.len()).then(|| {
+            format!(
+                "Shown: the costliest {} of {} steps, in the order of their operation.",
+                count(shown.len() as u64),
+                count(data.steps.len() as u64)
+            )
+        });
+        let rows = data.steps.iter().enumerate();
+        let rows = rows.filter(|(i, _)| shown.contains(i)).map(|(i, step)| {
             let name = |text: &Option<String>| match text {
                 Some(text) => Cell::Text(text.replace('_', " ")),
                 None => Cell::Absent,
@@ -123,6 +133,13 @@ impl Chart for Operations {
             ..table
         })
     }
+}
+
+/// Rows of the [`MOST`] steps that cost most.
+fn costliest(steps: &[StepRow]) -> BTreeSet<usize> {
+    let mut rows: Vec<usize> = (0..steps.len()).collect();
+    rows.sort_by_key(|&i| (Reverse(steps.get(i).map(|step| step.m.cost())), i));
+    rows.into_iter().take(MOST).collect()
 }
 
 fn place(step: &StepRow) -> Option<String> {
@@ -279,9 +296,14 @@ fn draw(title: &str, steps: &[&StepRow]) -> Result<Markup, ReportError> {
             None => String::new(),
         };
         let text = format!(
-            "{}: {} samples{cost}",
+            "{}: {} {}{cost}",
             step.part.as_deref().unwrap_or("unknown"),
-            count(step.m.samples)
+            count(step.m.samples),
+            if step.m.samples == 1 {
+                "sample"
+            } else {
+                "samples"
+            }
         );
         d.text(end + 10, y, Anchor::Start, 11.0, INK, &text);
     }

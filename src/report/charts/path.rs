@@ -1,7 +1,7 @@
 //! The path of the loads: which level served them, and at what latency.
 
 use super::concurrent::looked_at;
-use super::{Chart, Figure};
+use super::{Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
 use crate::report::data::Data;
@@ -49,6 +49,17 @@ impl Chart for Path {
          of the recording that the next nearer level served, at least 30 on either side; what of that a program \
          can gain is not said. Selected by more than map and level, loads are counted over the raw accesses in this page: \
          exact where they are all of the recording, else marked \u{2248} and scaled to all."
+    }
+
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        match data.summary.together.moves.is_empty() {
+            true => Vec::new(),
+            false => vec![Unfiltered {
+                what: "What-ifs",
+                keys: "op cpu tid time index",
+                why: "they are sums of a part's loads from one level".to_owned(),
+            }],
+        }
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
