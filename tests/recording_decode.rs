@@ -909,3 +909,38 @@ fn throttling_is_a_gap_from_one_record_to_the_other() {
         );
     }
 }
+
+/// `PERF_RECORD_COMPRESSED`, and `COMPRESSED2`, which says how long it is and is padded to a word: one zstd
+/// stream in pieces that end anywhere.
+#[test]
+fn compressed_records_of_both_kinds_give_what_was_compressed() {
+    const COMPRESSED: u32 = 81;
+    const COMPRESSED2: u32 = 83;
+    for big in [false, true] {
+        let plain = two_events(big);
+        let stream = zstd::encode_all(plain.records.bytes.as_slice(), 3).unwrap();
+        for kind in [COMPRESSED, COMPRESSED2] {
+            let mut packed = two_events(big);
+            packed.records.bytes.clear();
+            for piece in stream.chunks(37) {
+                let mut body = Writer::new(big);
+                if kind == COMPRESSED2 {
+                    body.u64(piece.len() as u64);
+                }
+                body.raw(piece);
+                if kind == COMPRESSED2 {
+                    body.bytes.resize(body.bytes.len().next_multiple_of(8), 0);
+                }
+                packed.record(kind, 0, &body.bytes);
+            }
+            for bytes in [packed.file(), packed.pipe()] {
+                let got = open(&bytes);
+                assert_eq!(got.damage, []);
+                assert!(got.meta.compressed);
+                assert_eq!(got.samples.time, [10, 11, 13]);
+                assert_eq!(got.samples.event, [0, 1, 0]);
+                assert_eq!(got.gaps, open(&plain.file()).gaps);
+            }
+        }
+    }
+}

@@ -85,6 +85,28 @@ fn samples_of_a_virtual_machine_are_told_as_such() {
     );
 }
 
+/// The mappings were damaged, or recorded before the part that is left: what else the samples tell is told.
+#[test]
+fn samples_without_mappings_are_analyzed_although_there_is_a_binary() {
+    let mut recording = RecordingBuilder::new().cpuid("GenuineIntel,6,106,6");
+    let loads = recording.event(EventSpec::loads());
+    let load = Sample {
+        ip: 0x40_0010,
+        addr: 0xc000_0000,
+        ..Sample::load(40)
+    };
+    recording.sample(loads, load);
+    let dir = written(&recording);
+    let binary = std::env::current_exe().unwrap();
+    let binary = ["--binary", binary.to_str().unwrap()];
+    let analyze = ["analyze", "perf.data", "--no-report", "--format", "json"];
+    let json = mempath(dir.path(), &[&analyze[..], &binary].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let reason = &json["summary"]["reasons"][0];
+    assert_eq!((&reason[0], &reason[2]), (&"no mapping".into(), &1.into()));
+    assert_eq!(json["summary"]["overall"]["llc_miss"], 1);
+}
+
 /// `|OP LOAD|LVL N/A|SNP N/A|TLB N/A|LCK N/A`
 const ONLY_THE_OP: u64 = 0x0508_0022;
 

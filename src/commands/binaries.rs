@@ -88,6 +88,10 @@ pub fn open(recording: &mut Recording, input: &Options) -> anyhow::Result<Binari
             .any(|program| program.path == *given);
         if !used {
             Program::open(given)?;
+            // Without mappings, as in a recording that was cut, every sample says so itself.
+            if images.is_empty() {
+                continue;
+            }
             let paths: Vec<&str> = images
                 .iter()
                 .map(|(_, image)| image.path.as_str())
