@@ -101,7 +101,6 @@ impl Chart for Brackets {
             drawings: vec![draw(data, &shown)?],
             tables: vec![kinds(data)],
             folded,
-            ..Figure::default()
         })
     }
 }
