@@ -357,6 +357,58 @@ fn a_report_on_standard_output_cannot_be_opened() {
     );
 }
 
+/// The text of a tag's content, without the tags in it.
+fn plain(html: &str) -> String {
+    let pieces = html.split('<');
+    let pieces = pieces.map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
+    pieces.collect()
+}
+
+/// The report's words for what the CPUs of a line share are those of `mempath c2c`, line by line.
+#[test]
+fn the_report_tells_sharing_as_c2c_does() {
+    use mempath::analyses::lines::Sharing;
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args(["-q", "-o", "-"]);
+    let page = String::from_utf8(done(command).stdout).unwrap();
+    let table = page.split_once("<table id=\"sharing-table\">").unwrap().1;
+    let table = table.split_once("</table>").unwrap().0;
+    let rows: Vec<(String, String)> = table
+        .split("<tr")
+        .skip(2)
+        .map(|row| {
+            let cells: Vec<String> = row
+                .split("<td")
+                .skip(1)
+                .map(|c| plain(&format!("<td{c}")))
+                .collect();
+            (cells[0].trim().to_owned(), cells[8].trim().to_owned())
+        })
+        .collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    let dir = sample("modelled-go1.22-twins");
+    command.arg("c2c").arg(dir.join("perf.data"));
+    command.arg("--binary").arg(dir.join("mapload.gz"));
+    command.args(["--format", "json"]);
+    let found: serde_json::Value = serde_json::from_slice(&done(command).stdout).unwrap();
+    let lines = found["lines"].as_array().unwrap();
+    let told = |address: &str| {
+        let line = lines.iter().find(|line| line["address"] == address)?;
+        let kind = Sharing::ALL
+            .into_iter()
+            .find(|kind| serde_json::to_value(kind).unwrap() == line["sharing"]);
+        Some(kind?.text().to_owned())
+    };
+    assert_eq!(rows.len(), 40);
+    for (address, kind) in &rows {
+        assert_eq!(told(address).as_ref(), Some(kind), "{address}");
+    }
+    // Both words occur.
+    for word in ["true sharing: one word", "false sharing: two maps"] {
+        assert!(rows.iter().any(|(_, kind)| kind == word), "{word}");
+    }
+}
+
 /// The windows are flags, the report states them, and so does one that is written from saved tables.
 #[test]
 fn windows_are_flags_and_are_stated() {
