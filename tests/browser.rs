@@ -6,6 +6,10 @@ mod accessible;
 mod chromium;
 #[path = "browser/copying.rs"]
 mod copying;
+#[path = "browser/heatmaps.rs"]
+mod heatmaps;
+#[path = "browser/linked.rs"]
+mod linked;
 #[path = "browser/listing.rs"]
 mod listing;
 #[path = "browser/states.rs"]
@@ -46,8 +50,8 @@ fn the_page_opens_without_a_word_and_without_a_request() {
         vec![format!("file://{}", file.display())]
     );
     let canvases = browser
-        .eval("[...document.querySelectorAll('canvas')].map(c => c.width > 600 && c.height > 100)");
-    assert_eq!(canvases, json!([true, true, true, true]));
+        .eval("[...document.querySelectorAll('canvas')].map(c => c.width > 600 && c.height > 60)");
+    assert_eq!(canvases, json!(vec![true; 7]));
 }
 
 #[test]
@@ -237,7 +241,14 @@ fn a_selection_counts_every_table_again_and_clearing_brings_all_back() {
     assert_eq!(browser.eval("location.hash"), "#op=load&cpu=3");
     assert_eq!(
         browser.eval("[...document.querySelectorAll('.unreached')].filter(line => !line.hidden).map(line => line.closest('section').id)"),
-        json!(["sharing", "concurrent", "background", "brackets", "coverage"])
+        json!([
+            "sharing",
+            "concurrent",
+            "background",
+            "brackets",
+            "path",
+            "coverage"
+        ])
     );
     browser.press("Escape");
     browser.ready();
@@ -252,7 +263,7 @@ fn counting_again_over_all_gives_the_tables_of_the_report() {
     browser.open(&file, "");
     browser.ready();
     // A time range that holds everything selects everything and counts all again.
-    let text = "['maps', 'misses', 'functions', 'lines'].map(id => [...document.querySelectorAll(`#${id} td`)].map(cell => cell.textContent))";
+    let text = "['maps', 'misses', 'functions', 'lines'].map(id => [...document.querySelectorAll(`#${id} td`)].map(cell => cell.textContent.replace(/\\s+/g, ' ').trim()))";
     let stated = browser.eval(text);
     browser.eval("{ const s = document.getElementById('filter-time'); s.value = '0-999999999999999'; s.dispatchEvent(new Event('change')); }");
     browser.ready();
@@ -334,7 +345,7 @@ fn a_link_shows_the_same_selection_and_says_where_it_does_not_reach() {
     );
     assert_eq!(
         browser.eval("document.querySelector('#coverage .unreached').textContent"),
-        "Not filtered by level, cpu: these counts are sums that do not keep it."
+        "Contradictions, not filtered by level, CPU: they are counts of the whole recording."
     );
     assert_eq!(
         browser.eval("document.querySelector('#order .unreached').hidden"),
@@ -557,7 +568,7 @@ fn without_script_the_drawings_and_all_rows_are_there() {
     let seen = "(selector => [...document.querySelectorAll(selector)].filter(e => e.getBoundingClientRect().height > 0).length)";
     assert_eq!(
         browser.eval(&format!("{seen}('.drawings.replaced svg')")),
-        7
+        11
     );
     assert_eq!(
         browser.eval(&format!("{seen}('canvas, #filter, .plot')")),

@@ -41,7 +41,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
             done(command).stdout
         };
         let one = page("1");
-        for threads in ["2", "7"] {
+        for threads in ["2", "5", "7"] {
             let more = page(threads);
             assert_eq!(one.len(), more.len(), "{name}, {threads}");
             assert!(one == more, "{name}, {threads}");
@@ -98,6 +98,144 @@ fn a_redacted_report_holds_no_name_of_the_program() {
     for kept in ["runtime.mapaccess1", "bmap.tophash", "hmap.buckets"] {
         assert!(page.contains(kept), "{kept}");
     }
+}
+
+/// The page with what is compressed in it.
+fn unpacked(page: &str) -> String {
+    use base64::Engine;
+    use std::io::Read;
+    let mut all = page.to_owned();
+    let packed = page.split("type=\"application/gzip\">").skip(1);
+    let mut found = 0;
+    for text in packed {
+        let text = text.split_once("</script>").unwrap().0;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap();
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..])
+            .read_to_end(&mut unpacked)
+            .unwrap();
+        all += &String::from_utf8_lossy(&unpacked);
+        found += 1;
+    }
+    assert!(found > 0);
+    all
+}
+
+/// Not a file of Go's own, which the runtime's functions name.
+fn is_own(path: &str) -> bool {
+    let go = ["runtime/", "internal/", "sync/", "/usr/local/go/src/"];
+    !go.iter().any(|folder| path.starts_with(folder)) && !path.contains("/go/src/")
+}
+
+/// Every name of the program, its machine and its heap that the tables hold.
+fn names_of(tables: &mempath::tables::Tables) -> Vec<String> {
+    use mempath::tables::columns as c;
+    let mut names = std::collections::BTreeSet::new();
+    for (_, frame) in tables.frames() {
+        for column in [
+            c::FUNCTION,
+            c::OUTER,
+            c::ON_BEHALF,
+            c::TARGET,
+            c::MAP_TYPE,
+            c::MAP_NAME,
+        ] {
+            let Ok(texts) = frame.column(column.name) else {
+                continue;
+            };
+            for text in texts.str().unwrap().iter().flatten() {
+                let word = |ch: char| !(ch.is_alphanumeric() || "_./".contains(ch));
+                let own = text.split(word).filter(|name| name.starts_with("main."));
+                names.extend(own.map(str::to_owned));
+            }
+        }
+        for column in [c::FILE, c::IMAGE] {
+            let Ok(texts) = frame.column(column.name) else {
+                continue;
+            };
+            let own = texts.str().unwrap().clone();
+            let own = own.iter().flatten().filter(|path| !path.starts_with('['));
+            for path in own.filter(|path| is_own(path)) {
+                names.insert(path.to_owned());
+                names.insert(path.rsplit('/').next().unwrap().to_owned());
+            }
+        }
+        for column in [c::HEADER, c::BASE] {
+            let Ok(values) = frame.column(column.name) else {
+                continue;
+            };
+            let values = values.u64().unwrap().clone();
+            names.extend(
+                values
+                    .iter()
+                    .flatten()
+                    .map(|address| format!("{address:#x}")),
+            );
+        }
+    }
+    let summary = &tables.summary;
+    names.extend(summary.meta.hostname.clone());
+    names.insert(summary.recording.clone());
+    for binary in &summary.binaries {
+        names.insert(binary.path.clone());
+        names.extend(binary.build_id.clone());
+        names.extend(binary.found.clone());
+    }
+    let arguments = &summary.meta.cmdline;
+    let own = arguments.iter().position(|argument| argument == "--");
+    names.extend(
+        arguments
+            .iter()
+            .skip(own.map_or(arguments.len(), |at| at + 1))
+            .cloned(),
+    );
+    // `sleep`, a number: no names.
+    names.retain(|name| name.len() > 4 && name != "sleep");
+    names.into_iter().collect()
+}
+
+/// What a report, its data, and each kind of text says: from a recording and from saved tables.
+#[test]
+fn no_name_that_the_tables_hold_is_in_any_redacted_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("tables");
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args(["-q", "-o", "-"]).arg("--tables").arg(&saved);
+    let plain = unpacked(&String::from_utf8(done(command).stdout).unwrap());
+    let tables = mempath::tables::Tables::read(&saved).unwrap();
+    let names = names_of(&tables);
+    assert!(names.len() > 500, "{}", names.len());
+    let in_page = |page: &str| names.iter().filter(|name| page.contains(*name)).count();
+    // The report says most of them when it is not redacted.
+    assert!(in_page(&plain) > 100, "{}", in_page(&plain));
+    let mut outputs = Vec::new();
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args(["--redact", "-q", "-o", "-"]);
+    let page = String::from_utf8(done(command).stdout).unwrap();
+    outputs.push(("page", unpacked(&page)));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    command
+        .arg("report")
+        .arg(&saved)
+        .args(["--redact", "-o", "-"]);
+    let page = String::from_utf8(done(command).stdout).unwrap();
+    outputs.push(("page from tables", unpacked(&page)));
+    for format in ["text", "json", "markdown"] {
+        let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+        command.args(["--redact", "--no-report", "--format", format]);
+        let said = String::from_utf8(done(command).stdout).unwrap();
+        outputs.push((format, said));
+    }
+    for (output, said) in &outputs {
+        let told: Vec<&String> = names.iter().filter(|name| said.contains(*name)).collect();
+        assert_eq!(told, Vec::<&String>::new(), "{output}");
+    }
+    // The table of all samples is raw: it is not made from redacted ones.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    command.args(["export", "accesses", "--redact", "perf.data"]);
+    assert_eq!(command.output().unwrap().status.code(), Some(2));
 }
 
 /// What is said of a binary that was not taken names neither file nor build id.
@@ -217,6 +355,58 @@ fn a_report_on_standard_output_cannot_be_opened() {
         error,
         "mempath: could not open the report: it went to standard output; name a file with -o\n"
     );
+}
+
+/// The text of a tag's content, without the tags in it.
+fn plain(html: &str) -> String {
+    let pieces = html.split('<');
+    let pieces = pieces.map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
+    pieces.collect()
+}
+
+/// The report's words for what the CPUs of a line share are those of `mempath c2c`, line by line.
+#[test]
+fn the_report_tells_sharing_as_c2c_does() {
+    use mempath::analyses::lines::Sharing;
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command.args(["-q", "-o", "-"]);
+    let page = String::from_utf8(done(command).stdout).unwrap();
+    let table = page.split_once("<table id=\"sharing-table\">").unwrap().1;
+    let table = table.split_once("</table>").unwrap().0;
+    let rows: Vec<(String, String)> = table
+        .split("<tr")
+        .skip(2)
+        .map(|row| {
+            let cells: Vec<String> = row
+                .split("<td")
+                .skip(1)
+                .map(|c| plain(&format!("<td{c}")))
+                .collect();
+            (cells[0].trim().to_owned(), cells[8].trim().to_owned())
+        })
+        .collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+    let dir = sample("modelled-go1.22-twins");
+    command.arg("c2c").arg(dir.join("perf.data"));
+    command.arg("--binary").arg(dir.join("mapload.gz"));
+    command.args(["--format", "json"]);
+    let found: serde_json::Value = serde_json::from_slice(&done(command).stdout).unwrap();
+    let lines = found["lines"].as_array().unwrap();
+    let told = |address: &str| {
+        let line = lines.iter().find(|line| line["address"] == address)?;
+        let kind = Sharing::ALL
+            .into_iter()
+            .find(|kind| serde_json::to_value(kind).unwrap() == line["sharing"]);
+        Some(kind?.text().to_owned())
+    };
+    assert_eq!(rows.len(), 40);
+    for (address, kind) in &rows {
+        assert_eq!(told(address).as_ref(), Some(kind), "{address}");
+    }
+    // Both words occur.
+    for word in ["true sharing: one word", "false sharing: two maps"] {
+        assert!(rows.iter().any(|(_, kind)| kind == word), "{word}");
+    }
 }
 
 /// The windows are flags, the report states them, and so does one that is written from saved tables.

@@ -84,6 +84,28 @@ fn hostile_names_stay_text_everywhere() {
     assert!(page.contains("<title>Map memory accesses of script&gt;&lt;img src=x onerror=window.hacked=1&gt;&quot;&#39;`&amp;\\u{202e}\\u{0}\\u{1b}[31m\\u{2028}--&gt;]]&gt;</title>"));
 }
 
+/// Nor does a name that holds markup come through under its pseudonym.
+#[test]
+fn hostile_names_are_redacted_like_others() {
+    let mut tables = synthetic::hostile();
+    // Words of mempath's own are no names.
+    tables.summary = synthetic::tables(10).summary;
+    let bad = || synthetic::HOSTILE.to_owned();
+    let summary = &mut tables.summary;
+    (summary.recording, summary.meta.hostname) = (bad(), Some(bad()));
+    (summary.binaries[0].path, summary.binaries[0].found) = (bad(), Err(bad()));
+    summary.meta.cmdline = ["perf", "record", "-e", "x", "--"]
+        .map(str::to_owned)
+        .into();
+    summary.meta.cmdline.push(bad());
+    summary.findings[0].text = format!("`{}`: half of it", bad());
+    summary.together.overlaps[0].first.0.function = Some(bad());
+    summary.together.overlaps[0].first.1.file = Some(bad());
+    let page = render(&mempath::tables::redact(&tables).unwrap()).unwrap();
+    assert!(render(&tables).unwrap().contains("window.hacked"));
+    assert!(!page.contains("hacked"));
+}
+
 /// The text of a table's cells, row by row.
 fn cells(page: &str, table: &str) -> Vec<Vec<String>> {
     let table = page
@@ -251,7 +273,7 @@ fn a_map_that_grew_shows_its_arrays_in_order_and_says_what_lies_outside() {
         ]
     );
     assert!(heatmap.contains(&format!(
-        "{name}: {elems} samples on its elems are not in the drawing: Go keeps them each in an object of its own, and the slot holds the pointer."
+        "{name}: Go keeps its elems each in an object of its own and a pointer in the slot; {elems} samples on them are not drawn: their offset is not known."
     )));
 }
 

@@ -29,15 +29,23 @@ impl Cause {
 
     /// By the function whose code makes the access, and the operation that it is part of.
     pub fn of(touch: &Touch) -> Cause {
-        if touch.operation() == Some(Operation::Grow) || touch.phase() == Some(Phase::Evacuate) {
-            return Cause::Growth;
-        }
+        let growth =
+            touch.operation() == Some(Operation::Grow) || touch.phase() == Some(Phase::Evacuate);
         let frames = touch.place.map(|p| p.frames.as_slice()).unwrap_or_default();
         let inlined = frames.iter().map(|f| f.function.as_str());
-        let all = || inlined.clone().chain(touch.function());
-        if all().any(is_write_barrier) {
+        Cause::of_functions(growth, inlined.chain(touch.function()))
+    }
+
+    /// By whether the code is that of growth, and the functions that it is in.
+    pub fn of_functions<'a>(
+        growth: bool,
+        functions: impl Iterator<Item = &'a str> + Clone,
+    ) -> Cause {
+        if growth {
+            Cause::Growth
+        } else if functions.clone().any(is_write_barrier) {
             Cause::WriteBarrier
-        } else if all().any(is_marking) {
+        } else if functions.clone().any(is_marking) {
             Cause::Marking
         } else {
             Cause::Program

@@ -498,6 +498,48 @@ pub fn part_name(part: Part, slot: i8) -> String {
     }
 }
 
+/// One access to a line, as far as [`Sharing`] asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    /// Bytes from the start of the line, and how many are accessed where that is known.
+    pub offset: u64,
+    pub width: Option<u8>,
+    pub cpu: u16,
+    pub map: Option<u32>,
+    /// It is to a part of a map, known or not.
+    pub in_map: bool,
+    pub loads: bool,
+    pub stores: bool,
+    /// It found the line modified by another CPU.
+    pub hitm: bool,
+}
+
+/// What the accesses to a line speak for; `None`: used by one CPU, or not written.
+pub fn sharing_of(accesses: impl Iterator<Item = Used>) -> Option<Sharing> {
+    let mut entries: BTreeMap<(u64, Option<u8>, Option<u32>, bool), Entry> = BTreeMap::new();
+    for used in accesses {
+        let key = (used.offset, used.width, used.map, used.in_map);
+        let entry = entries.entry(key).or_insert_with(|| Entry {
+            offset: used.offset,
+            map: used.map.unwrap_or(NONE),
+            in_map: used.in_map,
+            width: used.width,
+            ..Entry::default()
+        });
+        entry.stats.records += 1;
+        if used.stores {
+            entry.writers.insert(used.cpu);
+        }
+        if used.loads || !used.stores {
+            entry.readers.insert(used.cpu);
+        }
+        if used.hitm {
+            *entry.hitm.entry(used.cpu).or_default() += 1;
+        }
+    }
+    sharing(&entries.into_values().collect::<Vec<_>>()).0
+}
+
 /// Bytes of a word: of an instruction that was not decoded it is not known whether it accesses more.
 const WORD: u64 = 8;
 

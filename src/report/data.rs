@@ -22,6 +22,7 @@ pub struct Data<'a> {
     pub parts: Vec<PartRow>,
     pub arrays: Vec<ArrayRow>,
     pub cells: Vec<CellRow>,
+    pub outside: Vec<OutsideRow>,
     pub functions: Vec<CodeRow>,
     pub lines: Vec<CodeRow>,
     /// Function by function, in the order of their code.
@@ -29,6 +30,7 @@ pub struct Data<'a> {
     /// In the order of one run through each operation.
     pub steps: Vec<StepRow>,
     pub latency: Vec<LatencyRow>,
+    pub levels: Vec<LevelRow>,
     pub order: Vec<OrderRow>,
     pub kept: Kept,
 }
@@ -153,6 +155,26 @@ pub struct CellRow {
     pub m: Measures,
 }
 
+/// Bytes of keys or elems that lie outside of their buckets or groups.
+#[derive(Debug, Clone)]
+pub struct OutsideRow {
+    pub map: Option<u64>,
+    pub part: String,
+    pub size: Option<u64>,
+    /// Where in a pair of cache lines the key or elem begins.
+    pub in_pair: Option<u64>,
+    pub off: u64,
+    pub m: Measures,
+}
+
+/// Loads of a map that one level served.
+#[derive(Debug, Clone)]
+pub struct LevelRow {
+    pub map: Option<u64>,
+    pub level: Option<String>,
+    pub m: Measures,
+}
+
 /// A row of `functions` or of `lines`.
 #[derive(Debug, Clone)]
 pub struct CodeRow {
@@ -269,11 +291,13 @@ impl<'a> Data<'a> {
             parts: parts(&Frame::new("parts", &tables.parts))?,
             arrays: arrays(&Frame::new("arrays", &tables.arrays))?,
             cells: cells(&Frame::new("cells", &tables.cells))?,
+            outside: outside(&Frame::new("outside", &tables.outside))?,
             functions,
             lines,
             listing,
             steps,
             latency: latency(&Frame::new("latency", &tables.latency))?,
+            levels: levels(&Frame::new("levels", &tables.levels))?,
             order: order(&Frame::new("order", &tables.order))?,
         })
     }
@@ -539,6 +563,42 @@ fn cells(frame: &Frame) -> Result<Vec<CellRow>, ReportError> {
                 off: off?,
                 m,
             })
+        })
+        .collect())
+}
+
+fn outside(frame: &Frame) -> Result<Vec<OutsideRow>, ReportError> {
+    let mut map = Rows::new(frame.u64s(c::MAP)?);
+    let mut part = Rows::new(frame.strings(c::PART)?);
+    let mut size = Rows::new(frame.u64s(c::SIZE)?);
+    let mut in_pair = Rows::new(frame.u64s(c::IN_PAIR)?);
+    let mut off = Rows::new(frame.u64s(c::OFF)?);
+    let rows = frame.measures()?.into_iter();
+    Ok(rows
+        .filter_map(|m| {
+            let (map, part, size) = (map.take(), part.take(), size.take());
+            let (in_pair, off) = (in_pair.take(), off.take());
+            Some(OutsideRow {
+                map,
+                part: part?,
+                size,
+                in_pair,
+                off: off?,
+                m,
+            })
+        })
+        .collect())
+}
+
+fn levels(frame: &Frame) -> Result<Vec<LevelRow>, ReportError> {
+    let mut map = Rows::new(frame.u64s(c::MAP)?);
+    let mut level = Rows::new(frame.strings(c::LEVEL)?);
+    let rows = frame.measures()?.into_iter();
+    Ok(rows
+        .map(|m| LevelRow {
+            map: map.take(),
+            level: level.take(),
+            m,
         })
         .collect())
 }

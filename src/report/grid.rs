@@ -1,6 +1,7 @@
-//! Buckets or groups of one array by byte offset: what the heatmaps draw.
+//! Buckets or groups of one array by byte offset, and the keys and elems that lie outside of them: what
+//! the heatmaps draw.
 
-use super::data::{ArrayRow, Data, Geometry, MapRow, Measures};
+use super::data::{ArrayRow, CellRow, Data, Geometry, MapRow, Measures, OutsideRow};
 use super::number::{address, count};
 use std::collections::BTreeMap;
 
@@ -15,11 +16,33 @@ const PAIR: u64 = 128;
 /// An offset beyond it is no bucket of Go's: keys and elems in the slot are at most 128 bytes.
 const MOST_BYTES: u64 = 4_096;
 
+/// Maps whose keys and elems outside of buckets are shown.
+const MOST_OUTSIDE: usize = 12;
+
+/// Keys or elems that Go keeps each in an object of its own: a row for each place in a pair of cache lines
+/// where one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// `indirect_key.key` or `indirect_elem.elem`.
+    pub part: String,
+    /// By row; `None` where the address of the object is not known.
+    pub begins: Vec<Option<u64>>,
+    /// Bytes in one column.
+    pub per_column: u64,
+}
+
+impl Outside {
+    fn of_elems(&self) -> bool {
+        self.part.ends_with(".elem")
+    }
+}
+
 #[derive(Debug)]
 pub struct Grid<'a> {
-    pub array: &'a ArrayRow,
+    pub array: ArrayRow,
+    pub outside: Option<Outside>,
     pub map: Option<&'a MapRow>,
-    /// Bytes of one bucket or group.
+    /// Bytes of one bucket, group, key or elem.
     pub stride: u64,
     /// Buckets or groups in one row, and rows.
     pub per_row: u64,
@@ -41,6 +64,14 @@ impl Grid<'_> {
         let map = self
             .map
             .map_or("array of an unknown map", |m| m.name.as_str());
+        if let Some(outside) = &self.outside {
+            let what = if outside.of_elems() { "elems" } else { "keys" };
+            let map = self.map.map_or("unknown map", |m| m.name.as_str());
+            return format!(
+                "{map}: {what} of {} bytes, each in an object of its own",
+                count(self.stride)
+            );
+        }
         let base = self.array.base.map_or("base unknown".to_owned(), address);
         let old = if self.array.old { ", oldbuckets" } else { "" };
         let unit = match self.array.len {
@@ -51,6 +82,9 @@ impl Grid<'_> {
     }
 
     pub fn unit(&self) -> &'static str {
+        if self.outside.is_some() {
+            return "places where one begins";
+        }
         match self.map.and_then(|m| m.geometry) {
             Some(g) if g.swiss => "groups",
             Some(_) => "buckets",
@@ -60,6 +94,9 @@ impl Grid<'_> {
 
     /// One of its units.
     pub fn one(&self) -> &'static str {
+        if self.outside.is_some() {
+            return "begins at";
+        }
         match self.map.and_then(|m| m.geometry) {
             Some(g) if g.swiss => "group",
             Some(_) => "bucket",
@@ -67,7 +104,26 @@ impl Grid<'_> {
         }
     }
 
+    /// What row `index` is called on the axis.
+    pub fn label(&self, index: u64) -> String {
+        match &self.outside {
+            None => count(index),
+            Some(outside) => match outside.begins.get(index as usize) {
+                Some(Some(at)) => format!("byte {at}"),
+                _ => "unknown".to_owned(),
+            },
+        }
+    }
+
     pub fn segments(&self) -> Vec<Segment> {
+        if let Some(outside) = &self.outside {
+            return vec![Segment {
+                part: if outside.of_elems() { "elem" } else { "key" },
+                slot: None,
+                start: 0,
+                end: self.stride,
+            }];
+        }
         self.map
             .and_then(|m| m.geometry)
             .map_or(Vec::new(), |g| segments(&g))
@@ -76,8 +132,13 @@ impl Grid<'_> {
     /// Offsets of the 64-byte cache-line borders in bucket or group `index`, and whether a pair of lines
     /// (128 bytes) begins there; `None` where the base is not known.
     pub fn borders(&self, index: u64) -> Option<Vec<(u64, bool)>> {
-        let phase = self.array.base? % PAIR;
-        let start = (phase + (index % PAIR) * (self.stride % PAIR)) % PAIR;
+        let start = match &self.outside {
+            Some(outside) => (*outside.begins.get(index as usize)?)? % PAIR,
+            None => {
+                let phase = self.array.base? % PAIR;
+                (phase + (index % PAIR) * (self.stride % PAIR)) % PAIR
+            }
+        };
         let first = (LINE - start % LINE) % LINE;
         let offsets = (first..self.stride).step_by(LINE as usize);
         let borders = offsets.filter(|&off| off > 0);
@@ -90,17 +151,22 @@ impl Grid<'_> {
 
     /// Whether pairs of lines begin at the same offsets in every bucket or group.
     pub fn one_pair_phase(&self) -> bool {
-        self.stride.is_multiple_of(PAIR)
+        self.outside.is_none() && self.stride.is_multiple_of(PAIR)
     }
 
     /// Whether the borders lie at the same offsets in every bucket or group.
     pub fn one_phase(&self) -> bool {
-        self.stride.is_multiple_of(LINE)
+        self.outside.is_none() && self.stride.is_multiple_of(LINE)
     }
 
     /// How the cache-line borders of this grid are to be read.
     pub fn border_note(&self) -> String {
         let unit = self.unit();
+        if self.outside.is_some() {
+            return "A row is a place in a pair of cache lines (128 bytes) where such an object begins; lines are \
+                    64-byte borders, thick where a pair begins."
+                .to_owned();
+        }
         if self.array.base.is_none() {
             return "Cache-line borders are not drawn: the base of the array is not known."
                 .to_owned();
@@ -139,8 +205,9 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 /// What the arrays of one map are sorted by to stand in the order of its growth: old buckets, then the
 /// smaller array.
-fn growth(grid: &Grid) -> (bool, u64, u64) {
-    (!grid.array.old, grid.array.len, grid.array.array)
+fn growth(grid: &Grid) -> (bool, bool, u64, u64) {
+    let outside = grid.outside.is_some();
+    (outside, !grid.array.old, grid.array.len, grid.array.array)
 }
 
 /// The grids of the costliest map in the order of its growth, then all others.
@@ -150,14 +217,77 @@ pub fn by_growth<'a, 'b>(grids: &'b [Grid<'a>]) -> Vec<&'b Grid<'a>> {
     let mut sorted: Vec<&Grid> = grids.iter().collect();
     sorted.sort_by_key(|grid| match own(grid) {
         true => (0, growth(grid)),
-        false => (1, (false, 0, 0)),
+        false => (1, (false, false, 0, 0)),
     });
     sorted
 }
 
-/// The costliest arrays as grids, and what was left out.
+/// Of each map the keys, and the elems, that lie outside of its buckets or groups, costliest first.
+fn outside<'a>(data: &'a Data) -> Vec<Grid<'a>> {
+    let mut by_part = BTreeMap::<(Option<u64>, &str), Vec<&OutsideRow>>::new();
+    for row in &data.outside {
+        let key = (row.map, row.part.as_str());
+        by_part.entry(key).or_default().push(row);
+    }
+    let mut all: Vec<(Measures, Grid)> = Vec::new();
+    for ((map, part), rows) in by_part {
+        let sum = rows
+            .iter()
+            .fold(Measures::default(), |sum, row| sum.plus(&row.m));
+        let furthest = rows.iter().map(|row| row.off.saturating_add(1)).max();
+        let size = rows.iter().find_map(|row| row.size);
+        let stride = size.or(furthest).unwrap_or(1).max(1);
+        let mut per_column = 1u64;
+        while stride.div_ceil(per_column) > MOST_BYTES {
+            per_column = per_column.saturating_mul(2);
+        }
+        let mut begins: Vec<Option<u64>> = rows.iter().map(|row| row.in_pair).collect();
+        // What is not known goes last.
+        begins.sort_unstable_by_key(|at| (at.is_none(), *at));
+        begins.dedup();
+        let mut cells = BTreeMap::<(u64, u64), Measures>::new();
+        for row in rows.iter().filter(|row| row.off < stride) {
+            let Some(at) = begins.iter().position(|at| *at == row.in_pair) else {
+                continue;
+            };
+            let sum = cells
+                .entry((at as u64, row.off / per_column * per_column))
+                .or_default();
+            *sum = sum.plus(&row.m);
+        }
+        let array = ArrayRow {
+            array: u64::MAX,
+            map,
+            base: None,
+            stride: Some(stride),
+            len: begins.len() as u64,
+            width: 1,
+            old: false,
+            m: sum,
+        };
+        let grid = Grid {
+            map: data.map(map),
+            stride,
+            per_row: 1,
+            rows: array.len,
+            cells,
+            array,
+            outside: Some(Outside {
+                part: part.to_owned(),
+                begins,
+                per_column,
+            }),
+        };
+        all.push((sum, grid));
+    }
+    all.sort_by_key(|(sum, _)| std::cmp::Reverse(sum.cost()));
+    all.truncate(MOST_OUTSIDE);
+    all.into_iter().map(|(_, grid)| grid).collect()
+}
+
+/// The costliest arrays as grids, then what lies outside of them, and what was left out.
 pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
-    let mut cells = BTreeMap::<u64, Vec<&super::data::CellRow>>::new();
+    let mut cells = BTreeMap::<u64, Vec<&CellRow>>::new();
     for cell in &data.cells {
         cells.entry(cell.array).or_default().push(cell);
     }
@@ -189,10 +319,11 @@ pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
             count(arrays.len() as u64)
         )
     });
+    grids.extend(outside(data));
     (grids, note)
 }
 
-fn grid<'a>(data: &'a Data, array: &'a ArrayRow, cells: &[&super::data::CellRow]) -> Grid<'a> {
+fn grid<'a>(data: &'a Data, array: &ArrayRow, cells: &[&CellRow]) -> Grid<'a> {
     let map = data.map(array.map);
     let furthest = cells
         .iter()
@@ -219,7 +350,8 @@ fn grid<'a>(data: &'a Data, array: &'a ArrayRow, cells: &[&super::data::CellRow]
         *sum = sum.plus(&cell.m);
     }
     Grid {
-        array,
+        array: array.clone(),
+        outside: None,
         map,
         stride,
         per_row,
@@ -352,8 +484,9 @@ mod tests {
             old: false,
             m: Measures::default(),
         };
-        let grid = |array| Grid {
-            array,
+        let grid = |array: &ArrayRow| Grid {
+            array: array.clone(),
+            outside: None,
             map: None,
             stride: 144,
             per_row: 1,
@@ -377,5 +510,41 @@ mod tests {
             ..array.clone()
         };
         assert_eq!(grid(&unknown).borders(0), None);
+    }
+
+    #[test]
+    fn an_object_outside_has_the_borders_of_the_place_where_it_begins() {
+        let grid = Grid {
+            array: ArrayRow {
+                array: u64::MAX,
+                map: None,
+                base: None,
+                stride: Some(208),
+                len: 3,
+                width: 1,
+                old: false,
+                m: Measures::default(),
+            },
+            outside: Some(Outside {
+                part: "indirect_elem.elem".to_owned(),
+                begins: vec![Some(0), Some(80), None],
+                per_column: 1,
+            }),
+            map: None,
+            stride: 208,
+            per_row: 1,
+            rows: 3,
+            cells: BTreeMap::new(),
+        };
+        assert_eq!(
+            grid.borders(0),
+            Some(vec![(64, false), (128, true), (192, false)])
+        );
+        // 80 + 48 = 128.
+        assert_eq!(
+            grid.borders(1),
+            Some(vec![(48, true), (112, false), (176, true)])
+        );
+        assert_eq!(grid.borders(2), None);
     }
 }

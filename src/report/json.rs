@@ -7,6 +7,7 @@ use super::charts::heatmap::MEASURES;
 use super::data::{CodeRow, Data};
 use super::grid::{Grid, grids};
 use super::html::{Html, Markup, script_json, visible};
+use crate::analyses::lines::Sharing;
 use base64::Engine;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -55,6 +56,10 @@ fn document(data: &Data) -> Result<Value, ReportError> {
     if let Some(summary) = summary.as_object_mut() {
         summary.remove("together");
     }
+    let kinds = data.summary.together.operations.iter();
+    let bracketed = kinds.fold(0, |sum: u64, kind| sum.saturating_add(kind.count));
+    let nodes = data.summary.meta.nodes.iter();
+    let nodes: Vec<Value> = nodes.map(|n| json!([n.number, n.cpus.0])).collect();
     Ok(json!({
         "schema": 1,
         "summary": summary,
@@ -63,6 +68,13 @@ fn document(data: &Data) -> Result<Value, ReportError> {
         "measures": MEASURES.iter().map(|(name, unit, _)| [*name, *unit]).collect::<Vec<_>>(),
         "grids": grids.iter().map(grid).collect::<Vec<_>>(),
         "latency": latency(data),
+        "levels": levels(data),
+        "causes": data.summary.together.causes,
+        "brackets": brackets(data),
+        "bracketed": bracketed,
+        "sharing": Sharing::ALL.map(Sharing::text),
+        "nodes": nodes,
+        "operations": operations(data),
         "order": order(data),
         "listing": listing(data),
         "gaps": gaps,
@@ -103,7 +115,10 @@ fn grid(grid: &Grid) -> Value {
         .collect();
     json!({
         "name": visible(&grid.name()),
-        "array": grid.array.array,
+        "array": grid.outside.is_none().then_some(grid.array.array),
+        "outside": grid.outside.as_ref().map(|outside| json!({
+            "part": outside.part, "begins": outside.begins, "per_column": outside.per_column,
+        })),
         "map": grid.array.map,
         "unit": grid.unit(),
         "stride": grid.stride,
@@ -145,6 +160,72 @@ fn latency(data: &Data) -> Value {
         "map": sums.keys().map(|k| k.3).collect::<Vec<_>>(),
         "samples": sums.values().collect::<Vec<_>>(),
     })
+}
+
+/// Loads by the level that served them: of all, and of each map.
+fn levels(data: &Data) -> Value {
+    let all = data.summary.levels.iter().map(|l| {
+        json!([
+            null,
+            l.level.as_deref().map(visible),
+            l.loads,
+            l.latency_n,
+            l.latency_p50,
+            l.latency_p95
+        ])
+    });
+    let of_maps = data.levels.iter().filter(|row| row.map.is_some());
+    let of_maps = of_maps.map(|row| {
+        let m = &row.m;
+        json!([
+            row.map,
+            row.level.as_deref().map(visible),
+            m.loads,
+            m.latency_n,
+            m.p50,
+            m.p95
+        ])
+    });
+    all.chain(of_maps).collect()
+}
+
+/// Writing operations one by one, with their times since the first sample.
+fn brackets(data: &Data) -> Value {
+    let start = data.summary.time_ns.map_or(0, |(first, _)| first);
+    let since = |time: u64| time.saturating_sub(start);
+    let words = |name: &String| visible(&name.replace('_', " "));
+    let all = data.summary.together.brackets.iter().map(|b| {
+        json!({
+            "operation": visible(&b.operation), "map": b.map, "tid": b.tid,
+            "begin": since(b.begin_ns), "end": b.end_ns.map(since),
+            "phases": b.phases.iter().map(words).collect::<Vec<_>>(),
+            "others": b.intruders.iter().map(|i| since(i.time_ns)).collect::<Vec<_>>(),
+            "between": b.between, "deviates": !b.deviations.is_empty(),
+            "growth": b.growth_ns.map(|(first, last)| [since(first), since(last)]),
+        })
+    });
+    all.collect()
+}
+
+/// One run through each operation: its steps, each of which is one or more rows of `steps`.
+fn operations(data: &Data) -> Value {
+    let all = super::charts::runs(data).into_iter().map(|run| {
+        let steps: Vec<Value> = run
+            .steps
+            .iter()
+            .map(|step| {
+                let row = &step.row;
+                json!({
+                    "phase": row.phase.as_ref().map(|phase| visible(&phase.replace('_', " "))),
+                    "part": row.part.as_deref().map(visible), "stage": row.stage.as_deref().map(visible),
+                    "rows": step.rows, "samples": row.m.samples, "stores": row.m.stores,
+                    "latency_sum": row.m.latency_sum,
+                })
+            })
+            .collect();
+        json!({"title": visible(&run.title), "steps": steps})
+    });
+    all.collect()
 }
 
 /// The code of the hottest functions; `of`: by row of `functions`.
@@ -192,7 +273,7 @@ fn order(data: &Data) -> Value {
     let instances = super::charts::instances(data);
     let (mut names, mut strings) = (Vec::new(), Strings::default());
     let start = data.summary.time_ns.map_or(0, |(first, _)| first);
-    let mut rows: Vec<[i64; 15]> = Vec::new();
+    let mut rows: Vec<[i64; 17]> = Vec::new();
     let total: usize = instances.iter().map(|i| i.rows.len()).sum();
     for instance in &instances {
         if rows.len() + instance.rows.len() > MOST_ORDER && !names.is_empty() {
@@ -225,6 +306,8 @@ fn order(data: &Data) -> Value {
                 edge.map_or(-1, |i| (before + i) as i64),
                 row_of(row.after),
                 strings.id(row.rule.as_deref()),
+                int(row.array),
+                int(row.index),
             ]);
         }
         names.push(visible(&instance.name));
@@ -267,5 +350,7 @@ fn order(data: &Data) -> Value {
         "from": column(12),
         "after": column(13),
         "rule": column(14),
+        "array": column(15),
+        "index": column(16),
     })
 }

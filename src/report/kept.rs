@@ -8,15 +8,22 @@
 //! alike and compress. 0 is null; every other value is one more than what it stands for.
 
 use super::ReportError;
+use super::charts::shared_pairs;
 use super::data::{CodeRow, Data, Frame, ListingRow, Measures, StepRow};
 use super::html::{Html, Markup, visible};
+use crate::analyses::background::Cause;
+use crate::analyses::touch::Decoded;
+use crate::attribute::{Operation, Phase};
 use crate::tables::columns::{self as c, Column};
+use crate::tables::{operation_name, phase_name};
 use base64::Engine;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 
+/// Bytes of the two cache lines that an adjacent-line prefetcher moves together.
+pub const PAIR: u64 = 128;
 /// Bins of the time axis.
 const TIMES: u64 = 1 << 24;
 
@@ -24,8 +31,10 @@ const TIMES: u64 = 1 << 24;
 pub struct Kept {
     rows: usize,
     kinds: Vec<Kind>,
-    codes: Vec<[Option<usize>; 4]>,
+    codes: Vec<Code>,
     parts: Vec<String>,
+    reasons: Vec<String>,
+    evidence: Vec<String>,
     tids: Vec<i64>,
     time_unit_ns: u64,
     columns: Vec<(&'static str, Vec<u32>)>,
@@ -33,19 +42,29 @@ pub struct Kept {
     bases: Vec<Option<u64>>,
 }
 
-/// One row: an access, or one of each few that stands for them.
+/// A place in the code: its rows of `functions`, `lines`, `steps` and `listing`, and what its
+/// instruction and its functions tell.
 #[derive(Debug, Clone, Copy)]
+struct Code {
+    rows: [Option<usize>; 4],
+    /// Bytes that it accesses.
+    width: Option<u8>,
+    cause: Cause,
+}
+
+/// One row: an access, or one of each few that stands for them.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Raw<'a> {
     pub samples: u64,
     pub loads: u64,
     pub stores: u64,
     pub hitm: Option<u64>,
     pub level: Option<&'a str>,
-    pub latency: Option<u64>,
     pub map: Option<u64>,
     pub part: Option<&'a str>,
     pub cpu: Option<u64>,
-    pub off: Option<u64>,
+    /// Bytes that the instruction accesses.
+    pub width: Option<u8>,
     /// Address of what was touched: its structure's address and the offset in it.
     pub addr: Option<u64>,
 }
@@ -78,6 +97,11 @@ impl Kept {
         let mut parts = Dictionary::default();
         let part = frame.strings(c::PART)?.into_iter();
         let part: Vec<u32> = part.map(|part| parts.id_or_null(part)).collect();
+        let (mut reasons, mut evidences) = (Dictionary::default(), Dictionary::default());
+        let reason = frame.strings(c::REASON)?.into_iter();
+        let reason: Vec<u32> = reason.map(|name| reasons.id_or_null(name)).collect();
+        let evidence = frame.strings(c::EVIDENCE)?.into_iter();
+        let evidence: Vec<u32> = evidence.map(|name| evidences.id_or_null(name)).collect();
         let (kinds, kind) = kinds(&frame)?;
         let (codes, code) = codes(&frame, functions, lines, steps, listing)?;
         let number = |column: Column| -> Result<Vec<u32>, ReportError> {
@@ -88,6 +112,8 @@ impl Kept {
             kinds,
             codes,
             parts: parts.values,
+            reasons: reasons.values,
+            evidence: evidences.values,
             tids: tids.values,
             time_unit_ns,
             bases: frame.u64s(c::BASE)?,
@@ -103,6 +129,8 @@ impl Kept {
                 ("array", number(c::ARRAY)?),
                 ("index", number(c::INDEX)?),
                 ("off", number(c::OFF)?),
+                ("reason", reason),
+                ("evidence", evidence),
             ],
         })
     }
@@ -122,11 +150,11 @@ impl Kept {
             let found = self.columns.iter().find(|(known, _)| *known == name);
             found.map_or(&[][..], |(_, values)| values)
         };
-        let names = ["kind", "latency", "map", "part", "cpu", "off"];
+        let names = ["kind", "code", "map", "part", "cpu", "off"];
         let columns = names.map(column);
         (0..self.rows).filter_map(move |i| {
             let value = |column: &[u32]| column.get(i)?.checked_sub(1);
-            let [kind, latency, map, part, cpu, off] = columns.map(value);
+            let [kind, code, map, part, cpu, off] = columns.map(value);
             let kind = self.kinds.get(kind? as usize)?;
             let [samples, loads, stores, .., hitm, _] = kind.counts;
             let base = self.bases.get(i).copied().flatten();
@@ -136,11 +164,10 @@ impl Kept {
                 stores: stores.unwrap_or(0),
                 hitm,
                 level: kind.level.as_deref(),
-                latency: latency.map(u64::from),
                 map: map.map(u64::from),
                 part: part.and_then(|id| Some(self.parts.get(id as usize)?.as_str())),
                 cpu: cpu.map(u64::from),
-                off: off.map(u64::from),
+                width: code.and_then(|id| self.codes.get(id as usize)?.width),
                 addr: base
                     .zip(off)
                     .and_then(|(base, off)| base.checked_add(off.into())),
@@ -169,9 +196,25 @@ impl Kept {
             0x1_0000..=0xff_ffff => 3,
             _ => 4,
         };
-        let columns: Vec<Value> = self
-            .columns
-            .iter()
+        let addresses: Vec<Option<u64>> = self.rows().map(|row| row.addr).collect();
+        let pairs = shared_pairs(data);
+        let numbered = pairs.iter().zip(1u32..);
+        let by_start: BTreeMap<u64, u32> = numbered.map(|(pair, n)| (*pair, n)).collect();
+        let of = |addr: &Option<u64>| {
+            let addr = (*addr)?;
+            Some((*by_start.get(&(addr / PAIR))?, addr % PAIR))
+        };
+        let (mut pair, mut in_pair) = (Vec::new(), Vec::new());
+        for (addr, base) in addresses.iter().zip(&self.bases) {
+            let shared = of(addr);
+            pair.push(shared.map_or(0, |(id, _)| id));
+            // Of what lies in no shared line, where its structure begins.
+            let at = shared.map(|(_, at)| at).or(base.map(|base| base % PAIR));
+            in_pair.push(one_more(at));
+        }
+        let extra = [("pair", pair), ("in_pair", in_pair)];
+        let all = || self.columns.iter().chain(&extra);
+        let columns: Vec<Value> = all()
             .map(|(name, values)| json!([name, bytes(values)]))
             .collect();
         let stage = |part: &String| {
@@ -193,13 +236,25 @@ impl Kept {
                 json!([visible(&k.op), visible(&k.level), k.counts])
             })
             .collect();
+        let codes: Vec<Value> = self
+            .codes
+            .iter()
+            .map(|code| {
+                let [function, line, step, listing] = code.rows;
+                json!([function, line, step, listing, code.width, code.cause.text()])
+            })
+            .collect();
+        let visible_all =
+            |texts: &[String]| texts.iter().map(|text| visible(text)).collect::<Vec<_>>();
         let header = json!({
-            "rows": self.rows, "columns": columns, "kinds": kinds, "codes": self.codes,
+            "rows": self.rows, "columns": columns, "kinds": kinds, "codes": codes,
             "parts": parts, "tids": self.tids, "time_unit_ns": self.time_unit_ns,
+            "reasons": visible_all(&self.reasons), "evidence": visible_all(&self.evidence),
+            "pairs": pairs.iter().map(|n| format!("{:#x}", n.saturating_mul(PAIR))).collect::<Vec<_>>(),
         });
         serde_json::to_writer(&mut *out, &header)?;
         out.write_all(b"\n")?;
-        for (_, values) in &self.columns {
+        for (_, values) in all() {
             for plane in 0..bytes(values) {
                 let low = |value: &u32| value.to_le_bytes().get(plane).copied().unwrap_or(0);
                 out.write_all(&values.iter().map(low).collect::<Vec<u8>>())?;
@@ -285,8 +340,8 @@ fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
     Ok((dictionary.values, ids))
 }
 
-/// Rows of `functions`, `lines`, `steps` and `listing` by place, and a row's place.
-type Codes = (Vec<[Option<usize>; 4]>, Vec<u32>);
+/// Places, and a row's place.
+type Codes = (Vec<Code>, Vec<u32>);
 
 /// The rows of `functions`, `lines`, `steps` and `listing` that a place in the code belongs to.
 fn codes(
@@ -362,17 +417,27 @@ fn codes(
             );
             let at_offset = (image.clone(), outer.clone(), *offset);
             let running = on_behalf.or_else(|| outer.clone());
+            let growth = operation.as_deref() == Some(operation_name(Operation::Grow))
+                || phase.as_deref() == Some(phase_name(Phase::Evacuate));
+            let names = [function.as_deref(), outer.as_deref()];
+            let cause = Cause::of_functions(growth, names.into_iter().flatten());
+            let decoded = instruction.as_deref().map(Decoded::of);
             let at_step = (
                 (running, function.clone(), *line, *step),
                 (operation, phase, part),
                 instruction,
             );
-            [
+            let rows = [
                 functions.get(&(image, function, outer)).copied(),
                 lines.get(&at_line).copied(),
                 steps.get(&at_step).copied(),
                 offset.and_then(|_| listing.get(&at_offset).copied()),
-            ]
+            ];
+            Code {
+                rows,
+                width: decoded.and_then(|decoded| decoded.width),
+                cause,
+            }
         })
         .collect();
     Ok((codes, ids))

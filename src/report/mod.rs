@@ -167,6 +167,13 @@ fn hash(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text.as_bytes()))
 }
 
+/// What the page's filter does not select in a view, for the script: `[["what", "map cpu", "why"], ...]`.
+fn unfiltered(chart: &dyn Chart, data: &Data) -> Result<String, ReportError> {
+    let all = chart.unfiltered(data);
+    let rows: Vec<[&str; 3]> = all.iter().map(|u| [u.what, u.keys, &u.why]).collect();
+    serde_json::to_string(&rows).map_err(ReportError::Json)
+}
+
 /// One view: question, figure, how it is made.
 fn view(html: &mut Html, chart: &dyn Chart, data: &Data) -> Result<(), ReportError> {
     let figure = chart.figure(data)?;
@@ -178,7 +185,7 @@ fn view(html: &mut Html, chart: &dyn Chart, data: &Data) -> Result<(), ReportErr
             ("id", id),
             ("class", "view"),
             ("aria-labelledby", &title),
-            ("data-filters", chart.filters()),
+            ("data-unfiltered", &unfiltered(chart, data)?),
         ],
     );
     html.leaf("h2", &[("id", &title)], chart.title());

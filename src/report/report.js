@@ -16,6 +16,7 @@
 
   const [data, rows] = await Promise.all([readData(), readRows()]);
   const FILTERS = ["map", "part", "level", "op", "cpu", "tid", "time", "index"];
+  const NAMES = { map: "map", part: "part", level: "level", op: "load/store", cpu: "CPU", tid: "thread", time: "time", index: "buckets" };
   const KEYS = [...FILTERS, "q", "array", "measure", "scale", "instance", "lane", "code"];
   const state = Object.fromEntries(KEYS.map((key) => [key, ""]));
   const plots = [];
@@ -48,7 +49,7 @@
   function selection() {
     const ofMap = ({ map }) => state.map === "" || String(map) === state.map;
     const grid = state.array === "" ? data.grids.find(ofMap) : data.grids[Number(state.array)];
-    return { ...state, array: grid?.array };
+    return { ...state, array: grid?.array ?? undefined };
   }
 
   function pickedRows() {
@@ -108,18 +109,17 @@
       cpu: pairs(sorted([...cpus, ...order.cpu.filter((n) => n >= 0)]).map(String)),
       tid: pairs(sorted([...rows.tids, ...order.tid.filter((n) => n >= 0)]).map(String)),
     };
-    const names = { map: "map", part: "part", level: "level", op: "load/store", cpu: "CPU", tid: "thread" };
-    for (const key of Object.keys(names)) {
-      const box = chooser(names[key], [["", "all"], ...options[key]], (value) => select({ [key]: value }));
+    for (const key of Object.keys(options)) {
+      const box = chooser(NAMES[key], [["", "all"], ...options[key]], (value) => select({ [key]: value }));
       selects[key] = box.querySelector("select");
       selects[key].id = `filter-${key}`;
       bar.append(box);
     }
-    for (const [key, name, hint] of [["time", "time", "from-to, ns"], ["index", "buckets", "from-to"]]) {
+    for (const [key, hint] of [["time", "from-to, ns"], ["index", "from-to"]]) {
       const input = make("input", { id: `filter-${key}`, placeholder: hint, size: "11", spellcheck: "false" });
       input.addEventListener("change", () => select({ [key]: Rows.range(input.value) ? input.value : "" }));
       selects[key] = input;
-      bar.append(make("label", {}, `${name} `, input));
+      bar.append(make("label", {}, `${NAMES[key]} `, input));
     }
     const search = make("input", { id: "filter-q", type: "search", placeholder: "regular expression", spellcheck: "false" });
     search.addEventListener("input", () => select({ q: search.value }));
@@ -167,7 +167,8 @@
   function buildViews() {
     for (const section of all("section.view")) {
       const own = plots.filter((plot) => section.contains(plot.element));
-      views.push({ section, tables: all("table", section), plots: own, near: false, stale: true });
+      const unfiltered = JSON.parse(section.dataset.unfiltered ?? "[]").map(([what, keys, why]) => ({ what, keys: keys.split(" "), why }));
+      views.push({ section, tables: all("table", section), plots: own, unfiltered, near: false, stale: true });
     }
     const watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -188,9 +189,12 @@
     }
     for (const view of views) view.stale = true;
     update(views.filter(({ near }) => near));
-    document.documentElement.dataset.ready = "no";
-    if (!waiting) turn.port2.postMessage(null);
+    if (waiting) return;
     waiting = true;
+    // What is on the screen is painted before the others take their turn.
+    if (document.documentElement.dataset.ready) requestAnimationFrame(() => turn.port2.postMessage(null));
+    else turn.port2.postMessage(null);
+    document.documentElement.dataset.ready = "no";
   }
 
   function updateNext() {
@@ -221,23 +225,36 @@
       recount(table);
       filterRows(table, pattern);
     }
-    const reached = section.dataset.filters?.split(" ");
-    if (reached) {
-      const missed = active().filter((key) => !reached.includes(key));
-      const line = section.querySelector(".unreached");
-      const counted = reached.length > 1 && active().length > 0 && !rows.whole;
-      line.hidden = missed.length === 0 && !counted;
-      line.textContent = missed.length
-        ? `Not filtered by ${missed.join(", ")}: these counts are sums that do not keep it.`
-        : counted
-          ? `Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`
-          : "";
-    }
+    const missed = view.unfiltered.flatMap(({ what, keys, why }) => {
+      const set = active().filter((key) => keys.includes(key)).map((key) => NAMES[key]);
+      return set.length ? [`${what ? `${what}, not` : "Not"} filtered by ${set.join(", ")}: ${why}.`] : [];
+    });
+    const estimated = !rows.whole && (view.tables.some((table) => original.has(table)) || view.plots.some(({ kind }) => kind.countsAll && !kind.countsAll()));
+    if (estimated) missed.push(`Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`);
+    const line = section.querySelector(".unreached");
+    if (!line) return;
+    line.hidden = missed.length === 0;
+    line.textContent = missed.join(" ");
   }
 
   // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
 
-  const EXACT = { "maps-table": ["map"], "misses-table": ["map"], "operations-table": [], "functions-table": [], "lines-table": [], "cells-table": ["map"], "latency-table": [], "path-table": ["map"] };
+  const EXACT = {
+    "maps-table": ["map"],
+    "misses-table": ["map"],
+    "operations-table": [],
+    "functions-table": [],
+    "lines-table": [],
+    "cells-table": ["map"],
+    "latency-table": [],
+    "path-table": ["map", "level"],
+    "sharing-table": [],
+    "pairs-table": [],
+    "background-table": [],
+    "reasons-table": [],
+    "evidence-table": [],
+    "brackets-table": ["map", "part", "level", "op", "cpu", "index"],
+  };
   const original = new Map();
 
   function recount(table) {
@@ -246,20 +263,40 @@
     const kept = active().every((key) => exact.includes(key));
     if (kept && !original.has(table)) return;
     if (kept) {
-      for (const [cell, nodes, sort] of original.get(table)) {
-        if (!shown.has(cell)) continue;
-        shown.delete(cell);
-        cell.replaceChildren(...nodes);
-        if (sort !== undefined) cell.dataset.sort = sort;
+      const { bodies, caption } = original.get(table);
+      if (bodies) swapBodies(table, bodies);
+      table.caption.firstChild.data = caption;
+      for (const { rows } of bodiesOf(table)) {
+        for (const { row } of rows) {
+          mark(row, false);
+          for (const cell of row.cells) restore(cell);
+        }
       }
-      for (const { rows } of bodiesOf(table)) for (const { row } of rows) mark(row, false);
       original.delete(table);
       return;
     }
-    if (!original.has(table)) {
-      original.set(table, all("tbody td.number", table).map((cell) => [cell, [...cell.childNodes], cell.dataset.sort]));
-    }
+    if (!original.has(table)) original.set(table, { caption: table.caption.firstChild.data });
     RECOUNT[table.id](table, pickedRows());
+  }
+
+  // Other rows in place of a table's own, which come back when nothing is selected.
+  function replaceRows(table, made, caption) {
+    original.get(table).bodies ??= [...table.tBodies];
+    entitle(table, caption);
+    swapBodies(table, made);
+  }
+
+  // What a table says of the selection in place of all.
+  function entitle(table, caption) {
+    table.caption.firstChild.data = caption;
+  }
+
+  const latencyOf = (cycles) => (cycles ? `; latency shares of ${about()}${count(cycles)} cycles` : "");
+
+  function swapBodies(table, bodies) {
+    for (const body of [...table.tBodies]) body.remove();
+    table.append(...bodies);
+    rowsOf.delete(table);
   }
 
   // Two small numbers as one, a key that costs nothing to make.
@@ -272,18 +309,26 @@
       const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? pair(map[i] - 1, part[i] - 1) : undefined));
       const parts = new Map(rows.parts.map(([part], id) => [part, id]));
       fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(pair(Number(row.dataset.map), parts.get(row.dataset.part)))));
+      const samples = [...ofMap.values()].reduce((n, sum) => n + sum.samples, 0);
+      entitle(table, `${count(ofMap.size)} maps, ${about()}${count(samples)} samples of the selection${latencyOf(totalOf(chosen))}`);
+      for (const body of table.tBodies) {
+        const id = Number(body.rows[0].dataset.map);
+        const byStage = new Map();
+        rows.parts.forEach(([, stage], part) => {
+          const samples = ofPart.get(pair(id, part))?.samples ?? 0;
+          if (samples) byStage.set(stage, (byStage.get(stage) ?? 0) + samples);
+        });
+        const told = STAGES.filter((stage) => byStage.has(stage)).map((stage) => [stage, byStage.get(stage)]);
+        if (told.length) put(body.rows[0].cells[1], { text: told.map(([stage, n]) => `${stage} ${about()}${count(n)}`).join(", "), drawing: () => sparkline(told) });
+      }
     },
     "functions-table": (table, chosen) => byCode(table, chosen, 0, "function"),
     "lines-table": (table, chosen) => byCode(table, chosen, 1, "line"),
     "operations-table": (table, chosen) => byCode(table, chosen, 2, "step"),
     "cells-table": (table, chosen) => {
-      const { array, index, off } = rows.column;
-      const perRow = new Map(data.grids.map((grid) => [grid.array, grid.per_row]));
-      const cell = (array, row, off) => pair(pair(array, row), off);
-      const key = (i) => {
-        const each = array[i] && index[i] && off[i] ? perRow.get(array[i] - 1) : undefined;
-        return each === undefined ? undefined : cell(array[i] - 1, Math.floor((index[i] - 1) / each), off[i] - 1);
-      };
+      const cell = (grid, row, off) => pair(pair(grid, row), off);
+      const { grid, row, off } = places();
+      const key = (i) => (grid[i] ? cell(grid[i] - 1, Math.floor(row[i] / data.grids[grid[i] - 1].per_row), off[i]) : undefined);
       const sums = Rows.sums(rows, chosen, key);
       fill(table, null, (row) => sums.get(cell(...row.dataset.cell.split(":").map(Number))));
     },
@@ -313,22 +358,30 @@
       const levelOf = new Map([...new Set(rows.kinds.map(([, level]) => level))].map((level, id) => [level, id]));
       const sums = loadsByLevel(chosen, (i, level) => (map[i] ? pair(map[i] - 1, levelOf.get(level)) : undefined));
       const known = loadsByLevel(chosen, (i, level) => (map[i] && level !== null ? map[i] - 1 : undefined));
-      fill(table, null, (row) => sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level ?? null))));
+      fill(table, null, (row) => sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level || null))));
       for (const row of all("tbody tr", table)) {
-        const sum = sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level ?? null)));
+        const sum = sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level || null)));
         const of = known.get(Number(row.dataset.map));
-        if (sum && row.dataset.level !== undefined) put(row.cells[3], { text: percent(sum.loads, of.loads), sort: sum.loads / of.loads });
+        if (sum && row.dataset.level) put(row.cells[3], { text: percent(sum.loads, of.loads), sort: sum.loads / of.loads });
       }
     },
     "latency-table": (table, chosen) => {
       const bins = new Map();
-      for (const i of chosen) {
-        const latency = rows.column.latency[i];
-        if (!latency || !rows.column.time[i]) continue;
-        const [, level, [samples]] = rows.kinds[rows.column.kind[i] - 1];
+      const add = (level, bin, samples) => {
         const name = level ?? "level unknown";
         if (!bins.has(name)) bins.set(name, [0, 0, 0, 0, 0, 0, 0]);
-        bins.get(name)[Math.min(6, Math.max(0, Math.floor((latencyBin(latency - 1) - 16) / 16)))] += samples;
+        bins.get(name)[Math.min(6, Math.max(0, Math.floor((bin - 16) / 16)))] += samples;
+      };
+      exactly = latency.countsAll();
+      if (exactly) {
+        latency.ofCube((_, bin, level, samples) => add(data.latency.levels[level] ?? null, bin, samples));
+      } else {
+        for (const i of chosen) {
+          const cycles = rows.column.latency[i];
+          if (!cycles || !rows.column.time[i]) continue;
+          const [, level, [samples]] = rows.kinds[rows.column.kind[i] - 1];
+          add(level, latencyBin(cycles - 1), samples);
+        }
       }
       for (const body of table.tBodies) {
         const row = body.rows[0];
@@ -337,8 +390,214 @@
         [sum, ...counts].forEach((n, i) => put(row.cells[i + 1], counted(n)));
         mark(row, !sum);
       }
+      exactly = false;
+    },
+    "sharing-table": (table, chosen) => replaceLines(table, chosen, 64, "64-byte lines"),
+    "pairs-table": (table, chosen) => replaceLines(table, chosen, 128, "128-byte pairs of lines"),
+    "background-table": (table, chosen) => {
+      const { sums, all } = causes(chosen);
+      entitle(table, `Samples of the selection on the memory of maps: ${about()}${count(all.samples)}`);
+      const cycles = [...sums.values()].reduce((n, sum) => n + (sum.latency_sum ?? 0), 0);
+      for (const body of table.tBodies) {
+        const row = body.rows[0];
+        const sum = sums.get(row.dataset.cause);
+        mark(row, !sum);
+        if (!sum) continue;
+        put(row.cells[1], { text: `${about()}${count(sum.samples)} of ${count(all.samples)} (${tenths(sum.samples, all.samples)})`, sort: sum.samples });
+        put(row.cells[2], { text: intervalOf(sum, all) });
+        put(row.cells[3], sum.latency_sum === null ? absent : { text: percent(sum.latency_sum, cycles), small: about() + count(sum.latency_sum), sort: sum.latency_sum });
+      }
+    },
+    "reasons-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => rows.reasons[rows.column.reason[i] - 1]), "reason", 2, "without a part, by reason"),
+    "evidence-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => (rows.column.part[i] ? rows.evidence[rows.column.evidence[i] - 1] : undefined)), "evidence", 1, "with a part, by the strongest evidence that held"),
+    "brackets-table": (table) => {
+      // Of some operations the page has only the sums.
+      if (data.brackets.length < data.bracketed) return;
+      for (const body of table.tBodies) {
+        const row = body.rows[0];
+        const own = data.brackets.filter((b) => b.operation === row.dataset.operation && String(b.map) === row.dataset.map && bracketChosen(b));
+        mark(row, !own.length);
+        const ns = own.filter(({ end }) => end !== null).map(({ begin, end }) => end - begin).sort((a, b) => a - b);
+        const quantile = (share) => (ns.length ? { text: span(ns[Math.ceil(share * ns.length) - 1]), sort: ns[Math.ceil(share * ns.length) - 1] } : absent);
+        exactly = true;
+        const odd = [own.filter(({ between }) => between), own.filter(({ deviates }) => deviates)];
+        [counted(own.length), quantile(0.5), quantile(0.95), ...odd.map(({ length }) => counted(length))].forEach((what, i) => put(row.cells[i + 2], what));
+        exactly = false;
+      }
     },
   };
+
+  // Counts and shares of what a row names.
+  function shares(table, sums, key, column, what) {
+    const total = [...sums.values()].reduce((n, { samples }) => n + samples, 0);
+    entitle(table, `${about()}${count(total)} samples of the selection ${what}`);
+    for (const body of table.tBodies) {
+      const row = body.rows[0];
+      const sum = sums.get(row.dataset[key]);
+      mark(row, !sum);
+      if (!sum) continue;
+      put(row.cells[column], counted(sum.samples));
+      put(row.cells[column + 1], { text: percent(sum.samples, total), small: `${about()}${count(sum.samples)} of ${count(total)}`, sort: sum.samples / total });
+    }
+  }
+
+  // As src/report/number.rs.
+  const span = (ns) =>
+    ns < 1e3 ? `${ns} ns` : ns < 1e6 ? `${(ns / 1e3).toFixed(1)} µs` : ns < 1e9 ? `${(ns / 1e6).toFixed(1)} ms` : ns < 12e10 ? `${(ns / 1e9).toFixed(2)} s` : `${(ns / 6e10).toFixed(1)} min`;
+  const tenths = (n, of) => `${((100 * n) / Math.max(1, of)).toFixed(1)} %`;
+
+  // What accesses to the memory of maps are due to.
+  function causes(chosen) {
+    const { code, map } = rows.column;
+    const sums = Rows.sums(rows, chosen, (i) => (map[i] ? rows.codes[code[i] - 1][5] : undefined));
+    const all = { samples: 0, accesses: 0 };
+    for (const sum of sums.values()) {
+      all.samples += sum.samples;
+      all.accesses += sum.accesses;
+    }
+    return { sums, all };
+  }
+
+  // Of what was seen, not of what that stands for.
+  const interval = (sum, all) => Rows.clopperPearson(sum.accesses, all.accesses);
+  const intervalOf = (sum, all) => interval(sum, all).map((share) => (100 * share).toFixed(1)).join("-") + " %";
+
+  // Lines that several CPUs touch while one of them writes, as src/report/charts/sharing.rs.
+
+  const LINES = 40;
+  const CPUS = 8;
+
+  function sharedLines(chosen, size) {
+    const { pair, in_pair, cpu, kind } = rows.column;
+    const lines = new Map();
+    for (const i of chosen) {
+      if (!pair[i] || !cpu[i]) continue;
+      const second = size === 64 && in_pair[i] > 64;
+      const key = pair[i] * 2 + second;
+      let line = lines.get(key);
+      if (!line) lines.set(key, (line = { start: Number(rows.pairs[pair[i] - 1]) + 64 * second, loads: 0, stores: 0, hitm: null, readers: new Set(), writers: new Set(), rows: [] }));
+      const [, , [, loads, stores, , , , , hitm]] = rows.kinds[kind[i] - 1];
+      line.loads += loads;
+      line.stores += stores;
+      if (hitm !== null) line.hitm = (line.hitm ?? 0) + hitm;
+      if (loads) line.readers.add(cpu[i] - 1);
+      if (stores) line.writers.add(cpu[i] - 1);
+      line.rows.push(i);
+    }
+    const shared = [...lines.values()].filter(({ readers, writers, hitm }) => new Set([...readers, ...writers]).size > 1 && (writers.size || hitm > 0));
+    return shared.sort((a, b) => (b.hitm ?? 0) - (a.hitm ?? 0) || b.loads + b.stores - a.loads - a.stores || a.start - b.start);
+  }
+
+  // What the CPUs of a line share, as src/analyses/lines.rs: an index into `data.sharing`.
+  function sharingOf(line, size) {
+    const { in_pair, cpu, kind, map, part, code } = rows.column;
+    const entries = new Map();
+    for (const i of line.rows) {
+      const [at, width] = [(in_pair[i] - 1) % size, rows.codes[code[i] - 1][4]];
+      const key = `${at} ${width} ${map[i]} ${part[i] > 0}`;
+      let entry = entries.get(key);
+      if (!entry) entries.set(key, (entry = { first: at >> 3, last: (at + Math.max(1, width ?? 1) - 1) >> 3, map: map[i], inMap: part[i] > 0, readers: new Set(), writers: new Set(), hitm: new Map(), n: 0 }));
+      const [, , [, loads, stores, , , , , hitm]] = rows.kinds[kind[i] - 1];
+      entry.n++;
+      if (stores) entry.writers.add(cpu[i]);
+      if (loads || !stores) entry.readers.add(cpu[i]);
+      if (hitm) entry.hitm.set(cpu[i], (entry.hitm.get(cpu[i]) ?? 0) + 1);
+    }
+    const all = [...entries.values()];
+    const [SAME, WITHIN, BETWEEN, UNKNOWN, OTHER, NEITHER, NONE] = [0, 1, 2, 3, 4, 5, 6];
+    const kindOf = (used, by) => {
+      const stores = all.filter(({ writers }) => [...writers].some((writer) => writer !== by));
+      return stores.reduce((nearest, store) => {
+        if (used.first <= store.last && store.first <= used.last) return SAME;
+        const both = used.inMap && store.inMap;
+        const kind = !both ? (used.inMap || store.inMap ? OTHER : NEITHER) : !used.map || !store.map ? UNKNOWN : used.map === store.map ? WITHIN : BETWEEN;
+        return Math.min(nearest, kind);
+      }, NONE);
+    };
+    const votes = new Array(NONE + 1).fill(0);
+    const told = all.some(({ hitm }) => hitm.size);
+    for (const used of all) {
+      if (told) {
+        for (const [by, n] of used.hitm) votes[kindOf(used, by)] += n;
+      } else {
+        for (const by of new Set([...used.readers, ...used.writers])) {
+          const kind = kindOf(used, by);
+          if (kind !== NONE) votes[kind] += used.n;
+        }
+      }
+    }
+    const most = Math.max(...votes);
+    return most ? votes.indexOf(most) : null;
+  }
+
+  function replaceLines(table, chosen, size, what) {
+    const lines = sharedLines(chosen, size);
+    const names = (numbers) => {
+      const sorted = [...numbers].sort((a, b) => a - b);
+      return sorted.length > CPUS ? `${sorted.slice(0, CPUS).join(" ")} and ${sorted.length - CPUS} more` : sorted.join(" ") || "none";
+    };
+    const code = (text) => make("code", {}, text);
+    const made = lines.slice(0, LINES).map((line) => {
+      const { map, part } = rows.column;
+      const first = line.rows.find((i) => map[i]);
+      const id = first === undefined ? null : map[first] - 1;
+      const parts = [...new Set(line.rows.filter((i) => part[i]).map((i) => rows.parts[part[i] - 1][0]))].sort(byText);
+      const nodes = [nodesOf(line.readers), nodesOf(line.writers)];
+      const kind = sharingOf(line, size);
+      const row = make("tr", { class: "row", ...(id === null ? {} : { "data-map": String(id) }) });
+      const cell = (what) => {
+        const cell = make("td", { class: what.number ? "number" : "" });
+        put(cell, what);
+        row.append(cell);
+      };
+      row.append(make("th", { scope: "row" }, id === null ? make("span", { class: "absent", title: absent.title }, "?") : code(data.maps[id])));
+      row.append(make("td", {}, code(`0x${line.start.toString(16)}`)), make("td", {}, code(parts.join(" "))));
+      cell({ ...counted(line.loads), number: true });
+      cell({ ...counted(line.stores), number: true });
+      cell({ ...(line.hitm !== null ? counted(line.hitm) : line.loads ? absent : none), number: true });
+      for (const cpus of [line.readers, line.writers]) cell({ text: names(cpus) });
+      cell(nodes.includes(null) ? absent : { text: `read ${names(nodes[0])}, written ${names(nodes[1])}` });
+      cell(kind === null ? absent : { text: data.sharing[kind] });
+      equipRow(row);
+      return make("tbody", {}, row);
+    });
+    replaceRows(table, made, `The first ${count(made.length)} of ${count(lines.length)} shared ${what} of the selection, of ${count(chosen.length)} raw accesses `);
+  }
+
+  // NUMA nodes of CPUs; null where one of them is in none.
+  function nodesOf(cpus) {
+    const nodes = new Set();
+    for (const cpu of cpus) {
+      const node = data.nodes.find(([, runs]) => runs.some(([first, last]) => first <= cpu && cpu <= last));
+      if (!node) return null;
+      nodes.add(node[0]);
+    }
+    return nodes;
+  }
+
+  const STAGES = ["header", "directory", "table", "control", "key", "elem", "overflow", "extra"];
+  const STAGE_COLOURS = { header: "#cc79a7", directory: "#e69f00", table: "#f0e442", control: "#d55e00", key: "#0072b2", elem: "#009e73", overflow: "#56b4e9", extra: "#999999" };
+
+  // Samples by stage as a bar of 96 pixels, as src/report/charts/maps.rs.
+  function sparkline(stages) {
+    const of = stages.reduce((n, [, samples]) => n + samples, 0);
+    const mark = (name, attributes, text = "") => {
+      const mark = document.createElementNS(SVG, name);
+      for (const [key, value] of Object.entries(attributes)) mark.setAttribute(key, value);
+      mark.textContent = text;
+      return mark;
+    };
+    const svg = mark("svg", { class: "static", role: "img", width: 96, height: 12, viewBox: "0 0 96 12" });
+    svg.append(mark("title", {}, stages.map(([stage, samples]) => `${stage} ${about()}${count(samples)}`).join(", ")), mark("desc", {}, "samples by stage of a lookup"));
+    let [before, x] = [0, 0];
+    for (const [stage, samples] of stages) {
+      before += samples;
+      const end = Math.floor((before * 96) / of);
+      svg.append(mark("rect", { x, y: 0, width: end - x, height: 12, fill: STAGE_COLOURS[stage] }));
+      x = end;
+    }
+    return svg;
+  }
 
   // Of the rows that hold loads, sums by a map's level; `null` is a level that is not known.
   function loadsByLevel(chosen, key) {
@@ -351,6 +610,7 @@
     const sums = Rows.sums(rows, chosen, (i) => rows.codes[code[i] - 1][kind] ?? undefined);
     let total = 0;
     for (const sum of sums.values()) total += sum.latency_sum ?? 0;
+    entitle(table, `${count(sums.size)} ${key}s of the selection${latencyOf(total)}`);
     fill(table, total, (row) => sums.get(Number(row.dataset[key])));
   }
 
@@ -400,13 +660,27 @@
     return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.min(share, 99).toFixed(0)} %`;
   }
 
-  // What the script has put into cells.
+  // What the script has put into cells, and what was there before.
   const shown = new Map();
 
-  function put(cell, { text, className, title, small, sort }) {
+  function restore(cell) {
+    const kept = shown.get(cell);
+    if (!kept) return;
+    shown.delete(cell);
+    cell.replaceChildren(...kept.nodes);
+    if (kept.sort !== undefined) cell.dataset.sort = kept.sort;
+  }
+
+  function put(cell, { text, className, title, small, sort, drawing }) {
     const whole = `${className ?? ""} ${text} ${small ?? ""}`;
-    if (shown.get(cell) === whole) return;
-    shown.set(cell, whole);
+    const kept = shown.get(cell);
+    if (kept?.whole === whole) return;
+    if (kept) kept.whole = whole;
+    else shown.set(cell, { whole, nodes: [...cell.childNodes], sort: cell.dataset.sort });
+    if (drawing) {
+      cell.replaceChildren(drawing());
+      return;
+    }
     if (className) {
       const span = document.createElement("span");
       span.className = className;
@@ -421,7 +695,7 @@
       beside.textContent = small;
       cell.append(" ", beside);
     }
-    cell.dataset.sort = sort;
+    if (sort !== undefined) cell.dataset.sort = sort;
   }
 
   function fill(table, total, sumOf) {
@@ -472,7 +746,17 @@
 
   function bodiesOf(table) {
     if (rowsOf.has(table)) return rowsOf.get(table);
-    const described = (row) => ({ row, head: !row.classList.contains("child"), names: FILTERS.filter((key) => row.dataset[key] !== undefined).map((key) => [key, row.dataset[key]]) });
+    const tests = (row) => {
+      const { cpus, tids, time } = row.dataset;
+      const one = FILTERS.filter((key) => key !== "time" && row.dataset[key] !== undefined).map((key) => [key, (wanted) => row.dataset[key] === wanted]);
+      const several = [["cpu", cpus], ["tid", tids]].filter(([, list]) => list).map(([key, list]) => [key, (wanted) => list.split(" ").includes(wanted)]);
+      const within = (wanted) => {
+        const range = Rows.range(wanted);
+        return !range || (Number(time) >= range[0] && Number(time) <= range[1]);
+      };
+      return [...one, ...several, ...(time === undefined ? [] : [["time", within]])];
+    };
+    const described = (row) => ({ row, head: !row.classList.contains("child"), names: tests(row) });
     const bodies = [...table.tBodies].map((body) => ({ body, rows: [...body.rows].map(described) }));
     rowsOf.set(table, bodies);
     return bodies;
@@ -481,7 +765,7 @@
   function filterRows(table, pattern) {
     const searched = table.closest("section.view") ? pattern : null;
     const stages = table.id === "misses-table";
-    const chosen = ({ row, names }) => row.dataset.none === undefined && names.every(([key, name]) => state[key] === "" || state[key] === name);
+    const chosen = ({ row, names }) => row.dataset.none === undefined && names.every(([key, fits]) => state[key] === "" || fits(state[key]));
     const hide = (row, hidden) => {
       if (row.hidden !== hidden) row.hidden = hidden;
     };
@@ -512,14 +796,7 @@
         });
         body.rows[0].cells[0].prepend(button);
       }
-      for (const row of all("tbody tr", table)) {
-        const named = ["map", "part", "level"].filter((key) => row.dataset[key] !== undefined);
-        const name = nameIn(row.cells[0]);
-        if (!named.length || !name) continue;
-        const button = make("button", { type: "button", class: "pick", "aria-label": `Select ${named.at(-1)} ${row.dataset[named.at(-1)]}: ${name}`, title: "Select" }, "◎");
-        button.addEventListener("click", () => select(Object.fromEntries(named.map((key) => [key, row.dataset[key]]))));
-        row.cells[0].append(button);
-      }
+      for (const row of all("tbody tr", table)) equipRow(row);
       all("thead th", table).forEach((head, column) => {
         if (!head.textContent) return;
         const button = make("button", { type: "button" }, head.textContent);
@@ -539,6 +816,16 @@
       });
       finding.querySelector(".facts").append(" ", button);
     }
+  }
+
+  // A button that selects what a row names.
+  function equipRow(row) {
+    const named = ["map", "part", "level"].filter((key) => row.dataset[key]);
+    const name = nameIn(row.cells[0]);
+    if (!named.length || !name) return;
+    const button = make("button", { type: "button", class: "pick", "aria-label": `Select ${named.at(-1)} ${row.dataset[named.at(-1)]}: ${name}`, title: "Select" }, "◎");
+    button.addEventListener("click", () => select(Object.fromEntries(named.map((key) => [key, row.dataset[key]]))));
+    row.cells[0].append(button);
   }
 
   function tools(table) {
@@ -757,6 +1044,9 @@
       this.kind = kind;
       this.marks = [];
       this.at = -1;
+      this.drawn = "";
+      // The drawing of all accesses, while another one is shown.
+      this.whole = null;
       this.controls = make("div", { class: "controls" });
       this.canvas = make("canvas", { tabindex: "0", role: "img" });
       this.says = make("p", { class: "says", "aria-live": "polite" });
@@ -777,12 +1067,48 @@
     }
 
     redraw() {
-      const width = wide;
+      const key = JSON.stringify([KEYS.filter((key) => key !== "q" && key !== "code").map((key) => state[key]), wide, devicePixelRatio, dark.matches]);
+      if (key === this.drawn) return;
+      if (this.drawn && this.ofAll) this.whole = this.keep();
+      this.drawn = key;
+      this.ofAll = active().length === 0;
+      if (this.whole?.key === key) this.bring(this.whole);
+      else this.draw();
+    }
+
+    keep() {
+      const picture = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+      picture.getContext("2d").drawImage(this.canvas, 0, 0);
+      const { span, spans } = this.kind;
+      const selects = all("select", this.controls).map((box) => box.value);
+      return { key: this.drawn, picture, marks: this.marks, says: this.said, label: this.canvas.getAttribute("aria-label"), height: this.canvas.style.height, width: this.canvas.style.width, selects, span, spans };
+    }
+
+    bring({ picture, marks, says, label, height, width, selects, span, spans }) {
+      this.canvas.width = picture.width;
+      this.canvas.height = picture.height;
+      Object.assign(this.canvas.style, { height, width });
+      this.canvas.getContext("2d").drawImage(picture, 0, 0);
+      Object.assign(this.kind, { span, spans });
+      all("select", this.controls).forEach((box, i) => (box.value = selects[i]));
+      [this.marks, this.at, this.said] = [marks, -1, says];
+      this.canvas.setAttribute("aria-label", label);
+      this.says.textContent = says;
+    }
+
+    // On a narrow screen some charts are wider, and scroll.
+    get width() {
+      return Math.max(wide, this.kind.least ?? 0);
+    }
+
+    draw() {
+      const width = this.width;
       const drawing = this.kind.prepare(width);
       const scale = devicePixelRatio || 1;
       this.canvas.width = width * scale;
       this.canvas.height = drawing.height * scale;
       this.canvas.style.height = `${drawing.height}px`;
+      this.canvas.style.width = width > wide ? `${width}px` : "";
       const pen = this.canvas.getContext("2d");
       pen.scale(scale, scale);
       pen.fillStyle = css("--paper");
@@ -792,6 +1118,7 @@
       this.marks = [];
       this.at = -1;
       const says = drawing.draw(pen, this.marks);
+      this.said = says;
       this.canvas.setAttribute("aria-label", `${drawing.name}. ${says} Arrow keys go from mark to mark.`);
       this.says.textContent = says;
     }
@@ -808,8 +1135,8 @@
 
     // What is shown, drawn once more by a pen that writes.
     svg() {
-      const drawing = this.kind.prepare(wide);
-      const pen = new SvgPen(this.canvas.getContext("2d"), wide, drawing.height);
+      const drawing = this.kind.prepare(this.width);
+      const pen = new SvgPen(this.canvas.getContext("2d"), this.width, drawing.height);
       font = 0;
       drawing.draw(pen, []);
       font = 0;
@@ -979,6 +1306,41 @@
 
   const P95 = "p95 latency";
 
+  // Of each raw access its grid (one more, 0: none), the row there - an index, or of an object outside of
+  // the buckets the place where it begins - and the byte.
+
+  let placed = null;
+
+  function places() {
+    if (placed) return placed;
+    const { array, index, off, map, part, pair: lines, in_pair } = rows.column;
+    const ofArray = new Map();
+    const ofObject = new Map();
+    data.grids.forEach((grid, n) => {
+      if (grid.outside) ofObject.set(pair(grid.map === null ? 0 : grid.map + 1, rows.parts.findIndex(([part]) => part === grid.outside.part) + 1), n);
+      else ofArray.set(grid.array, n);
+    });
+    const outside = rows.parts.map(([part]) => part.startsWith("indirect_"));
+    placed = { grid: new Uint16Array(rows.rows), row: new Uint32Array(rows.rows), off: new Uint32Array(rows.rows) };
+    for (let i = 0; i < rows.rows; i++) {
+      if (!off[i]) continue;
+      if (part[i] && outside[part[i] - 1]) {
+        const n = ofObject.get(pair(map[i], part[i]));
+        if (n === undefined) continue;
+        const { begins, per_column } = data.grids[n].outside;
+        const begin = !in_pair[i] ? null : lines[i] ? (in_pair[i] + 128 * 2 ** 24 - off[i]) % 128 : in_pair[i] - 1;
+        const row = begins.indexOf(begin);
+        if (row < 0) continue;
+        [placed.grid[i], placed.row[i], placed.off[i]] = [n + 1, row, Math.floor((off[i] - 1) / per_column) * per_column];
+        continue;
+      }
+      const n = array[i] && index[i] ? ofArray.get(array[i] - 1) : undefined;
+      if (n === undefined) continue;
+      [placed.grid[i], placed.row[i], placed.off[i]] = [n + 1, index[i] - 1, off[i] - 1];
+    }
+    return placed;
+  }
+
   const heatmap = {
     setup(controls) {
       // Quantiles do not add up: from the raw accesses, whatever is selected.
@@ -999,7 +1361,7 @@
     grid() {
       const wanted = data.grids[Number(state.array || 0)];
       if (!wanted || (state.map !== "" && String(wanted.map) !== state.map)) {
-        return data.grids.find((grid) => state.map === "" || String(grid.map) === state.map) ?? null;
+        return data.grids.find((grid) => String(grid.map) === state.map) ?? null;
       }
       return wanted;
     },
@@ -1007,7 +1369,7 @@
     // The selected buckets alone, one by one where they fit.
     zoomed(grid) {
       const index = Rows.range(state.index);
-      if (!grid || !index || index[0] >= grid.len) return grid && { ...grid, first: 0 };
+      if (!grid || grid.outside || !index || index[0] >= grid.len) return grid && { ...grid, first: 0 };
       const last = Math.min(index[1], grid.len - 1);
       const per_row = Math.ceil((last - index[0] + 1) / 280);
       return { ...grid, first: index[0], per_row, rows: Math.ceil((last - index[0] + 1) / per_row) };
@@ -1025,11 +1387,11 @@
       }
       this.array.querySelector("select").value = state.array;
       const grown = state.array === "" ? this.arrays(chosen) : [grid];
-      const most = 560 / grown.length;
+      const most = 560 / Math.max(1, grown.filter(({ outside }) => !outside).length);
       let height = 0;
       const pieces = grown.map((grid) => {
         const above = height + 22;
-        const plotHeight = Math.max(80, Math.min(most, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
+        const plotHeight = grid.outside ? Math.max(28, grid.rows * 14) : Math.max(80, Math.min(most, grid.rows * Math.max(2, Math.min(14, Math.floor(440 / grid.rows)))));
         height = above + plotHeight + 84;
         return { grid, above, plotHeight };
       });
@@ -1039,9 +1401,10 @@
     // The arrays of a grid's map in the order of its growth, the costliest of them where there are many.
     arrays(grid) {
       if (grid.map === null) return [this.zoomed(grid)];
-      const own = data.grids.filter(({ map }) => map === grid.map).slice(0, 6);
-      own.sort((a, b) => b.old - a.old || a.len - b.len || a.array - b.array);
-      return own.map((each) => this.zoomed(each));
+      const own = data.grids.filter(({ map }) => map === grid.map);
+      const arrays = own.filter(({ outside }) => !outside).slice(0, 6);
+      arrays.sort((a, b) => b.old - a.old || a.len - b.len || a.array - b.array);
+      return [...arrays, ...own.filter(({ outside }) => outside)].map((each) => this.zoomed(each));
     },
 
     pieces(pen, marks, pieces, name, width) {
@@ -1060,7 +1423,12 @@
     },
 
     indexOf(grid) {
-      return String(data.grids.findIndex(({ array }) => array === grid.array));
+      return String(data.grids.findIndex(({ name }) => name === grid.name));
+    },
+
+    // Whether what is drawn was counted over all samples.
+    countsAll() {
+      return state.measure !== P95 && active().every((key) => key === "map");
     },
 
     draw(pen, marks, grid, name, width, height) {
@@ -1085,7 +1453,7 @@
         const segment = segments[off];
         if (!value) return;
         total += value;
-        const box = { x: x(off), y: y(row), w: Math.max(1.5, plot / grid.stride), h: Math.max(1, height / grid.rows) };
+        const box = { x: x(off), y: y(row), w: Math.max(1.5, (plot * (grid.outside?.per_column ?? 1)) / grid.stride), h: Math.max(1, height / grid.rows) };
         pen.fillStyle = cividis(shade(value));
         pen.fillRect(box.x, box.y, box.w, box.h);
         marks.push({ ...box, value, text: () => this.text(grid, cells, i, segment), select: () => this.pickRow(grid, row, segment) });
@@ -1094,16 +1462,23 @@
       this.axis(pen, grid, x, top);
       this.borders(pen, grid, x, y, top, height);
       // A tick stands at the upper edge of the row that it names.
-      const ticks = new Set([0, 1, 2, 3].map((tick) => Math.floor((grid.rows * tick) / 4)));
-      for (const row of ticks) write(pen, count(grid.first + row * grid.per_row), left - 8, y(row) + 6, { align: "right" });
+      if (grid.outside) {
+        grid.outside.begins.forEach((at, row) => write(pen, at === null ? "?" : String(at), left - 8, y(row + 0.5), { align: "right", size: 10 }));
+      } else {
+        const ticks = new Set([0, 1, 2, 3].map((tick) => Math.floor((grid.rows * tick) / 4)));
+        for (const row of ticks) write(pen, count(grid.first + row * grid.per_row), left - 8, y(row) + 6, { align: "right" });
+      }
       write(pen, "byte", left - 8, top - 7, { size: 9, align: "right" });
-      write(pen, one(grid.unit), 0, y(0) + 6);
+      write(pen, grid.outside ? "begins at" : one(grid.unit), 0, y(0) + 6, { size: grid.outside ? 10 : 11 });
       const foot = top + height + 22;
       this.legend(pen, left, foot, most, unit, linear);
-      const each = grid.per_row === 1 ? `one row is one of ${some(grid.len, grid.unit)}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
-      const sum = name === P95 || name === "mean latency" ? `up to ${count(most)}` : count(total);
+      const each = grid.outside ? "one row is a place in a pair of lines where one begins" : grid.per_row === 1 ? `one row is one of ${some(grid.len, grid.unit)}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
+      const mark = this.countsAll() ? "" : about();
+      const sum = name === P95 || name === "mean latency" ? `up to ${mark}${count(most)}` : mark + count(total);
+      const where = grid.outside ? ` on ${grid.outside.part}` : "";
+      const column = grid.outside && grid.outside.per_column > 1 ? `${grid.outside.per_column} bytes` : "a byte";
       return {
-        drawn: `${name}: ${sum} ${unit} drawn${active().length ? " of the selection" : ""}; ${each}, one column a byte.`,
+        drawn: `${name}: ${sum} ${unit}${where} drawn${active().length ? " of the selection" : ""}; ${each}, one column ${column}.`,
         borders: grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders,
       };
     },
@@ -1128,9 +1503,10 @@
 
     // The grid's own cells over all samples, or those of the selected accesses.
     cells(grid, name) {
-      if (name !== P95 && active().every((key) => key === "map")) return grid;
-      const { array, index, off } = rows.column;
-      const key = (i) => (array[i] - 1 === grid.array && index[i] && off[i] && off[i] <= grid.stride && index[i] > grid.first ? Math.floor((index[i] - 1 - grid.first) / grid.per_row) * grid.stride + off[i] - 1 : undefined);
+      if (name !== P95 && this.countsAll()) return grid;
+      const at = places();
+      const own = data.grids.findIndex(({ name }) => name === grid.name) + 1;
+      const key = (i) => (at.grid[i] === own && at.off[i] < grid.stride && at.row[i] >= grid.first ? Math.floor((at.row[i] - grid.first) / grid.per_row) * grid.stride + at.off[i] : undefined);
       const sums = [...Rows.sums(rows, pickedRows(), key)];
       return {
         row: sums.map(([key]) => Math.floor(key / grid.stride)),
@@ -1140,6 +1516,7 @@
     },
 
     pickRow(grid, row, segment) {
+      if (grid.outside) return select({ map: grid.map === null ? "" : String(grid.map), part: grid.outside.part });
       const first = grid.first + row * grid.per_row;
       const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
       select({ map: grid.map === null ? "" : String(grid.map), array: this.indexOf(grid), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
@@ -1147,7 +1524,8 @@
 
     // A stretch of rows, from a drag.
     brush(from, to) {
-      const span = this.spans?.find(({ top, height }) => from.y < top + height) ?? this.spans?.at(-1);
+      const spans = this.spans?.filter(({ grid }) => !grid.outside);
+      const span = spans?.find(({ top, height }) => from.y < top + height) ?? spans?.at(-1);
       if (!span) return;
       const { grid } = span;
       const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - span.top) * grid.rows) / span.height)));
@@ -1183,16 +1561,21 @@
       pen.strokeStyle = css("--line");
       pen.lineWidth = 1;
       for (const [, , start] of grid.segments.slice(1)) line(pen, x(start), top, x(start), top + height);
-      if (grid.phase === null) return;
+      if (grid.phase === null && !grid.outside) return;
       pen.fillStyle = css("--ink");
       // 64-byte borders, and whether a pair of lines begins there.
       const borders = (index) => {
-        const start = (grid.phase + (index % 128) * (grid.stride % 128)) % 128;
+        if (grid.outside && grid.outside.begins[index] === null) return [];
+        const start = grid.outside ? grid.outside.begins[index] : (grid.phase + (index % 128) * (grid.stride % 128)) % 128;
         const offsets = [];
         for (let off = (64 - (start % 64)) % 64; off < grid.stride; off += 64) if (off > 0) offsets.push([off, (start + off) % 128 === 0]);
         return offsets;
       };
       const draw = (off, pair, from, to) => pen.fillRect(x(off) - (pair ? 1.5 : 0.5), from, pair ? 3 : 1, to - from);
+      if (grid.outside) {
+        for (let row = 0; row < grid.rows; row++) for (const [off, pair] of borders(row)) draw(off, pair, y(row), y(row + 1));
+        return;
+      }
       if (grid.stride % 64 === 0) {
         for (const [off, pair] of borders(0)) draw(off, pair && grid.stride % 128 === 0, top - 4, top + height);
       }
@@ -1207,12 +1590,14 @@
       const first = grid.first + cells.row[i] * grid.per_row;
       const last = Math.min(first + grid.per_row, Math.max(grid.len, first + 1)) - 1;
       const unit = one(grid.unit);
-      const where = first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`;
+      const begin = grid.outside?.begins[cells.row[i]];
+      const object = begin === undefined ? "" : begin === null ? "begins at an unknown address" : `begins at byte ${begin} of a pair of lines`;
+      const where = object || (first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`);
       const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
       const loads = cells.values[data.measures.findIndex(([name]) => name === "loads")][i];
       const lines = data.measures.map(([name, unit], m) => {
         const value = cells.values[m][i];
-        if (value !== null) return `${name}: ${count(value)} ${unit}`;
+        if (value !== null) return `${name}: ${cells === grid ? "" : about()}${count(value)} ${unit}`;
         return `${name}: ${unit === "loads" && loads === 0 ? "not applicable" : "unknown"}`;
       });
       return [`${where}, byte ${cells.off[i]}${part}`, ...lines].join("\n");
@@ -1264,7 +1649,26 @@
 
   const sayShaded = (shaded) => `shaded: ${[...shaded].sort().map((what) => `${what} (${what === "growth" ? "blue" : "pink"})`).join(", ")}`;
 
+  // A latency's bin is a byte (src/tables/aggregate.rs).
+  const BINS = 256;
+
   const latency = {
+    countsAll() {
+      return active().every((key) => key === "level" || (key === "map" && data.latency.by_map));
+    },
+
+    // The selected cells of the cube over all samples.
+    ofCube(add) {
+      const { samples, level, levels, map, time, bin } = data.latency;
+      const ofLevel = state.level === "" ? null : levels.indexOf(state.level);
+      const ofMap = state.map === "" ? null : Number(state.map);
+      for (let i = 0; i < samples.length; i++) {
+        if (ofLevel !== null && level[i] !== ofLevel) continue;
+        if (ofMap !== null && map[i] !== ofMap) continue;
+        add(time[i], bin[i], level[i], samples[i]);
+      }
+    },
+
     prepare(width) {
       return { name: "Latency over time by level", height: 360, draw: (pen, marks) => this.draw(pen, marks, width, 360) };
     },
@@ -1279,26 +1683,23 @@
       const high = Math.floor(most(cube.bin) / 8) * 8 + 8;
       const x = (bin) => left + (bin * plotWidth) / bins;
       const y = (bin) => top + plotHeight - ((bin - low) * plotHeight) / (high - low);
-      // Of each cell the samples by level.
-      const cells = new Map();
+      // Of each cell the samples by level, level by level.
       const names = [...new Set([null, ...cube.levels, ...rows.kinds.map(([, level]) => level)])];
       const idOf = new Map(names.map((level, id) => [level, id]));
+      const ids = new Map([[-1, 0], ...cube.levels.map((level, id) => [id, idOf.get(level)])]);
+      const size = bins * BINS;
+      const cells = new Uint32Array(names.length * size);
+      const totals = new Uint32Array(size);
       let samples = 0;
       const add = (time, bin, id, n) => {
-        const key = time * 512 + bin;
-        let levels = cells.get(key);
-        if (levels === undefined) cells.set(key, (levels = new Float64Array(names.length)));
-        levels[id] += n;
+        if (time >= bins || bin >= BINS) return;
+        cells[id * size + time * BINS + bin] += n;
+        totals[time * BINS + bin] += n;
         samples += n;
       };
-      const exact = active().every((key) => key === "level" || (key === "map" && cube.by_map));
+      const exact = this.countsAll();
       if (exact) {
-        cube.samples.forEach((n, i) => {
-          const level = cube.level[i] < 0 ? null : cube.levels[cube.level[i]];
-          if (state.level !== "" && level !== state.level) return;
-          if (state.map !== "" && String(cube.map[i]) !== state.map) return;
-          add(cube.time[i], cube.bin[i], idOf.get(level), n);
-        });
+        this.ofCube((time, bin, level, n) => add(time, bin, ids.get(level), n));
       } else {
         const { latency, time, kind } = rows.column;
         const kinds = rows.kinds.map(([, level, [n]]) => [idOf.get(level), n]);
@@ -1318,23 +1719,23 @@
       // Some map grows nearly always: growth is that of the selected one.
       const shown = (map, what) => (what === "growth" ? map !== null && String(map) === state.map : map === null);
       const shaded = shadeWindows(pen, marks, shown, (from) => from < this.span.ns, at, top, top + plotHeight);
-      const sum = (levels) => levels.reduce((a, b) => a + b, 0);
-      let fullest = 1;
-      for (const levels of cells.values()) fullest = Math.max(fullest, sum(levels));
+      const fullest = totals.reduce((a, b) => Math.max(a, b), 1);
       const seen = new Set();
-      for (const [key, levels] of [...cells].sort(([a], [b]) => a - b)) {
-        const [time, bin] = [Math.floor(key / 512), key % 512];
+      for (let key = 0; key < size; key++) {
+        if (!totals[key]) continue;
+        const [time, bin] = [Math.floor(key / BINS), key % BINS];
+        const of = (id) => cells[id * size + key];
         let most = 0;
-        levels.forEach((n, id) => {
-          if (n) seen.add(names[id]);
-          if (n > levels[most]) most = id;
-        });
-        pen.globalAlpha = 0.4 + (0.6 * Math.log1p(sum(levels))) / Math.log1p(fullest);
+        for (let id = 0; id < names.length; id++) {
+          if (of(id)) seen.add(names[id]);
+          if (of(id) > of(most)) most = id;
+        }
+        pen.globalAlpha = 0.4 + (0.6 * Math.log1p(totals[key])) / Math.log1p(fullest);
         pen.fillStyle = levelColour(names[most]);
         const box = { x: x(time), y: y(bin + 1), w: Math.max(1.5, plotWidth / bins), h: Math.max(1.5, y(bin) - y(bin + 1)) };
         pen.fillRect(box.x, box.y, box.w, box.h);
         const choose = () => select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: names[most] ?? "" });
-        marks.push({ ...box, text: () => this.text(time, bin, names, levels), select: choose });
+        marks.push({ ...box, text: () => this.text(time, bin, names, names.map((_, id) => of(id)), exact), select: choose });
       }
       pen.globalAlpha = 1;
       this.gaps(pen, marks, left, top, plotWidth, plotHeight);
@@ -1367,19 +1768,28 @@
       }
     },
 
-    text(time, bin, names, levels) {
+    text(time, bin, names, levels, exact) {
       const from = time * data.latency.time_bin_ns;
       const cycles = `${count(Math.ceil(2 ** (bin / 8)))} to ${count(Math.ceil(2 ** ((bin + 1) / 8)) - 1)} cycles`;
       const told = names.map((level, id) => [level, levels[id]]).filter(([, n]) => n);
-      const lines = told.sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${count(n)} samples`);
+      const lines = told.sort((a, b) => b[1] - a[1]).map(([level, n]) => `${level ?? "level unknown"}: ${exact ? "" : about()}${count(n)} samples`);
       return [`${duration(from)} to ${duration(from + data.latency.time_bin_ns)}`, cycles, ...lines].join("\n");
     },
   };
 
   const path = {
+    least: 700,
+
+    countsAll() {
+      return active().every((key) => key === "map" || key === "level");
+    },
+
     prepare(width) {
-      const sums = loadsByLevel(pickedRows(), (i, level) => level);
-      const levels = [...sums].sort(([a], [b]) => byDistance(a, b));
+      const told = data.levels.filter(([map, level]) => String(map ?? "") === state.map && (state.level === "" || level === state.level));
+      const sums = this.countsAll()
+        ? told.map(([, level, loads, latency_n, p50, p95]) => [level, { loads, latency_n, quantiles: [p50, p95] }])
+        : [...loadsByLevel(pickedRows(), (i, level) => level)];
+      const levels = sums.sort(([a], [b]) => byDistance(a, b));
       const height = Math.max(1, levels.length) * 30 + 16;
       return { name: "Loads by the level that served them", height, draw: (pen, marks) => this.draw(pen, marks, levels, width) };
     },
@@ -1387,6 +1797,7 @@
     draw(pen, marks, levels, width) {
       const [left, beside] = [150, 350];
       const bar = Math.max(80, width - left - beside);
+      exactly = this.countsAll();
       const most = levels.reduce((a, [, sum]) => Math.max(a, sum.loads), 1);
       const known = levels.reduce((n, [level, sum]) => n + (level === null ? 0 : sum.loads), 0);
       levels.forEach(([level, sum], i) => {
@@ -1402,7 +1813,199 @@
         write(pen, text, left + bar + 12, y + 11, { size: 12 });
         marks.push({ x: left, y, w: bar, h: 22, text: () => `${level ?? "level unknown"}: ${text}`, select: () => select({ level: level ?? "" }) });
       });
-      return `${about()}${count(known)} loads${active().length ? " of the selection" : ""} have a level.`;
+      const says = `${about()}${count(known)} loads${active().length ? " of the selection" : ""} have a level.`;
+      exactly = false;
+      return says;
+    },
+  };
+
+  // Samples on the memory of maps by cause, as src/report/charts/background.rs.
+  const background = {
+    least: 800,
+
+    countsAll() {
+      return active().length === 0;
+    },
+
+    prepare(width) {
+      const { sums, all } = this.countsAll() ? { sums: new Map(), all: null } : causes(pickedRows());
+      const bars = data.causes.flatMap(({ name, samples, cycles, interval: told }) => {
+        if (this.countsAll()) return [{ name, samples, cycles, share: told }];
+        const sum = sums.get(name);
+        return sum ? [{ name, samples: sum.samples, cycles: sum.latency_sum, share: interval(sum, all) }] : [];
+      });
+      const height = Math.max(1, bars.length) * 30 + 16;
+      return { name: "Samples on the memory of maps by cause", height, draw: (pen, marks) => this.draw(pen, marks, bars, width) };
+    },
+
+    draw(pen, marks, bars, width) {
+      const [left, beside] = [150, 500];
+      const bar = Math.max(80, width - left - beside);
+      const all = bars.reduce((n, { samples }) => n + samples, 0);
+      exactly = this.countsAll();
+      bars.forEach(({ name, samples, cycles, share }, i) => {
+        const y = 8 + i * 30;
+        write(pen, name, left - 12, y + 11, { size: 13, colour: "--ink", align: "right" });
+        pen.fillStyle = css("--wash");
+        pen.fillRect(left, y, bar, 22);
+        pen.fillStyle = dark.matches ? "#3d9be0" : "#0072b2";
+        pen.fillRect(left, y, Math.max(1, (bar * samples) / Math.max(1, all)), 22);
+        pen.strokeStyle = css("--ink");
+        pen.lineWidth = 1;
+        line(pen, left + bar * share[0], y + 11, left + bar * share[1], y + 11);
+        const told = share.map((share) => (100 * share).toFixed(1)).join("-");
+        const text = `${tenths(samples, all)} (95 % interval ${told} %), ${about()}${count(samples)} samples${cycles === null ? "" : `, ${about()}${count(cycles)} cycles`}`;
+        write(pen, text, left + bar + 12, y + 11, { size: 12 });
+        marks.push({ x: left, y, w: bar, h: 22, text: () => `${name}: ${text}` });
+      });
+      const says = `${about()}${count(all)} samples${active().length ? " of the selection" : ""} on the memory of maps.`;
+      exactly = false;
+      return says;
+    },
+  };
+
+  // One run through each operation, as src/report/charts/operations.rs.
+  const operations = {
+    least: 760,
+
+    countsAll() {
+      return active().length === 0;
+    },
+
+    prepare(width) {
+      const { code } = rows.column;
+      const sums = this.countsAll() ? null : Rows.sums(rows, pickedRows(), (i) => rows.codes[code[i] - 1][2] ?? undefined);
+      const runs = data.operations.map(({ title, steps }) => {
+        const counted = steps.map((step) => {
+          if (!sums) return step;
+          const own = step.rows.flatMap((row) => sums.get(row) ?? []);
+          const add = (name) => own.reduce((n, sum) => n + (sum[name] ?? 0), 0);
+          return { ...step, samples: add("samples"), stores: add("stores"), latency_sum: own.some((sum) => sum.latency_sum !== null) ? add("latency_sum") : null };
+        });
+        return { title, all: steps.length, steps: counted.filter(({ samples }) => samples > 0) };
+      });
+      const drawn = runs.filter(({ steps }) => steps.length).map((run) => ({ ...run, steps: run.steps.slice(0, 60) }));
+      const height = drawn.reduce((sum, { steps }) => sum + 56 + steps.length * 17 + 18, 8);
+      return { name: "Operations step by step", height, draw: (pen, marks) => this.draw(pen, marks, drawn, width) };
+    },
+
+    draw(pen, marks, runs, width) {
+      exactly = this.countsAll();
+      let top = 0;
+      for (const run of runs) {
+        this.run(pen, marks, run, top, width);
+        top += 56 + run.steps.length * 17 + 18;
+      }
+      const says = runs.length ? runs.map(({ title, steps, all }) => `${title.split(/[ ,]/)[1]}: ${steps.length} of ${all} steps`).join("; ") + ". Circle: loads only; square: stores too. Size and shade: latency, else samples." : "No step of the selection.";
+      exactly = false;
+      return says;
+    },
+
+    run(pen, marks, { title, steps }, top, width) {
+      const [left, lane, row] = [150, 62, 17];
+      const lanes = STAGES.filter((stage) => steps.some((step) => step.stage === stage));
+      const first = top + 50;
+      const x = (stage) => left + lanes.indexOf(stage) * lane + lane / 2;
+      const weight = ({ latency_sum, samples }) => latency_sum ?? samples;
+      const most = Math.max(1, ...steps.map(weight));
+      write(pen, title, 0, top + 10, { size: 13, colour: "--ink" });
+      pen.strokeStyle = css("--line");
+      pen.lineWidth = 1;
+      for (const stage of lanes) {
+        line(pen, x(stage), first, x(stage), first + steps.length * row);
+        write(pen, stage === "control" ? "tophash/ctrl" : stage, x(stage), first - 12, { size: 10, align: "center" });
+      }
+      pen.strokeStyle = css("--faint");
+      pen.globalAlpha = 0.5;
+      const drawn = steps.map((step, i) => ({ step, y: first + i * row + row / 2 })).filter(({ step }) => lanes.includes(step.stage));
+      drawn.slice(1).forEach(({ step, y }, i) => line(pen, x(drawn[i].step.stage), drawn[i].y, x(step.stage), y));
+      pen.globalAlpha = 1;
+      let before;
+      steps.forEach((step, i) => {
+        const y = first + i * row + row / 2;
+        if (step.phase !== before) write(pen, step.phase ?? "unknown", left - 12, y, { colour: "--ink", align: "right" });
+        before = step.phase;
+        if (!lanes.includes(step.stage)) return;
+        const share = weight(step) / most;
+        const radius = 3 + Math.round(Math.sqrt(share) * 5);
+        pen.fillStyle = cividis(share);
+        pen.beginPath();
+        if (step.stores > 0) pen.rect(x(step.stage) - radius, y - radius, 2 * radius, 2 * radius);
+        else pen.arc(x(step.stage), y, radius, 0, 7);
+        pen.fill();
+        const text = `${step.part ?? "unknown"}: ${about()}${some(step.samples, "samples")}${step.latency_sum === null ? "" : `, ${about()}${count(step.latency_sum)} cycles`}`;
+        write(pen, text, left + lanes.length * lane + 10, y, { colour: "--ink" });
+        marks.push({ x: 0, y: y - row / 2, w: width, h: row, text: () => `${step.phase ?? "phase unknown"}, ${text}`, select: () => select({ part: step.part ?? "" }) });
+      });
+    },
+  };
+
+  const bracketChosen = ({ map, tid, begin, end }) => {
+    const time = Rows.range(state.time);
+    return (state.map === "" || String(map) === state.map) && (state.tid === "" || String(tid) === state.tid) && (!time || (begin <= time[1] && (end ?? Infinity) >= time[0]));
+  };
+
+  // Writing operations by their duration, as src/report/charts/brackets.rs.
+  const OPERATIONS = { assign: "#0072b2", delete: "#e69f00", clear: "#cc79a7" };
+  const DRAWN = 36;
+
+  const brackets = {
+    least: 860,
+
+    prepare(width) {
+      const own = data.brackets.filter(bracketChosen);
+      const odd = ({ between, deviates }) => between > 0 || deviates;
+      const shown = [...own].sort((a, b) => odd(b) - odd(a) || (a.growth === null) - (b.growth === null) || a.begin - b.begin).slice(0, DRAWN);
+      shown.sort((a, b) => a.begin - b.begin);
+      return { name: "Writing operations by their duration", height: 46 + 18 * Math.max(1, shown.length) + 8, draw: (pen, marks) => this.draw(pen, marks, { own, shown, width }) };
+    },
+
+    draw(pen, marks, { own, shown, width }) {
+      const [left, top, row] = [260, 46, 18];
+      const bar = Math.max(120, width - left - 420);
+      const longest = Math.max(1, ...shown.filter(({ end }) => end !== null).map(({ begin, end }) => end - begin));
+      const wide = (ns) => (Math.min(ns, longest) * bar) / longest;
+      let at = left;
+      for (const [name, colour] of Object.entries(OPERATIONS)) {
+        pen.fillStyle = colour;
+        pen.fillRect(at, 4, 12, 12);
+        write(pen, name, at + 17, 10, { size: 12, colour: "--ink" });
+        at += 80;
+      }
+      pen.fillStyle = css("--alarm");
+      pen.fillRect(at, 4, 3, 12);
+      write(pen, "access of another thread inside", at + 10, 10, { size: 12, colour: "--ink" });
+      pen.fillStyle = "#009e73";
+      pen.fillRect(at + 220, 7, 12, 6);
+      write(pen, "growth", at + 237, 10, { size: 12, colour: "--ink" });
+      pen.strokeStyle = css("--line");
+      pen.lineWidth = 1;
+      for (let tick = 0; tick <= 4; tick++) {
+        line(pen, left + (bar * tick) / 4, top - 4, left + (bar * tick) / 4, top + row * shown.length);
+        write(pen, span(Math.floor((longest * tick) / 4)), left + (bar * tick) / 4, top - 12, { size: 10, align: "center" });
+      }
+      shown.forEach((b, i) => {
+        const y = top + row * i;
+        const name = `${b.operation} by thread ${b.tid} at ${span(b.begin)}`;
+        write(pen, name, left - 10, y + 7, { colour: "--ink", align: "right" });
+        pen.fillStyle = OPERATIONS[b.operation] ?? css("--faint");
+        pen.globalAlpha = b.end === null ? 0.4 : 1;
+        pen.fillRect(left, y + 2, Math.max(2, b.end === null ? bar : wide(b.end - b.begin)), 10);
+        pen.globalAlpha = 1;
+        if (b.growth) {
+          pen.fillStyle = "#009e73";
+          pen.fillRect(left + wide(b.growth[0] - b.begin), y + 8, Math.max(2, wide(b.growth[1] - b.begin) - wide(b.growth[0] - b.begin)), 6);
+        }
+        pen.fillStyle = css("--alarm");
+        for (const time of b.others) pen.fillRect(left + wide(Math.max(0, time - b.begin)) - 1, y - 1, 3, 16);
+        const length = b.end === null ? "not over at the end" : span(b.end - b.begin);
+        const said = `${length}${b.growth ? `, ${span(b.growth[1] - b.growth[0])} of it growth` : ""}; ${b.deviates ? "not the source's order: " : ""}${b.phases.join(", ")}`;
+        write(pen, said.length > 66 ? `${said.slice(0, 65)}…` : said, left + bar + 12, y + 7);
+        const others = b.between ? `\n${count(b.between)} accesses of other threads inside` : "";
+        marks.push({ x: left, y, w: bar, h: row, text: () => `${name}\n${said}${others}`, select: () => select({ map: String(b.map), tid: String(b.tid) }) });
+      });
+      const of = data.brackets.length < data.bracketed ? `${count(own.length)} (the page holds ${count(data.brackets.length)} of ${count(data.bracketed)})` : count(own.length);
+      return `${count(shown.length)} of ${of} operations${active().length ? " of the selection" : ""} drawn, those with an access of another thread inside, a store out of order or growth first.`;
     },
   };
 
@@ -1413,7 +2016,10 @@
     const text = (id) => (id < 0 ? null : o.strings[id]);
     const number = (n) => (n < 0 ? null : n);
     const time = Rows.range(state.time);
+    const index = Rows.range(state.index);
+    const { array } = selection();
     const wanted = (i) =>
+      (!index || (o.array[i] === array && o.index[i] >= index[0] && o.index[i] <= index[1])) &&
       (state.map === "" || String(o.map[i]) === state.map) &&
       (state.part === "" || text(o.part[i]) === state.part) &&
       (state.level === "" || text(o.level[i]) === state.level) &&
@@ -1745,7 +2351,7 @@
     if (view) byId(view)?.scrollIntoView();
   });
 
-  const KINDS = { heatmap, latency, order, path };
+  const KINDS = { heatmap, latency, order, path, background, operations, brackets };
   document.documentElement.classList.add("scripted");
   buildKeys();
   buildBar();

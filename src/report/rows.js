@@ -71,7 +71,7 @@ const Rows = (() => {
   }
 
   function zero() {
-    return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, rows: 0, last: -1, chain: null };
+    return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, accesses: 0, rows: 0, last: -1, chain: null };
   }
 
   // Sums by what `key` makes of a row's number; undefined leaves the row out. The rows of a group that
@@ -86,8 +86,9 @@ const Rows = (() => {
       const k = key(i);
       if (k === undefined) continue;
       let group = groups.get(k);
-      if (group === undefined) groups.set(k, (group = { kinds: new Uint32Array(rows.kinds.length), sum: 0, n: 0, rows: 0, last: -1 }));
+      if (group === undefined) groups.set(k, (group = { kinds: new Uint32Array(rows.kinds.length), sum: 0, n: 0, accesses: 0, rows: 0, last: -1 }));
       const of = kind[i] - 1;
+      group.accesses++;
       group.kinds[of]++;
       if (latency[i] > 0) {
         group.sum += samples[of] * (latency[i] - 1);
@@ -98,8 +99,8 @@ const Rows = (() => {
       }
     }
     const chain = { rows, picked, next, samples };
-    for (const [k, { kinds, sum, n, rows: of, last }] of groups) {
-      const whole = { ...zero(), rows: of, last, chain };
+    for (const [k, { kinds, sum, n, accesses, rows: of, last }] of groups) {
+      const whole = { ...zero(), accesses, rows: of, last, chain };
       kinds.forEach((times, each) => {
         if (times) COUNTS.forEach((name, c) => add(whole, name, rows.kinds[each][2][c], times));
       });
@@ -150,6 +151,65 @@ const Rows = (() => {
     return untold ? null : sum[column];
   }
 
-  return { unpack, pick, sums, zero, quantile, measure, range };
+  // The exact 95 % interval of a share (Clopper and Pearson), as src/tables/interval.rs.
+  function clopperPearson(hits, of) {
+    if (!of) return [0, 1];
+    const low = hits === 0 ? 0 : root((p) => binomialTail(hits, of, p) - 0.025);
+    const high = hits === of ? 1 : root((p) => binomialTail(hits + 1, of, p) - 0.975);
+    return [low, high];
+  }
+
+  // Where a function that rises from below zero crosses it.
+  function root(rising) {
+    let [low, high] = [0, 1];
+    for (let i = 0; i < 60; i++) {
+      const middle = (low + high) / 2;
+      if (rising(middle) < 0) low = middle;
+      else high = middle;
+    }
+    return (low + high) / 2;
+  }
+
+  // The chance of at least k hits in n: the regularized incomplete beta function of p at (k, n - k + 1),
+  // by Lentz's continued fraction.
+  function binomialTail(k, n, p) {
+    if (k <= 0) return 1;
+    if (k > n || p <= 0) return 0;
+    if (p >= 1) return 1;
+    const [a, b] = [k, n - k + 1];
+    if (p > (a + 1) / (a + b + 2)) return 1 - fraction(b, a, 1 - p);
+    return fraction(a, b, p);
+  }
+
+  function fraction(a, b, x) {
+    const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
+    const small = 1e-300;
+    const safe = (value) => (Math.abs(value) < small ? small : value);
+    let c = 1;
+    let d = 1 / safe(1 - ((a + b) * x) / (a + 1));
+    let value = d;
+    for (let m = 1; m < 10_000; m++) {
+      const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
+      d = 1 / safe(1 + even * d);
+      c = safe(1 + even / c);
+      value *= d * c;
+      const odd = (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1));
+      d = 1 / safe(1 + odd * d);
+      c = safe(1 + odd / c);
+      value *= d * c;
+      if (Math.abs(d * c - 1) < 1e-14) break;
+    }
+    return front * value;
+  }
+
+  // Lanczos, g = 7, nine terms.
+  function logGamma(x) {
+    const terms = [0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059, 12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7];
+    const t = x + 6.5;
+    const sum = terms.reduce((sum, term, i) => (i ? sum + term / (x - 1 + i) : term), 0);
+    return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(sum);
+  }
+
+  return { unpack, pick, sums, zero, quantile, measure, range, clopperPearson };
 })();
 if (typeof module !== "undefined") module.exports = Rows;

@@ -194,6 +194,13 @@ fn key_attr(key: &str) -> &'static str {
         "line" => "data-line",
         "step" => "data-step",
         "cell" => "data-cell",
+        "cpus" => "data-cpus",
+        "tids" => "data-tids",
+        "time" => "data-time",
+        "cause" => "data-cause",
+        "reason" => "data-reason",
+        "evidence" => "data-evidence",
+        "operation" => "data-operation",
         _ => "data-tid",
     }
 }

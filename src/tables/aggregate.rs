@@ -53,6 +53,19 @@ impl Group {
 /// A cell of the heatmap: `(array, first index of the bin, byte offset)`.
 pub type Cell = (u32, u32, u32);
 
+/// Indirect keys or elems by byte: `(map or NONE, part, where in a pair of cache lines the object begins or
+/// NOWHERE, byte offset)`.
+pub type OutsideCell = (u32, Part, u8, u32);
+
+/// In [`OutsideCell`]: the address of the object is not known.
+pub const NOWHERE: u8 = u8::MAX;
+
+/// Bytes of a pair of cache lines, which an adjacent-line prefetcher moves together.
+const PAIR: u64 = 128;
+
+/// Loads by `(map or NONE, level id or NO_LEVEL)`.
+pub type LevelKey = (u32, u8);
+
 /// A cell of the latency cube: `(map or NONE, time bin, latency bin, level id or NO_LEVEL)`.
 pub type LatencyCell = (u32, u16, u8, u8);
 
@@ -61,7 +74,9 @@ pub type LatencyCell = (u32, u16, u8, u8);
 pub struct Totals {
     pub groups: FxHashMap<Key, Group>,
     pub cells: FxHashMap<Cell, Counts>,
+    pub outside: FxHashMap<OutsideCell, Counts>,
     pub latency: FxHashMap<LatencyCell, u32>,
+    pub levels: FxHashMap<LevelKey, Group>,
     /// Samples by hash of the structure instance they hit: an upper bound for each instance, in
     /// bounded memory. `order` starts from it.
     pub heat: Vec<u32>,
@@ -159,7 +174,9 @@ impl Outside {
 struct Partial {
     groups: Sums<Key, Group>,
     cells: Sums<Cell, Counts>,
+    outside: Sums<OutsideCell, Counts>,
     latency: Sums<LatencyCell, u32>,
+    levels: Sums<LevelKey, Group>,
     heat: Vec<u32>,
 }
 
@@ -171,7 +188,9 @@ impl Partial {
         Partial {
             groups: self.groups.merge(other.groups, Group::merge),
             cells: self.cells.merge(other.cells, Counts::merge),
+            outside: self.outside.merge(other.outside, Counts::merge),
             latency: self.latency.merge(other.latency, |a, b| *a += b),
+            levels: self.levels.merge(other.levels, Group::merge),
             heat: self.heat,
         }
     }
@@ -180,7 +199,9 @@ impl Partial {
         Totals {
             groups: self.groups.finish(),
             cells: self.cells.finish(),
+            outside: self.outside.finish(),
             latency: self.latency.finish(),
+            levels: self.levels.finish(),
             heat: self.heat,
         }
     }
@@ -283,7 +304,23 @@ fn part_of_the_samples(
                 }
             }
         }
-        if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off()) {
+        if kind.counts.loads > 0 {
+            let level = (key.map, kind.level_id);
+            let loads = totals.levels.of(level, (u32::from(kind.level_id), key.map));
+            loads.rows += 1;
+            loads.counts.add(kind, latency);
+            if let Some(cycles) = latency {
+                loads.latencies.add(cycles);
+            }
+        }
+        if let (Ok(part @ (Part::IndirectKey | Part::IndirectElem)), Some(off)) =
+            (key.part, hit.off())
+        {
+            let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
+            let cell = (key.map, part, in_pair, off);
+            totals.outside.of(cell, (off, key.map)).add(kind, latency);
+        } else if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off())
+        {
             let width = widths.get(array as usize).copied().unwrap_or(1);
             let cell = (array, index / width * width, off);
             totals.cells.of(cell, (off, index)).add(kind, latency);

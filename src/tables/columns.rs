@@ -91,6 +91,8 @@ columns! {
     LATENCY_P50 "latency_p50" "u32" "cycles" "Median latency (nearest rank), from a log-linear histogram: exact below 128 cycles, within 0.8 % above; null where no sample has a latency.";
     LATENCY_P95 "latency_p95" "u32" "cycles" "95th percentile of the latencies, as latency_p50.";
     STRIDE "stride" "u64" "bytes" "Size of one bucket or group; null where unknown.";
+    SIZE "size" "u64" "bytes" "Size of one key or elem that lies outside of its bucket or group; null where the type is unknown.";
+    IN_PAIR "in_pair" "u8" "bytes" "Where in a pair of cache lines (128 bytes) the object begins; null where its address is unknown.";
     LEN "len" "u32" "" "Buckets or groups of the array that were seen (highest index + 1).";
     OLD "old" "bool" "" "The array was reached through oldbuckets.";
     TIME_BIN "time_bin" "u32" "" "Bin of the time axis, from 0; Summary::time_bin_ns is its width.";

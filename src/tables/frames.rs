@@ -1,13 +1,14 @@
 //! The small results as polars frames.
 
-use super::aggregate::{Group, Key, Totals};
+use super::aggregate::{Group, Key, NOWHERE, Totals};
 use super::columns::{self as c, Column as Col};
 use super::counts::Counts;
 use super::histogram::Histogram;
 use super::kinds::{Kinds, NO_LEVEL};
+use super::summary::LevelLoads;
 use super::words::{evidence_name, gap_name, operation_name, phase_name, stage_name};
 use crate::attribute::{Attribution, Evidence, NONE, Place};
-use crate::gomap::{MapType, Shape};
+use crate::gomap::{MapType, Part, Shape};
 use crate::recording::Gap;
 use polars::prelude::{Column, DataFrame, NamedFrom, PolarsResult, Series};
 use std::collections::BTreeMap;
@@ -291,6 +292,38 @@ pub fn cells(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFra
     DataFrame::new(counts.len(), columns)
 }
 
+/// One row a map, part, place in a pair of cache lines and byte offset of the keys and elems that lie
+/// outside of their buckets or groups.
+pub fn outside(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
+    let mut cells: Vec<_> = totals.outside.iter().collect();
+    cells.sort_unstable_by_key(|(key, _)| **key);
+    let counts: Vec<Counts> = cells.iter().map(|(_, counts)| **counts).collect();
+    let size = |map: u32, part: Part| {
+        let of = attribution.maps.get(map as usize)?.map_type.as_ref()?;
+        Some(match part {
+            Part::IndirectKey => of.key_size,
+            _ => of.elem_size,
+        })
+    };
+    macro_rules! of {
+        ($column:expr, |$key:ident| $value:expr) => {
+            column(
+                $column,
+                cells.iter().map(|($key, _)| $value).collect::<Vec<_>>(),
+            )
+        };
+    }
+    let mut columns = vec![
+        of!(c::MAP, |k| id(k.0)),
+        of!(c::PART, |k| k.1.name()),
+        of!(c::SIZE, |k| size(k.0, k.1)),
+        of!(c::IN_PAIR, |k| Some(k.2).filter(|&at| at != NOWHERE)),
+        of!(c::OFF, |k| k.3),
+    ];
+    columns.extend(count_columns(&counts));
+    DataFrame::new(counts.len(), columns)
+}
+
 /// One row an innermost function (and the outer one it is inlined into) of an image.
 pub fn functions(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
     let sums = sums(totals, |k| {
@@ -409,14 +442,58 @@ fn running(place: &Place) -> Option<&str> {
     place.on_behalf.as_deref().or(outer(place))
 }
 
+/// The name of a level; `None` where it is not known.
+fn level_name<'a>(id: u8, kinds: &'a Kinds) -> Option<&'a str> {
+    match id {
+        NO_LEVEL => None,
+        id => kinds.levels.get(usize::from(id)).map(|name| name.as_ref()),
+    }
+}
+
+/// Loads by what the key makes of a map and a level's name.
+fn loads_by<'a, K: Ord>(
+    totals: &Totals,
+    kinds: &'a Kinds,
+    key: impl Fn(u32, Option<&'a str>) -> K,
+) -> BTreeMap<K, Group> {
+    let mut sums = BTreeMap::<K, Group>::new();
+    for (&(map, level), group) in &totals.levels {
+        let key = key(map, level_name(level, kinds));
+        sums.entry(key).or_default().merge(group);
+    }
+    sums
+}
+
+/// One row a map and level: the loads that it served.
+pub fn levels(totals: &Totals, kinds: &Kinds) -> PolarsResult<DataFrame> {
+    let sums = loads_by(totals, kinds, |map, level| (map, level));
+    let maps: Vec<Option<u32>> = sums.keys().map(|k| id(k.0)).collect();
+    let levels: Vec<Option<&str>> = sums.keys().map(|k| k.1).collect();
+    frame(
+        vec![column(c::MAP, maps), column(c::LEVEL, levels)],
+        &sums.values().collect::<Vec<_>>(),
+    )
+}
+
+/// All loads of the recording by the level that served them.
+pub fn loads_by_level(totals: &Totals, kinds: &Kinds) -> Vec<LevelLoads> {
+    let sums = loads_by(totals, kinds, |_, level| level);
+    let rows = sums.into_iter().map(|(level, group)| LevelLoads {
+        level: level.map(str::to_owned),
+        loads: group.counts.loads.into(),
+        latency_n: group.counts.latency_n.into(),
+        latency_sum: group.counts.latency_sum(),
+        latency_p50: group.latencies.quantile(0.5),
+        latency_p95: group.latencies.quantile(0.95),
+    });
+    rows.collect()
+}
+
 /// One row a map, time bin, latency bin and level.
 pub fn latency(totals: &Totals, kinds: &Kinds) -> PolarsResult<DataFrame> {
     let mut cells: Vec<_> = totals.latency.iter().map(|(k, n)| (*k, *n)).collect();
     cells.sort_unstable();
-    let level = |id: u8| match id {
-        NO_LEVEL => None,
-        id => kinds.levels.get(usize::from(id)).map(|name| name.as_ref()),
-    };
+    let level = |id: u8| level_name(id, kinds);
     DataFrame::new(
         cells.len(),
         vec![

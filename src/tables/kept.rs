@@ -49,6 +49,8 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
         of!(c::INDEX, |a| a.index),
         of!(c::OFF, |a| a.off),
         of!(c::BASE, |a| a.base),
+        of!(c::EVIDENCE, |a| a.evidence),
+        of!(c::REASON, |a| a.part.err().map(Reason::name)),
         of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
         of!(c::FUNCTION, |a| a.place.and_then(inner)),
         of!(c::OUTER, |a| a.place.and_then(outer)),

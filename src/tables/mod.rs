@@ -33,7 +33,9 @@ pub use interval::clopper_pearson;
 pub use listing::list;
 pub use redact::redact;
 pub use store::{TablesError, write_accesses, write_parquet};
-pub use summary::{Binary, Caveat, Finding, OrderLimits, Overall, Severity, Step, Summary};
+pub use summary::{
+    Binary, Caveat, Finding, LevelLoads, OrderLimits, Overall, Severity, Step, Summary,
+};
 pub use words::{evidence_name, gap_name, operation_name, phase_name, stage_name};
 
 use crate::attribute::Attribution;
@@ -57,6 +59,9 @@ pub struct Tables {
     pub arrays: DataFrame,
     /// One row a map, array, bin of indexes and byte offset that was hit.
     pub cells: DataFrame,
+    /// One row a map, part, place in a pair of cache lines and byte offset: keys and elems that lie outside
+    /// of their buckets or groups.
+    pub outside: DataFrame,
     /// One row a function.
     pub functions: DataFrame,
     /// One row a source line, operation, phase and part.
@@ -68,6 +73,8 @@ pub struct Tables {
     pub steps: DataFrame,
     /// One row a map, time bin, latency bin and level: the samples that have a latency.
     pub latency: DataFrame,
+    /// One row a map and level: the loads that it served.
+    pub levels: DataFrame,
     /// The raw samples of the hottest structure instances, instance by instance, each in time order.
     pub order: DataFrame,
     /// One row a map and stage of a lookup: golang/go#70835's table.
@@ -97,17 +104,19 @@ impl Tables {
         let attribution = rows.attribution;
         let time = TimeAxis::of(rows);
         let totals = totals(rows, kinds, &time);
-        let sums = || -> PolarsResult<[DataFrame; 10]> {
+        let sums = || -> PolarsResult<[DataFrame; 12]> {
             Ok([
                 frames::maps(&totals, attribution)?,
                 frames::parts(&totals)?,
                 frames::arrays(&totals, attribution)?,
                 frames::cells(&totals, attribution)?,
+                frames::outside(&totals, attribution)?,
                 frames::functions(&totals, attribution)?,
                 frames::lines(&totals, attribution)?,
                 listing::hit(&totals, attribution)?,
                 frames::steps(&totals, attribution)?,
                 frames::latency(&totals, kinds)?,
+                frames::levels(&totals, kinds)?,
                 frames::misses(&totals)?,
             ])
         };
@@ -123,11 +132,13 @@ impl Tables {
             parts,
             arrays,
             cells,
+            outside,
             functions,
             lines,
             listing,
             steps,
             latency,
+            levels,
             misses,
         ] = sums?;
         Ok(Tables {
@@ -135,7 +146,7 @@ impl Tables {
                 recording,
                 attribution,
                 binaries,
-                &totals,
+                (&totals, kinds),
                 &time,
                 order.len(),
             ),
@@ -143,11 +154,13 @@ impl Tables {
             parts,
             arrays,
             cells,
+            outside,
             functions,
             lines,
             listing,
             steps,
             latency,
+            levels,
             order: order::frame(accesses, order)?,
             misses,
             gaps: frames::gaps(&recording.gaps)?,
@@ -156,17 +169,19 @@ impl Tables {
     }
 
     /// The frames by name: the names of the Parquet files.
-    pub fn frames(&self) -> [(&'static str, &DataFrame); 13] {
+    pub fn frames(&self) -> [(&'static str, &DataFrame); 15] {
         [
             ("maps", &self.maps),
             ("parts", &self.parts),
             ("arrays", &self.arrays),
             ("cells", &self.cells),
+            ("outside", &self.outside),
             ("functions", &self.functions),
             ("lines", &self.lines),
             ("listing", &self.listing),
             ("steps", &self.steps),
             ("latency", &self.latency),
+            ("levels", &self.levels),
             ("order", &self.order),
             ("misses", &self.misses),
             ("gaps", &self.gaps),

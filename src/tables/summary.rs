@@ -1,6 +1,7 @@
 //! What is not a table: where the samples came from and how far they can be trusted.
 
 use super::aggregate::{TimeAxis, Totals};
+use super::kinds::Kinds;
 use super::together::Together;
 use super::{SCHEMA, caveats, findings, frames, funnel, order};
 use crate::attribute::Attribution;
@@ -35,6 +36,9 @@ pub struct Summary {
     pub findings: Vec<Finding>,
     /// All memory accesses of the recording.
     pub overall: Overall,
+    /// All loads of the recording by the level that served them.
+    #[serde(default)]
+    pub levels: Vec<LevelLoads>,
     /// Width of a bin of the frame `latency`, in nanoseconds; 0 when no event sampled the time.
     pub time_bin_ns: u64,
     pub order: OrderLimits,
@@ -75,6 +79,19 @@ pub struct Overall {
     pub latency_sum: Option<u64>,
     pub latency_n: u64,
     /// Cycles, as the column `latency_p50`.
+    pub latency_p50: Option<u32>,
+    pub latency_p95: Option<u32>,
+}
+
+/// Loads that one level served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelLoads {
+    /// null where the PMU did not tell it.
+    pub level: Option<String>,
+    pub loads: u64,
+    /// Those of them that have a latency, and cycles, as in [`Overall`].
+    pub latency_n: u64,
+    pub latency_sum: Option<u64>,
     pub latency_p50: Option<u32>,
     pub latency_p95: Option<u32>,
 }
@@ -145,7 +162,7 @@ pub(super) fn of(
     recording: &Recording,
     attribution: &Attribution,
     binaries: Vec<Binary>,
-    totals: &Totals,
+    (totals, kinds): (&Totals, &Kinds),
     time: &TimeAxis,
     order_rows: usize,
 ) -> Summary {
@@ -166,6 +183,7 @@ pub(super) fn of(
         caveats: caveats::caveats(recording, attribution, &binaries, &overall),
         findings: findings::findings(totals, attribution, &overall, &loads(&recording.events)),
         overall,
+        levels: frames::loads_by_level(totals, kinds),
         time_bin_ns: time.bin_ns,
         order: OrderLimits {
             rows: order_rows as u64,

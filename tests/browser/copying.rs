@@ -25,7 +25,7 @@ fn opened(fragment: &str) -> (tempfile::TempDir, Browser, Value) {
 }
 
 /// Presses a button and gives what it has copied.
-fn copied(browser: &mut Browser, button: &str) -> String {
+pub fn copied(browser: &mut Browser, button: &str) -> String {
     browser.eval(&format!("window.copied = null; document.querySelector({}).click(); new Promise(done => {{ const look = () => window.copied === null ? setTimeout(look, 5) : done(0); look(); }})", json!(button)));
     browser.eval("window.copied").as_str().unwrap().to_owned()
 }

@@ -8,7 +8,7 @@ use mempath::attribute::{Contradiction, Evidence};
 use mempath::program::Go;
 use mempath::recording::{Event, Gap, GapKind, Memory, Meta};
 use mempath::tables::columns::{self as c, Column as Col};
-use mempath::tables::{Binary, Caveat, Finding, Severity, Step, Summary, Tables};
+use mempath::tables::{Binary, Caveat, Finding, LevelLoads, Severity, Step, Summary, Tables};
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 
 /// A column under its name in `columns`.
@@ -59,6 +59,8 @@ struct Access {
     index: u32,
     slot: i8,
     off: u32,
+    /// An object outside of the bucket or group.
+    object: Option<u64>,
 }
 
 struct Shape {
@@ -225,7 +227,23 @@ fn accesses(n: usize) -> Vec<Access> {
             index,
             slot,
             off,
+            object: None,
         });
+    }
+    all
+}
+
+/// Bytes of a `main.quota` that is kept outside of the group, and of the objects of its size class.
+pub const QUOTA: u64 = 184;
+const CLASS: u64 = 192;
+
+/// The elems of the swiss map moved into objects of their own, [`CLASS`] bytes apart.
+fn outside(mut all: Vec<Access>) -> Vec<Access> {
+    let mut random = Random::new(7);
+    for a in all.iter_mut().filter(|a| a.map == 2 && a.stage == "elem") {
+        a.part = "indirect_elem.elem";
+        a.object = Some(0xc0_00a0_0000 + CLASS * random.below(500));
+        (a.array, a.off) = (None, 8 * random.below(QUOTA / 8) as u32);
     }
     all
 }
@@ -308,7 +326,16 @@ fn groups<K: Ord + Clone>(
 
 /// `n` accesses in the shape of a real page.
 pub fn tables(n: usize) -> Tables {
-    let all = accesses(n);
+    tables_of(accesses(n))
+}
+
+/// The same, with elems that lie outside of the swiss map's groups.
+pub fn with_objects(n: usize) -> Tables {
+    tables_of(outside(accesses(n)))
+}
+
+fn tables_of(all: Vec<Access>) -> Tables {
+    let n = all.len();
     let maps: Vec<Vec<&Access>> = (0..SHAPES.len())
         .map(|m| all.iter().filter(|a| a.map == m).collect())
         .collect();
@@ -373,6 +400,46 @@ pub fn tables(n: usize) -> Tables {
         column(c::OFF, keys.iter().map(|k| k.2).collect::<Vec<_>>()),
     ];
     cells.extend(measures(&rows, false));
+
+    let (keys, rows) = groups(&all, |a| {
+        Some((a.map, a.part, (a.object? % 128) as u8, a.off))
+    });
+    let mut objects = vec![
+        column(c::MAP, keys.iter().map(|k| k.0 as u32).collect::<Vec<_>>()),
+        column(c::PART, keys.iter().map(|k| k.1).collect::<Vec<_>>()),
+        column(c::SIZE, vec![QUOTA; keys.len()]),
+        column(c::IN_PAIR, keys.iter().map(|k| k.2).collect::<Vec<_>>()),
+        column(c::OFF, keys.iter().map(|k| k.3).collect::<Vec<_>>()),
+    ];
+    objects.extend(measures(&rows, false));
+
+    let loads: Vec<Access> = all.iter().filter(|a| !a.store).cloned().collect();
+    let (keys, rows) = groups(&loads, |a| Some((a.map as u32, a.level)));
+    let mut levels = vec![
+        column(c::MAP, keys.iter().map(|k| k.0).collect::<Vec<_>>()),
+        column(c::LEVEL, keys.iter().map(|k| k.1).collect::<Vec<_>>()),
+    ];
+    levels.extend(measures(&rows, true));
+
+    let (keys, rows) = groups(&all, |a| Some((step(a)?, function(a), line(a), a.part)));
+    let mut steps = vec![
+        column(c::STEP, keys.iter().map(|k| k.0.1).collect::<Vec<_>>()),
+        column(c::OPERATION, keys.iter().map(|k| k.2.2).collect::<Vec<_>>()),
+        column(c::OUTER, keys.iter().map(|k| k.1.1).collect::<Vec<_>>()),
+        column(c::FUNCTION, keys.iter().map(|k| k.1.2).collect::<Vec<_>>()),
+        column(c::LINE, keys.iter().map(|k| k.2.1).collect::<Vec<_>>()),
+        column(
+            c::INSTRUCTION,
+            rows.iter().map(|r| instruction(r[0])).collect::<Vec<_>>(),
+        ),
+        column(c::PHASE, keys.iter().map(|k| k.2.3).collect::<Vec<_>>()),
+        column(c::PART, keys.iter().map(|k| k.3).collect::<Vec<_>>()),
+        column(
+            c::STAGE,
+            rows.iter().map(|r| r[0].stage).collect::<Vec<_>>(),
+        ),
+    ];
+    steps.extend(measures(&rows, true));
 
     let (keys, rows) = groups(&all, |a| Some(function(a)));
     let mut functions = vec![
@@ -498,9 +565,12 @@ pub fn tables(n: usize) -> Tables {
         parts: frame(parts),
         arrays: frame(arrays),
         cells: frame(cells),
+        outside: frame(objects),
         functions: frame(functions),
         lines: frame(lines),
+        steps: frame(steps),
         latency: frame(latency),
+        levels: frame(levels),
         order: frame(order),
         kept: kept(&all),
         ..empty()
@@ -537,6 +607,10 @@ fn kept(all: &[Access]) -> DataFrame {
         of!(c::LINE, |a| line(a).1),
         of!(c::OPERATION, |a| line(a).2),
         of!(c::PHASE, |a| line(a).3),
+        of!(c::STEP, |a| step(a).map(|(_, step)| step)),
+        of!(c::INSTRUCTION, |a| instruction(a)),
+        of!(c::EVIDENCE, |a| Some(evidence(a))),
+        of!(c::REASON, |_a| None::<&str>),
     ];
     columns.extend(measures(&groups, false));
     frame(columns)
@@ -546,6 +620,7 @@ fn kept(all: &[Access]) -> DataFrame {
 fn base(a: &Access) -> u64 {
     let shape = &SHAPES[a.map];
     match a.array {
+        None if a.object.is_some() => a.object.unwrap(),
         Some(_) => shape.base + u64::from(a.index) * shape.stride,
         None => shape.header,
     }
@@ -573,6 +648,35 @@ fn function(a: &Access) -> (&'static str, &'static str, &'static str) {
         },
         inner,
     )
+}
+
+/// The operation and the turn in it, as the lines have them.
+fn step(a: &Access) -> Option<(&'static str, u32)> {
+    let turn = match a.stage {
+        "header" => 1,
+        "directory" => 2,
+        "table" => 3,
+        "overflow" => 4,
+        "control" => 5,
+        "key" => 6,
+        _ => 7,
+    };
+    Some((line(a).2?, turn))
+}
+
+fn instruction(a: &Access) -> &'static str {
+    match (a.stage, a.store) {
+        ("control", _) => "movzx ecx,byte ptr [rbx]",
+        (_, true) => "mov [rax],rcx",
+        _ => "mov rax,[rbx+8]",
+    }
+}
+
+fn evidence(a: &Access) -> &'static str {
+    match a.map {
+        0 | 1 => "registers",
+        _ => "position",
+    }
 }
 
 type Line = (
@@ -686,6 +790,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
             Gap { time_ns: Some(START + 7_100_000_000), cpu: Some(1), kind: GapKind::Throttle, lost: 0 },
         ],
         time_ns: Some((START, START + SPAN)),
+        levels: loads_by_level(all),
         time_bin_ns: SPAN / TIME_BINS,
         caveats: vec![
             Caveat {
@@ -726,6 +831,25 @@ fn summary(n: u64, all: &[Access]) -> Summary {
     }
 }
 
+fn loads_by_level(all: &[Access]) -> Vec<LevelLoads> {
+    let loads: Vec<Access> = all.iter().filter(|a| !a.store).cloned().collect();
+    let (levels, rows) = groups(&loads, |a| Some(a.level));
+    let of = |(level, rows): (Option<&'static str>, Vec<&Access>)| {
+        let mut latencies: Vec<u32> = rows.iter().map(|a| a.latency).collect();
+        latencies.sort_unstable();
+        let rank = |percent: usize| (latencies.len() * percent).div_ceil(100).saturating_sub(1);
+        LevelLoads {
+            level: level.map(str::to_owned),
+            loads: rows.len() as u64,
+            latency_n: rows.len() as u64,
+            latency_sum: Some(latencies.iter().map(|n| u64::from(*n)).sum()),
+            latency_p50: latencies.get(rank(50)).copied(),
+            latency_p95: latencies.get(rank(95)).copied(),
+        }
+    };
+    levels.into_iter().zip(rows).map(of).collect()
+}
+
 /// No sample at all.
 pub fn empty() -> Tables {
     Tables {
@@ -734,11 +858,13 @@ pub fn empty() -> Tables {
         parts: DataFrame::empty(),
         arrays: DataFrame::empty(),
         cells: DataFrame::empty(),
+        outside: DataFrame::empty(),
         functions: DataFrame::empty(),
         lines: DataFrame::empty(),
         listing: DataFrame::empty(),
         steps: DataFrame::empty(),
         latency: DataFrame::empty(),
+        levels: DataFrame::empty(),
         order: DataFrame::empty(),
         misses: DataFrame::empty(),
         gaps: DataFrame::empty(),
@@ -783,15 +909,18 @@ fn hostile_texts(value: serde_json::Value) -> serde_json::Value {
 
 /// The page of [`tables`] with [`HOSTILE`] in every text.
 pub fn hostile() -> Tables {
-    let mut tables = tables(2_000);
+    let mut tables = with_objects(2_000);
     for frame in [
         &mut tables.maps,
         &mut tables.parts,
         &mut tables.arrays,
         &mut tables.cells,
+        &mut tables.outside,
         &mut tables.functions,
         &mut tables.lines,
+        &mut tables.steps,
         &mut tables.latency,
+        &mut tables.levels,
         &mut tables.order,
         &mut tables.kept,
     ] {

@@ -27,8 +27,21 @@ fn view_looks(file: &Path, fragment: &str, scheme: &str, name: &str) {
     window(&mut browser, scheme);
     browser.open(file, fragment);
     browser.ready();
-    // What is drawn while a scroll is on its way is drawn again at its end.
-    browser.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    // What is off the screen is not laid out, and takes its height when it comes near: all of it at once,
+    // so that the view stays where it is.
+    browser.eval("{ const sheet = new CSSStyleSheet(); sheet.replaceSync('section.view { content-visibility: visible !important; }'); document.adoptedStyleSheets = [sheet]; }");
+    let id = fragment.trim_start_matches('#').split('&').next().unwrap();
+    let frames = |n: usize| {
+        format!(
+            "(async () => {{ for (let i = 0; i < {n}; i++) await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 20))); return 0; }})()"
+        )
+    };
+    browser.eval(&frames(3));
+    browser.ready();
+    if !id.is_empty() {
+        browser.eval(&format!("document.getElementById('{id}').scrollIntoView()"));
+    }
+    browser.eval(&frames(3));
     browser.ready();
     looks_like(&mut browser, &format!("views/{name}"));
 }

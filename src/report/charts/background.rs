@@ -1,7 +1,7 @@
 //! What the program does not do itself on the memory of its maps, and what that costs.
 
 use super::concurrent::looked_at;
-use super::{Chart, Figure};
+use super::{ALL_KEYS, Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::colour::{FAINT, GRID, INK, PAPER, Rgb};
 use crate::report::data::Data;
@@ -40,8 +40,15 @@ impl Chart for Background {
          not a cause: the program may do other things in these stretches."
     }
 
-    fn filters(&self) -> &'static str {
-        ""
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        match data.summary.together.slowdowns.is_empty() {
+            true => Vec::new(),
+            false => vec![Unfiltered {
+                what: "What marking and growth cost",
+                keys: ALL_KEYS,
+                why: "it compares stretches of the whole recording".to_owned(),
+            }],
+        }
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -66,6 +73,7 @@ impl Chart for Background {
         }
         Ok(Figure {
             notes,
+            canvas: Some("background"),
             drawings: vec![draw(data)?],
             tables: vec![table(data)],
             ..Figure::default()
@@ -119,7 +127,7 @@ fn table(data: &Data) -> Table {
     let cycles = cycles.fold(0, |sum: u64, n| sum.saturating_add(n));
     let rows = causes.iter().map(|cause| {
         let (low, high) = cause.interval;
-        Row::new(vec![
+        let cells = vec![
             Cell::Text(cause.name.clone()),
             Cell::Ranked {
                 shown: format!(
@@ -134,7 +142,12 @@ fn table(data: &Data) -> Table {
             cause
                 .cycles
                 .map_or(Cell::Absent, |n| Cell::Latency { n, of: cycles }),
-        ])
+        ];
+        Row {
+            cells,
+            keys: vec![("cause", cause.name.clone())],
+            children: Vec::new(),
+        }
     });
     Table {
         id: "background-table",

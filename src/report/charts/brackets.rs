@@ -1,7 +1,7 @@
 //! Writing operations as they happened, where every access to a map's flags is recorded.
 
 use super::concurrent::{looked_at, touched};
-use super::{Chart, Figure};
+use super::{Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::colour::{FAINT, GRID, INK, PAPER, Rgb};
 use crate::report::data::Data;
@@ -58,8 +58,26 @@ impl Chart for Brackets {
         false
     }
 
-    fn filters(&self) -> &'static str {
-        "map tid"
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        let found = &data.summary.together;
+        let mut all = vec![Unfiltered {
+            what: "",
+            keys: "part level op cpu index",
+            why: "an operation is many accesses; its map, thread and time are kept".to_owned(),
+        }];
+        let (kept, recorded) = (found.brackets.len() as u64, operations(data));
+        if kept < recorded {
+            all.push(Unfiltered {
+                what: "The table",
+                keys: "tid time",
+                why: format!(
+                    "the page holds {} of {} operations one by one",
+                    count(kept),
+                    count(recorded)
+                ),
+            });
+        }
+        all
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -79,10 +97,10 @@ impl Chart for Brackets {
         )];
         Ok(Figure {
             notes: looked_at(data).into_iter().collect(),
+            canvas: Some("brackets"),
             drawings: vec![draw(data, &shown)?],
             tables: vec![kinds(data)],
             folded,
-            ..Figure::default()
         })
     }
 }
@@ -91,18 +109,23 @@ fn is_odd(bracket: &Bracketed) -> bool {
     bracket.between > 0 || !bracket.deviations.is_empty()
 }
 
+/// Writing operations that were recorded.
+fn operations(data: &Data) -> u64 {
+    let kinds = data.summary.together.operations.iter();
+    kinds.fold(0, |sum: u64, kind| sum.saturating_add(kind.count))
+}
+
+/// Nanoseconds since the first sample.
+fn since(data: &Data, time: u64) -> u64 {
+    time.saturating_sub(start(data))
+}
+
 fn start(data: &Data) -> u64 {
     data.summary.time_ns.map_or(0, |(first, _)| first)
 }
 
 fn draw(data: &Data, shown: &[&Bracketed]) -> Result<Markup, ReportError> {
-    let all: u64 = data
-        .summary
-        .together
-        .operations
-        .iter()
-        .map(|k| k.count)
-        .sum();
+    let all = operations(data);
     let height = TOP + LINE * shown.len() as i32 + 30;
     let mut d = Drawing::new(WIDTH as u32, height as u32);
     d.rect(0, 0, WIDTH, height, PAPER, 1.0);
@@ -202,7 +225,10 @@ fn kinds(data: &Data) -> Table {
             Cell::Count(kind.interleaved),
             Cell::Count(kind.deviating),
         ],
-        keys: vec![("map", kind.map.to_string())],
+        keys: vec![
+            ("map", kind.map.to_string()),
+            ("operation", kind.operation.clone()),
+        ],
         children: Vec::new(),
     });
     Table {
@@ -264,7 +290,11 @@ fn intruders(data: &Data) -> Table {
                 time(other.time_ns.saturating_sub(b.begin_ns)),
                 Cell::Code(touched(&other.what)),
             ],
-            keys: vec![("map", b.map.to_string())],
+            keys: vec![
+                ("map", b.map.to_string()),
+                ("tids", format!("{} {}", b.tid, other.tid)),
+                ("time", since(data, other.time_ns).to_string()),
+            ],
             children: Vec::new(),
         }
     });

@@ -70,10 +70,6 @@ impl Chart for Functions {
          each."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.functions.is_empty() {
             return Ok(Figure::empty(
@@ -153,10 +149,6 @@ impl Chart for Lines {
         "One row for each source line, map operation, phase of it and part touched. Operation and phase come \
          from the instruction's place in Go's map functions; lines outside of them have none (n/a). \
          Line numbers are those of the innermost inlined frame."
-    }
-
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {

@@ -1,6 +1,6 @@
 //! Two threads in one map at the same time.
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::{count, duration};
@@ -36,8 +36,13 @@ impl Chart for Concurrent {
         false
     }
 
-    fn filters(&self) -> &'static str {
-        "map"
+    fn unfiltered(&self, _data: &Data) -> Vec<Unfiltered> {
+        vec![Unfiltered {
+            what: "",
+            keys: "part level op cpu time index",
+            why: "an overlap is of two operations, each of many accesses; their map and threads are kept"
+                .to_owned(),
+        }]
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -68,7 +73,10 @@ impl Chart for Concurrent {
                 Cell::Code(touched(&o.first.0)),
                 Cell::Code(touched(&o.first.1)),
             ],
-            keys: vec![("map", o.map.to_string())],
+            keys: vec![
+                ("map", o.map.to_string()),
+                ("tids", format!("{} {}", o.tids.0, o.tids.1)),
+            ],
             children: Vec::new(),
         });
         let table = Table {

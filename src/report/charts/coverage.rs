@@ -1,6 +1,6 @@
 //! What could not be placed, and on what evidence the rest stands.
 
-use super::{Chart, Figure};
+use super::{ALL_KEYS, Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::count;
@@ -41,8 +41,23 @@ impl Chart for Coverage {
         false
     }
 
-    fn filters(&self) -> &'static str {
-        ""
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        let summary = data.summary;
+        let both = [
+            !summary.contradictions.is_empty(),
+            !summary.damage.is_empty(),
+        ];
+        let what = match both {
+            [false, false] => return Vec::new(),
+            [true, false] => "Contradictions",
+            [false, true] => "Damage",
+            [true, true] => "Contradictions and damage",
+        };
+        vec![Unfiltered {
+            what,
+            keys: ALL_KEYS,
+            why: "they are counts of the whole recording".to_owned(),
+        }]
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -75,13 +90,15 @@ impl Chart for Coverage {
                 ],
                 rows: reasons
                     .iter()
-                    .map(|(reason, meaning, n)| {
-                        Row::new(vec![
+                    .map(|(reason, meaning, n)| Row {
+                        cells: vec![
                             Cell::Text(reason.clone()),
                             Cell::Text(meaning.trim().to_owned()),
                             Cell::Count(*n),
                             Cell::Share { n: *n, of: total },
-                        ])
+                        ],
+                        keys: vec![("reason", reason.clone())],
+                        children: Vec::new(),
                     })
                     .collect(),
             });
@@ -111,12 +128,14 @@ impl Chart for Coverage {
                 rows: summary
                     .evidence
                     .iter()
-                    .map(|(name, n)| {
-                        Row::new(vec![
+                    .map(|(name, n)| Row {
+                        cells: vec![
                             Cell::Text(name.replace('_', " ")),
                             Cell::Count(*n),
                             Cell::Share { n: *n, of: total },
-                        ])
+                        ],
+                        keys: vec![("evidence", name.clone())],
+                        children: Vec::new(),
                     })
                     .collect(),
             });

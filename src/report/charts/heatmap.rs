@@ -3,7 +3,7 @@
 use super::{Chart, Figure};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
-use crate::report::data::{Data, MapRow, Measures};
+use crate::report::data::{Data, Measures};
 use crate::report::grid::{Grid, by_growth, grids};
 use crate::report::html::Markup;
 use crate::report::number::count;
@@ -61,12 +61,9 @@ impl Chart for Heatmap {
         "Across: the byte offset in a bucket (Go <= 1.23) or group (Go >= 1.24), its parts drawn on the axis. \
          Down: the bucket or group index, binned where an array has more than fits (the axis says how many are \
          in a row). The arrays of a map that grew stand one after the other, the old one first. An access is placed by its first byte; an overflow bucket is drawn at the index of its \
-         chain's head. Colour is cividis over the counts, further from the background is more; an empty cell has no sample. \
+         chain's head. Keys and elems that Go keeps outside of the slots (of more than 128 bytes) have rows of their own, by the byte in \
+         them and the place in a pair of cache lines where they begin. Colour is cividis over the counts, further from the background is more; an empty cell has no sample. \
          Accesses whose index or offset is not known are not here; the tables count them."
-    }
-
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -89,21 +86,12 @@ impl Chart for Heatmap {
                 if ops { ":" } else { "," }
             ));
         }
-        notes.extend(
-            grids
-                .iter()
-                .filter_map(|grid| grid.map)
-                .fold(Vec::new(), |mut maps: Vec<&MapRow>, map| {
-                    if !maps.iter().any(|known| known.map == map.map) {
-                        maps.push(map);
-                    }
-                    maps
-                })
-                .into_iter()
-                .filter_map(|map| indirect(data, map)),
-        );
+        notes.extend(outside(data, &grids));
         let mut drawings = Vec::new();
-        for grid in by_growth(&grids).into_iter().take(DRAWN) {
+        let by_growth = by_growth(&grids);
+        let arrays = by_growth.iter().filter(|grid| grid.outside.is_none());
+        let objects = by_growth.iter().filter(|grid| grid.outside.is_some());
+        for grid in arrays.take(DRAWN).chain(objects.take(DRAWN)) {
             let shown: &[&str] = match (levels, ops) {
                 (true, _) => &["L1 miss", "LLC miss"],
                 (false, true) => &["loads", "stores"],
@@ -124,30 +112,41 @@ impl Chart for Heatmap {
     }
 }
 
-/// Where keys or elems of a map lie outside of its buckets: the slot holds a pointer.
-fn indirect(data: &Data, map: &MapRow) -> Option<String> {
-    let of = |name: &str| {
-        let own = data
-            .parts
-            .iter()
-            .filter(|p| p.map == Some(map.map) && p.part == name);
-        own.map(|p| p.m.samples).sum::<u64>()
-    };
-    let said: Vec<String> = [
-        ("keys", of("indirect_key.key")),
-        ("elems", of("indirect_elem.elem")),
-    ]
-    .into_iter()
-    .filter(|(_, samples)| *samples > 0)
-    .map(|(what, samples)| format!("{} samples on its {what}", count(samples)))
-    .collect();
-    (!said.is_empty()).then(|| {
-        format!(
-            "{}: {} are not in the drawing: Go keeps them each in an object of its own, and the slot holds the pointer.",
-            map.name,
-            said.join(" and ")
-        )
-    })
+/// What is drawn of the keys and elems that lie outside of their buckets or groups, of each map.
+fn outside(data: &Data, grids: &[Grid]) -> Vec<String> {
+    let objects = data
+        .parts
+        .iter()
+        .filter(|p| p.part.starts_with("indirect_"));
+    let said = objects.filter_map(|own| {
+        let map = data.map(own.map)?;
+        let of = |g: &&Grid| {
+            let part = g.outside.as_ref().map(|outside| outside.part.as_str());
+            g.array.map == own.map && part == Some(own.part.as_str())
+        };
+        let cells = grids.iter().find(of).map(|grid| &grid.cells);
+        let drawn = cells.into_iter().flat_map(|cells| cells.values());
+        let drawn = drawn.fold(0, |sum: u64, m| sum.saturating_add(m.samples));
+        let what = own.part.rsplit('.').next().unwrap_or("elem");
+        let placed = data.outside.iter().any(|o| o.map == own.map && o.part == own.part);
+        let rest = count(own.m.samples.saturating_sub(drawn));
+        let how = match (drawn, placed) {
+            (0, true) => format!("{rest} samples on them are not drawn: other maps have more"),
+            (0, false) => {
+                format!("{rest} samples on them are not drawn: their offset is not known")
+            }
+            (drawn, _) if drawn < own.m.samples => format!(
+                "{} samples on them are drawn by byte of the {what}, {rest} are not: their offset is not known",
+                count(drawn)
+            ),
+            (drawn, _) => format!("{} samples on them are drawn by byte of the {what}", count(drawn)),
+        };
+        Some(format!(
+            "{}: Go keeps its {what}s each in an object of its own and a pointer in the slot; {how}.",
+            map.name
+        ))
+    });
+    said.collect()
 }
 
 /// One measure of one array.
@@ -194,13 +193,14 @@ fn draw(grid: &Grid, name: &str, unit: &str, value: Value) -> Result<Markup, Rep
     // A tick stands at the upper edge of the row that it names.
     let ticks: BTreeSet<u64> = (0..4u64).map(|tick| bands * tick / 4).collect();
     for band in ticks {
-        let index = count(band.saturating_mul(per_band));
+        let index = grid.label(band.saturating_mul(per_band));
         d.text(LEFT - 8, y(band) + 6, Anchor::End, 11.0, FAINT, &index);
     }
     d.text(0, y(0) + 6, Anchor::Start, 11.0, FAINT, grid.one());
     d.text(LEFT - 8, TOP - 5, Anchor::End, 9.0, FAINT, "byte");
     legend(&mut d, TOP + height + 28, most, unit);
     let scale = match per_band {
+        _ if grid.outside.is_some() => "one row is a place where one begins".to_owned(),
         1 => format!("one row is one {}", grid.one()),
         n => format!("one row is {} {}", count(n), grid.unit()),
     };
@@ -370,15 +370,15 @@ fn hottest(grids: &[Grid]) -> Table {
         .flat_map(|g| g.cells.iter().map(move |(&(row, off), m)| (g, row, off, m)))
         .collect();
     cells.sort_by_key(|(g, row, off, m)| (std::cmp::Reverse(m.cost()), g.array.array, *row, *off));
+    let number = |grid: &Grid| grids.iter().position(|g| std::ptr::eq(g, grid));
     let rows = cells.iter().take(MOST).map(|(grid, row, off, m)| {
         let first = row.saturating_mul(grid.per_row);
         let last = first
             .saturating_add(grid.per_row - 1)
             .min(grid.array.len.saturating_sub(1).max(first));
-        let index = if last > first {
-            format!("{}-{}", count(first), count(last))
-        } else {
-            count(first)
+        let index = match last > first {
+            true => format!("{}-{}", count(first), count(last)),
+            false => grid.label(first),
         };
         let segments = grid.segments();
         let part = segments.iter().find(|s| s.start <= *off && *off < s.end);
@@ -389,7 +389,8 @@ fn hottest(grids: &[Grid]) -> Table {
         let map = grid
             .map
             .map_or(Cell::Absent, |m| Cell::Code(m.name.clone()));
-        let mut keys = vec![("cell", format!("{}:{row}:{off}", grid.array.array))];
+        let n = number(grid).unwrap_or(0);
+        let mut keys = vec![("cell", format!("{n}:{row}:{off}"))];
         keys.extend(grid.map.map(|m| ("map", m.map.to_string())));
         Row {
             cells: vec![
@@ -426,11 +427,11 @@ fn hottest(grids: &[Grid]) -> Table {
             },
             Head {
                 name: "index",
-                meaning: "Bucket or group index, or a range of them",
+                meaning: "Bucket or group index, or a range of them; of an object outside the byte of a pair of cache lines where it begins",
             },
             Head {
                 name: "byte",
-                meaning: "Byte offset in the bucket or group",
+                meaning: "Byte offset in the bucket, group, key or elem",
             },
             Head {
                 name: "part",

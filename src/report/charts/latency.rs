@@ -44,10 +44,6 @@ impl Chart for Latency {
          With PEBS the latency runs from dispatch to completion, waiting for an address included."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.latency.iter().all(|row| row.samples == 0) {
             return Ok(Figure::empty(

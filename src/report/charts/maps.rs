@@ -87,10 +87,6 @@ impl Chart for Maps {
          speak of slow loads only. L1 and LLC misses are shares of the loads whose level the PMU told."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.maps.is_empty() {
             return Ok(Figure::empty(
@@ -153,7 +149,8 @@ fn row(data: &Data, map: &MapRow, total: &Measures) -> Result<Row, ReportError> 
         Some(header) => format!("{} @ {}", map.name, address(header)),
         None => map.name.clone(),
     };
-    let evidence = Cell::text(&map.evidence);
+    let evidence = map.evidence.as_ref().map(|name| name.replace('_', " "));
+    let evidence = Cell::text(&evidence);
     let mut cells = vec![Cell::Code(name), Cell::Drawing(sparkline(&parts)?)];
     cells.extend(measures(&map.m, total));
     cells.push(evidence);

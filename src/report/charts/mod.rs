@@ -33,10 +33,25 @@ pub trait Chart: Sync {
     fn speaks_of_loads(&self) -> bool {
         true
     }
-    /// What the page's filter can select here: of `map part level op cpu tid`.
-    fn filters(&self) -> &'static str;
+    /// What the page's filter does not select here.
+    fn unfiltered(&self, _data: &Data) -> Vec<Unfiltered> {
+        Vec::new()
+    }
     fn figure(&self, data: &Data) -> Result<Figure, ReportError>;
 }
+
+/// What of a view shows more than the page's filter selects, and why.
+#[derive(Debug)]
+pub struct Unfiltered {
+    /// `""`: the view as a whole.
+    pub what: &'static str,
+    /// Of `map part level op cpu tid time index`.
+    pub keys: &'static str,
+    pub why: String,
+}
+
+/// All keys of the page's filter.
+pub const ALL_KEYS: &str = "map part level op cpu tid time index";
 
 /// What a view shows, in this order.
 #[derive(Debug, Default)]
@@ -61,7 +76,9 @@ impl Figure {
     }
 }
 
+pub use operations::runs;
 pub use order::{edges, instances};
+pub use sharing::shared_pairs;
 
 pub const CHARTS: &[&dyn Chart] = &[
     &maps::Maps,

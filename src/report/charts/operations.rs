@@ -9,7 +9,9 @@ use crate::report::data::{Data, Measures, StepRow};
 use crate::report::html::Markup;
 use crate::report::number::count;
 use crate::report::svg::{Anchor, Drawing};
-use crate::report::table::{Cell, Head, Keys, Row, cut};
+use crate::report::table::{Cell, Head, Keys, Row};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 pub struct Operations;
 
@@ -75,28 +77,26 @@ impl Chart for Operations {
          do for an operation stands at their call, where a call chain leads to it."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.steps.is_empty() {
             return Ok(Figure::empty("No access was placed in a map operation."));
         }
         let mut drawings = Vec::new();
-        for operation in DRAWN {
-            let (entry, steps) = run_of(data, operation);
-            if !steps.is_empty() {
-                let title = match entry {
-                    Some(entry) => format!("One {operation} ({entry}), from top to bottom"),
-                    None => format!("One {operation}, from top to bottom"),
-                };
-                drawings.push(draw(&title, &steps)?);
-            }
+        for run in runs(data) {
+            let steps: Vec<&StepRow> = run.steps.iter().map(|step| &step.row).collect();
+            drawings.push(draw(&run.title, &steps)?);
         }
         let sum = total(data.steps.iter().map(|step| &step.m));
-        let (shown, note) = cut(&data.steps, MOST, "steps");
-        let rows = data.steps.iter().take(shown).enumerate().map(|(i, step)| {
+        let shown = costliest(&data.steps);
+        let note = (shown.len() < data.steps.len()).then(|| {
+            format!(
+                "Shown: the costliest {} of {} steps, in the order of their operation.",
+                count(shown.len() as u64),
+                count(data.steps.len() as u64)
+            )
+        });
+        let rows = data.steps.iter().enumerate();
+        let rows = rows.filter(|(i, _)| shown.contains(i)).map(|(i, step)| {
             let name = |text: &Option<String>| match text {
                 Some(text) => Cell::Text(text.replace('_', " ")),
                 None => Cell::Absent,
@@ -127,8 +127,19 @@ impl Chart for Operations {
             rows.collect(),
             note,
         );
-        Ok(Figure { drawings, ..table })
+        Ok(Figure {
+            canvas: Some("operations"),
+            drawings,
+            ..table
+        })
     }
+}
+
+/// Rows of the [`MOST`] steps that cost most.
+fn costliest(steps: &[StepRow]) -> BTreeSet<usize> {
+    let mut rows: Vec<usize> = (0..steps.len()).collect();
+    rows.sort_by_key(|&i| (Reverse(steps.get(i).map(|step| step.m.cost())), i));
+    rows.into_iter().take(MOST).collect()
 }
 
 fn place(step: &StepRow) -> Option<String> {
@@ -147,11 +158,40 @@ fn turn(steps: &[StepRow], i: usize) -> u64 {
     1 + before.take_while(|row| Some(of(row)) == own).count() as u64
 }
 
+/// One run through an operation.
+#[derive(Debug)]
+pub struct Run {
+    pub title: String,
+    pub steps: Vec<RunStep>,
+}
+
+/// What touches one part in one phase.
+#[derive(Debug, Clone)]
+pub struct RunStep {
+    pub row: StepRow,
+    /// Rows of `steps` that it is the sum of.
+    pub rows: Vec<usize>,
+}
+
+/// The operations that are drawn.
+pub fn runs(data: &Data) -> Vec<Run> {
+    let all = DRAWN.iter().map(|operation| {
+        let (entry, steps) = run_of(data, operation);
+        let title = match entry {
+            Some(entry) => format!("One {operation} ({entry}), from top to bottom"),
+            None => format!("One {operation}, from top to bottom"),
+        };
+        Run { title, steps }
+    });
+    all.filter(|run| !run.steps.is_empty()).collect()
+}
+
 /// The steps of one run through an operation: of several entry points (`mapdelete_fast64`,
 /// `mapdelete_faststr`) the one with the most samples, and all that these share. What touches one part
 /// in one phase and follows on itself is one step, and so is what all callers do with the elem.
-fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
-    let of_operation = |step: &&StepRow| step.operation.as_deref() == Some(operation);
+fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<RunStep>) {
+    let own = |step: &StepRow| step.operation.as_deref() == Some(operation);
+    let of_operation = |step: &&StepRow| own(step);
     let entry = |step: &StepRow| {
         let outer = step.outer.as_deref()?;
         outer.starts_with("runtime.map").then(|| outer.to_owned())
@@ -166,12 +206,13 @@ fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
     }
     entries.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
     let main = entries.first().map(|(name, _)| name.clone());
-    let mut run: Vec<StepRow> = Vec::new();
-    for step in data.steps.iter().filter(of_operation) {
+    let mut run: Vec<RunStep> = Vec::new();
+    for (i, step) in data.steps.iter().enumerate().filter(|(_, step)| own(step)) {
         if step.part.is_none() || entry(step).is_some_and(|name| Some(name) != main) {
             continue;
         }
-        let same = |known: &&mut StepRow| {
+        let same = |known: &&mut RunStep| {
+            let known = &known.row;
             (&known.phase, &known.part) == (&step.phase, &step.part)
                 && in_caller(known) == in_caller(step)
         };
@@ -180,8 +221,14 @@ fn run_of(data: &Data, operation: &str) -> (Option<String>, Vec<StepRow>) {
             false => run.last_mut().filter(same),
         };
         match known {
-            Some(known) => known.m = known.m.plus(&step.m),
-            None => run.push(step.clone()),
+            Some(known) => {
+                known.row.m = known.row.m.plus(&step.m);
+                known.rows.push(i);
+            }
+            None => run.push(RunStep {
+                row: step.clone(),
+                rows: vec![i],
+            }),
         }
     }
     (main, run)
@@ -192,7 +239,7 @@ fn in_caller(step: &StepRow) -> bool {
     !step.outer.as_deref().is_some_and(runtime)
 }
 
-fn draw(title: &str, steps: &[StepRow]) -> Result<Markup, ReportError> {
+fn draw(title: &str, steps: &[&StepRow]) -> Result<Markup, ReportError> {
     let lanes: Vec<&str> = STAGES
         .iter()
         .copied()
@@ -249,9 +296,14 @@ fn draw(title: &str, steps: &[StepRow]) -> Result<Markup, ReportError> {
             None => String::new(),
         };
         let text = format!(
-            "{}: {} samples{cost}",
+            "{}: {} {}{cost}",
             step.part.as_deref().unwrap_or("unknown"),
-            count(step.m.samples)
+            count(step.m.samples),
+            if step.m.samples == 1 {
+                "sample"
+            } else {
+                "samples"
+            }
         );
         d.text(end + 10, y, Anchor::Start, 11.0, INK, &text);
     }

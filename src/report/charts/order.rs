@@ -1,6 +1,6 @@
 //! Who touched the hottest buckets and groups, in which order.
 
-use super::{Chart, Figure};
+use super::{Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER, Rgb};
 use crate::report::data::{Data, OrderRow};
@@ -59,12 +59,16 @@ impl Chart for Order {
          goroutines move between them."
     }
 
-    fn speaks_of_loads(&self) -> bool {
-        false
+    fn unfiltered(&self, _data: &Data) -> Vec<Unfiltered> {
+        vec![Unfiltered {
+            what: "The table",
+            keys: "index",
+            why: "it is of the hottest instance alone".to_owned(),
+        }]
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time"
+    fn speaks_of_loads(&self) -> bool {
+        false
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -88,7 +92,7 @@ impl Chart for Order {
             drawings: vec![draw(data, hottest)?],
             folded: vec![(
                 format!("The first {LISTED} accesses of the hottest instance as a table"),
-                list(hottest),
+                list(data, hottest),
             )],
             ..Figure::default()
         })
@@ -330,7 +334,8 @@ fn legend(d: &mut Drawing, rows: &[&&OrderRow]) {
     }
 }
 
-fn list(instance: &Instance) -> Table {
+fn list(data: &Data, instance: &Instance) -> Table {
+    let first = data.summary.time_ns.map_or(0, |(first, _)| first);
     let start = instance.rows.iter().find_map(|row| row.time);
     let rows = instance.rows.iter().take(LISTED).map(|row| {
         let time = row
@@ -344,6 +349,8 @@ fn list(instance: &Instance) -> Table {
         keys.extend(row.op.clone().map(|op| ("op", op)));
         keys.extend(row.cpu.map(|cpu| ("cpu", cpu.to_string())));
         keys.extend(row.tid.map(|tid| ("tid", tid.to_string())));
+        let since = row.time.map(|time| time.saturating_sub(first));
+        keys.extend(since.map(|ns| ("time", ns.to_string())));
         Row {
             cells: vec![
                 time.map_or(Cell::Absent, |t| Cell::Ranked {

@@ -1,15 +1,14 @@
 //! The path of the loads: which level served them, and at what latency.
 
 use super::concurrent::looked_at;
-use super::{Chart, Figure};
+use super::{Chart, Figure, Unfiltered};
 use crate::report::ReportError;
 use crate::report::colour::{self, FAINT, GRID, INK, PAPER};
 use crate::report::data::Data;
 use crate::report::html::Markup;
-use crate::report::kept::Raw;
 use crate::report::number::{count, percent};
 use crate::report::svg::{Anchor, Drawing};
-use crate::report::table::{Cell, Head, Row, Table, counted, cut};
+use crate::report::table::{Cell, Head, Row, Table, cut};
 use std::collections::BTreeMap;
 
 pub struct Path;
@@ -21,34 +20,13 @@ const LINE: i32 = 30;
 /// Maps in the table.
 const MOST: usize = 25;
 
-/// Loads of one level, near ones first; unknown last.
-type Levels<'a> = BTreeMap<(u8, Option<&'a str>), Loads>;
-
-#[derive(Debug, Default)]
-struct Loads {
+/// Loads that one level served.
+#[derive(Debug)]
+struct Loads<'a> {
+    level: Option<&'a str>,
     loads: u64,
-    /// Latency -> loads that had it.
-    latencies: BTreeMap<u64, u64>,
-}
-
-impl Loads {
-    fn add(&mut self, row: &Raw) {
-        self.loads += row.loads;
-        if let Some(latency) = row.latency {
-            *self.latencies.entry(latency).or_default() += row.loads;
-        }
-    }
-
-    /// Nearest rank.
-    fn quantile(&self, percent: u64) -> Option<u64> {
-        let all: u64 = self.latencies.values().sum();
-        let rank = (u128::from(all) * u128::from(percent)).div_ceil(100);
-        let mut seen = 0u128;
-        self.latencies.iter().find_map(|(latency, n)| {
-            seen += u128::from(*n);
-            (seen >= rank).then_some(*latency)
-        })
-    }
+    p50: Option<u64>,
+    p95: Option<u64>,
 }
 
 impl Chart for Path {
@@ -67,55 +45,67 @@ impl Chart for Path {
     fn method(&self) -> &'static str {
         "Loads by the level that served them, near ones first. LFB means that the line was already on its \
          way: where it came from is not known. Shares are of the loads whose level the PMU told; latencies are \
-         in cycles, nearest rank. What-if: the loads of one part from one level at the mean latency of all loads \
+         in cycles, nearest rank, exact below 128 and within 0.8 % above. What-if: the loads of one part from one level at the mean latency of all loads \
          of the recording that the next nearer level served, at least 30 on either side; what of that a program \
-         can gain is not said. Counted over the raw accesses in this page: exact where they are all of the \
-         recording, else marked \u{2248} and scaled to all."
+         can gain is not said. Selected by more than map and level, loads are counted over the raw accesses in this page: \
+         exact where they are all of the recording, else marked \u{2248} and scaled to all."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        match data.summary.together.moves.is_empty() {
+            true => Vec::new(),
+            false => vec![Unfiltered {
+                what: "What-ifs",
+                keys: "op cpu tid time index",
+                why: "they are sums of a part's loads from one level".to_owned(),
+            }],
+        }
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
-        let mut all = Levels::new();
-        let mut of_maps = BTreeMap::<u64, Levels>::new();
-        for row in data.kept.rows().filter(|row| row.loads > 0) {
-            let level = (colour::distance(row.level), row.level);
-            all.entry(level).or_default().add(&row);
-            if let Some(map) = row.map {
-                let levels = of_maps.entry(map).or_default();
-                levels.entry(level).or_default().add(&row);
-            }
-        }
-        if all.keys().all(|(_, level)| level.is_none()) {
+        let all = data.summary.levels.iter().map(|l| Loads {
+            level: l.level.as_deref(),
+            loads: l.loads,
+            p50: l.latency_p50.map(u64::from),
+            p95: l.latency_p95.map(u64::from),
+        });
+        let all = near_first(all);
+        if all.iter().all(|loads| loads.level.is_none()) {
             return Ok(Figure::empty(
                 "No load has a level: the events did not sample it, or the PMU does not tell.",
             ));
         }
-        let whole = data.kept.whole();
+        let mut of_maps = BTreeMap::<u64, Vec<Loads>>::new();
+        for row in &data.levels {
+            let Some(map) = row.map else { continue };
+            of_maps.entry(map).or_default().push(Loads {
+                level: row.level.as_deref(),
+                loads: row.m.loads,
+                p50: row.m.p50,
+                p95: row.m.p95,
+            });
+        }
         let (shown, note) = cut(&data.maps, MOST, "maps");
         let mut rows = Vec::new();
         for map in data.maps.iter().take(shown) {
-            let Some(levels) = of_maps.get(&map.map) else {
-                continue;
-            };
-            let mut of_level = levels.iter().map(|((_, level), loads)| Row {
-                cells: cells(&map.name, *level, loads, known(levels), whole),
-                keys: [("map", map.map.to_string())]
-                    .into_iter()
-                    .chain(level.map(|level| ("level", level.to_owned())))
-                    .collect(),
+            let levels = near_first(of_maps.remove(&map.map).into_iter().flatten());
+            let known = known(&levels);
+            rows.extend(levels.iter().map(|loads| Row {
+                cells: cells(&map.name, loads, known),
+                // Of a level that is not known no name is one.
+                keys: vec![
+                    ("map", map.map.to_string()),
+                    ("level", loads.level.unwrap_or("").to_owned()),
+                ],
                 children: Vec::new(),
-            });
-            rows.extend(of_level.by_ref());
+            }));
         }
         let mut notes: Vec<String> = note.into_iter().collect();
         notes.extend(looked_at(data).filter(|_| !data.summary.together.moves.is_empty()));
         Ok(Figure {
             notes,
             canvas: Some("path"),
-            drawings: vec![draw(&all, whole)?],
+            drawings: vec![draw(&all)?],
             tables: vec![Table {
                 id: "path-table",
                 caption: "Loads of each map by the level that served them".to_owned(),
@@ -219,47 +209,52 @@ const MOVES: [Head; 6] = [
     },
 ];
 
-fn known(levels: &Levels) -> u64 {
-    let with_level = levels.iter().filter(|((_, level), _)| level.is_some());
-    with_level.map(|(_, loads)| loads.loads).sum()
+fn near_first<'a>(levels: impl Iterator<Item = Loads<'a>>) -> Vec<Loads<'a>> {
+    let mut all: Vec<Loads> = levels.collect();
+    all.sort_by_key(|loads| (colour::distance(loads.level), loads.level));
+    all
 }
 
-fn cells(map: &str, level: Option<&str>, loads: &Loads, known: u64, whole: bool) -> Vec<Cell> {
+fn known(levels: &[Loads]) -> u64 {
+    let with_level = levels.iter().filter(|loads| loads.level.is_some());
+    with_level.fold(0, |sum: u64, loads| sum.saturating_add(loads.loads))
+}
+
+fn cells(map: &str, loads: &Loads, known: u64) -> Vec<Cell> {
     vec![
         Cell::Code(map.to_owned()),
-        Cell::Text(level.unwrap_or("level unknown").to_owned()),
-        counted(loads.loads, whole),
-        match level.and_then(|_| percent(loads.loads, known)) {
+        Cell::Text(loads.level.unwrap_or("level unknown").to_owned()),
+        Cell::Count(loads.loads),
+        match loads.level.and_then(|_| percent(loads.loads, known)) {
             Some(shown) => Cell::Ranked {
                 shown,
                 sort: loads.loads as f64 / known.max(1) as f64,
             },
             None => Cell::NotApplicable,
         },
-        Cell::count(loads.quantile(50)),
-        Cell::count(loads.quantile(95)),
+        Cell::count(loads.p50),
+        Cell::count(loads.p95),
     ]
 }
 
-fn draw(levels: &Levels, whole: bool) -> Result<Markup, ReportError> {
+fn draw(levels: &[Loads]) -> Result<Markup, ReportError> {
     let height = LINE * levels.len() as i32 + 16;
     let mut d = Drawing::new(WIDTH as u32, height as u32);
     d.rect(0, 0, WIDTH, height, PAPER, 1.0);
-    let most = levels.values().map(|loads| loads.loads).max().unwrap_or(0);
+    let most = levels.iter().map(|loads| loads.loads).max().unwrap_or(0);
     let known = known(levels);
-    let about = if whole { "" } else { "\u{2248}" };
-    for (i, ((_, level), loads)) in levels.iter().enumerate() {
+    for (i, loads) in levels.iter().enumerate() {
         let y = 8 + LINE * i as i32;
         let width = (i128::from(BAR) * i128::from(loads.loads) / i128::from(most.max(1))) as i32;
-        let name = level.unwrap_or("level unknown");
+        let name = loads.level.unwrap_or("level unknown");
         d.text(LEFT - 12, y + 11, Anchor::End, 13.0, INK, name);
         d.rect(LEFT, y, BAR, 22, GRID, 0.35);
-        d.rect(LEFT, y, width.max(1), 22, colour::level(*level), 1.0);
-        let mut said = format!("{about}{} loads", count(loads.loads));
-        if let Some(share) = level.and_then(|_| percent(loads.loads, known)) {
+        d.rect(LEFT, y, width.max(1), 22, colour::level(loads.level), 1.0);
+        let mut said = format!("{} loads", count(loads.loads));
+        if let Some(share) = loads.level.and_then(|_| percent(loads.loads, known)) {
             said = format!("{share}, {said}");
         }
-        if let (Some(p50), Some(p95)) = (loads.quantile(50), loads.quantile(95)) {
+        if let (Some(p50), Some(p95)) = (loads.p50, loads.p95) {
             said += &format!("; p50 {}, p95 {} cycles", count(p50), count(p95));
         }
         d.text(LEFT + BAR + 12, y + 11, Anchor::Start, 12.0, FAINT, &said);
@@ -267,25 +262,8 @@ fn draw(levels: &Levels, whole: bool) -> Result<Markup, ReportError> {
     d.finish(
         "Loads by the level that served them",
         &format!(
-            "{about}{} loads have a level; the table below has them by map.",
+            "{} loads have a level; the table below has them by map.",
             count(known)
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_nearest_ranks_of_the_loads_that_rows_stand_for() {
-        let mut loads = Loads::default();
-        assert_eq!(loads.quantile(50), None);
-        for (latency, n) in [(30, 3), (40, 1), (500, 1)] {
-            loads.latencies.insert(latency, n);
-        }
-        assert_eq!(loads.quantile(50), Some(30));
-        assert_eq!(loads.quantile(80), Some(40));
-        assert_eq!(loads.quantile(95), Some(500));
-    }
 }

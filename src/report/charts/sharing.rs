@@ -1,9 +1,11 @@
 //! Which cache lines several CPUs touch while one of them writes.
 
-use super::{Chart, Figure, stale};
+use super::{Chart, Figure, Unfiltered, stale};
+use crate::analyses::lines::{Sharing as Kind, Used, sharing_of};
 use crate::recording::nodes_of;
 use crate::report::ReportError;
 use crate::report::data::Data;
+use crate::report::kept::{PAIR, Raw};
 use crate::report::number::{address, count};
 use crate::report::table::{Cell, Head, Row, Table, counted};
 use std::cmp::Reverse;
@@ -15,6 +17,8 @@ pub struct Sharing;
 const MOST: usize = 40;
 /// CPUs named in a cell.
 const CPUS: usize = 8;
+/// Pairs of lines whose accesses the script can count again.
+const PAIRS: usize = 4_096;
 
 impl Chart for Sharing {
     fn id(&self) -> &'static str {
@@ -34,14 +38,33 @@ impl Chart for Sharing {
          with HITM; the pairs of lines below are what an adjacent-line prefetcher moves together. Most HITM first, \
          then most loads and stores. Below: loads that may have read an old value; a load retires after \
          it has taken its value, a store before others can see it. HITM is what the PMU said of a load: another CPU had modified the line. \
-         'different' under bytes means that no byte offset was hit by both a store and another CPU's load: such a \
-         line may be false sharing; samples cannot prove it, bytes that were not sampled are not seen. Nodes are those of the NUMA topology in the recording's header, \
+         What the accesses share is told as `mempath c2c` tells it: true sharing where a word of eight bytes is written by one \
+         CPU and used by another, else false sharing, of what the two CPUs' words belong to; each load with HITM speaks for one kind, \
+         without HITM each access does, and most decide. Samples cannot prove it: bytes that were not sampled are not seen. Nodes are those of the NUMA topology in the recording's header, \
          where it has one that names every CPU of the line. Counted over the raw accesses \
          in this page: exact where they are all of the recording, else marked \u{2248} and scaled to all."
     }
 
-    fn filters(&self) -> &'static str {
-        "map"
+    fn unfiltered(&self, data: &Data) -> Vec<Unfiltered> {
+        let mut all = vec![Unfiltered {
+            what: "Stale reads",
+            keys: "op tid time index",
+            why: "a pair is a store and a load, of which only parts, CPUs and the load's level are kept"
+                .to_owned(),
+        }];
+        let shared = shared(data).len();
+        if shared > PAIRS {
+            all.push(Unfiltered {
+                what: "All but the first lines",
+                keys: "part level op cpu tid time index",
+                why: format!(
+                    "the page holds the accesses of {} of {} pairs of lines that are shared, the first in this order",
+                    count(PAIRS as u64),
+                    count(shared as u64)
+                ),
+            });
+        }
+        all
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
@@ -88,24 +111,54 @@ struct Line<'a> {
     hitm: Option<u64>,
     readers: BTreeSet<u64>,
     writers: BTreeSet<u64>,
-    /// Byte -> the CPUs that read and that wrote it.
-    bytes: BTreeMap<u64, [BTreeSet<u64>; 2]>,
+    rows: Vec<Raw<'a>>,
 }
 
 impl Line<'_> {
+    fn rank(&self) -> (Reverse<u64>, Reverse<u64>, u64) {
+        let bounces = self.hitm.unwrap_or(0);
+        let touched = self.loads.saturating_add(self.stores);
+        (Reverse(bounces), Reverse(touched), self.start)
+    }
+
     fn is_shared(&self) -> bool {
         let cpus = self.readers.union(&self.writers).count();
         cpus > 1 && (!self.writers.is_empty() || self.hitm.is_some_and(|n| n > 0))
     }
 
-    /// Whether one CPU wrote a byte that another one read.
-    fn same_bytes(&self) -> bool {
-        let mut bytes = self.bytes.values();
-        bytes.any(|[readers, writers]| {
-            let both = readers.union(writers).count();
-            !readers.is_empty() && !writers.is_empty() && both > 1
-        })
+    /// What its CPUs share.
+    fn kind(&self) -> Option<Kind> {
+        let narrow = |n: u64| u32::try_from(n).ok();
+        sharing_of(self.rows.iter().filter_map(|row| {
+            Some(Used {
+                offset: row.addr?.checked_sub(self.start)?,
+                width: row.width,
+                cpu: u16::try_from(row.cpu?).ok()?,
+                map: row.map.and_then(narrow),
+                in_map: row.part.is_some(),
+                loads: row.loads > 0,
+                stores: row.stores > 0,
+                hitm: row.hitm.is_some_and(|n| n > 0),
+            })
+        }))
     }
+}
+
+/// Numbers of the pairs of lines that are shared, or of which a line is, those that bounce most first.
+fn shared(data: &Data) -> Vec<u64> {
+    let mut seen = BTreeSet::new();
+    let both = [64, PAIR].into_iter().flat_map(|size| lines(data, size));
+    let mut all: Vec<Line> = both.collect();
+    all.sort_by_key(Line::rank);
+    let pairs = all.into_iter().map(|line| line.start / PAIR);
+    pairs.filter(|pair| seen.insert(*pair)).collect()
+}
+
+/// Those of them whose accesses are in the page line by line.
+pub fn shared_pairs(data: &Data) -> Vec<u64> {
+    let mut all = shared(data);
+    all.truncate(PAIRS);
+    all
 }
 
 /// Shared lines of `size` bytes, those that bounce most first.
@@ -125,25 +178,16 @@ fn lines<'a>(data: &'a Data, size: u64) -> Vec<Line<'a>> {
         if let Some(hitm) = row.hitm {
             *line.hitm.get_or_insert(0) += hitm;
         }
-        let [readers, writers] = line.bytes.entry(addr).or_default();
         if row.loads > 0 {
             line.readers.insert(cpu);
-            readers.insert(cpu);
         }
         if row.stores > 0 {
             line.writers.insert(cpu);
-            writers.insert(cpu);
         }
+        line.rows.push(row);
     }
     let mut shared: Vec<Line> = all.into_values().filter(Line::is_shared).collect();
-    shared.sort_by_key(|line| {
-        let bounces = line.hitm.unwrap_or(0);
-        (
-            Reverse(bounces),
-            Reverse(line.loads + line.stores),
-            line.start,
-        )
-    });
+    shared.sort_by_key(Line::rank);
     shared
 }
 
@@ -185,8 +229,8 @@ const HEADS: [Head; 10] = [
         meaning: "NUMA nodes of the CPUs that read, and of those that wrote it",
     },
     Head {
-        name: "bytes",
-        meaning: "same: one CPU wrote a byte that another read; different: none was sampled",
+        name: "sharing",
+        meaning: "Whether the CPUs use one word or words that only lie side by side, and what those belong to",
     },
 ];
 
@@ -195,11 +239,7 @@ fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
     let rows = lines.iter().take(MOST).map(|line| {
         let map = data.map(line.map);
         let parts: Vec<&str> = line.parts.iter().copied().collect();
-        let bytes = match (line.writers.is_empty(), line.same_bytes()) {
-            (true, _) => Cell::Absent,
-            (false, true) => Cell::Text("same".to_owned()),
-            (false, false) => Cell::Text("different".to_owned()),
-        };
+        let kind = line.kind();
         Row {
             cells: vec![
                 map.map_or(Cell::Absent, |map| Cell::Code(map.name.clone())),
@@ -215,7 +255,7 @@ fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
                 Cell::Text(cpus(&line.readers)),
                 Cell::Text(cpus(&line.writers)),
                 nodes(data, line),
-                bytes,
+                kind.map_or(Cell::Absent, |kind| Cell::Text(kind.text().to_owned())),
             ],
             keys: map
                 .map(|map| ("map", map.map.to_string()))
@@ -266,18 +306,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_that_one_cpu_wrote_and_another_read_is_the_same_byte() {
-        let set = |cpus: &[u64]| cpus.iter().copied().collect::<BTreeSet<u64>>();
-        let line = |bytes: &[(u64, [&[u64]; 2])]| Line {
-            bytes: bytes
+    fn a_word_that_one_cpu_wrote_and_another_read_is_true_sharing() {
+        let line = |accesses: &[(u64, u64, bool)]| Line {
+            start: 64,
+            rows: accesses
                 .iter()
-                .map(|(at, [r, w])| (*at, [set(r), set(w)]))
+                .map(|&(addr, cpu, store)| Raw {
+                    loads: u64::from(!store),
+                    stores: u64::from(store),
+                    map: Some(0),
+                    part: Some("bmap.key"),
+                    cpu: Some(cpu),
+                    addr: Some(addr),
+                    ..Raw::default()
+                })
                 .collect(),
             ..Line::default()
         };
-        assert!(line(&[(64, [&[1], &[2]])]).same_bytes());
-        assert!(!line(&[(64, [&[1], &[]]), (72, [&[], &[2]])]).same_bytes());
-        assert!(!line(&[(64, [&[1], &[1]])]).same_bytes());
+        let kind = |accesses: &[(u64, u64, bool)]| line(accesses).kind();
+        // 64 and 68 are in one word of eight bytes, 72 is in the next.
+        assert_eq!(kind(&[(64, 2, true), (68, 1, false)]), Some(Kind::SameWord));
+        assert_eq!(
+            kind(&[(72, 2, true), (64, 1, false)]),
+            Some(Kind::WithinMap)
+        );
+        assert_eq!(kind(&[(64, 1, true), (64, 1, false)]), None);
     }
 
     #[test]

@@ -81,10 +81,6 @@ impl Chart for Stages {
          data flow and may be undercounted."
     }
 
-    fn filters(&self) -> &'static str {
-        "map part level op cpu tid time index"
-    }
-
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
         if data.maps.is_empty() {
             return Ok(Figure::empty(

@@ -4,7 +4,7 @@
 use super::concurrent::touched;
 use crate::report::data::Data;
 use crate::report::number::{address, count, duration};
-use crate::report::table::{Cell, Head, Row, Table};
+use crate::report::table::{Cell, Head, Keys, Row, Table};
 
 /// Rows of the table.
 const MOST: usize = 40;
@@ -73,11 +73,15 @@ pub fn table(data: &Data) -> Option<Table> {
                 Cell::Text(format!("CPU {}, {}", pair.load_cpu, pair.level)),
                 Cell::Code(touched(&pair.load)),
             ],
-            keys: pair
-                .map
-                .iter()
-                .map(|map| ("map", map.to_string()))
-                .collect(),
+            keys: {
+                let part = pair.part.as_deref().map(bare);
+                let map = pair.map.map(|map| ("map", map.to_string()));
+                let part = part.map(|part| ("part", part.to_owned()));
+                let mut keys: Keys = map.into_iter().chain(part).collect();
+                keys.push(("level", pair.level.clone()));
+                keys.push(("cpus", format!("{} {}", pair.store_cpu, pair.load_cpu)));
+                keys
+            },
             children: Vec::new(),
         })
         .collect();
@@ -91,6 +95,11 @@ pub fn table(data: &Data) -> Option<Table> {
         heads: HEADS.to_vec(),
         rows,
     })
+}
+
+/// A part without its slot: `bmap.elem[2]` is of `bmap.elem`.
+fn bare(part: &str) -> &str {
+    part.split_once('[').map_or(part, |(part, _)| part)
 }
 
 const HEADS: [Head; 8] = [
