@@ -5,7 +5,7 @@ mod common;
 mod score;
 mod table;
 
-use mempath::attribute::{Attribution, NONE, attribute};
+use mempath::attribute::{Attribution, Evidence, NONE, attribute};
 use mempath::gomap::{Part, Stage};
 use mempath::heap::Heap;
 use mempath::program::Program;
@@ -97,6 +97,18 @@ fn scored_with_core(set: &str, perf: &str) -> Option<Score> {
     scored_with(set, perf, "mapload", true)
 }
 
+/// Samples of which a learned region said something else than stronger evidence, which was kept.
+///
+/// The 7 are elems that callers touch: the variable at the call site names the map, and a region that the
+/// core told of names another of the same type. No map that is claimed for such an elem is wrong in that
+/// recording: it is the regions that are.
+fn contradictions(set: &str, perf: &str, core: bool) -> &'static [(Evidence, u64)] {
+    match (set, perf, core) {
+        ("go1.27.3-twins", "perf.data.plain", true) => &[(Evidence::CallSite, 7)],
+        _ => &[],
+    }
+}
+
 fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
@@ -106,6 +118,12 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
     let core = core.then(|| common::core::inflated(&dir, work.path()));
     let (_, attribution) = attributed(&perf_data, &binary_path, core.as_deref());
+    let with = if core.is_some() { " with core" } else { "" };
+    let disagreed: Vec<(Evidence, u64)> = (attribution.contradictions.iter())
+        .map(|c| (c.stronger, c.samples))
+        .collect();
+    println!("{set} {perf} {binary}{with}: contradicted by learned regions {disagreed:?}");
+    assert_eq!(disagreed, contradictions(set, perf, core.is_some()));
     let mut wrong: HashMap<(String, String), u64> = HashMap::new();
     let claims = claims(&attribution);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
@@ -124,7 +142,6 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             .entry((truth, claim.part.clone().unwrap_or_default()))
             .or_default() += 1;
     });
-    let with = if core.is_some() { " with core" } else { "" };
     println!("{set} {perf} {binary}{with}: {score}");
     if show {
         missed(&truths, &claims, &attribution);
