@@ -16,6 +16,7 @@ use crate::tables::together::Skew;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Nanoseconds after a store in which a load may still have been ahead of it: the transfer of a line
@@ -148,6 +149,9 @@ fn halves((pid, word): Word) -> (u32, u32) {
 /// Samples that one thread looks at, at a time.
 const PART: usize = 1 << 14;
 
+/// Samples whose stores are collected at a time.
+const BATCH: usize = 1 << 20;
+
 /// Whether two accesses to one word may have a byte in common: they do unless both instructions were
 /// decoded and say otherwise. `hmap.flags` and `hmap.B` are bytes of one word.
 fn may_overlap(
@@ -173,10 +177,12 @@ fn may_overlap(
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
     let kinds = recording.per_kind(Kind::of);
-    let accesses = || {
-        let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
-        parts.flat_map_iter(|part| {
-            let part = part * PART..samples.len().min((part + 1) * PART);
+    let kinds = &kinds;
+    let accesses_of = |range: Range<usize>| {
+        let end = range.end;
+        let parts = range.into_par_iter().step_by(PART);
+        parts.flat_map_iter(move |first| {
+            let part = first..end.min(first + PART);
             let addresses = samples.addr.range(part.clone());
             let all = kinds.range(part.clone()).zip(addresses).zip(part);
             all.filter_map(|((kind, addr), i)| {
@@ -185,6 +191,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             })
         })
     };
+    let accesses = || accesses_of(0..samples.len());
     let is_timed = |(i, _)| samples.time.get(i) != Some(0);
     if samples.time.len() < samples.len() || !accesses().any(is_timed) {
         return Stale::CannotTell(Missing::Times);
@@ -205,7 +212,13 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         of(i)?;
         Some((samples.time.get(i)?, samples.cpu.get(i)?, i as u32))
     };
-    let mut stores: Vec<Store> = accesses().filter_map(store).collect();
+    let most = accesses().filter(|(_, kind)| kind.stores).count();
+    let mut stores: Vec<Store> = Vec::with_capacity(most);
+    // Batch by batch: collected at once they would be in memory twice.
+    for first in (0..samples.len()).step_by(BATCH) {
+        let batch = first..samples.len().min(first + BATCH);
+        stores.par_extend(accesses_of(batch).filter_map(store));
+    }
     if stores.is_empty() {
         return Stale::CannotTell(Missing::Stores);
     }

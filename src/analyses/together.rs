@@ -8,7 +8,7 @@ use super::lines::{Unit, lines};
 use super::memory_model::{Arch, Neighbours, neighbours};
 use super::operations::{Bracket, operations};
 use super::stale::{self, stale};
-use super::touch::{Touch, Touches};
+use super::touch::{Touch, Touches, first_accesses};
 use crate::attribute::Attribution;
 use crate::data_src::Op;
 use crate::recording::Recording;
@@ -55,24 +55,43 @@ impl Default for Windows {
     }
 }
 
-/// Runs all analyses, and adds what they found to the summary, its findings and the frame `order`.
+/// The stale reads among all accesses. Of recording and attribution no more is left afterwards than what
+/// [`add`] looks at.
+pub fn stale_reads(
+    recording: &mut Recording,
+    attribution: &mut Attribution,
+    within: Windows,
+) -> Stale {
+    let stale = {
+        let accesses = Accesses::new(recording, attribution);
+        let all = Touches::new(recording, &accesses);
+        Told { all: &all }.stale(recording, attribution, within.stale_ns)
+    };
+    if let (MOST, looked_at) = first_accesses(recording, MOST) {
+        recording.samples.shorten(looked_at);
+        attribution.shorten(looked_at);
+    }
+    stale
+}
+
+/// Runs all other analyses, and adds what they and `stale` found to the summary, its findings and the
+/// frame `order`.
 pub fn add(
     tables: &mut Tables,
     recording: &Recording,
     attribution: &Attribution,
+    stale: Stale,
     within: Windows,
 ) -> PolarsResult<()> {
     let accesses = Accesses::new(recording, attribution);
     let all = Touches::new(recording, &accesses);
     let told = Told { all: &all };
-    // First, while the accesses in order do not take their memory.
-    let stale = told.stale(recording, attribution, within.stale_ns);
+    let lines = lines(recording, attribution, Unit::Line, MOST);
     let touches = all.first_in_order(MOST);
     let brackets = operations(&touches, recording);
     let overlaps = concurrent(&touches, &brackets, within.operation_ns);
     let background = background(&touches);
     let paths = paths(&touches);
-    let lines = lines(recording, attribution, Unit::Line, MOST);
     let every_access = !touches.is_empty() && touches.iter().all(|t| t.exact);
 
     let found = Found {

@@ -116,12 +116,7 @@ impl<'a> Touches<'a> {
 
     /// The same of at most so many accesses, the first of the file.
     pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
-        let is_access = self.recording.per_kind(Event::is_access);
-        let all = 0..self.accesses.len();
-        let are_accesses = all.filter(|&n| is_access.get(n) == Some(true));
-        let (count, end) = are_accesses
-            .take(most)
-            .fold((0, 0), |(count, _), n| (count + 1, n + 1));
+        let (count, end) = first_accesses(self.recording, most);
         let mut first: Vec<Touch> = Vec::with_capacity(count);
         for start in (0..end).step_by(BATCH) {
             let batch = start..end.min(start + BATCH);
@@ -130,6 +125,14 @@ impl<'a> Touches<'a> {
         first.par_sort_unstable_by_key(|touch| (touch.time, touch.n));
         first
     }
+}
+
+/// How many accesses the first `most` of the file are, and the samples up to the last of them.
+pub fn first_accesses(recording: &Recording, most: usize) -> (usize, usize) {
+    let is_access = recording.per_kind(Event::is_access);
+    let all = 0..recording.samples.len();
+    let accesses = all.filter(|&n| is_access.get(n) == Some(true)).take(most);
+    accesses.fold((0, 0), |(count, _), n| (count + 1, n + 1))
 }
 
 impl<'a> Touch<'a> {

@@ -165,6 +165,11 @@ impl Hits {
         }
     }
 
+    /// Lets go of parts that begin after `rows` samples.
+    pub fn shorten(&mut self, rows: usize) {
+        self.parts.truncate(rows.div_ceil(PART));
+    }
+
     /// The map that sample `i` hit.
     #[inline]
     pub fn map(&self, i: usize) -> u32 {

@@ -79,6 +79,14 @@ impl Attribution {
     pub fn hit(&self, i: usize) -> Hit {
         self.hits.get(i)
     }
+
+    /// Lets go of what samples after the first `rows` hit, by [`Column::shorten`].
+    pub fn shorten(&mut self, rows: usize) {
+        self.place.shorten(rows);
+        self.part.truncate(self.place.len());
+        self.part.shrink_to_fit();
+        self.hits.shorten(rows);
+    }
 }
 
 /// One instruction that samples hit.

@@ -20,6 +20,7 @@ use crate::gomap::Part;
 use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// Pairs of headers that say something of the time between two accesses of one operation.
 const PAIRS: u64 = 30;
@@ -41,9 +42,6 @@ const MAKERS: &[&str] = &[
 #[derive(Debug, Clone, Copy)]
 struct Access {
     time: u64,
-    /// The number of its address space.
-    space: u32,
-    thread: u32,
     place: u32,
     /// As [`Rows::get`] finds it.
     row: u32,
@@ -59,7 +57,9 @@ pub struct Vote {
 /// The accesses of each thread, one after the other.
 pub struct Succession<'a> {
     places: &'a Places,
-    accesses: Vec<Access>,
+    spaces: &'a Spaces,
+    /// By thread.
+    accesses: Vec<Vec<Access>>,
     /// By place: the number of its function, and the instruction's link-time address.
     codes: Vec<(u32, u64)>,
     /// By place: its function makes tables.
@@ -74,7 +74,7 @@ impl<'a> Succession<'a> {
         recording: &Recording,
         places: &'a Places,
         rows: &Rows,
-        spaces: &Spaces,
+        spaces: &'a Spaces,
     ) -> Succession<'a> {
         let functions = places.functions().into_iter().zip(&places.codes);
         let codes = functions.map(|(function, code)| {
@@ -83,17 +83,28 @@ impl<'a> Succession<'a> {
         });
         let access = |(number, row): (u32, Row)| {
             let i = row.sample as usize;
-            (row.part.is_ok() && places.code_of(i)?.map_code).then_some(Access {
+            let access = Access {
                 time: row.time,
-                space: spaces.number_of(row.address),
-                thread: recording.samples.thread.ids.get(i)?,
                 place: places.place.get(i)?,
                 row: number,
-            })
+            };
+            let counts = row.part.is_ok() && places.code_of(i)?.map_code;
+            counts.then_some((recording.samples.thread.ids.get(i)?, access))
         };
-        let accesses = rows.par_numbered().filter_map(access);
-        let mut accesses: Vec<Access> = accesses.collect();
-        accesses.par_sort_unstable_by_key(|a| (a.thread, a.time, a.row));
+        let sorted = |mut all: BTreeMap<u32, Vec<Access>>, (thread, access)| {
+            all.entry(thread).or_default().push(access);
+            all
+        };
+        let parts = rows.par_numbered().filter_map(access);
+        let parts: Vec<_> = parts.fold(BTreeMap::new, sorted).collect();
+        let mut threads: BTreeMap<u32, Vec<Access>> = BTreeMap::new();
+        for (thread, accesses) in parts.into_iter().flatten() {
+            threads.entry(thread).or_default().extend(accesses);
+        }
+        let mut accesses: Vec<Vec<Access>> = threads.into_values().collect();
+        for accesses in &mut accesses {
+            accesses.par_sort_unstable_by_key(|a| (a.time, a.row));
+        }
         let makes = |place: &Place| {
             place
                 .function
@@ -102,6 +113,7 @@ impl<'a> Succession<'a> {
         };
         let mut all = Succession {
             places,
+            spaces,
             accesses,
             codes: codes.collect(),
             births: places.places.iter().map(makes).collect(),
@@ -125,9 +137,15 @@ impl<'a> Succession<'a> {
 
     /// The accesses that a thread made in one function, without any in another between.
     fn runs(&self) -> impl Iterator<Item = &[Access]> {
-        let same =
-            |a: &Access, b: &Access| a.thread == b.thread && self.function(a) == self.function(b);
-        self.accesses.chunk_by(same)
+        let same = |a: &Access, b: &Access| self.function(a) == self.function(b);
+        let threads = self.accesses.iter();
+        threads.flat_map(move |accesses| accesses.chunk_by(same))
+    }
+
+    /// The number of the address space that accesses which follow each other are of.
+    fn space(&self, run: &[Access], rows: &Rows) -> u32 {
+        let first = run.first().and_then(|access| rows.get(access.row));
+        first.map_or(0, |row| self.spaces.number_of(row.address))
     }
 
     /// How far the accesses of one operation of a process are apart.
@@ -139,8 +157,9 @@ impl<'a> Succession<'a> {
         // By the logarithm of the time between: forward and back.
         let mut of_spaces: FxHashMap<u32, [(u64, u64); 64]> = FxHashMap::default();
         for run in self.runs() {
-            let space = run.first().map_or(0, |access| access.space);
-            let pairs = of_spaces.entry(space).or_insert([(0, 0); 64]);
+            let pairs = of_spaces
+                .entry(self.space(run, rows))
+                .or_insert([(0, 0); 64]);
             let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
             for pair in headers.windows(2) {
                 let [a, b] = pair else { continue };
@@ -173,10 +192,7 @@ impl<'a> Succession<'a> {
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
-            let within = run
-                .first()
-                .and_then(|access| self.within.get(&access.space));
-            let Some(&within) = within else {
+            let Some(&within) = self.within.get(&self.space(run, rows)) else {
                 return votes;
             };
             for (i, access) in run.iter().enumerate() {

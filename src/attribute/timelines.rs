@@ -1,5 +1,6 @@
 //! What was said, each thing once, with the times at which it was: samples repeat each other.
 
+use crate::recording::Column;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
@@ -20,7 +21,7 @@ struct Part<K> {
     /// By id: the statement, and how often it was made.
     keys: Vec<(K, usize)>,
     /// Id and time of each.
-    said: (Vec<u32>, Vec<u64>),
+    said: (Column<u32>, Column<u64>),
 }
 
 impl<K: Copy + Eq + Hash> Part<K> {
@@ -28,7 +29,7 @@ impl<K: Copy + Eq + Hash> Part<K> {
         Part {
             ids: FxHashMap::default(),
             keys: Vec::new(),
-            said: (Vec::new(), Vec::new()),
+            said: Default::default(),
         }
     }
 
@@ -76,7 +77,7 @@ impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
             .collect();
         parts.into_par_iter().for_each(|mut part| {
             let (ids, at) = part.said;
-            for (id, time) in ids.into_iter().zip(at) {
+            for (id, time) in ids.iter().zip(at.iter()) {
                 let next = &mut part.keys[id as usize].1;
                 if let Some(place) = times.get(*next) {
                     place.store(time, Relaxed);

@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let binaries = progress.stage("reading the binaries", || {
         binaries::open(&mut recording, &options.input)
     })?;
-    let attribution = progress.stage("attributing samples", || {
+    let mut attribution = progress.stage("attributing samples", || {
         attribute(
             &recording,
             &binaries.programs,
@@ -55,18 +55,22 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         list(&mut tables, &binaries.by_image(&recording))?;
         anyhow::Ok(tables)
     })?;
+    if let Some(dir) = &options.tables {
+        progress.stage("writing all accesses", || {
+            write_accesses(dir, &Accesses::new(&recording, &attribution))
+        })?;
+    }
+    let stale = progress.stage("looking for stale reads", || {
+        together::stale_reads(&mut recording, &mut attribution, options.within)
+    });
     progress.stage("looking for shared use", || {
-        together::add(&mut tables, &recording, &attribution, options.within)
+        together::add(&mut tables, &recording, &attribution, stale, options.within)
     })?;
     if options.redact {
         tables = redact(&tables)?;
     }
-
     if let Some(dir) = &options.tables {
-        progress.stage("writing tables", || {
-            tables.write(dir)?;
-            write_accesses(dir, &Accesses::new(&recording, &attribution))
-        })?;
+        progress.stage("writing tables", || tables.write(dir))?;
     }
     // The page is made of the tables alone.
     drop((recording, attribution, binaries));

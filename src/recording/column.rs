@@ -171,6 +171,16 @@ impl Words {
         more.last.into_iter().for_each(|word| self.push(word));
     }
 
+    /// Lets go of the blocks that begin after `rows` rows.
+    pub(super) fn shorten(&mut self, rows: usize) {
+        let blocks = rows.div_ceil(ROWS);
+        if blocks <= self.blocks.len() {
+            self.blocks.truncate(blocks);
+            self.blocks.shrink_to_fit();
+            self.last = Vec::new();
+        }
+    }
+
     /// Fills up to `rows` rows.
     pub fn pad(&mut self, rows: usize, word: u64) {
         while self.len() < rows {
@@ -284,6 +294,11 @@ impl<T: Cell> Column<T> {
         self.words.pad(rows, value.word());
     }
 
+    /// Lets go of rows after the first `rows`, block by block: of columns of one length the same.
+    pub fn shorten(&mut self, rows: usize) {
+        self.words.shorten(rows);
+    }
+
     /// Puts other numbers into these rows, which come in order.
     pub fn replace(&mut self, changes: impl IntoIterator<Item = (usize, T)>) {
         let mut changes = changes.into_iter().peekable();
@@ -366,5 +381,19 @@ mod tests {
         column.pad(3 * ROWS + 2, 5);
         assert_eq!(column.get(3 * ROWS + 1), Some(5));
         assert_eq!(column.len(), 3 * ROWS + 2);
+    }
+
+    #[test]
+    fn whole_blocks_are_let_go_of() {
+        let whole: Column<u16> = (0..3 * ROWS + 7).map(|i| i as u16).collect();
+        let left = [(0, 0), (1, ROWS), (ROWS, ROWS), (2 * ROWS + 1, 3 * ROWS)];
+        for (rows, len) in left {
+            let mut column = whole.clone();
+            column.shorten(rows);
+            assert!(column.iter().eq(whole.iter().take(len)), "{rows}");
+        }
+        let mut column = whole.clone();
+        column.shorten(3 * ROWS + 1);
+        assert_eq!(column, whole);
     }
 }

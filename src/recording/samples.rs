@@ -125,6 +125,13 @@ impl Samples {
             .copied()
     }
 
+    /// Lets go of samples after the first `rows`, by [`Column::shorten`].
+    pub fn shorten(&mut self, rows: usize) {
+        for words in self.words() {
+            words.shorten(rows);
+        }
+    }
+
     /// The words of the columns, in the order of `FIELDS` in `columns.rs`.
     pub(super) fn words(&mut self) -> [&mut Words; 17] {
         [
