@@ -6,7 +6,7 @@
 //! Frames of other code are followed by the frame pointer.
 
 use crate::program::{Arch, Program};
-use crate::recording::{ABI_64, CONTEXT_MAX, CONTEXT_USER, Recording};
+use crate::recording::{CONTEXT_MAX, CONTEXT_USER, Copied, Recording};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -26,29 +26,6 @@ const OUTERMOST: &[&str] = &[
 
 /// Samples that one thread unwinds at a time.
 const CHUNK: usize = 1 << 12;
-
-/// perf's numbers of the registers that unwinding needs (`perf_regs.h`).
-struct Numbers {
-    ip: u32,
-    sp: u32,
-    fp: u32,
-    /// Where a call leaves the return address, if not on the stack.
-    link: Option<u32>,
-}
-
-const X86_64: Numbers = Numbers {
-    ip: 8,
-    sp: 7,
-    fp: 6,
-    link: None,
-};
-
-const AARCH64: Numbers = Numbers {
-    ip: 32,
-    sp: 31,
-    fp: 29,
-    link: Some(30),
-};
 
 /// Gives the samples that have a copy of the user's stack, and no chain of user code, their chain.
 /// `programs[image]` is the binary of an image, where it was found.
@@ -90,67 +67,11 @@ fn chain(recording: &Recording, programs: &[Option<Arc<Program>>], i: usize) -> 
         programs,
         pid,
         time: samples.time.get(i).unwrap_or(0),
-        stack: Stack::parse(recording.stack(i)?, recording.event(i)?.sample_regs_user)?,
+        stack: recording.copied(i)?,
     };
     ips.push(CONTEXT_USER);
     walk.frames(&mut ips);
     Some(ips)
-}
-
-/// A sample's copy of the stack, with the registers at it.
-struct Stack<'a> {
-    values: &'a [u8],
-    mask: u64,
-    sp: u64,
-    numbers: &'static Numbers,
-    /// From `sp` on.
-    bytes: &'a [u8],
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
-}
-
-impl<'a> Stack<'a> {
-    /// `{ abi u64, registers u64.. }`, `{ size u64, bytes, dyn_size u64 }`.
-    fn parse(data: &'a [u8], mask: u64) -> Option<Stack<'a>> {
-        let registers = match word(data, 0)? {
-            ABI_64 => mask.count_ones() as usize * 8,
-            // None, or those of a 32-bit task, whose stack has words of 4 bytes.
-            _ => return None,
-        };
-        let (values, rest) = data.get(8..)?.split_at_checked(registers)?;
-        let size = usize::try_from(word(rest, 0)?).ok()?;
-        let copied = word(rest, 8usize.checked_add(size)?)?;
-        let bytes = rest.get(8..8 + size)?;
-        let bytes = bytes.get(..usize::try_from(copied).ok()?.min(size))?;
-        let is_arm = mask >> AARCH64.ip & 1 == 1;
-        let mut stack = Stack {
-            values,
-            mask,
-            sp: 0,
-            numbers: if is_arm { &AARCH64 } else { &X86_64 },
-            bytes,
-        };
-        stack.sp = stack.reg(stack.numbers.sp)?;
-        Some(stack)
-    }
-
-    fn reg(&self, number: u32) -> Option<u64> {
-        if self.mask >> number & 1 == 0 {
-            return None;
-        }
-        let before = self.mask & ((1 << number) - 1);
-        word(self.values, before.count_ones() as usize * 8)
-    }
-
-    fn read(&self, address: u64) -> Option<u64> {
-        word(
-            self.bytes,
-            usize::try_from(address.checked_sub(self.sp)?).ok()?,
-        )
-    }
 }
 
 struct Walk<'a> {
@@ -158,17 +79,17 @@ struct Walk<'a> {
     programs: &'a [Option<Arc<Program>>],
     pid: i32,
     time: u64,
-    stack: Stack<'a>,
+    stack: Copied<'a>,
 }
 
 impl Walk<'_> {
     /// Adds the ips, innermost first, as far as they lead to code of known binaries.
     fn frames(&self, ips: &mut Vec<u64>) -> Option<()> {
         let numbers = self.stack.numbers;
-        let mut ip = self.stack.reg(numbers.ip)?;
+        let mut ip = self.stack.register(numbers.ip)?;
         let mut sp = self.stack.sp;
-        let mut fp = self.stack.reg(numbers.fp)?;
-        let mut link = numbers.link.and_then(|link| self.stack.reg(link));
+        let mut fp = self.stack.register(numbers.fp)?;
+        let mut link = numbers.link.and_then(|link| self.stack.register(link));
         ips.push(ip);
         for depth in 1..MOST_FRAMES {
             // A return address may lie behind the last instruction of its function.

@@ -226,3 +226,14 @@ fn json_has_the_same_words() {
         ]
     );
 }
+
+/// Two loads of `h.flags`: by Go's ABI `h` comes in BX, and the location list of `h` names that register only
+/// until the argument is spilled.
+#[test]
+fn dwarf_is_quoted_where_it_names_the_base_register() {
+    let open = Set::open(SETS[0]);
+    let said = open.explain(157).declared.unwrap();
+    let said = (said.register, &*said.dwarf, said.verdict);
+    assert_eq!(said, ("BX", "h *runtime.hmap, flags", "agrees"));
+    assert_eq!(open.explain(144).declared, None);
+}

@@ -3,15 +3,21 @@
 
 mod common;
 
+use common::builder::{EventSpec, RecordingBuilder, Sample};
 use common::go::probe;
+use common::target::build_with;
 use gimli::{AttributeValue, EndianSlice, LittleEndian, Operation};
 use mempath::attribute::flow::{What, analyse};
+use mempath::attribute::{Declared, Disagreement, attribute};
 use mempath::gomap::{Layout, Structure, layout_for};
 use mempath::program::Program;
+use mempath::program::kernel::Kernel;
+use mempath::recording::read_bytes;
 use object::{Object, ObjectSection};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
@@ -305,6 +311,60 @@ fn check_fields(layout: &Layout, said: &Said) -> usize {
     compared
 }
 
+/// What an analysis of a recording says of its binary's DWARF, with one sample of each instruction of map
+/// code that touches memory.
+fn analysed(binary: &Path) -> Declared {
+    const LOAD: u64 = 0x4000_0000;
+    let program = Program::open(binary).expect("a readable binary");
+    let layout = layout_for(program.go.as_ref().expect("Go")).expect("a layout");
+    let mut builder = RecordingBuilder::new();
+    let loads = builder.event(EventSpec::loads());
+    builder.mmap(1, LOAD, 1 << 28, "/probe", 1);
+    let offset = |vaddr| {
+        let at = |page: &u64| program.vaddr_of_offset(*page);
+        let page = (0..1 << 24)
+            .step_by(1 << 12)
+            .find(|p| at(p) == Some(vaddr & !0xfff));
+        page.expect("the instruction is in the file") + (vaddr & 0xfff)
+    };
+    let mut time = 0;
+    for function in program.functions() {
+        let flow = analyse(&program, layout, function.start);
+        if flow.signature.is_none() {
+            continue;
+        }
+        for &vaddr in flow.sites.keys() {
+            time += 1;
+            let sample = Sample {
+                ip: LOAD + offset(vaddr),
+                addr: 0x40_0012_3400,
+                time,
+                ..Sample::load(100)
+            };
+            builder.sample(loads, sample);
+        }
+    }
+    let recording = read_bytes(Path::new("made here"), &builder.file()).expect("a recording");
+    let programs = vec![Some(Arc::new(program)); recording.space.images.len()];
+    let attribution = attribute(&recording, &programs, &Kernel::default(), None);
+    let mut all = attribution.declared.into_iter().flatten();
+    all.next().expect("a comparison")
+}
+
+/// The comparison that an analysis makes counts as this test does.
+fn same_as_analysed(binary: &Path, version: u16) -> Count {
+    let count = compared(binary);
+    let expected = Declared {
+        version,
+        fields: count.fields as u64,
+        agreed: count.agree as u64,
+        only_dwarf: count.unknown as u64,
+        ..Declared::default()
+    };
+    assert_eq!(analysed(binary), expected, "{}", binary.display());
+    count
+}
+
 /// A gzipped binary of `samples/`.
 fn sample(name: &str) -> Count {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -317,13 +377,13 @@ fn sample(name: &str) -> Count {
     read.expect("gzip");
     let binary = dir.path().join("binary");
     std::fs::write(&binary, bytes).expect("a writable folder");
-    compared(&binary)
+    same_as_analysed(&binary, if name.contains("go1.27") { 5 } else { 4 })
 }
 
-/// samples/src/probe, built with this Go.
-fn build(version: &str) -> Count {
+/// samples/src/probe, built with this Go, whose DWARF is of this version.
+fn build(go: &str, args: &[&str], version: u16) -> Count {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    compared(&probe(version, "amd64", &[], dir.path()))
+    same_as_analysed(&probe(go, "amd64", args, dir.path()), version)
 }
 
 /// This many fields and registers agree, none disagrees.
@@ -354,7 +414,77 @@ fn swiss_maps() {
 /// DWARF 4 and 5: Go writes version 5 from 1.25 on.
 #[test]
 fn builds_of_other_versions() {
-    assert_eq!(build("1.23.9"), agreeing(35, 163, 0));
-    assert_eq!(build("1.24.11"), agreeing(35, 184, 0));
-    assert_eq!(build("1.25.5"), agreeing(36, 194, 0));
+    assert_eq!(build("1.23.9", &[], 4), agreeing(35, 163, 0));
+    assert_eq!(build("1.24.11", &[], 4), agreeing(35, 184, 0));
+    assert_eq!(build("1.25.5", &[], 5), agreeing(36, 194, 0));
+}
+
+/// Sections as they are, and packed with zlib, as Go leaves them by default.
+#[test]
+fn packed_and_plain_sections() {
+    let plain = ["-ldflags=-compressdwarf=false"];
+    assert_eq!(build("1.25.5", &plain, 5), agreeing(36, 194, 0));
+    assert_eq!(build("1.23.9", &plain, 4), agreeing(35, 163, 0));
+}
+
+/// What is compared of tests/programs/zoo.go: fields, instructions that agree, those that DWARF alone knows,
+/// those that disagree for a known reason, and the others.
+fn of_zoo(go: &str, env: &[(&str, &str)]) -> ([u64; 3], usize, Vec<Disagreement>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let said = analysed(&build_with("tests/programs/zoo.go", go, env, dir.path()));
+    assert_eq!(said.fields_elsewhere, [""; 0], "{go} {env:?}");
+    let known = |d: &Disagreement| d.explanation.is_some();
+    let (explained, others): (Vec<_>, Vec<_>) = said.disagreed.into_iter().partition(known);
+    let counts = [said.fields, said.agreed, said.only_dwarf];
+    (counts, explained.len(), others)
+}
+
+/// Go 1.19 has other names for the fields of a map type; `noswissmap` has one field more in `hmap`, and one
+/// in its iterator. What disagrees are stores to the write barrier's buffer, whose address
+/// `gcWriteBarrier` returns in R11: the location list still has `insertb` there.
+#[test]
+fn nothing_disagrees_unexplained_in_any_version() {
+    let found = [
+        of_zoo("1.19.8", &[]),
+        of_zoo("1.21.13", &[]),
+        of_zoo("1.24.11", &[("GOEXPERIMENT", "noswissmap")]),
+        of_zoo("1.26.6", &[]),
+        of_zoo("1.27.3", &[("GOEXPERIMENT", "mapsplitgroup")]),
+    ];
+    let expected = [
+        ([35, 151, 0], 0, Vec::new()),
+        ([35, 173, 0], 0, Vec::new()),
+        ([37, 159, 0], 1, Vec::new()),
+        ([36, 203, 0], 0, Vec::new()),
+        ([39, 257, 0], 0, Vec::new()),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// On arm64 six instructions of `(*Map).Clear` disagree: it has `m` in the register that a location list still
+/// gives to `typ` or `lastTab`. The source's lines write `m.seed`, read `m.writing` and `m.dirPtr`, and
+/// clear `m.used` (`tests/flow_source.rs` compares all of them).
+#[test]
+fn a_location_list_of_arm64_outlives_its_variable() {
+    let (counts, explained, others) = of_zoo("1.27.3", &[("GOARCH", "arm64")]);
+    let functions: Vec<&str> = others.iter().map(|d| d.function.as_str()).collect();
+    assert_eq!(functions, ["internal/runtime/maps.(*Map).Clear"; 6]);
+    assert!(
+        others.iter().all(|d| d.flow.starts_with("map header")),
+        "{others:?}"
+    );
+    assert_eq!((counts, explained), ([39, 216, 0], 0));
+}
+
+/// Without optimisation variables are on the stack: DWARF names next to no register.
+#[test]
+fn nothing_disagrees_without_optimisation() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let args = ["-gcflags=all=-N -l"];
+    let of = |go: &str| {
+        let said = analysed(&probe(go, "amd64", &args, dir.path()));
+        (said.fields, said.agreed, said.only_dwarf, said.disagreed)
+    };
+    assert_eq!(of("1.22.10"), (35, 79, 0, Vec::new()));
+    assert_eq!(of("1.27.3"), (39, 72, 0, Vec::new()));
 }

@@ -307,3 +307,178 @@ fn arm64_samples_of_a_classic_map() {
 fn arm64_samples_of_a_swiss_map() {
     attributed_by_hand("1.27.3", SWISS);
 }
+
+/// What the flow says of the instructions on a line of an optimised build for amd64 that touch memory: part
+/// and whether it is stored to, by address.
+fn said_of_line(
+    program: &Program,
+    sources: &mut Sources,
+    function: &str,
+    text: &str,
+) -> Vec<String> {
+    let layout = layout_for(program.go.as_ref().expect("Go")).expect("a layout");
+    let start = program.functions().iter().find(|f| f.name == function);
+    let flow = analyse(program, layout, start.expect("the function").start);
+    let areas = flow.signature.expect("a map function").areas;
+    let mut sites: Vec<_> = flow.sites.iter().collect();
+    sites.sort_by_key(|(ip, _)| **ip);
+    let on_line = |ip: u64, sources: &mut Sources| {
+        let frames = program.frames_at(ip);
+        frames.iter().any(|f| match (&f.file, f.line) {
+            (Some(file), Some(line)) => sources.line(file, line).trim() == text,
+            _ => false,
+        })
+    };
+    let mut said = Vec::new();
+    for (ip, site) in sites {
+        if !on_line(*ip, sources) {
+            continue;
+        }
+        for operand in &site.operands {
+            let access = match (operand.nil_check, operand.write) {
+                (true, _) => "nil check of",
+                (_, true) => "store to",
+                _ => "load of",
+            };
+            let part = match classify(operand, layout, &areas, true) {
+                Target::Part { part, .. } => part.name().to_owned(),
+                Target::None(reason) => reason.name().to_owned(),
+                other => format!("{other:?}"),
+            };
+            said.push(format!("{access} {part}"));
+        }
+    }
+    said
+}
+
+/// Function, source line, and what is said of the instructions on it.
+type Said = (&'static str, &'static str, &'static [&'static str]);
+
+fn follows(version: &str, expected: &[Said]) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let program = opened(version, "amd64", &[], dir.path());
+    let mut sources = Sources {
+        goroot: goroot(version),
+        files: HashMap::new(),
+    };
+    let found: Vec<(&str, &str, Vec<String>)> = expected
+        .iter()
+        .map(|&(function, line, _)| {
+            let said = said_of_line(&program, &mut sources, function, line);
+            (function, line, said)
+        })
+        .collect();
+    let expected: Vec<(&str, &str, Vec<String>)> = expected
+        .iter()
+        .map(|&(function, line, said)| {
+            let said = said.iter().map(|&text| text.to_owned()).collect();
+            (function, line, said)
+        })
+        .collect();
+    assert_eq!(found, expected, "{version}");
+}
+
+const TOPHASH: &str = "dst.b.tophash[dst.i&(bucketCnt-1)] = top // mask dst.i as an optimization, to \
+                       avoid a bounds check";
+
+/// `evacuate` chooses one of two destinations in an array on its stack: `dst := &xy[useY]`.
+#[test]
+fn the_destinations_of_a_growing_map_are_followed_through_the_stack() {
+    follows(
+        "1.22.10",
+        &[
+            (
+                "runtime.evacuate",
+                TOPHASH,
+                &["nil check of bmap.tophash", "store to bmap.tophash"],
+            ),
+            (
+                "runtime.evacuate_fast64",
+                TOPHASH,
+                &["nil check of bmap.tophash", "store to bmap.tophash"],
+            ),
+            (
+                "runtime.evacuate_faststr",
+                TOPHASH,
+                &["nil check of bmap.tophash", "store to bmap.tophash"],
+            ),
+            (
+                "runtime.evacuate_fast64",
+                "*(*uint64)(dst.k) = *(*uint64)(k)",
+                &["load of bmap.key", "store to bmap.key"],
+            ),
+        ],
+    );
+}
+
+/// What `new(hmap)`, `new(mapextra)`, `new(Map)`, `&table{}` and `make([]*table, n)` return is of that
+/// structure.
+#[test]
+fn fresh_objects_are_what_they_were_made_as() {
+    follows(
+        "1.22.10",
+        &[
+            (
+                "runtime.makemap",
+                "h.hash0 = uint32(rand())",
+                &["store to hmap.hash0"],
+            ),
+            ("runtime.makemap", "h.B = B", &["store to hmap.B"]),
+            (
+                "runtime.makemap",
+                "h.buckets, nextOverflow = makeBucketArray(t, h.B, nil)",
+                // The write barrier: its switch, its buffer, and the old value.
+                &[
+                    "load of stack or static data",
+                    "store to map code, other memory",
+                    "load of hmap.buckets",
+                    "store to map code, other memory",
+                    "store to hmap.buckets",
+                ],
+            ),
+            (
+                "runtime.makemap",
+                "h.extra.nextOverflow = nextOverflow",
+                &[
+                    "nil check of extra.overflow",
+                    "load of stack or static data",
+                    "store to map code, other memory",
+                    "load of extra.nextOverflow",
+                    "store to map code, other memory",
+                    "store to extra.nextOverflow",
+                ],
+            ),
+        ],
+    );
+    const MAKE: &str = "internal/runtime/maps.NewMap";
+    const TABLE: &str = "internal/runtime/maps.newTable";
+    const RESET: &str = "internal/runtime/maps.(*table).reset";
+    follows(
+        "1.27.3",
+        &[
+            (MAKE, "m.seed = uintptr(rand())", &["store to Map.seed"]),
+            (MAKE, "m.dirLen = len(directory)", &["store to Map.dirLen"]),
+            (
+                MAKE,
+                "directory[i] = newTable(mt, uint64(targetCapacity)/dirSize, i, m.globalDepth)",
+                // The write barrier as well.
+                &[
+                    "store to directory.table_ptr",
+                    "load of Map.globalDepth",
+                    "load of stack or static data",
+                    "load of directory.table_ptr",
+                    "store to map code, other memory",
+                    "store to map code, other memory",
+                ],
+            ),
+            (TABLE, "index:      index,", &["store to table.index"]),
+            (
+                TABLE,
+                "localDepth: localDepth,",
+                &["store to table.localDepth"],
+            ),
+            (RESET, "t.capacity = capacity", &["store to table.capacity"]),
+            (RESET, "g.ctrls().setEmpty()", &["store to group.ctrl"]),
+        ],
+    );
+}

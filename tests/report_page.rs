@@ -366,6 +366,7 @@ fn a_program_that_is_not_go_is_named_by_its_recording() {
         stripped: false,
         go: None,
         samples: 12,
+        declared: None,
     }];
     tables.summary.reasons = vec![(
         "not a Go binary".to_owned(),

@@ -85,10 +85,8 @@ impl<'a> Touches<'a> {
         let addr = accessed.or(row.addr).filter(|&addr| addr != 0)?;
         let thread = row.thread;
         let in_operation = row.place.is_some_and(|place| place.operation.is_some());
-        let g = self.g.filter(|_| in_operation).and_then(|register| {
-            let mask = recording.event(n)?.sample_regs_intr;
-            recording.samples.reg(n, mask, register)
-        });
+        let g = self.g.filter(|_| in_operation);
+        let g = g.and_then(|register| recording.processor(n).register(register));
         Some(Touch {
             n,
             time: row.time,

@@ -1,12 +1,14 @@
 //! The distinct instructions that samples hit, each looked at once: function, lines, and what its
 //! memory operands touch.
 
-use super::flow::{self, Areas, FunctionFlow, Instruction, Live, Operand, Target, classify};
+use super::flow::{
+    self, Areas, FunctionFlow, Instruction, Live, Operand, Spilled, Target, classify,
+};
 use super::leaf;
 use super::phase::{self, Steps, phase_of};
 use super::types::{OTHERS, Types, variant_of};
 use super::{Place, Reason};
-use crate::gomap::Layout;
+use crate::gomap::{Layout, Structure};
 use crate::program::{Arch, Frame, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ pub struct Code {
     /// Each memory operand outside of the frame, and what it touches.
     pub operands: Vec<(Target, Operand)>,
     pub live: Vec<Live>,
+    pub spilled: Vec<Spilled>,
+    pub layout: &'static Layout,
+    /// The map function has the map among its arguments.
+    pub gets_map: bool,
     pub instruction: Instruction,
     /// The function is part of the map implementation.
     pub map_code: bool,
@@ -29,6 +35,8 @@ pub struct Code {
     pub moved: Option<(u32, u32)>,
     /// Which maps the function handles: [`super::types::variant_of`], or [`OTHERS`].
     pub variant: usize,
+    /// Of a map function, where the code alone does not tell the part and so not the phase.
+    pub steps: Option<Arc<Steps>>,
     /// Run-time address minus link-time address.
     pub bias: u64,
     /// The binary, as [`super::types::Types`] numbers it.
@@ -226,6 +234,7 @@ impl Binary {
             .collect();
         place.instruction = Some(site.instruction.text());
         place.operation = flow.signature.map(|s| s.operation);
+        let mut open = None;
         if let Some((target, operand)) = operands.first() {
             let steps = self.steps(probe);
             let access = phase::Step {
@@ -235,7 +244,9 @@ impl Binary {
                 frames: &place.frames,
             };
             place.phase = phase_of(&access, place.operation, steps.as_deref());
-            place.step = steps.and_then(|steps| steps.step(site.instruction.ip()));
+            let step = steps.as_ref();
+            place.step = step.and_then(|steps| steps.step(site.instruction.ip()));
+            open = steps.filter(|_| map_code && place.phase.is_none());
             if let Some(operation) = phase::of_caller(target, &flow, layout.family) {
                 place.operation = Some(operation);
                 place.step = Some(phase::LAST);
@@ -244,6 +255,11 @@ impl Binary {
         let code = Code {
             operands,
             live: site.live.clone(),
+            spilled: site.spilled.clone(),
+            layout,
+            gets_map: flow
+                .signature
+                .is_some_and(|s| s.args.contains(&Some(Structure::Header))),
             instruction: site.instruction,
             leaf: !map_code && is_proxy(&name),
             to_end: leaf::to_end(self, site.instruction.ip()),
@@ -253,6 +269,7 @@ impl Binary {
                 None if !self.reflects && GENERIC.contains(&name.as_str()) => OTHERS,
                 key_size => variant_of(key_size),
             },
+            steps: open,
             bias: ip.wrapping_sub(vaddr),
             binary: self.id,
         };

@@ -19,6 +19,8 @@ pub struct CallSite {
     pub global: Option<u64>,
     /// Where the caller takes the map from.
     pub kept: Option<Kept>,
+    /// The map lies in the caller's own frame.
+    pub on_stack: bool,
 }
 
 /// What a caller's code says of the call that returns to `ret`; `None` where that is no call of a
@@ -47,6 +49,7 @@ pub fn call_site(binary: &mut Binary, ret: u64) -> Option<CallSite> {
         map_type,
         global,
         kept,
+        on_stack: call.arg(1).what == What::Stack,
     })
 }
 

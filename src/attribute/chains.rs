@@ -1,12 +1,13 @@
 //! What call chains tell: the call of a map function that a sample was made in, and what the caller of
 //! a leaf passed to it.
 
-use super::binary::Binary;
+use super::binary::{Binary, Code};
 use super::callers::{call_site, outermost_map_call};
 use super::flow::Target;
 use super::leaf;
 use super::names::through_callers;
 use super::places::Places;
+use super::resolve::Above;
 use super::types::{TypedSite, Types};
 use crate::data_src::DataSrc;
 use crate::recording::{Event, ImageId, Recording};
@@ -153,6 +154,67 @@ pub fn leaf_of(
         return None;
     }
     *leaves.get(&(places.place.get(i)?, chain?, stored))?
+}
+
+/// By place and call chain: what the frame around that of a map helper names, which the helper does not
+/// get. Empty where no stacks were copied.
+pub type Aboves = FxHashMap<(u32, u32), Option<Above>>;
+
+pub fn frames_above(
+    recording: &Recording,
+    places: &Places,
+    binaries: &mut [Option<Binary>],
+) -> Aboves {
+    let samples = &recording.samples;
+    let mut all = Aboves::default();
+    if samples.stack.start.is_empty() {
+        return all;
+    }
+    for (place, chain) in places.place.iter().zip(samples.chain.iter()) {
+        let Some(Ok(code)) = places.codes.get(place as usize) else {
+            continue;
+        };
+        if !code.map_code || code.gets_map || all.contains_key(&(place, chain)) {
+            continue;
+        }
+        let ret = samples.chains.get(chain).get(2).copied();
+        let found = ret.and_then(|ret| {
+            let mut all = binaries.iter_mut().flatten();
+            above(all.find(|b| b.id == code.binary)?, code, ret)
+        });
+        all.insert((place, chain), found);
+    }
+    all
+}
+
+fn above(binary: &mut Binary, code: &Code, ret: u64) -> Option<Above> {
+    let vaddr = ret.wrapping_sub(code.bias);
+    let flow = binary.flow(vaddr.checked_sub(1)?)?;
+    flow.signature?;
+    let call = flow.calls.get(&vaddr)?;
+    let callee = binary.program.function_at(code.instruction.ip())?;
+    // A leaf without a frame hides its caller: then this is not the call of the helper.
+    if call.target != Some(callee.start) {
+        return None;
+    }
+    let below = binary.program.sp_delta_at(code.instruction.next_ip())?;
+    Some(Above {
+        up: below.checked_add(8)?,
+        ret,
+        spilled: call.spilled.clone(),
+    })
+}
+
+pub fn above_of<'a>(
+    places: &Places,
+    chain: Option<u32>,
+    aboves: &'a Aboves,
+    i: usize,
+) -> Option<&'a Above> {
+    if aboves.is_empty() {
+        return None;
+    }
+    aboves.get(&(places.place.get(i)?, chain?))?.as_ref()
 }
 
 /// A store that is no load as well: its operand is the one that is written.

@@ -1,7 +1,7 @@
 //! What samples with certain objects teach about the others: which header an array, a table or a
 //! bucket belongs to, and which memory is a map's, each for the time that the evidence spans.
 
-use super::resolve::{About, Fact};
+use super::resolve::{About, Fact, ON_STACK};
 use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};
 use rustc_hash::FxHashMap;
@@ -230,6 +230,11 @@ impl Learned {
     fn build_objects(&self, types: &Types) -> Vec<Object> {
         let mut objects = Vec::new();
         for (&(about, start), seen) in &self.seen {
+            // Which activation of the function the header is of, nothing tells; code of others that touches
+            // a frame in between must not be taken for theirs.
+            if about == About::Header && seen.iter().any(|s| s.value == ON_STACK) {
+                continue;
+            }
             for run in seen.chunk_by(|a, b| a.header == b.header) {
                 let (Some(first), Some(last)) = (run.first(), run.last()) else {
                     continue;

@@ -7,6 +7,7 @@ mod blocks;
 mod callers;
 mod chains;
 mod complete;
+mod declared;
 mod directories;
 pub mod flow;
 mod grid;
@@ -41,6 +42,7 @@ mod types;
 mod unattributed;
 mod under;
 
+pub use declared::{Declared, Disagreement, Said, Verdict};
 pub use hits::{Hit, Hits};
 pub use names::{Named, sites_of};
 pub use phase::steps_of;
@@ -67,6 +69,8 @@ pub struct Attribution {
     pub arrays: Vec<Array>,
     /// Pairs of evidence that disagreed, and how often.
     pub contradictions: Vec<Contradiction>,
+    /// By image of the recording's address space: its DWARF beside the data flow.
+    pub declared: Vec<Option<Declared>>,
     /// The core or snapshot that was given is of none of the recorded processes: it was not used.
     pub foreign_core: bool,
 }

@@ -1,20 +1,15 @@
 //! The address that an instruction touched, from the registers after it.
 
 use super::flow::Instruction;
-use crate::recording::{Event, Samples};
+use crate::recording::Processor;
 
 /// The address of the memory operand, evaluated with the sample's registers; `None` where the
 /// instruction overwrote one that it needs, or has no such operand.
-pub fn evaluate(
-    instruction: &Instruction,
-    samples: &Samples,
-    i: usize,
-    event: &Event,
-) -> Option<u64> {
+pub fn evaluate(instruction: &Instruction, processor: &Processor) -> Option<u64> {
     let form = instruction.form()?;
     let value = |register: Option<u32>| match register {
         None => Some(0),
-        Some(reg) if form.keeps(reg) => samples.reg(i, event.sample_regs_intr, reg),
+        Some(reg) if form.keeps(reg) => processor.register(reg),
         Some(_) => None,
     };
     let base = value(form.base)?;
@@ -24,9 +19,9 @@ pub fn evaluate(
 
 /// What index register and displacement add to the address; `None` where the instruction overwrote
 /// the register or has none.
-pub fn index(instruction: &Instruction, samples: &Samples, i: usize, event: &Event) -> Option<u64> {
+pub fn index(instruction: &Instruction, processor: &Processor) -> Option<u64> {
     let form = instruction.form()?;
     let index = form.index.filter(|reg| form.keeps(*reg))?;
-    let value = samples.reg(i, event.sample_regs_intr, index)?;
+    let value = processor.register(index)?;
     Some(value.wrapping_mul(form.scale))
 }

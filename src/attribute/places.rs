@@ -1,11 +1,15 @@
 //! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
 use super::binary::{Binary, Code, is_proxy};
+use super::flow::Target;
 use super::keys::{KeyKind, compares, hashes};
 use super::marking::{marks, reads};
+use super::phase::{Step, phase_of};
 use super::position::Admitted;
+use super::resolve::Row;
+use super::rows::Rows;
 use super::under::{Turn, turn};
-use super::{NONE, Place, Reason};
+use super::{NONE, Phase, Place, Reason};
 use crate::gomap::{Part, Stage};
 use crate::pmu::Ip;
 use crate::program::Frame;
@@ -117,6 +121,77 @@ impl Places {
         if !changes.is_empty() {
             self.place.replace(changes);
         }
+    }
+
+    /// Gives the places of map code whose part the addresses told, and not the code, their phase; where
+    /// samples of one hit several parts, a place for each.
+    pub fn settle_phases(&mut self, rows: &Rows) {
+        let open = |place: u32| {
+            let code = self.codes.get(place as usize)?.as_ref().ok()?;
+            code.steps.as_ref()
+        };
+        if !(0..self.codes.len() as u32).any(|place| open(place).is_some()) {
+            return;
+        }
+        let of_row = |row: Row| {
+            let place = self.place.get(row.sample as usize)?;
+            open(place)?;
+            Some((row.sample as usize, place, row.part.ok()?))
+        };
+        let told: Vec<(usize, u32, Part)> = rows.par_iter().filter_map(of_row).collect();
+        let mut parts: FxHashMap<u32, Vec<Part>> = FxHashMap::default();
+        for &(_, id, part) in &told {
+            let of_place = parts.entry(id).or_default();
+            if !of_place.contains(&part) {
+                of_place.push(part);
+            }
+        }
+        let mut split: FxHashMap<(u32, Part), u32> = FxHashMap::default();
+        for (id, of_place) in parts {
+            for (n, part) in of_place.into_iter().enumerate() {
+                let phase = self.phase_at(id, part);
+                if n == 0 {
+                    self.places[id as usize].phase = phase;
+                } else {
+                    let to = self.copy_of(id, |place| place.phase = phase);
+                    split.insert((id, part), to);
+                }
+            }
+        }
+        let change = |(sample, id, part)| Some((sample, *split.get(&(id, part))?));
+        let mut changes: Vec<(usize, u32)> = told.into_iter().filter_map(change).collect();
+        changes.sort_unstable();
+        if !changes.is_empty() {
+            self.place.replace(changes);
+        }
+    }
+
+    /// The phase of an access at this place that touches this part.
+    fn phase_at(&self, id: u32, part: Part) -> Option<Phase> {
+        let place = self.places.get(id as usize)?;
+        let code = self.codes.get(id as usize)?.as_ref().ok()?;
+        let (_, operand) = code.operands.first()?;
+        let access = Step {
+            target: &Target::Part { part, off: None },
+            operand,
+            instruction: &code.instruction,
+            frames: &place.frames,
+        };
+        phase_of(&access, place.operation, code.steps.as_deref())
+    }
+
+    /// A place that differs from another in what `change` says.
+    fn copy_of(&mut self, id: u32, change: impl FnOnce(&mut Place)) -> u32 {
+        let from = id as usize;
+        let to = self.places.len() as u32;
+        let mut place = self.places[from].clone();
+        change(&mut place);
+        self.places.push(place);
+        self.codes.push(self.codes[from].clone());
+        self.behalf.push(self.behalf[from]);
+        self.admitted.push(self.admitted[from]);
+        self.marking.push(self.marking[from]);
+        to
     }
 
     /// By place: a number that places of one function share.

@@ -4,12 +4,12 @@
 //! which the samples without registers, or in other code, are placed afterwards.
 
 use super::binary::Code;
-use super::flow::{Target, What};
+use super::flow::{Live, Spilled, Target, What};
 use super::operand::{evaluate, index as evaluate_index};
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
-use crate::gomap::{Family, MapType, Part, Structure};
-use crate::recording::{Event, Memory, Samples};
+use crate::gomap::{Family, Holds, MapType, Part, Structure};
+use crate::recording::{Event, Memory, Processor, Samples};
 
 /// What is known of one sample. Zero addresses are not known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,11 +64,15 @@ pub struct Fact {
     /// Address of the Swiss table that owns it; 0 when not known.
     pub table: u64,
     /// [`About::Len`]: buckets or groups; [`About::Directory`]: its address; a key or an elem outside of
-    /// its slot: the slot + 1, where that is known; else 0.
+    /// its slot: the slot + 1, where that is known; [`About::Header`]: [`ON_STACK`], where it lies in a
+    /// frame; else 0.
     pub value: u64,
     pub map_type: Option<TypeId>,
     pub time: u64,
 }
+
+/// [`Fact::value`] of a header in a frame: when the function has returned the memory is other functions'.
+pub const ON_STACK: u64 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum About {
@@ -93,11 +97,35 @@ pub enum About {
     IndirectElem,
 }
 
-/// A register that names the start of a structure.
+/// A place that names the start of a structure.
 pub(super) struct Named {
     pub structure: Structure,
     pub start: u64,
     pub origin: u32,
+    pub by: By,
+}
+
+/// Where the start of a structure was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A register, by perf's number.
+    Register(u32),
+    /// A slot of the function's frame, so many bytes from the stack pointer on.
+    Slot(u64),
+    /// A field of the iterator, which lies on the stack.
+    Iterator(u64),
+    /// A slot of the frame of its caller, which is map code as well.
+    Above(u64),
+}
+
+/// What the frame around that of a helper names, which the helper does not get.
+#[derive(Debug, Clone)]
+pub struct Above {
+    /// Bytes from the helper's stack pointer to that of its caller at the call.
+    pub up: u64,
+    /// Run-time address at which the caller goes on.
+    pub ret: u64,
+    pub spilled: Vec<Spilled>,
 }
 
 /// What resolving a sample needs besides its row.
@@ -106,14 +134,18 @@ pub struct Context<'a> {
     pub event: &'a Event,
     /// The sample is of a store.
     pub stored: bool,
-    /// `REGS_INTR` is the state right after the instruction.
+    /// `processor` is the state right after the instruction.
     pub registers_sound: bool,
+    pub processor: Processor<'a>,
+    pub above: Option<&'a Above>,
     pub code: &'a Code,
     pub types: &'a Types,
     /// The static type at the call site that the call chain leads to.
     pub caller_type: Option<TypeId>,
     /// The variable that the call site takes the map from.
     pub global: Option<u64>,
+    /// The map lies in the frame of the call site's function.
+    pub on_stack: bool,
     /// In a copying leaf: what its caller's pointer is.
     pub leaf: Option<Target>,
 }
@@ -123,6 +155,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
     let Context {
         samples,
         event,
+        ref processor,
         code,
         types,
         ..
@@ -132,12 +165,12 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         return Row::unplaced(Reason::NoOperand, recorded);
     };
     let target = context.leaf.as_ref().unwrap_or(target);
-    let registers = context.registers_sound && event.sample_regs_intr != 0;
+    let registers = context.registers_sound && event.samples_registers();
     if let (Target::None(reason), Memory::Sampled, false) = (*target, event.memory, registers) {
         return Row::unplaced(reason, recorded);
     }
     let (address, exact) = match event.memory {
-        Memory::Breakpoint => match touched(samples, i, event, code, operand.size, recorded) {
+        Memory::Breakpoint => match touched(processor, event, code, operand.size, recorded) {
             (_, false) => {
                 at_offset(target, event, recorded).map_or((recorded, false), |a| (a, true))
             }
@@ -146,7 +179,7 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         _ => (recorded, true),
     };
     let named = if context.registers_sound {
-        named(samples, i, event, code)
+        named(processor, code, context.above, operand.value.origin)
     } else {
         Vec::new()
     };
@@ -173,17 +206,17 @@ pub fn resolve(context: &Context, i: usize, facts: &mut Vec<Fact>) -> Row {
         && row.base == 0
         && context.registers_sound
         && let Some(off) = operand.unindexed
-        && let Some(index) = evaluate_index(&code.instruction, samples, i, event)
+        && let Some(index) = evaluate_index(&code.instruction, processor)
     {
         row.base = address.wrapping_sub(index).wrapping_sub(off as u64);
     }
     let time = samples.time.get(i).unwrap_or(0);
     let value = if context.registers_sound {
-        moved(samples, i, event, code)
+        moved(processor, code)
     } else {
         None
     };
-    record(&mut row, &named, value, time, types, facts);
+    record(&mut row, &named, value, time, context, facts);
     // `len(m)` loads the map from its variable itself.
     let global = match operand.value.what {
         What::Global(variable) if row.part.is_ok() => Some(variable),
@@ -222,9 +255,9 @@ pub fn call_of(code: &Code, leaf: Option<Target>, stored: bool) -> Option<u64> {
 }
 
 /// The value that a plain load or store moved.
-fn moved(samples: &Samples, i: usize, event: &Event, code: &Code) -> Option<u64> {
+fn moved(processor: &Processor, code: &Code) -> Option<u64> {
     let (reg, size) = code.moved?;
-    let value = samples.reg(i, event.sample_regs_intr, reg)?;
+    let value = processor.register(reg)?;
     Some(if size >= 8 {
         value
     } else {
@@ -244,8 +277,7 @@ pub(super) fn choose(code: &Code, stored: bool) -> Option<&(Target, super::flow:
 /// The address that a breakpoint's instruction touched, and whether it is more than the watched
 /// word: its operand, if that overlaps the watched bytes.
 pub(super) fn touched(
-    samples: &Samples,
-    i: usize,
+    processor: &Processor,
     event: &Event,
     code: &Code,
     size: u32,
@@ -255,7 +287,7 @@ pub(super) fn touched(
     let overlaps = |a: &u64| {
         *a < watched.saturating_add(len) && watched < a.saturating_add(u64::from(size.max(1)))
     };
-    match evaluate(&code.instruction, samples, i, event).filter(overlaps) {
+    match evaluate(&code.instruction, processor).filter(overlaps) {
         Some(address) => (address, true),
         None => (watched, u64::from(size) >= len),
     }
@@ -275,23 +307,74 @@ fn at_offset(target: &Target, event: &Event, watched: u64) -> Option<u64> {
         .then_some(address)
 }
 
-pub(super) fn named(samples: &Samples, i: usize, event: &Event, code: &Code) -> Vec<Named> {
-    code.live
-        .iter()
-        .filter_map(|live| {
-            let value = samples.reg(i, event.sample_regs_intr, live.reg)?;
-            let start = value.wrapping_sub(live.off as u64);
-            let start = match live.structure {
-                Structure::MapType => start.wrapping_sub(code.bias),
-                _ => start,
-            };
-            (value != 0).then_some(Named {
-                structure: live.structure,
-                start,
-                origin: live.origin,
-            })
+/// What registers, and the slots of the frame as far as the stack was copied, name. Of slots those of the
+/// map and its type count, and those of the very object that the operand was made from.
+pub(super) fn named(
+    processor: &Processor,
+    code: &Code,
+    above: Option<&Above>,
+    origin: u32,
+) -> Vec<Named> {
+    let at_start = |structure, value: u64, off: i64, origin, by| {
+        let start = value.wrapping_sub(off as u64);
+        let start = match structure {
+            Structure::MapType => start.wrapping_sub(code.bias),
+            _ => start,
+        };
+        (value != 0).then_some(Named {
+            structure,
+            start,
+            origin,
+            by,
         })
-        .collect()
+    };
+    let of_register = |live: &Live| {
+        let value = processor.register(live.reg)?;
+        let by = By::Register(live.reg);
+        at_start(live.structure, value, live.off, live.origin, by)
+    };
+    let mut all: Vec<Named> = code.live.iter().filter_map(of_register).collect();
+    if processor.stack.is_none() {
+        return all;
+    }
+    let of_map = |structure| matches!(structure, Structure::Header | Structure::MapType);
+    all.extend(code.spilled.iter().filter_map(|slot| {
+        let same = slot.origin == origin && origin != 0;
+        let useful = same || of_map(slot.structure) || slot.structure == Structure::Iter;
+        let value = processor.slot(slot.at).filter(|_| useful)?;
+        let by = By::Slot(slot.at);
+        at_start(slot.structure, value, slot.off, slot.origin, by)
+    }));
+    let iterators = all.iter().filter(|n| n.structure == Structure::Iter);
+    let iterators: Vec<u64> = iterators.map(|n| n.start).collect();
+    for iterator in iterators {
+        let fields = code.layout.fields(Structure::Iter).iter();
+        all.extend(fields.filter_map(|field| {
+            let Holds::Pointer(to) = field.holds else {
+                return None;
+            };
+            let value = processor.read(iterator.checked_add(field.off)?);
+            let value = value.filter(|_| of_map(to))?;
+            at_start(to, value, 0, 0, By::Iterator(field.off))
+        }));
+    }
+    if let Some(above) = above
+        && returns_to(processor, above)
+    {
+        all.extend(above.spilled.iter().filter_map(|slot| {
+            let at = above.up.checked_add(slot.at)?;
+            let value = processor.slot(at).filter(|_| of_map(slot.structure))?;
+            at_start(slot.structure, value, slot.off, 0, By::Above(at))
+        }));
+    }
+    all
+}
+
+/// Whether the helper's frame leads to the caller that `above` is of: its return address lies right below
+/// the caller's frame, but for a processor that keeps it in a register.
+fn returns_to(processor: &Processor, above: &Above) -> bool {
+    let below = above.up.checked_sub(8).and_then(|at| processor.slot(at));
+    below == Some(above.ret)
 }
 
 /// The map that an operand belongs to, where the registers name but one: a key or an elem, that which
@@ -515,9 +598,11 @@ fn record(
     named: &[Named],
     value: Option<u64>,
     time: u64,
-    types: &Types,
+    context: &Context,
     facts: &mut Vec<Fact>,
 ) {
+    let types = context.types;
+    let of_header = u64::from(context.on_stack) * ON_STACK;
     let Row {
         header,
         table,
@@ -540,7 +625,7 @@ fn record(
     };
     for n in named {
         match n.structure {
-            Structure::Header => note(About::Header, n.start, 0),
+            Structure::Header => note(About::Header, n.start, of_header),
             Structure::Extra => note(About::Extra, n.start, 0),
             Structure::Table if n.start == table => note(About::Table, n.start, 0),
             Structure::Directory => note(About::Directory, header, n.start),
@@ -568,7 +653,7 @@ fn record(
         return;
     }
     match part.structure() {
-        Structure::Header => note(About::Header, row.base, 0),
+        Structure::Header => note(About::Header, row.base, of_header),
         Structure::Extra => note(About::Extra, row.base, 0),
         Structure::Table => note(About::Table, row.base, 0),
         Structure::Bucket | Structure::Group if owned => note(About::Bucket, row.base, 0),

@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::binary::Code;
-use super::chains::{ChainSites, LeafTargets, leaf_of, stores};
+use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
 use super::packed::{CHUNK, Packed};
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
@@ -30,8 +30,7 @@ impl<'a> Rows<'a> {
     pub fn resolve(
         recording: &'a Recording,
         places: &Places,
-        chains: &ChainSites,
-        leaves: &LeafTargets,
+        (chains, leaves, above): (&ChainSites, &LeafTargets, &Aboves),
         types: &Types,
         watch: Option<usize>,
         spaces: &'a Spaces,
@@ -79,7 +78,8 @@ impl<'a> Rows<'a> {
                     let mut row = match stored {
                         Some(stored) => {
                             let sample = (i, stored);
-                            one(recording, places, chains, leaves, types, sample, &mut facts)
+                            let given = (chains, leaves, above);
+                            one(recording, places, given, types, sample, &mut facts)
                         }
                         None => Row::unplaced(Reason::NotAnAccess, address),
                     };
@@ -266,7 +266,7 @@ impl Foregone {
         };
         let of_event = |event: &Event| {
             let pmu = event.pmu.pmu();
-            let registers = pmu.regs_sound && event.sample_regs_intr != 0;
+            let registers = pmu.regs_sound && event.samples_registers();
             let exact = pmu.ip_is_exact(event);
             (event.memory == Memory::Sampled && !registers).then_some(exact.into())
         };
@@ -294,8 +294,7 @@ fn may_be_placed(reason: Reason) -> bool {
 fn one(
     recording: &Recording,
     places: &Places,
-    chains: &ChainSites,
-    leaves: &LeafTargets,
+    (chains, leaves, above): (&ChainSites, &LeafTargets, &Aboves),
     types: &Types,
     (i, stored): (usize, bool),
     facts: &mut Vec<Fact>,
@@ -326,11 +325,14 @@ fn one(
         event,
         stored,
         registers_sound: pmu.regs_sound,
+        processor: recording.processor(i),
+        above: above_of(places, samples.chain.get(i), above, i),
         code,
         types,
         leaf,
         global: site.and_then(|s| s.typed.global),
         caller_type: site.and_then(|s| s.typed.map_type),
+        on_stack: site.is_some_and(|s| s.typed.on_stack),
     };
     resolve(&context, i, facts)
 }

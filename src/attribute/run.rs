@@ -3,8 +3,11 @@
 use super::assemble::assemble;
 use super::binary::{Binary, Code};
 use super::blocks::Blocks;
-use super::chains::{add_site_of, chain_sites, is_store, leaf_of, leaf_targets, stores};
+use super::chains::{
+    above_of, add_site_of, chain_sites, frames_above, is_store, leaf_of, leaf_targets, stores,
+};
 use super::complete::{Known, complete, own, type_of};
+use super::declared;
 use super::directories::{directories, settle};
 use super::instant::Instant;
 use super::lasting::Lasting;
@@ -73,10 +76,23 @@ pub fn attribute_watching(
     }
     let chains = chain_sites(recording, &mut binaries, &mut types);
     let leaves = leaf_targets(recording, &places, &chains, &mut binaries, &mut types);
+    let above = frames_above(recording, &places, &mut binaries);
+    declared::read_ahead(&places, &binaries);
+    let declared_there = watch.and_then(|i| {
+        let code = places.code_of(i)?;
+        let mut all = binaries.iter_mut().flatten();
+        declared::of_code(all.find(|b| b.id == code.binary)?, code)
+    });
     let spaces = Spaces::of(recording, &places);
     let spaces = &spaces;
-    let (mut rows, mut facts) =
-        Rows::resolve(recording, &places, &chains, &leaves, &types, watch, spaces);
+    let (mut rows, mut facts) = Rows::resolve(
+        recording,
+        &places,
+        (&chains, &leaves, &above),
+        &types,
+        watch,
+        spaces,
+    );
     tracer.begin(|i| {
         let code = places.place.get(i).map(|p| &places.codes[p as usize]);
         let stored = is_store(recording, i);
@@ -90,6 +106,8 @@ pub fn attribute_watching(
             site: chains.of_sample(recording, i),
             leaf: leaf_of(&places, recording.samples.chain.get(i), &leaves, i, stored),
             stored,
+            declared: declared_there,
+            above: above_of(&places, recording.samples.chain.get(i), &above, i),
             types: &types,
         }
     });
@@ -218,10 +236,13 @@ pub fn attribute_watching(
     };
     rows.add_others(|address| pages.cover(address), find);
     tracer.step("learned region", &rows, &types, spaces);
+    places.settle_phases(&rows);
+    let declared = declared::compare(&places, &mut binaries);
     let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,
         conflicts, heap, spaces,
     );
+    attribution.declared = declared;
     attribution.foreign_core = given && heap.is_none();
     (attribution, tracer.finish())
 }

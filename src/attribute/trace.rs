@@ -4,8 +4,9 @@
 use super::binary::Code;
 use super::chains::ChainSite;
 use super::complete::VARIABLE;
+use super::declared::Said;
 use super::flow::{Expr, Operand, Target, Value, What};
-use super::resolve::{choose, named, touched};
+use super::resolve::{Above, By, choose, named, touched};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::types::Types;
@@ -24,6 +25,8 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// The evidence that a learned region disagreed with.
     pub conflict: Option<Evidence>,
+    /// What DWARF says of the operand.
+    pub declared: Option<Said>,
 }
 
 /// What the code at the sample's ip says.
@@ -64,8 +67,8 @@ pub struct OperandSeen {
 
 #[derive(Debug, Clone)]
 pub struct RegisterSeen {
-    /// As Go's assembler has it: `AX`, `R8`.
-    pub name: &'static str,
+    /// As Go's assembler has it: `AX`, `R8`; of a slot of the frame `[SP+64]`.
+    pub name: String,
     /// `None`: not sampled.
     pub value: Option<u64>,
     /// The structure whose start, plus `off`, the register holds after the instruction.
@@ -119,6 +122,8 @@ pub(super) struct Given<'a> {
     pub site: Option<&'a ChainSite>,
     pub leaf: Option<Target>,
     pub stored: bool,
+    pub declared: Option<Said>,
+    pub above: Option<&'a Above>,
     pub types: &'a Types,
 }
 
@@ -141,6 +146,7 @@ impl Tracer {
             }),
             steps: Vec::new(),
             conflict: None,
+            declared: given.declared,
         });
     }
 
@@ -186,6 +192,7 @@ fn code_seen(given: &Given, code: &Code, i: usize) -> CodeSeen {
     let chosen = choose(code, given.stored).map(|&(_, operand)| operand);
     let sound = event.is_some_and(|e| e.pmu.pmu().regs_sound);
     let recorded = samples.addr.get(i).unwrap_or(0);
+    let processor = given.recording.processor(i);
     CodeSeen {
         vaddr: code.instruction.ip(),
         bias: code.bias,
@@ -199,7 +206,7 @@ fn code_seen(given: &Given, code: &Code, i: usize) -> CodeSeen {
         touched: event
             .filter(|e| e.memory == Memory::Breakpoint)
             .zip(chosen)
-            .map(|(e, operand)| touched(samples, i, e, code, operand.size, recorded).0),
+            .map(|(e, operand)| touched(&processor, e, code, operand.size, recorded).0),
     }
 }
 
@@ -228,16 +235,13 @@ fn registers_seen(
     chosen: Option<&Operand>,
     i: usize,
 ) -> Vec<RegisterSeen> {
-    let samples = &given.recording.samples;
-    let event = given.recording.event(i);
+    let processor = given.recording.processor(i);
     let form = code.instruction.form();
     let written = |perf| form.is_some_and(|form| !form.keeps(perf));
     let of_operand =
         |perf| form.is_some_and(|form| form.base == Some(perf) || form.index == Some(perf));
-    let starts = match event {
-        Some(event) => named(samples, i, event, code),
-        None => Vec::new(),
-    };
+    let origin = chosen.map_or(0, |operand| operand.value.origin);
+    let starts = named(&processor, code, given.above, origin);
     let mut registers = Vec::new();
     let abi = code.instruction.abi();
     for (&name, &perf) in abi.names.iter().zip(abi.perf) {
@@ -245,15 +249,13 @@ fn registers_seen(
         if live.is_none() && !of_operand(perf) {
             continue;
         }
-        let value = event.and_then(|e| samples.reg(i, e.sample_regs_intr, perf));
+        let value = processor.register(perf);
         let start = live.and_then(|live| {
-            let found = |n: &&super::resolve::Named| {
-                n.structure == live.structure && n.origin == live.origin
-            };
-            starts.iter().find(found).map(|n| n.start)
+            let found = starts.iter().find(|n| n.by == By::Register(live.reg));
+            found.map(|n| n.start)
         });
         registers.push(RegisterSeen {
-            name,
+            name: name.to_owned(),
             value,
             names: live.map(|live| (structure_text(live.structure).to_owned(), live.off)),
             start,
@@ -263,6 +265,22 @@ fn registers_seen(
             overwritten: written(perf),
         });
     }
+    registers.extend(starts.iter().filter_map(|n| {
+        let (name, value) = match n.by {
+            By::Register(_) => return None,
+            By::Slot(at) => (format!("[SP+{at}]"), processor.slot(at)),
+            By::Above(at) => (format!("[SP+{at}] of the caller"), processor.slot(at)),
+            By::Iterator(off) => (format!("iterator + {off}"), None),
+        };
+        Some(RegisterSeen {
+            name,
+            value: value.or(Some(n.start)),
+            names: Some((structure_text(n.structure).to_owned(), 0)),
+            start: Some(n.start),
+            same_object: n.origin != 0 && n.origin == origin,
+            overwritten: false,
+        })
+    }));
     registers
 }
 
@@ -301,7 +319,7 @@ fn object_text(value: &Value) -> String {
     }
 }
 
-fn structure_text(structure: Structure) -> &'static str {
+pub(super) fn structure_text(structure: Structure) -> &'static str {
     match structure {
         Structure::Header => "map header",
         Structure::MapType => "map type descriptor",

@@ -24,6 +24,8 @@ pub struct TypedSite {
     pub kept: Option<Kept>,
     /// `runtime.mapassign_fast64`, ...
     pub callee: String,
+    /// The map lies in the caller's own frame.
+    pub on_stack: bool,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +140,7 @@ impl Types {
             global: site.global,
             kept: site.kept.clone(),
             callee: site.callee.clone(),
+            on_stack: site.on_stack,
         };
         self.sites.insert((binary, site.ret), typed);
     }

@@ -238,6 +238,11 @@ impl Binaries {
                     stripped: program.is_ok_and(|p| p.globals().is_empty()),
                     go: program.ok().and_then(|p| p.go.clone()),
                     samples: samples.get(image.path.as_str()).copied().unwrap_or(0),
+                    declared: attribution
+                        .declared
+                        .get(found.image as usize)
+                        .cloned()
+                        .flatten(),
                 })
             })
             .collect();

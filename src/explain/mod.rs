@@ -27,6 +27,8 @@ pub struct Explanation {
     pub instruction: Instruction,
     /// The memory operands outside of the frame, as the data flow sees them.
     pub operands: Vec<Operand>,
+    /// What DWARF says of the sampled operand, where it names the variable in its base register.
+    pub declared: Option<Declared>,
     pub registers: Registers,
     pub call_site: Option<CallSite>,
     /// The layout arithmetic, with this sample's numbers.
@@ -96,6 +98,19 @@ pub struct Operand {
     pub reason: Option<&'static str>,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Declared {
+    pub register: &'static str,
+    /// `h *runtime.hmap, flags`
+    pub dwarf: String,
+    /// What the data flow has there.
+    pub flow: String,
+    /// `agrees`, `disagrees` or `alone`, where the data flow names no object.
+    pub verdict: &'static str,
+    /// Why they disagree, where that is known.
+    pub explanation: Option<&'static str>,
+}
+
 #[derive(Debug, Serialize)]
 pub struct Registers {
     /// They are the state right after the instruction.
@@ -106,7 +121,7 @@ pub struct Registers {
 
 #[derive(Debug, Serialize)]
 pub struct Register {
-    pub name: &'static str,
+    pub name: String,
     pub value: Option<String>,
     /// What the register holds, as the data flow sees it: `bucket + 8`.
     pub holds: Option<String>,
@@ -205,6 +220,17 @@ pub fn explain(
             phase: place.and_then(|p| p.phase).map(phase_name),
         },
         operands: code.map_or_else(Vec::new, operands),
+        declared: trace.declared.as_ref().map(|said| Declared {
+            register: said.register,
+            dwarf: said.dwarf(),
+            flow: said.flow.clone(),
+            explanation: said.explanation,
+            verdict: match said.verdict {
+                crate::attribute::Verdict::Agrees => "agrees",
+                crate::attribute::Verdict::Disagrees => "disagrees",
+                crate::attribute::Verdict::Alone => "alone",
+            },
+        }),
         registers: registers(recording, code, n),
         call_site: trace.call_site.as_ref().map(|site| CallSite {
             ret: hex(site.ret),
@@ -290,7 +316,7 @@ fn operands(code: &CodeSeen) -> Vec<Operand> {
 
 fn registers(recording: &Recording, code: Option<&CodeSeen>, n: usize) -> Registers {
     let event = recording.event(n);
-    let recorded = event.is_some_and(|e| e.sample_regs_intr != 0);
+    let recorded = event.is_some_and(|e| e.samples_registers());
     let sound = event.is_some_and(|e| e.pmu.pmu().regs_sound);
     Registers {
         sound: recorded && sound,
@@ -303,7 +329,7 @@ fn registers(recording: &Recording, code: Option<&CodeSeen>, n: usize) -> Regist
         },
         used: code.map_or_else(Vec::new, |code| {
             let of = |r: &crate::attribute::trace::RegisterSeen| Register {
-                name: r.name,
+                name: r.name.clone(),
                 value: r.value.map(hex),
                 holds: r.names.as_ref().map(|(structure, off)| match off {
                     0 => structure.clone(),

@@ -20,6 +20,13 @@ pub fn print(e: &Explanation, out: &mut dyn Write) -> io::Result<()> {
             &operand_text(operand),
         )?;
     }
+    if let Some(said) = &e.declared {
+        let text = format!("{} in {}: {}", said.dwarf, said.register, said.verdict);
+        let why = said
+            .explanation
+            .map_or_else(String::new, |why| format!(": {why}"));
+        line(out, "DWARF", &format!("{text} ({}){why}", said.flow))?;
+    }
     registers(e, out)?;
     section(out, "Call site")?;
     match &e.call_site {
@@ -155,7 +162,7 @@ fn registers(e: &Explanation, out: &mut dyn Write) -> io::Result<()> {
     section(out, "Registers")?;
     line(out, "", e.registers.why)?;
     for register in &e.registers.used {
-        line(out, register.name, &register_text(register))?;
+        line(out, &register.name, &register_text(register))?;
     }
     Ok(())
 }

@@ -91,12 +91,24 @@ pub enum HeapError {
         missing: u64,
     },
 
-    #[error("process {pid}: {what}: {error}")]
+    #[error("process {pid}: {what}: {error}{}", needed(error))]
     Process {
         pid: i32,
         what: &'static str,
         error: std::io::Error,
     },
+}
+
+/// What it takes to read a process that may not be read (`ptrace(2)`, "Ptrace access mode checking").
+fn needed(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            ": run this as root (CAP_SYS_PTRACE) or as the user that the process runs as; for one that is no child \
+             of this shell /proc/sys/kernel/yama/ptrace_scope must be 0 besides, and a program that changed its \
+             user needs root"
+        }
+        _ => "",
+    }
 }
 
 /// Names of `e_machine` that one meets in Go's world (`elf.h`).

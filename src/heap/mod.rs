@@ -32,7 +32,7 @@ pub use error::HeapError;
 pub use region::{Kind, Region};
 
 use crate::gomap::{self, Family, Layout, MapType, size_class};
-use crate::program::Program;
+use crate::program::{Kept, Program, Root};
 use decode::{Decoded, Source};
 use image::Image;
 use mark::Marked;
@@ -209,12 +209,28 @@ fn reach(source: &Source, marked: &Marked) -> Reached {
     let image = source.image;
     let mut walk = Walk::new(source);
     for (vaddr, holds) in code::globals(image) {
+        let field = || {
+            let root = Root::Global(vaddr);
+            image.program.name_of(&Kept {
+                root,
+                steps: Vec::new(),
+            })
+        };
         let name = match image.program.variable_at(vaddr) {
             Some((name, 0)) => name.to_owned(),
-            Some((name, offset)) => format!("{name}+{offset:#x}"),
+            Some((name, offset)) => field().unwrap_or_else(|| format!("{name}+{offset:#x}")),
             None => format!("variable {:#x}", image.addr(vaddr)),
         };
         walk.variable(image.addr(vaddr), holds, name);
+    }
+    for held in walk.held_values() {
+        let Root::Global(vaddr) = held.kept.root else {
+            continue;
+        };
+        let step = |at: u64, step: &u64| source.memory.u64(at)?.checked_add(*step);
+        if let Some(at) = held.kept.steps.iter().try_fold(image.addr(vaddr), step) {
+            walk.variable(at, code::Holds::Value(held.descriptor), held.name);
+        }
     }
     walk.objects(|span, slot| marked.contains(span, slot));
     walk.reached

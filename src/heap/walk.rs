@@ -8,6 +8,7 @@ use super::rtype::{Rtype, Rtypes};
 use super::sync_map;
 use super::{decode_header, spans::State};
 use crate::gomap::{Family, MapType, Shape};
+use crate::program::HeldValue;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
@@ -78,6 +79,15 @@ impl<'a> Walk<'a> {
                 self.run();
             }
         }
+    }
+
+    /// What debug information says that variables lead to, as far as that leads to maps.
+    pub fn held_values(&mut self) -> Vec<HeldValue> {
+        let rtypes = &mut self.rtypes;
+        let program = &self.source.image.program;
+        program.held_values(&mut |descriptor| {
+            rtypes.size(descriptor).is_some() && rtypes.leads_to_maps(descriptor)
+        })
     }
 
     /// Follows every object whose type the runtime recorded (Go 1.22 on).

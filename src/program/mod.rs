@@ -17,7 +17,7 @@ mod variables;
 pub use error::ProgramError;
 pub use moduledata::Module;
 pub use source::Sources;
-pub use variables::{Kept, Root};
+pub use variables::{HeldValue, Kept, Pointer, Root};
 
 use crate::gomap::{Layout, MapType, layout_for};
 use dwarf::Dwarf;
@@ -317,6 +317,32 @@ impl Program {
     /// it.
     pub fn map_variables(&self) -> Vec<String> {
         self.variables().map_or_else(Vec::new, Variables::maps)
+    }
+
+    /// The values that global variables lead to, by fields and pointers, of the types whose descriptors
+    /// are `wanted`. From DWARF; empty without it.
+    pub fn held_values(&self, wanted: &mut dyn FnMut(u64) -> bool) -> Vec<HeldValue> {
+        match (self.variables(), &self.module) {
+            (Some(variables), Some(module)) => variables.held_values(module.types.start, wanted),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The pointers to structures that DWARF says registers hold in the function that starts at `start`.
+    pub fn pointers_in_registers(&self, start: u64) -> Vec<Pointer> {
+        let variables = self.variables();
+        variables.map_or_else(Vec::new, |variables| variables.pointers(start))
+    }
+
+    /// The name of the field that begins at an offset of one of the runtime's structures. From DWARF;
+    /// `None` without it.
+    pub fn field_of(&self, structure: &str, off: u64) -> Option<String> {
+        self.variables()?.field_of(structure, off)
+    }
+
+    /// The version of the DWARF that describes the function that starts at `start`.
+    pub fn dwarf_version(&self, start: u64) -> Option<u16> {
+        self.variables()?.version(start)
     }
 
     fn variables(&self) -> Option<&Variables> {

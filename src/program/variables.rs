@@ -2,6 +2,11 @@
 //! called in the source.
 
 mod lookup;
+mod paths;
+mod pointers;
+
+pub use paths::HeldValue;
+pub use pointers::Pointer;
 
 use super::dwarf::{Reader, sections};
 use super::elf::Elf;
@@ -35,6 +40,8 @@ pub(super) struct Variables {
     functions: FxHashMap<u64, At>,
     /// Variables at fixed addresses, by address.
     globals: Vec<(u64, At)>,
+    /// Structures of the runtime, by name.
+    structures: FxHashMap<String, At>,
 }
 
 impl std::fmt::Debug for Variables {
@@ -76,6 +83,7 @@ impl Variables {
             units,
             functions: FxHashMap::default(),
             globals: Vec::new(),
+            structures: FxHashMap::default(),
         };
         for unit in 0..variables.units.len() {
             variables.index(unit);
@@ -84,7 +92,7 @@ impl Variables {
         Some(variables)
     }
 
-    /// Notes the functions and globals of a unit's top level.
+    /// Notes the functions, globals and structures of a unit's top level.
     fn index(&mut self, unit: usize) {
         let Some((_, of)) = self.units.get(unit) else {
             return;
@@ -95,6 +103,12 @@ impl Variables {
                 Some(gimli::DW_TAG_subprogram) => {
                     if let Some(start) = self.start(at) {
                         self.functions.insert(start, at);
+                    }
+                }
+                Some(gimli::DW_TAG_structure_type) => {
+                    let name = self.text(at, gimli::DW_AT_name);
+                    if let Some(name) = name.filter(|name| Variables::is_of_runtime(name)) {
+                        self.structures.insert(name, at);
                     }
                 }
                 Some(gimli::DW_TAG_variable) => {

@@ -223,7 +223,7 @@ fn registers(recording: &Recording) -> Option<Caveat> {
         matches!(e.memory, Memory::Sampled | Memory::Breakpoint) && e.pmu.pmu().regs_sound
     };
     let mut events = recording.events.iter().filter(sound).peekable();
-    let without = events.peek().is_some() && events.all(|e| e.sample_regs_intr == 0);
+    let without = events.peek().is_some() && events.all(|e| !e.samples_registers());
     without.then(|| {
         note(
             "no registers were recorded: slots and maps rest on code and addresses; record with \

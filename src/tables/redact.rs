@@ -487,6 +487,11 @@ impl Names {
                 go.settings
                     .retain(|(key, _)| SETTINGS.contains(&key.as_str()));
             }
+            // The functions and variables are the runtime's; an instruction may have an address.
+            let disagreed = binary.declared.iter_mut().flat_map(|d| &mut d.disagreed);
+            for disagreement in disagreed {
+                disagreement.instruction = self.text(&disagreement.instruction);
+            }
         }
         for pair in &mut summary.together.stale.pairs {
             pair.word = self.address(pair.word).unwrap_or(0);

@@ -4,7 +4,7 @@ use super::aggregate::{TimeAxis, Totals};
 use super::kinds::Kinds;
 use super::together::Together;
 use super::{SCHEMA, caveats, findings, frames, funnel, order};
-use crate::attribute::Attribution;
+use crate::attribute::{Attribution, Declared};
 use crate::program::Go;
 use crate::recording::{Event, Gap, Meta, Recording};
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,9 @@ pub struct Binary {
     pub stripped: bool,
     pub go: Option<Go>,
     pub samples: u64,
+    /// Its DWARF beside the data flow; `None` without DWARF, or without samples of map code.
+    #[serde(default)]
+    pub declared: Option<Declared>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

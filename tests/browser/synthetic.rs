@@ -757,6 +757,7 @@ fn summary(n: u64, all: &[Access]) -> Summary {
             stripped: true,
             go: Some(Go { version: "go1.22.10".to_owned(), minor: 22, ..Go::default() }),
             samples: n + 3_000,
+            declared: None,
         }],
         funnel: vec![
             step("samples read", n + 5_200),

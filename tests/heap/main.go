@@ -24,7 +24,20 @@ type cache struct {
 	nested map[uint32]map[int64]string
 }
 
+// No value of these types is ever converted to an interface: they have no descriptor.
+type table struct {
+	rows [2]map[uint8]uint16
+}
+
+type server struct {
+	name     string
+	sessions map[string]int64
+	tables   *table
+}
+
 var (
+	front   server
+	back    = &server{}
 	numbers = map[uint64]uint64{}
 	points  = map[int32]point{}
 	large   = map[[20]uint64][200]byte{}
@@ -59,21 +72,36 @@ func main() {
 	for i := uint32(0); i < 20; i++ {
 		store.nested[i] = map[int64]string{int64(i): "x"}
 	}
+	for i, of := range []*server{&front, back} {
+		of.sessions = map[string]int64{"a": 1, "b": 2}
+		of.tables = &table{}
+		for row := range of.tables.rows {
+			of.tables.rows[row] = map[uint8]uint16{uint8(i): 1, 7: uint16(row), 9: 3}
+		}
+	}
 	runtime.GC()
 	show("main.numbers", "map[uint64]uint64", (*unsafe.Pointer)(unsafe.Pointer(&numbers)), len(numbers))
 	show("main.points", "map[int32]main.point", (*unsafe.Pointer)(unsafe.Pointer(&points)), len(points))
 	show("main.large", "map[[20]uint64][200]uint8", (*unsafe.Pointer)(unsafe.Pointer(&large)), len(large))
 	show("main.flags", "map[string]bool", (*unsafe.Pointer)(unsafe.Pointer(&flags)), len(flags))
+	for i, of := range []*server{&front, back} {
+		name := []string{"main.front", "main.back"}[i]
+		show(name+".sessions", "map[string]int64", (*unsafe.Pointer)(unsafe.Pointer(&of.sessions)), len(of.sessions))
+		for row := range of.tables.rows {
+			m := &of.tables.rows[row]
+			show(fmt.Sprintf("%s.tables.rows[%d]", name, row), "map[uint8]uint16", (*unsafe.Pointer)(unsafe.Pointer(m)), len(*m))
+		}
+	}
 	for i := range store.shards {
 		m := &store.shards[i].byKey
-		show("", "map[string]*main.point", (*unsafe.Pointer)(unsafe.Pointer(m)), len(*m))
+		show(fmt.Sprintf("main.store.shards[%d].byKey", i), "map[string]*main.point", (*unsafe.Pointer)(unsafe.Pointer(m)), len(*m))
 	}
-	show("", "map[uint32]map[int64]string", (*unsafe.Pointer)(unsafe.Pointer(&store.nested)), len(store.nested))
+	show("main.store.nested", "map[uint32]map[int64]string", (*unsafe.Pointer)(unsafe.Pointer(&store.nested)), len(store.nested))
 	for i := range store.nested {
 		m := store.nested[i]
 		show("", "map[int64]string", (*unsafe.Pointer)(unsafe.Pointer(&m)), len(m))
 	}
 	fmt.Println("ready")
 	bufio.NewReader(os.Stdin).ReadString('\n')
-	fmt.Println(len(numbers), len(points), len(large), len(flags), len(empty), store)
+	fmt.Println(len(numbers), len(points), len(large), len(flags), len(empty), store, front.name, back.name)
 }

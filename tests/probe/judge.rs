@@ -6,6 +6,7 @@ use mempath::gomap::{Family, Structure};
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Recording};
+use mempath::unwind::unwind;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,8 @@ pub struct Answer {
     pub instruction: String,
     /// The function is part of the map implementation.
     pub map_code: bool,
+    /// Operation and phase are known.
+    pub in_phase: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +98,7 @@ fn words(folder: &Path) -> Vec<Word> {
 }
 
 fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
-    let recording = recording::read(perf_data).expect("a readable recording");
+    let mut recording = recording::read(perf_data).expect("a readable recording");
     let program = Arc::new(Program::open(binary).expect("a readable binary"));
     let programs: Vec<Option<Arc<Program>>> = recording
         .space
@@ -108,6 +111,7 @@ fn attributed(perf_data: &Path, binary: &Path) -> (Recording, Attribution) {
                 .then(|| Arc::clone(&program))
         })
         .collect();
+    unwind(&mut recording, &programs);
     let attribution = attribute(&recording, &programs, &Kernel::default(), None);
     (recording, attribution)
 }
@@ -132,6 +136,7 @@ pub fn answers(folder: &Path, perf_data: &Path, binary: &Path) -> BTreeMap<Answe
             function: place.function.clone().unwrap_or_default(),
             instruction: place.instruction.clone().unwrap_or_default(),
             map_code: is_map_code(place.function.as_deref().unwrap_or_default()),
+            in_phase: place.operation.is_some() && place.phase.is_some(),
         };
         *counts.entry(answer).or_insert(0) += 1;
     }

@@ -24,12 +24,25 @@ pub struct Live {
     pub origin: u32,
 }
 
+/// A slot of the frame that names an object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spilled {
+    /// Bytes from the stack pointer on.
+    pub at: u64,
+    pub structure: Structure,
+    /// The slot's value minus this is the start of the structure.
+    pub off: i64,
+    pub origin: u32,
+}
+
 /// One instruction that touches memory outside of its frame.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub operands: Vec<Operand>,
     /// Registers after the instruction, as a PEBS record or a breakpoint trap has them.
     pub live: Vec<Live>,
+    /// The same of slots, in map functions.
+    pub spilled: Vec<Spilled>,
     pub instruction: Instruction,
 }
 
@@ -42,6 +55,8 @@ pub struct Call {
     pub target: Option<u64>,
     /// By hardware number.
     pub regs: [Value; REGS],
+    /// In map functions: what slots of the frame name at the call.
+    pub spilled: Vec<Spilled>,
     abi: &'static Abi,
     /// Where the next step of a loop over a map is called: the call that began the loop.
     pub began: Option<u64>,
@@ -486,7 +501,8 @@ impl Flow<'_> {
             self.through(block, state, |machine, before, after, i| {
                 let ins = &code.instructions[i];
                 if matches!(ins.control(), Control::Call(_)) {
-                    calls.push((ins, before.regs, began(before, machine.abi)));
+                    let spilled = spilled(before, machine);
+                    calls.push((ins, before.regs, began(before, machine.abi), spilled));
                 }
                 // A miss returns the address of a static zero value.
                 let found = before.regs[0].what != What::Number;
@@ -505,17 +521,23 @@ impl Flow<'_> {
                 operands.retain(|o| o.value.what != What::Stack);
                 if !operands.is_empty() {
                     let live = live(after, machine.abi);
+                    // Behind a call the stack pointer is the called function's.
+                    let spilled = match ins.control() {
+                        Control::Call(_) => Vec::new(),
+                        _ => spilled(after, machine),
+                    };
                     flow.sites.insert(
                         ins.ip(),
                         Site {
                             operands,
                             live,
+                            spilled,
                             instruction: *ins,
                         },
                     );
                 }
             });
-            for (ins, regs, began) in calls {
+            for (ins, regs, began, spilled) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
                 let target = match ins.control() {
                     Control::Call(target) => target,
@@ -537,6 +559,7 @@ impl Flow<'_> {
                         callee,
                         target,
                         regs,
+                        spilled,
                         abi,
                         began,
                     },
@@ -569,31 +592,56 @@ fn left(value: Value) -> Value {
     }
 }
 
+/// The structure that a value points into, and how far from its start, where that is known.
+fn pointed_to(value: &Value) -> Option<(Structure, i64)> {
+    use Structure::*;
+    let What::At(structure) = value.what else {
+        return None;
+    };
+    let off = value
+        .expr
+        .as_constant()
+        .filter(|_| value.area == Area::Start)?;
+    let useful = !matches!(
+        structure,
+        Rtype | BucketRtype | Funcval | BucketSlice | Other
+    );
+    useful.then_some((structure, off))
+}
+
 /// The registers that hold the address of a structure, at a known offset.
 fn live(state: &State, abi: &Abi) -> Vec<Live> {
-    use Structure::*;
     let named = |r: &usize| *r != abi.sp;
     (0..abi.perf.len())
         .filter(named)
         .filter_map(|r| {
-            let value = &state.regs[r];
-            let What::At(structure) = value.what else {
-                return None;
-            };
-            let off = value
-                .expr
-                .as_constant()
-                .filter(|_| value.area == Area::Start)?;
-            let useful = !matches!(
-                structure,
-                Rtype | BucketRtype | Funcval | BucketSlice | Other
-            );
-            useful.then_some(Live {
+            let (structure, off) = pointed_to(&state.regs[r])?;
+            Some(Live {
                 reg: abi.perf[r],
                 structure,
                 off,
-                origin: value.origin,
+                origin: state.regs[r].origin,
             })
         })
         .collect()
+}
+
+/// The slots that do, of a map function.
+fn spilled(state: &State, machine: &Machine) -> Vec<Spilled> {
+    let sp = &state.regs[machine.abi.sp];
+    let top = sp.expr.as_constant().filter(|_| sp.what == What::Stack);
+    let Some(top) = top.filter(|_| machine.map_code) else {
+        return Vec::new();
+    };
+    let slots = state.stack.range(top..);
+    let slots = slots.filter_map(|(at, value)| {
+        let (structure, off) = pointed_to(value)?;
+        Some(Spilled {
+            at: u64::try_from(at.checked_sub(top)?).ok()?,
+            structure,
+            off,
+            origin: value.origin,
+        })
+    });
+    slots.collect()
 }

@@ -17,7 +17,9 @@ mod value;
 mod x86;
 
 pub use classify::{Target, classify};
-pub use function::{Call, FunctionFlow, Live, Site, abi, analyse, analyse_pointers, returns};
+pub use function::{
+    Call, FunctionFlow, Live, Site, Spilled, abi, analyse, analyse_pointers, returns,
+};
 pub use instruction::{Control, Instruction};
 pub use machine::Operand;
 pub use signature::{Signature, signature};

@@ -1,11 +1,12 @@
 //! What could not be placed, and on what evidence the rest stands.
 
 use super::{ALL_KEYS, Chart, Figure, Unfiltered};
+use crate::attribute::Declared;
 use crate::report::ReportError;
 use crate::report::data::Data;
 use crate::report::number::count;
 use crate::report::table::{Cell, Head, Row, Table};
-use crate::tables::evidence_name;
+use crate::tables::{Binary, Summary, evidence_name};
 
 pub struct Coverage;
 
@@ -176,6 +177,7 @@ impl Chart for Coverage {
                     .collect(),
             });
         }
+        declared(summary, &mut notes, &mut tables);
         if !summary.damage.is_empty() {
             tables.push(Table {
                 id: "damage-table",
@@ -212,4 +214,99 @@ impl Chart for Coverage {
 
 fn evidence(evidence: crate::attribute::Evidence) -> String {
     evidence_name(evidence).replace('_', " ")
+}
+
+/// What the DWARF of each binary says beside the layout and the data flow.
+fn declared(summary: &Summary, notes: &mut Vec<String>, tables: &mut Vec<Table>) {
+    let compared = summary
+        .binaries
+        .iter()
+        .filter_map(|b| Some((b, b.declared.as_ref()?)));
+    let compared: Vec<_> = compared.collect();
+    if compared.is_empty() {
+        return;
+    }
+    let head = |name, meaning| Head { name, meaning };
+    let row = |(binary, d): &(&Binary, &Declared)| {
+        Row::new(vec![
+            Cell::Text(binary.path.clone()),
+            Cell::Text(format!("DWARF {}", d.version)),
+            Cell::Count(d.fields),
+            Cell::Count(d.fields_elsewhere.len() as u64),
+            Cell::Count(d.agreed),
+            Cell::Count(d.disagreed.len() as u64),
+            Cell::Count(d.only_dwarf),
+        ])
+    };
+    tables.push(Table {
+        id: "declared-table",
+        caption:
+            "DWARF beside layout and data flow, where its location lists name the base register"
+                .to_owned(),
+        heads: vec![
+            head("binary", "As recorded"),
+            head("version", "Of its DWARF"),
+            head(
+                "fields",
+                "Fields of map structures that DWARF has at the layout's offset",
+            ),
+            head("elsewhere", "Fields that DWARF has at another offset"),
+            head(
+                "agreed",
+                "Sampled instructions of which both name the same object and field",
+            ),
+            head(
+                "disagreed",
+                "Sampled instructions of which they name different ones",
+            ),
+            head(
+                "DWARF alone",
+                "Sampled instructions of which the data flow names no object",
+            ),
+        ],
+        rows: compared.iter().map(row).collect(),
+    });
+    let disagreed = compared.iter().flat_map(|(_, d)| &d.disagreed);
+    let disagreed: Vec<Row> = disagreed
+        .map(|d| {
+            Row::new(vec![
+                Cell::Text(d.function.clone()),
+                Cell::Text(d.instruction.clone()),
+                Cell::Text(d.dwarf.clone()),
+                Cell::Text(d.flow.clone()),
+                Cell::Text(
+                    d.explanation
+                        .clone()
+                        .unwrap_or_else(|| "not known".to_owned()),
+                ),
+                Cell::Count(d.samples),
+            ])
+        })
+        .collect();
+    let elsewhere = compared.iter().flat_map(|(_, d)| &d.fields_elsewhere);
+    let elsewhere: Vec<&str> = elsewhere.map(String::as_str).collect();
+    if !elsewhere.is_empty() {
+        notes.push(format!(
+            "DWARF has other offsets for {}.",
+            elsewhere.join(", ")
+        ));
+    }
+    if !disagreed.is_empty() {
+        tables.push(Table {
+            id: "disagreed-table",
+            caption: "Instructions of which DWARF and data flow name different objects".to_owned(),
+            heads: vec![
+                head("function", "The map function"),
+                head("instruction", "As Intel or Arm write it"),
+                head(
+                    "DWARF",
+                    "The variable in the base register, and the field behind it",
+                ),
+                head("data flow", "The object that was used, and the field"),
+                head("why", "What explains it"),
+                SAMPLES,
+            ],
+            rows: disagreed,
+        });
+    }
 }
