@@ -212,8 +212,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
         of(i)?;
         Some((samples.time.get(i)?, samples.cpu.get(i)?, i as u32))
     };
-    let most = accesses().filter(|(_, kind)| kind.stores).count();
-    let mut stores: Vec<Store> = Vec::with_capacity(most);
+    let mut stores: Vec<Store> = Vec::new();
     // Batch by batch: collected at once they would be in memory twice.
     for first in (0..samples.len()).step_by(BATCH) {
         let batch = first..samples.len().min(first + BATCH);

@@ -145,6 +145,9 @@ impl<'a> Succession<'a> {
 
     /// The number of the address space that accesses which follow each other are of.
     fn space(&self, run: &[Access], rows: &Rows) -> u32 {
+        if self.spaces.is_one() {
+            return 0;
+        }
         let first = run.first().and_then(|access| rows.get(access.row));
         first.map_or(0, |row| self.spaces.number_of(row.address))
     }

@@ -27,7 +27,7 @@ pub fn element(data: &Data) -> Result<Markup, ReportError> {
         html.open("script", &[("id", "data"), ("type", "application/json")]);
         html.markup(&script_json(&text));
     } else {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(text.as_bytes()).map_err(ReportError::Gzip)?;
         let bytes = gzip.finish().map_err(ReportError::Gzip)?;
         html.open("script", &[("id", "data"), ("type", "application/gzip")]);

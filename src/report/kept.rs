@@ -177,7 +177,7 @@ impl Kept {
 
     /// The rows as a `<script type="application/gzip">` element.
     pub fn element(&self, data: &Data) -> Result<Markup, ReportError> {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         let packed = self.write(data, &mut gzip);
         let bytes = packed
             .and_then(|()| gzip.finish())
