@@ -224,6 +224,10 @@
       if (selects[key].value !== state[key]) selects[key].value = state[key];
       selects[key].classList.toggle("on", state[key] !== "");
     }
+    const set = active().map((key) => `${NAMES[key]}: ${key === "map" ? data.maps[state.map] : state[key]}`);
+    if (state.q !== "") set.push(`search: ${state.q}`);
+    byId("selected").textContent = set.length ? `Printed with a selection: ${set.join("; ")}. Views are of it alone where no line says otherwise; what was recorded and the findings are of everything.` : "";
+    document.documentElement.classList.toggle("of-selection", active().length > 0);
     for (const view of views) view.stale = true;
     update(views.filter(({ near }) => near));
     if (waiting) return;
@@ -849,6 +853,8 @@
   for (const [event, begins] of [["beforeprint", true], ["afterprint", false]]) {
     addEventListener(event, () => {
       printing = begins;
+      document.documentElement.classList.toggle("printing", begins);
+      forgetColours();
       apply();
       update(views);
     });
@@ -1131,6 +1137,13 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colours = new Map();
   const levelColours = new Map();
+  const onDark = () => dark.matches && !printing;
+
+  function forgetColours() {
+    colours.clear();
+    levelColours.clear();
+    shades.fill(undefined);
+  }
 
   function css(name) {
     if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
@@ -1147,7 +1160,7 @@
 
   function cividisOf(share) {
     // More is further from the paper: dark on light, light on dark.
-    const at = (dark.matches ? 0.25 + 0.75 * share : 1 - share) * 9;
+    const at = (onDark() ? 0.25 + 0.75 * share : 1 - share) * 9;
     const low = Math.min(8, Math.floor(at));
     const mix = [0, 1, 2].map((i) => Math.round(CIVIDIS[low][i] + (CIVIDIS[low + 1][i] - CIVIDIS[low][i]) * (at - low)));
     return `rgb(${mix})`;
@@ -1166,8 +1179,8 @@
     // What a store missed, not what served it.
     if (lower.includes("miss")) return "#e69f00";
     if (lower.startsWith("l1")) return "#56b4e9";
-    if (lower.startsWith("lfb")) return dark.matches ? "#f0e442" : "#c9bd00";
-    if (lower.startsWith("l2")) return dark.matches ? "#3d9be0" : "#0072b2";
+    if (lower.startsWith("lfb")) return onDark() ? "#f0e442" : "#c9bd00";
+    if (lower.startsWith("l2")) return onDark() ? "#3d9be0" : "#0072b2";
     if (lower.startsWith("l3") || lower.startsWith("llc")) return "#009e73";
     return "#e69f00";
   }
@@ -1231,7 +1244,7 @@
     }
 
     redraw() {
-      const key = JSON.stringify([KEYS.filter((key) => key !== "q" && key !== "code").map((key) => state[key]), wide, devicePixelRatio, dark.matches]);
+      const key = JSON.stringify([KEYS.filter((key) => key !== "q" && key !== "code").map((key) => state[key]), wide, devicePixelRatio, onDark()]);
       if (key === this.drawn) return;
       if (this.drawn && this.ofAll) this.whole = this.keep();
       this.drawn = key;
@@ -2152,7 +2165,7 @@
         write(pen, name, left - 12, y + 11, { size: 13, colour: "--ink", align: "right" });
         pen.fillStyle = css("--wash");
         pen.fillRect(left, y, bar, 22);
-        pen.fillStyle = dark.matches ? "#3d9be0" : "#0072b2";
+        pen.fillStyle = onDark() ? "#3d9be0" : "#0072b2";
         pen.fillRect(left, y, Math.max(1, (bar * samples) / Math.max(1, all)), 22);
         pen.strokeStyle = css("--ink");
         pen.lineWidth = 1;
@@ -2658,6 +2671,7 @@
   document.documentElement.classList.add("scripted");
   buildKeys();
   buildBar();
+  document.querySelector("h1").after(make("p", { id: "selected", class: "selected" }));
   equipTables();
   offerListings();
   for (const element of all("[data-plot]")) plots.push(new Plot(element, KINDS[element.dataset.plot]));
@@ -2675,9 +2689,7 @@
     });
   });
   dark.addEventListener("change", () => {
-    colours.clear();
-    levelColours.clear();
-    shades.fill(undefined);
+    forgetColours();
     apply();
   });
 })();
