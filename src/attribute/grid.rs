@@ -207,6 +207,62 @@ impl Grid {
         all.flatten()
     }
 
+    /// Whether congruent buckets or groups, in order, can be of one array and not of several.
+    pub fn is_one_array(&self, bases: &[u64]) -> bool {
+        let [first, _, ..] = *bases else {
+            return false;
+        };
+        let before = |end: u64| bases.partition_point(|base| *base < end);
+        let large = |(from, to): (u64, u64)| {
+            let page = to / PAGE * PAGE;
+            let pages = (0..self.stride).map_while(|n| page.checked_sub(n * PAGE));
+            let mut pages = pages.take_while(|page| *page >= from);
+            self.large && pages.any(|page| (to - page).is_multiple_of(self.stride))
+        };
+        // By how many of the bases: whether they can be those of arrays side by side.
+        let mut told = vec![false; bases.len() + 1];
+        // Where a large array ends is open.
+        let of_large = large((0, first));
+        let mut one = of_large;
+        if of_large {
+            told[1..].fill(true);
+        }
+        for (_, end) in self.arrays_around(first) {
+            told[before(end)] = true;
+            one |= before(end) == bases.len();
+        }
+        told[bases.len()] = false;
+        for (n, pair) in (1..).zip(bases.windows(2)) {
+            let (last, next) = (pair[0], pair[1]);
+            if !told[n] {
+                continue;
+            }
+            if large((last + 1, next)) {
+                return false;
+            }
+            for (start, end) in self.arrays_around(next) {
+                if start > last {
+                    told[before(end)] = true;
+                }
+            }
+        }
+        one && !told[bases.len()]
+    }
+
+    /// Start and end of every array that may have a bucket or group at `base`.
+    fn arrays_around(&self, base: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.kinds.iter().flat_map(move |kind| {
+            let spans =
+                (0..kind.pages).map_while(move |n| (base / PAGE * PAGE).checked_sub(n * PAGE));
+            spans.filter_map(move |span| {
+                let (_, off) = kind.within(span, base)?;
+                let start = base - off;
+                off.is_multiple_of(self.stride)
+                    .then_some((start, start + kind.len))
+            })
+        })
+    }
+
     /// Every start of the bucket or group of an address that goes with the starts around it, with how many
     /// of these are in one array with it.
     fn bases(

@@ -20,7 +20,8 @@ use super::rows::Rows;
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
-use super::testimony::{marking, seen, witnesses};
+use super::tenure::share;
+use super::testimony::{markings, seen, witnesses};
 use super::trace::{Given, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
@@ -187,12 +188,9 @@ pub fn attribute_watching(
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);
     let witnesses = witnesses(&rows, &seen, &places, &types);
-    let marking = marking(&places, recording, spaces);
-    let marked = |start: u64, first, last| {
-        let of_process = marking.get(&spaces.mark_of(start))?;
-        of_process.reach(first, last)
-    };
-    let regions = Regions::build(&seen, &witnesses, votes, marked, &types);
+    let markings = markings(&places, recording, spaces);
+    let marking = |address| markings.of(spaces.mark_of(address));
+    let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);
     let known = Known {
@@ -226,6 +224,7 @@ pub fn attribute_watching(
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
+    share(&mut rows, &regions, &lasting, &markings, spaces);
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
     drop(succession);
@@ -235,6 +234,7 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
+    share(&mut rows, &regions, &lasting, &markings, spaces);
     tracer.step("learned region", &rows, &types, spaces);
     places.settle_phases(&rows);
     let declared = declared::compare(&places, &mut binaries);
