@@ -416,6 +416,33 @@ mod tests {
         assert_eq!(key_at(next + 8, &seen), key(next, 0, 0));
     }
 
+    /// Buckets of 208 bytes with pointers. From 1.22 on arrays of more than two of them begin 8 bytes into
+    /// their object, which single ones do not; those of four lie 896 bytes apart, so that it takes 13 of them
+    /// to come back to the same place in a bucket.
+    #[test]
+    fn congruent_buckets_are_of_one_array_where_no_other_may_begin() {
+        let shape = Shape::Classic {
+            key_stride: 16,
+            elem_stride: 8,
+            bucket_size: 208,
+            hmap_size: 48,
+        };
+        let of = |minor| Grid::new(shape, |scanned| scanned, minor);
+        let bucket =
+            |start: u64, n: &[u64]| -> Vec<u64> { n.iter().map(|n| start + 208 * n).collect() };
+        let start = SPAN + 896 + 8;
+        assert!(of(22).is_one_array(&bucket(start, &[0, 2, 3])));
+        assert!(!of(22).is_one_array(&bucket(start, &[0, 2, 56])));
+        assert!(!of(22).is_one_array(&bucket(start, &[2])));
+        // Single ones, or arrays of two.
+        assert!(!of(22).is_one_array(&bucket(SPAN + 208, &[0, 2, 3])));
+        // No array begins there.
+        assert!(!of(22).is_one_array(&bucket(start + 16, &[0, 2, 3])));
+        // Before 1.22 the same may be single ones where the array begins with its object.
+        assert!(!of(21).is_one_array(&bucket(SPAN, &[0, 2, 3])));
+        assert!(of(21).is_one_array(&bucket(SPAN + 896, &[0, 2, 3])));
+    }
+
     /// Buckets of 272 bytes lie in objects of 288, 28 of them on a page.
     #[test]
     fn single_buckets_lie_on_the_grid_of_their_objects() {

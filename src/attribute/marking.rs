@@ -79,7 +79,7 @@ impl Markings {
         };
         Markings {
             of_spaces: samples.into_iter().map(marking).collect(),
-            others: Marking::from_times(Vec::new(), Vec::new(), false),
+            others: Marking::unknown(),
         }
     }
 
@@ -101,6 +101,11 @@ const SLICES: usize = 1 << 12;
 const MISSING: usize = 64;
 
 impl Marking {
+    /// Where memory may be freed and used again at any time.
+    pub fn unknown() -> Marking {
+        Marking::from_times(Vec::new(), Vec::new(), false)
+    }
+
     /// From the times of the samples in code that marks. `dense`: there are some of every phase.
     fn from_times(mut times: Vec<u64>, blind: Vec<(u64, u64)>, dense: bool) -> Marking {
         times.par_sort_unstable();
@@ -172,6 +177,26 @@ impl Marking {
             spells.push((at, last));
         }
         spells
+    }
+
+    /// From the begin of the spell that `first` is in to the end of that of `last`.
+    pub fn around(&self, first: u64, last: u64) -> (u64, u64) {
+        let since = match self.spell(first).map(|before| before.checked_sub(1)) {
+            None => first,
+            Some(None) => 0,
+            Some(Some(before)) => self
+                .breaks
+                .get(before as usize)
+                .map_or(first, |(_, to)| *to),
+        };
+        let until = match self.spell(last) {
+            None => last,
+            Some(next) => self
+                .breaks
+                .get(next as usize)
+                .map_or(u64::MAX, |(from, _)| *from),
+        };
+        (since, until)
     }
 
     /// The number of the spell that a time is in; `None` in between.
@@ -266,7 +291,10 @@ mod tests {
         ];
         assert_eq!(of, some);
         let thin = Marking::from_times(times, Vec::new(), false);
-        assert_eq!((thin.spells(0, 900), thin.spell(300)), (vec![], None));
+        assert_eq!((thin.spells(1, 900), thin.spell(300)), (vec![], None));
+        assert_eq!(thin.around(20, 30), (20, 30));
+        assert_eq!(marking.around(90, 600), (77, 700));
+        assert_eq!(marking.around(5, 900), (0, u64::MAX));
     }
 
     #[test]

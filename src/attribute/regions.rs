@@ -104,6 +104,13 @@ struct OnPage {
     bytes: (u16, u16),
 }
 
+impl Region {
+    /// Whether it has so many buckets that they are not of another shape.
+    fn has_proof(&self) -> bool {
+        (self.end - self.start) / self.stride >= PROOF
+    }
+}
+
 impl OnPage {
     fn covers(&self, address: u64) -> bool {
         let byte = (address & IN_PAGE) as u16;
@@ -230,8 +237,8 @@ impl Regions {
                         }
                     }
                     for region in &mut regions {
-                        let buckets = (region.end - region.start) / region.stride;
-                        if buckets >= PROOF && region.map_type.is_none() {
+                        let proven = region.has_proof();
+                        if proven && region.map_type.is_none() {
                             region.map_type = handled(region, witnesses, types);
                         }
                         let run = Run {
@@ -244,8 +251,14 @@ impl Regions {
                             (region.start, region.end) = whole;
                         }
                         let marking = marking(region.start);
+                        if proven {
+                            // Until it is freed, and before it was allocated, the memory is nobody else's.
+                            let around = marking.around(region.first, region.last);
+                            (region.first, region.last) =
+                                unopposed(region, around, witnesses, run, types);
+                        }
                         let reach = marking.reach(region.first, region.last);
-                        if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
+                        if let Some(reach) = reach.filter(|_| proven) {
                             region.marked = unopposed(region, reach, witnesses, run, types);
                             // What is in use is not used again before a phase has gone by.
                             region.last = region.marked.1;

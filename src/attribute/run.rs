@@ -175,6 +175,8 @@ pub fn attribute_watching(
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting);
     });
+    let markings = markings(&places, recording, spaces);
+    let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
@@ -183,13 +185,11 @@ pub fn attribute_watching(
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
     };
     let (votes, entries) = succession.give(&mut rows, &lasting, &[], may_be);
-    settle(&mut rows, &directories(entries));
+    settle(&mut rows, &directories(entries, marking));
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);
     let witnesses = witnesses(&rows, &seen, &places, &types);
-    let markings = markings(&places, recording, spaces);
-    let marking = |address| markings.of(spaces.mark_of(address));
     let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);

@@ -51,10 +51,10 @@ pub fn share(
         let marking = markings.of(spaces.mark_of(row.base));
         let about = about(part);
         let (object, spell) = match about {
+            // An array's region is of one map all the time.
             About::Bucket => {
                 let here = regions.numbered(row.base, row.time);
                 let arrays = here.filter(|(_, region)| region.one_map && region.header == 0);
-                // Such a region is of one map all the time.
                 (arrays.map(|(number, _)| number).min()?.into(), 0)
             }
             // They may lie in a frame.
