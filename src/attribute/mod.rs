@@ -35,6 +35,7 @@ mod sole;
 mod source;
 mod spaces;
 mod succession;
+mod tenure;
 mod testimony;
 mod timelines;
 pub mod trace;
