@@ -77,6 +77,8 @@
     evidence: ({ evidence, part }) => (i) => (part[i] && evidence[i]) || undefined,
   };
   const groupings = {};
+  const mask = new Uint8Array(rows.rows);
+  let masked = null;
   let pickedSums = {};
   let summed = null;
 
@@ -84,6 +86,17 @@
     const chosen = pickedRows();
     if (summed !== chosen) [pickedSums, summed] = [{}, chosen];
     return (pickedSums[what] ??= Rows.sums(rows, chosen, groupingBy(what)));
+  }
+
+  // By row whether it is selected.
+  function pickedMask() {
+    const chosen = pickedRows();
+    if (masked !== chosen) {
+      mask.fill(0);
+      chosen.forEach((i) => (mask[i] = 1));
+      masked = chosen;
+    }
+    return mask;
   }
 
   function groupingBy(what) {
@@ -205,7 +218,7 @@
     for (const section of all("section.view")) {
       const own = plots.filter((plot) => section.contains(plot.element));
       const unfiltered = JSON.parse(section.dataset.unfiltered ?? "[]").map(([what, keys, why]) => ({ what, keys: keys.split(" "), why }));
-      views.push({ section, tables: all("table", section), plots: own, unfiltered, near: false, stale: true });
+      views.push({ section, tables: all("table", section), plots: own, unfiltered, near: false, stale: true, drawn: false });
     }
     const watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -228,7 +241,7 @@
     if (state.q !== "") set.push(`search: ${state.q}`);
     byId("selected").textContent = set.length ? `Printed with a selection: ${set.join("; ")}. Views are of it alone where no line says otherwise; what was recorded and the findings are of everything.` : "";
     document.documentElement.classList.toggle("of-selection", active().length > 0);
-    for (const view of views) view.stale = true;
+    for (const view of views) [view.stale, view.drawn] = [true, false];
     update(views.filter(({ near }) => near));
     if (waiting) return;
     waiting = true;
@@ -250,7 +263,7 @@
   let prepared = 0;
 
   function prepare() {
-    const steps = [() => places(), ...Object.keys(BY).map((what) => () => groupingBy(what)), () => latency.rawPlaces(), () => latency.ofMap(0), ...plots.map((plot) => () => plot.spare())];
+    const steps = [() => places(), () => heatmap.shown().forEach((grid) => heatmap.rawKeys(grid)), ...Object.keys(BY).map((what) => () => groupingBy(what)), () => latency.rawPlaces(), () => latency.ofMap(0), ...plots.map((plot) => () => plot.spare())];
     const next = () => {
       steps.shift()();
       if (steps.length) requestIdleCallback(next);
@@ -261,14 +274,17 @@
   // Charts come before tables: text in a chart asks for the page's style, which every changed cell
   // would have computed again.
   function update(stale, end = Infinity) {
-    const drawn = [];
     for (const view of stale) {
+      if (view.drawn) continue;
       for (const plot of view.plots) plot.redraw();
-      drawn.push(view);
-      if (performance.now() > end) break;
+      view.drawn = true;
+      if (performance.now() > end) return;
     }
     const pattern = searchPattern();
-    for (const view of drawn) countTables(view, pattern);
+    for (const view of stale) {
+      countTables(view, pattern);
+      if (performance.now() > end) return;
+    }
   }
 
   function countTables(view, pattern) {
@@ -380,6 +396,9 @@
   const major = (pair) => Math.floor(pair / 2 ** 16);
   const minor = (pair) => pair % 2 ** 16;
 
+  // Of a map in the table of misses the stages that its layout lacks.
+  const lacks = new Map();
+
   // What counts a table again, and whether it did so over all accesses.
   const EXACTLY = "exactly";
   const RECOUNT = {
@@ -432,13 +451,14 @@
       for (const body of table.tBodies) {
         const id = Number(body.rows[0].dataset.map);
         let some = false;
+        // A stage that the layout lacks stays so.
+        if (!lacks.has(body)) lacks.set(body, stages.map((_, s) => body.rows[0].cells[s + 2].querySelector(".na") !== null));
         [...body.rows].forEach((row, r) => {
           stages.forEach((_, s) => {
             const cell = row.cells[s + 2];
             const sum = sums.get(pair(id, s)) ?? Rows.zero();
             some ||= sum.samples > 0;
-            // A stage that the layout lacks stays so.
-            if (body.rows[0].cells[s + 2].querySelector(".na")) return;
+            if (lacks.get(body)[s]) return;
             put(cell, [() => counted(sum.samples), () => share(sum.l1_miss, sum), () => share(sum.llc_miss, sum), () => mean(sum)][r]());
           });
         });
@@ -607,8 +627,12 @@
       shared.push({ line, start, loads: loads[line], stores: stores[line], hitm: told[line] ? hitm[line] : null, readers, writers, rows: [] });
     }
     shared.sort((a, b) => (b.hitm ?? 0) - (a.hitm ?? 0) || b.loads + b.stores - a.loads - a.stores || a.start - b.start);
-    const listed = new Map(shared.slice(0, LINES).map((line) => [line.line, line]));
-    chosen.forEach((i) => listed.get(lineOf(i))?.rows.push(i));
+    const place = new Uint8Array(lines);
+    shared.slice(0, LINES).forEach(({ line }, n) => (place[line] = n + 1));
+    chosen.forEach((i) => {
+      const n = place[lineOf(i)];
+      if (n) shared[n - 1].rows.push(i);
+    });
     return shared;
   }
 
@@ -795,7 +819,7 @@
     if (!kept) return;
     shown.delete(cell);
     cell.replaceChildren(...kept.nodes);
-    if (kept.sort !== undefined) cell.dataset.sort = kept.sort;
+    if (kept.sort !== null) cell.setAttribute("data-sort", kept.sort);
   }
 
   function put(cell, { text, className, title, small, sort, drawing }) {
@@ -803,7 +827,7 @@
     const kept = shown.get(cell);
     if (kept?.whole === whole) return;
     if (kept) kept.whole = whole;
-    else shown.set(cell, { whole, nodes: [...cell.childNodes], sort: cell.dataset.sort });
+    else shown.set(cell, { whole, nodes: [...cell.childNodes], sort: cell.getAttribute("data-sort") });
     if (drawing) {
       cell.replaceChildren(drawing());
       return;
@@ -822,7 +846,7 @@
       beside.textContent = small;
       cell.append(" ", beside);
     }
-    if (sort !== undefined) cell.dataset.sort = sort;
+    if (sort !== undefined) cell.setAttribute("data-sort", sort);
   }
 
   function fill(table, total, sumOf) {
@@ -1528,6 +1552,8 @@
       if (n === undefined) continue;
       [placed.grid[i], placed.row[i], placed.off[i]] = [n + 1, index[i] - 1, off[i] - 1];
     }
+    placed.of = data.grids.map(() => []);
+    placed.grid.forEach((grid, i) => grid && placed.of[grid - 1].push(i));
     return placed;
   }
 
@@ -1771,8 +1797,7 @@
         const values = (name) => grid.values[data.measures.findIndex(([known]) => known === name)];
         return { row: grid.row, off: grid.off, values: values(name), value: (i, name) => values(name)?.[i] };
       }
-      const cell = (index, off) => Math.floor((index - grid.first) / grid.per_row) * grid.stride + off;
-      const sums = [...(grid.source === "fine" ? this.fineCells(grid, cell) : this.rawCells(grid, cell))];
+      const sums = [...(grid.source === "fine" ? this.fineCells(grid) : this.rawCells(grid))];
       return {
         row: sums.map(([key]) => Math.floor(key / grid.stride)),
         off: sums.map(([key]) => key % grid.stride),
@@ -1781,19 +1806,26 @@
       };
     },
 
-    rawCells(grid, cell) {
-      const at = places();
-      const key = (i) => (at.grid[i] === grid.n + 1 && at.off[i] < grid.stride && at.row[i] >= grid.first ? cell(at.row[i], at.off[i]) : undefined);
-      return Rows.sums(rows, pickedRows(), grid.end === undefined ? this.grouping(grid, key) : key);
+    cellOf: (grid) => (index, off) => Math.floor((index - grid.first) / grid.per_row) * grid.stride + off,
+
+    rawCells(grid) {
+      const chosen = pickedMask();
+      const own = places().of[grid.n].filter((i) => chosen[i]);
+      return Rows.sums(rows, own, this.rawKeys(grid));
     },
 
     // The cells of an array that is drawn whole are the same for every selection.
-    grouping(grid, key) {
-      return (groupings[`cells of ${grid.n}`] ??= Rows.grouping(rows, key));
+    rawKeys(grid) {
+      const at = places();
+      const cell = this.cellOf(grid);
+      const key = (i) => (at.grid[i] === grid.n + 1 && at.off[i] < grid.stride && at.row[i] >= grid.first ? cell(at.row[i], at.off[i]) : undefined);
+      if (grid.end !== undefined) return key;
+      return (groupings[`cells of ${grid.n}`] ??= Rows.grouping(rows, key, at.of[grid.n]));
     },
 
-    fineCells(grid, cell) {
+    fineCells(grid) {
       const own = this.chosenBuckets(grid, grid.end === undefined ? undefined : [grid.first, grid.end - 1]);
+      const cell = this.cellOf(grid);
       return Rows.cellSums(fine, fine.grids[grid.n], (index, off) => (own(index, off) ? cell(index, off) : undefined));
     },
 
