@@ -12,7 +12,8 @@ use super::planes;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Cells of all grids together: they bound the page. 5 to 8 bytes each, by what they count.
+/// Cells of all grids together: they bound the page. Those of the ten million samples of `scripts/bench` have
+/// 2.8 compressed bytes each.
 const MOST_CELLS: usize = 150_000;
 
 /// What is told of a cell.
