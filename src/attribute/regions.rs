@@ -58,6 +58,8 @@ pub struct Region {
     pub last: u64,
     /// When the collector may still, or already, have found it here: [`super::marking`].
     marked: (u64, u64),
+    /// When samples of it may be missing before its first and after its last.
+    near: (u64, u64),
     pub shape: ShapeId,
     pub map_type: Option<TypeId>,
     pub stride: u64,
@@ -240,6 +242,10 @@ impl Regions {
                         {
                             (region.start, region.end) = whole;
                         }
+                        region.near = match buckets >= PROOF {
+                            true => unopposed(region, region.near, witnesses, run, types),
+                            false => (region.first, region.last),
+                        };
                         let reach = marked(region.start, region.first, region.last);
                         if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
                             region.marked = unopposed(region, reach, witnesses, run, types);
@@ -310,6 +316,7 @@ impl Regions {
                     first: spell.first,
                     last: spell.last,
                     marked: (spell.first, spell.last),
+                    near: (spell.first, spell.last),
                     one_map: true,
                     ..*region
                 }));
@@ -407,6 +414,7 @@ impl Regions {
                     first,
                     last,
                     marked: (first, last),
+                    near: (first, last),
                     ..whole
                 };
                 let of = Run {
@@ -420,6 +428,7 @@ impl Regions {
                     map_type,
                     first,
                     last,
+                    near: (first, last),
                     presumed: true,
                     ..whole
                 };
@@ -459,6 +468,37 @@ impl Regions {
             .filter_map(|here| self.regions.get(here.region as usize))
             .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
+    }
+
+    /// The bucket or group that a part is in which was touched before the first sample that knows what lay
+    /// there, or after the last: of those not long after or before, that have this part there, the only one.
+    pub fn beside(
+        &self,
+        address: u64,
+        time: u64,
+        part: Part,
+        admits: impl Fn(ShapeId) -> bool,
+        types: &Types,
+    ) -> Option<Hit> {
+        let fits = |r: &&Region| {
+            let off = (address - r.start) % r.stride;
+            let spot = types.of_shape(r.shape).and_then(|t| t.spot_at(off));
+            admits(r.shape) && spot.is_some_and(|spot| spot.part == part)
+        };
+        let regions = self
+            .page(address >> PAGE_SHIFT)
+            .iter()
+            .filter(|here| here.covers(address))
+            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter(|r| (r.near.0..=r.near.1).contains(&time))
+            .filter(fits);
+        let hit = agreed(regions, address, Some(part), types)?;
+        // Whose it was then is another question.
+        Some(Hit {
+            header: 0,
+            presumed: 0,
+            ..hit
+        })
     }
 }
 
@@ -702,6 +742,8 @@ fn carve(
             all.collect()
         }
     };
+    let whole = against.is_empty();
+    let all: usize = run.iter().map(|p| p.times.len()).sum();
     let mut work = vec![Piece { seen, against }];
     while let Some(mut piece) = work.pop() {
         let Some(bounds) = bounds(&piece.seen, stride) else {
@@ -712,12 +754,16 @@ fn carve(
             (lo..hi).contains(&address) && (first..=last).contains(&time)
         });
         if piece.against.is_empty() {
+            let samples = if whole { all } else { piece.seen.len() } as u64;
+            let gap = (last - first) / samples.saturating_sub(1).max(1);
+            let gaps = gap.saturating_mul(GAPS);
             regions.push(Region {
                 start: lo,
                 end: hi,
                 first,
                 last,
                 marked: (first, last),
+                near: (first.saturating_sub(gaps), last.saturating_add(gaps)),
                 shape: of.shape,
                 map_type: of.map_type,
                 stride,

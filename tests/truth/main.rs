@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod bound;
 mod missed;
 mod score;
 mod table;
@@ -12,12 +13,13 @@ use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{self, Cell, Column, Recording};
+use bound::Recorded;
 use missed::Missed;
 use score::{Claim, Score, score};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use table::{of_maps, truths};
+use table::{of_maps, rows_of_maps, truths};
 
 /// The decompressed bytes of a `.zst` or `.gz` file.
 fn decompressed(path: &Path) -> Vec<u8> {
@@ -101,14 +103,6 @@ fn scored_with_core(set: &str, perf: &str) -> Option<Score> {
     scored_with(set, perf, "mapload", true)
 }
 
-/// Samples of which a learned region said something else than stronger evidence, which was kept.
-fn contradictions(set: &str, perf: &str) -> &'static [(Evidence, u64)] {
-    match (set, perf) {
-        ("go1.22.10-twins", "perf.data.plain") => &[(Evidence::CallSite, 1)],
-        _ => &[],
-    }
-}
-
 fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
@@ -118,15 +112,16 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
     let core = core.then(|| common::core::inflated(&dir, work.path()));
     let (recording, program) = opened(&perf_data, &binary_path);
-    let attribution = attributed(&recording, program, core.as_deref());
+    let attribution = attributed(&recording, Arc::clone(&program), core.as_deref());
     let with = if core.is_some() { " with core" } else { "" };
     let disagreed: Vec<(Evidence, u64)> = (attribution.contradictions.iter())
         .map(|c| (c.stronger, c.samples))
         .collect();
     println!("{set} {perf} {binary}{with}: contradicted by learned regions {disagreed:?}");
-    assert_eq!(disagreed, contradictions(set, perf));
+    assert_eq!(disagreed, []);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
     let (claims, of_maps) = (claims(&attribution), of_maps(csv));
+    let recorded = Recorded::of(rows_of_maps(csv), &recording, &program);
     let mut missed = Missed::default();
     let score = score(&truths(csv), &claims, |n, level, truth, claim| {
         if show {
@@ -140,7 +135,7 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             );
         }
         if let Some(truth) = truth.filter(|truth| !truth.soft) {
-            missed.add(n, level, truth, claim, &of_maps[&n], &attribution);
+            missed.add(n, level, truth, claim, &of_maps[&n], &recorded, &attribution);
         }
     });
     println!("{set} {perf} {binary}{with}: {score}");
