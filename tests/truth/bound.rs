@@ -15,7 +15,7 @@ type Bucket = (u64, i64, i64);
 pub enum Slot {
     /// A register of the sample points to it.
     InRegister,
-    /// A register points into the bucket or group; which slot of it, others saw.
+    /// A register points into the bucket or group, in which others saw the slot.
     BucketInRegister,
     /// Only others, at other times.
     OnlyOthers,
@@ -30,8 +30,11 @@ pub struct Recorded<'a> {
     types: HashMap<String, MapType>,
     /// Where the buckets and groups began, at any time.
     starts: HashMap<Bucket, BTreeSet<u64>>,
-    /// Slots that a sample with registers saw to point to an object.
-    pointing: HashSet<(u64, Bucket, i64)>,
+    /// Objects, with the start of a bucket or group and the slot that a sample with registers saw to point
+    /// to them.
+    pointing: HashSet<(u64, u64, i64)>,
+    /// The same, whatever the bucket or group.
+    objects: HashSet<(u64, i64)>,
     /// By array: starts that a control byte, or the word behind the elems, tells.
     told: HashMap<u64, BTreeSet<u64>>,
     /// By directory: the entries that were touched.
@@ -51,6 +54,7 @@ impl<'a> Recorded<'a> {
             types: types.map(|t| (t.name.clone(), t.clone())).collect(),
             starts: HashMap::new(),
             pointing: HashSet::new(),
+            objects: HashSet::new(),
             told: HashMap::new(),
             entries: HashMap::new(),
             headers: HashSet::new(),
@@ -80,16 +84,22 @@ impl<'a> Recorded<'a> {
             }
         }
         for (&n, row) in &all.rows {
-            let slot = (row.bucket(), row.slot);
-            match row.structure.as_str() {
-                "indirect_elem" if all.slots_in_registers(n, row).any(|slot| slot) => {
-                    all.pointing.insert((row.base, slot.0, slot.1));
+            let seen: Vec<(u64, u64)> = match row.structure.as_str() {
+                "indirect_elem" => {
+                    let slots = all.buckets_in_registers(n, row).into_iter();
+                    let slots = slots.filter(|(_, slot)| *slot);
+                    slots.map(|(start, _)| (row.base, start)).collect()
                 }
                 _ if row.field == "elem" => {
+                    let start = row.address.wrapping_sub(row.off.max(0) as u64);
                     let seen = all.registers(n).filter(|value| objects.contains(value));
-                    all.pointing.extend(seen.map(|object| (object, slot.0, slot.1)));
+                    seen.map(|object| (object, start)).collect()
                 }
-                _ => {}
+                _ => continue,
+            };
+            for (object, start) in seen {
+                all.pointing.insert((object, start, row.slot));
+                all.objects.insert((object, row.slot));
             }
         }
         all
@@ -100,20 +110,23 @@ impl<'a> Recorded<'a> {
         GENERAL.iter().filter_map(move |r| processor.register(*r))
     }
 
-    /// Of the registers that point into the bucket or group which an object's pointer is in: whether to the
-    /// slot.
-    fn slots_in_registers(&self, n: usize, row: &Fields) -> impl Iterator<Item = bool> {
+    /// Of the registers that point into the bucket or group which an object's pointer is in: where that
+    /// starts, and whether they point to the slot.
+    fn buckets_in_registers(&self, n: usize, row: &Fields) -> Vec<(u64, bool)> {
+        let Some(of) = self.types.get(&row.map_type) else {
+            return Vec::new();
+        };
         let starts = self.starts.get(&row.bucket()).into_iter().flatten();
-        let of = self.types.get(&row.map_type);
-        let found = starts.flat_map(move |start| {
-            self.registers(n).filter_map(move |value| {
+        let found = starts.flat_map(|start| {
+            self.registers(n).filter_map(|value| {
                 let off = value.checked_sub(*start)?;
-                let of = of.filter(|of| off < of.shape.stride())?;
-                let slot = of.spot_at(off).and_then(|spot| spot.slot);
-                Some(off >= 8 && slot.map(i64::from) == Some(row.slot))
+                let inside = off < of.shape.stride();
+                let slot = of.spot_at(off).filter(|_| inside)?.slot;
+                // A bucket's own address is that of its first control byte.
+                Some((*start, off >= 8 && slot.map(i64::from) == Some(row.slot)))
             })
         });
-        found.collect::<Vec<bool>>().into_iter()
+        found.collect()
     }
 
     /// What is recorded of the slot that points to the elem which a sample is of.
@@ -121,14 +134,16 @@ impl<'a> Recorded<'a> {
         let Some(row) = self.rows.get(&n) else {
             return Slot::Nothing;
         };
-        let mut registers = self.slots_in_registers(n, row);
-        let bucket = registers.by_ref().collect::<Vec<bool>>();
-        let seen = self.pointing.contains(&(row.base, row.bucket(), row.slot));
-        match bucket.iter().any(|slot| *slot) {
-            true => Slot::InRegister,
-            false if seen && !bucket.is_empty() => Slot::BucketInRegister,
-            false if seen => Slot::OnlyOthers,
-            false => Slot::Nothing,
+        let buckets = self.buckets_in_registers(n, row);
+        let seen = |start| self.pointing.contains(&(row.base, start, row.slot));
+        if buckets.iter().any(|(_, slot)| *slot) {
+            Slot::InRegister
+        } else if buckets.iter().any(|(start, _)| seen(*start)) {
+            Slot::BucketInRegister
+        } else if self.objects.contains(&(row.base, row.slot)) {
+            Slot::OnlyOthers
+        } else {
+            Slot::Nothing
         }
     }
 
