@@ -74,7 +74,7 @@ impl Ground<'_> {
         let region = about_bucket(row.part).then(|| {
             let here = self.regions.numbered(row.base, row.time);
             let own = here.filter(|(_, r)| r.header == row.header);
-            own.min_by_key(|(number, _)| *number)
+            own.min_by_key(|(number, r)| (!r.one_map, *number))
         });
         let region = region.flatten();
         let map = if row.part.is_ok() {

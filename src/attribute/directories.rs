@@ -5,6 +5,7 @@
 //! objects of that size. So the smallest one that covers all entries seen is the directory itself, unless
 //! they all lie in one half of a larger one by chance: once in 2^(n - 1) times for n distinct ones.
 
+use super::marking::Marking;
 use super::places::Places;
 use super::rows::Rows;
 use super::{NONE, Operation};
@@ -67,8 +68,11 @@ pub fn is_drawn(places: &Places, sample: u32) -> bool {
     operation.is_some_and(|operation| by_hash.contains(&operation))
 }
 
-/// The directories that the entries are of, by start.
-pub fn directories(mut entries: Vec<Entry>) -> Vec<Directory> {
+/// The directories that the entries are of, by start. `marking`: of the process that an address is of.
+pub fn directories<'m>(
+    mut entries: Vec<Entry>,
+    marking: impl Fn(u64) -> &'m Marking,
+) -> Vec<Directory> {
     entries.sort_unstable();
     entries.dedup();
     let mut by_address = entries.clone();
@@ -77,6 +81,14 @@ pub fn directories(mut entries: Vec<Entry>) -> Vec<Directory> {
     let of_maps = entries[owned..].chunk_by(|a, b| a.header == b.header);
     let found = of_maps.flat_map(runs);
     let found = found.filter_map(|run| directory(run, &by_address));
+    let found = found.map(|found| {
+        let (first, last) = marking(found.start).around(found.first, found.last);
+        Directory {
+            first,
+            last,
+            ..found
+        }
+    });
     let mut found: Vec<Directory> = found.collect();
     found.sort_unstable_by_key(|directory| (directory.start, directory.first));
     found
@@ -213,6 +225,12 @@ const MOST_OVER: usize = 16;
 mod tests {
     use super::*;
 
+    /// Nothing being known of the collector.
+    fn found_in(entries: Vec<Entry>) -> Vec<Directory> {
+        let marking = Marking::unknown();
+        directories(entries, |_| &marking)
+    }
+
     const START: u64 = 0x1e12_36e7_e000;
 
     fn entries(start: u64, numbers: &[u64], from: u64) -> Vec<Entry> {
@@ -243,22 +261,22 @@ mod tests {
     /// one of 1,152.
     #[test]
     fn a_directory_begins_where_an_object_of_its_size_may() {
-        let found = directories(entries(START + 512, &SEEN, 10));
+        let found = found_in(entries(START + 512, &SEEN, 10));
         assert_eq!(found, [whole(START + 512, 64, (10, 21))]);
         let twice = SEEN.map(|number| 2 * number + 1);
-        let found = directories(entries(START + 1160, &twice, 10));
+        let found = found_in(entries(START + 1160, &twice, 10));
         assert_eq!(found, [whole(START + 1160, 128, (10, 21))]);
     }
 
     #[test]
     fn few_entries_may_be_of_one_half_of_a_larger_directory() {
-        assert_eq!(directories(entries(START, &SEEN[..10], 10)), []);
+        assert_eq!(found_in(entries(START, &SEEN[..10], 10)), []);
         let mut walked = entries(START, &SEEN, 10);
         walked
             .iter_mut()
             .skip(9)
             .for_each(|entry| entry.drawn = false);
-        assert_eq!(directories(walked), []);
+        assert_eq!(found_in(walked), []);
     }
 
     #[test]
@@ -266,7 +284,7 @@ mod tests {
         let mut all = entries(START + 512, &SEEN, 10);
         all[4..8].iter_mut().for_each(|entry| entry.header = 0);
         let found = [whole(START + 512, 64, (10, 21))];
-        assert_eq!(directories(all.clone()), found);
+        assert_eq!(found_in(all.clone()), found);
         // One that functions for other keys read is another map's.
         let mut beside = entries(START, &[20], 15);
         beside[0] = Entry {
@@ -275,10 +293,10 @@ mod tests {
             ..beside[0]
         };
         all.extend(&beside);
-        assert_eq!(directories(all.clone()), found);
+        assert_eq!(found_in(all.clone()), found);
         beside[0].variant = 0;
         all.extend(&beside);
-        assert_eq!(directories(all), []);
+        assert_eq!(found_in(all), []);
     }
 
     #[test]
@@ -287,7 +305,7 @@ mod tests {
         let larger = START + PAGE + HEADER;
         all.extend(entries(larger, &SEEN.map(|number| 2 * number + 1), 30));
         let expected = [whole(START, 64, (10, 21)), whole(larger, 128, (30, 41))];
-        assert_eq!(directories(all), expected);
+        assert_eq!(found_in(all), expected);
     }
 
     const HEADER: u64 = size_class::HEADER;
@@ -298,6 +316,6 @@ mod tests {
         let mut other = entries(START, &[7, 8], 15);
         other.iter_mut().for_each(|entry| entry.header = 8);
         all.extend(other);
-        assert_eq!(directories(all), []);
+        assert_eq!(found_in(all), []);
     }
 }

@@ -207,6 +207,62 @@ impl Grid {
         all.flatten()
     }
 
+    /// Whether congruent buckets or groups, in order, can be of one array and not of several.
+    pub fn is_one_array(&self, bases: &[u64]) -> bool {
+        let [first, _, ..] = *bases else {
+            return false;
+        };
+        let before = |end: u64| bases.partition_point(|base| *base < end);
+        let large = |(from, to): (u64, u64)| {
+            let page = to / PAGE * PAGE;
+            let pages = (0..self.stride).map_while(|n| page.checked_sub(n * PAGE));
+            let mut pages = pages.take_while(|page| *page >= from);
+            self.large && pages.any(|page| (to - page).is_multiple_of(self.stride))
+        };
+        // By how many of the bases: whether they can be those of arrays side by side.
+        let mut told = vec![false; bases.len() + 1];
+        // Where a large array ends is open.
+        let of_large = large((0, first));
+        let mut one = of_large;
+        if of_large {
+            told[1..].fill(true);
+        }
+        for (_, end) in self.arrays_around(first) {
+            told[before(end)] = true;
+            one |= before(end) == bases.len();
+        }
+        told[bases.len()] = false;
+        for (n, pair) in (1..).zip(bases.windows(2)) {
+            let (last, next) = (pair[0], pair[1]);
+            if !told[n] {
+                continue;
+            }
+            if large((last + 1, next)) {
+                return false;
+            }
+            for (start, end) in self.arrays_around(next) {
+                if start > last {
+                    told[before(end)] = true;
+                }
+            }
+        }
+        one && !told[bases.len()]
+    }
+
+    /// Start and end of every array that may have a bucket or group at `base`.
+    fn arrays_around(&self, base: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.kinds.iter().flat_map(move |kind| {
+            let spans =
+                (0..kind.pages).map_while(move |n| (base / PAGE * PAGE).checked_sub(n * PAGE));
+            spans.filter_map(move |span| {
+                let (_, off) = kind.within(span, base)?;
+                let start = base - off;
+                off.is_multiple_of(self.stride)
+                    .then_some((start, start + kind.len))
+            })
+        })
+    }
+
     /// Every start of the bucket or group of an address that goes with the starts around it, with how many
     /// of these are in one array with it.
     fn bases(
@@ -358,6 +414,33 @@ mod tests {
         assert_eq!(key_at(last + 8, &seen), key(last, 0, 3));
         let next = table + TABLE;
         assert_eq!(key_at(next + 8, &seen), key(next, 0, 0));
+    }
+
+    /// Buckets of 208 bytes with pointers. From 1.22 on arrays of more than two of them begin 8 bytes into
+    /// their object, which single ones do not; those of four lie 896 bytes apart, so that it takes 13 of them
+    /// to come back to the same place in a bucket.
+    #[test]
+    fn congruent_buckets_are_of_one_array_where_no_other_may_begin() {
+        let shape = Shape::Classic {
+            key_stride: 16,
+            elem_stride: 8,
+            bucket_size: 208,
+            hmap_size: 48,
+        };
+        let of = |minor| Grid::new(shape, |scanned| scanned, minor);
+        let bucket =
+            |start: u64, n: &[u64]| -> Vec<u64> { n.iter().map(|n| start + 208 * n).collect() };
+        let start = SPAN + 896 + 8;
+        assert!(of(22).is_one_array(&bucket(start, &[0, 2, 3])));
+        assert!(!of(22).is_one_array(&bucket(start, &[0, 2, 56])));
+        assert!(!of(22).is_one_array(&bucket(start, &[2])));
+        // Single ones, or arrays of two.
+        assert!(!of(22).is_one_array(&bucket(SPAN + 208, &[0, 2, 3])));
+        // No array begins there.
+        assert!(!of(22).is_one_array(&bucket(start + 16, &[0, 2, 3])));
+        // Before 1.22 the same may be single ones where the array begins with its object.
+        assert!(!of(21).is_one_array(&bucket(SPAN, &[0, 2, 3])));
+        assert!(of(21).is_one_array(&bucket(SPAN + 896, &[0, 2, 3])));
     }
 
     /// Buckets of 272 bytes lie in objects of 288, 28 of them on a page.

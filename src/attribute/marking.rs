@@ -7,6 +7,7 @@
 
 use crate::recording::Column;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 /// Functions that run in mark phases alone, by the start of their names (Go 1.18 to 1.27).
 const MARKING: &[&str] = &[
@@ -42,7 +43,57 @@ pub struct Marking {
     phases: Vec<(u64, u64)>,
     /// Between which nothing at all was sampled: what the collector did meanwhile is not known.
     blind: Vec<(u64, u64)>,
+    /// Between which memory may have been freed and used again, in order and apart from each other.
+    breaks: Vec<(u64, u64)>,
 }
+
+/// The mark phases of each process.
+#[derive(Debug)]
+pub struct Markings {
+    /// By the mark of its address space.
+    of_spaces: FxHashMap<u64, Marking>,
+    /// Of those without samples.
+    others: Marking,
+}
+
+impl Markings {
+    /// From the times of the samples in code that marks, by address space, and of all; `samples`: how many
+    /// each process has that tell whether it marked.
+    pub fn new(
+        mut times: FxHashMap<u64, Vec<u64>>,
+        all: &Column<u64>,
+        samples: FxHashMap<u64, u64>,
+    ) -> Markings {
+        let blind = blind(all);
+        let span = all.par_iter().map(|time| (time, time));
+        let span = span.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let unseen: u64 = blind.iter().map(|(from, to)| to - from).sum();
+        let seen = span
+            .map_or(0, |(first, last)| last - first)
+            .saturating_sub(unseen);
+        let dense = |samples: u64| samples.saturating_mul(PHASE_NS) >= DENSE.saturating_mul(seen);
+        let marking = |(mark, samples)| {
+            let times = times.remove(&mark).unwrap_or_default();
+            let marking = Marking::from_times(times, blind.clone(), dense(samples));
+            (mark, marking)
+        };
+        Markings {
+            of_spaces: samples.into_iter().map(marking).collect(),
+            others: Marking::unknown(),
+        }
+    }
+
+    /// Of the process whose addresses have this mark.
+    pub fn of(&self, mark: u64) -> &Marking {
+        self.of_spaces.get(&mark).unwrap_or(&self.others)
+    }
+}
+
+/// No mark phase is much shorter: there is none before the heap has 4 MB (`defaultHeapMinimum`), and a
+/// quarter of the processors works on it (`gcBackgroundUtilization`).
+const PHASE_NS: u64 = 1_000_000;
+/// With so many samples of a process in that time, no phase goes by without one of it.
+const DENSE: u64 = 32;
 
 /// Slices of a recording's time; a slice without a sample, where as many as [`MISSING`] were to be
 /// expected, is blind.
@@ -50,23 +101,41 @@ const SLICES: usize = 1 << 12;
 const MISSING: usize = 64;
 
 impl Marking {
-    /// From the times of the samples in code that marks, and of all.
-    pub fn from_times(mut times: Vec<u64>, all: &Column<u64>) -> Marking {
+    /// Where memory may be freed and used again at any time.
+    pub fn unknown() -> Marking {
+        Marking::from_times(Vec::new(), Vec::new(), false)
+    }
+
+    /// From the times of the samples in code that marks. `dense`: there are some of every phase.
+    fn from_times(mut times: Vec<u64>, blind: Vec<(u64, u64)>, dense: bool) -> Marking {
         times.par_sort_unstable();
         let mut pauses: Vec<u64> = times.windows(2).map(|w| w[1] - w[0]).collect();
         let middle = pauses.len() / 2;
-        if pauses.is_empty() {
-            return Marking::default();
-        }
-        let (_, usual, _) = pauses.select_nth_unstable(middle);
-        let longest = usual.saturating_mul(PAUSES).max(1);
-        let phases = times
-            .chunk_by(|a, b| b - a <= longest)
-            .filter_map(|phase| Some((*phase.first()?, *phase.last()?)))
-            .collect();
+        let (phases, longest) = match pauses.is_empty() {
+            true => (Vec::new(), 0),
+            false => {
+                let (_, usual, _) = pauses.select_nth_unstable(middle);
+                let longest = usual.saturating_mul(PAUSES).max(1);
+                let phases = times.chunk_by(|a, b| b - a <= longest);
+                let ends = |phase: &[u64]| Some((*phase.first()?, *phase.last()?));
+                (phases.filter_map(ends).collect(), longest)
+            }
+        };
+        // So long after its last sample a phase may go on.
+        let over = |(_, end): &(u64, u64)| (*end, end.saturating_add(longest));
+        let unknown = (!dense || times.len() == 1).then_some((0, u64::MAX));
+        let breaks = phases.iter().map(over).chain(blind.iter().copied());
+        let mut breaks: Vec<(u64, u64)> = breaks.chain(unknown).collect();
+        breaks.sort_unstable();
+        breaks.dedup_by(|next, last| {
+            let meets = next.0 <= last.1;
+            last.1 = if meets { last.1.max(next.1) } else { last.1 };
+            meets
+        });
         Marking {
             phases,
-            blind: blind(all),
+            blind,
+            breaks,
         }
     }
 
@@ -89,6 +158,53 @@ impl Marking {
             None => since.min(first),
         };
         (until > last || since < first).then_some((since, until))
+    }
+
+    /// The spells from `first` to `last` in each of which memory was not freed and used again: that takes
+    /// a mark phase.
+    pub fn spells(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
+        let (mut spells, mut at) = (Vec::new(), first);
+        for &(from, to) in self.breaks.iter().filter(|(_, to)| first < *to) {
+            if from >= last {
+                break;
+            }
+            if at <= from {
+                spells.push((at, from));
+            }
+            at = to;
+        }
+        if at <= last {
+            spells.push((at, last));
+        }
+        spells
+    }
+
+    /// From the begin of the spell that `first` is in to the end of that of `last`.
+    pub fn around(&self, first: u64, last: u64) -> (u64, u64) {
+        let since = match self.spell(first).map(|before| before.checked_sub(1)) {
+            None => first,
+            Some(None) => 0,
+            Some(Some(before)) => self
+                .breaks
+                .get(before as usize)
+                .map_or(first, |(_, to)| *to),
+        };
+        let until = match self.spell(last) {
+            None => last,
+            Some(next) => self
+                .breaks
+                .get(next as usize)
+                .map_or(u64::MAX, |(from, _)| *from),
+        };
+        (since, until)
+    }
+
+    /// The number of the spell that a time is in; `None` in between.
+    pub fn spell(&self, time: u64) -> Option<u32> {
+        let before = self.breaks.partition_point(|(_, to)| *to <= time);
+        let next = self.breaks.get(before);
+        next.is_none_or(|(from, _)| time <= *from)
+            .then_some(before as u32)
     }
 }
 
@@ -130,19 +246,15 @@ mod tests {
     fn long_pauses_end_a_phase() {
         let times = vec![10, 11, 12, 13, 500, 501, 502, 503];
         let phases = vec![(10, 13), (500, 503)];
-        let marking = Marking::from_times(times.clone(), &times.iter().copied().collect());
-        assert_eq!(marking.phases, phases);
-        assert_eq!(
-            Marking::from_times(vec![7], &[7].into_iter().collect()),
-            Marking::default()
-        );
+        assert_eq!(Marking::from_times(times, Vec::new(), true).phases, phases);
+        assert_eq!(Marking::from_times(vec![7], Vec::new(), true).phases, []);
     }
 
     #[test]
     fn memory_keeps_its_owner_through_the_phase_around_or_after_its_last_use() {
         let marking = Marking {
             phases: vec![(100, 200), (300, 400), (500, 600)],
-            blind: Vec::new(),
+            ..Marking::default()
         };
         // In use before the second phase and after the first.
         assert_eq!(marking.reach(220, 250), Some((100, 400)));
@@ -156,10 +268,41 @@ mod tests {
     }
 
     #[test]
+    fn memory_may_change_hands_when_a_phase_is_over() {
+        let times = vec![10, 11, 12, 13, 500, 501, 502, 503];
+        let marking = Marking::from_times(times.clone(), vec![(700, 800)], true);
+        let breaks = vec![(13, 77), (503, 567), (700, 800)];
+        assert_eq!(marking.breaks, breaks);
+        let spells = vec![(0, 13), (77, 503), (567, 700), (800, 900)];
+        assert_eq!(marking.spells(0, 900), spells);
+        assert_eq!(marking.spells(20, 30), []);
+        assert_eq!(marking.spells(20, 80), [(77, 80)]);
+        assert_eq!(marking.spells(600, 600), [(600, 600)]);
+        let of = [0, 13, 14, 77, 503, 600, 750, 900].map(|time| marking.spell(time));
+        let some = [
+            Some(0),
+            Some(0),
+            None,
+            Some(1),
+            Some(1),
+            Some(2),
+            None,
+            Some(3),
+        ];
+        assert_eq!(of, some);
+        let thin = Marking::from_times(times, Vec::new(), false);
+        assert_eq!((thin.spells(1, 900), thin.spell(300)), (vec![], None));
+        assert_eq!(thin.around(20, 30), (20, 30));
+        assert_eq!(marking.around(90, 600), (77, 700));
+        assert_eq!(marking.around(5, 900), (0, u64::MAX));
+    }
+
+    #[test]
     fn nothing_is_said_across_times_without_samples() {
         let marking = Marking {
             phases: vec![(100, 200), (300, 400)],
             blind: vec![(240, 290)],
+            ..Marking::default()
         };
         assert_eq!(marking.reach(220, 230), Some((100, 240)));
         assert_eq!(marking.reach(320, 350), Some((300, 400)));

@@ -36,6 +36,7 @@ mod sole;
 mod source;
 mod spaces;
 mod succession;
+mod tenure;
 mod testimony;
 mod timelines;
 pub mod trace;

@@ -6,6 +6,8 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::grid::Grid;
+use super::marking::Marking;
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types, VARIANTS};
@@ -104,6 +106,13 @@ struct OnPage {
     bytes: (u16, u16),
 }
 
+impl Region {
+    /// Whether it has so many buckets that they are not of another shape.
+    fn has_proof(&self) -> bool {
+        (self.end - self.start) / self.stride >= PROOF
+    }
+}
+
 impl OnPage {
     fn covers(&self, address: u64) -> bool {
         let byte = (address & IN_PAGE) as u16;
@@ -200,14 +209,15 @@ const GAPS: u64 = 16;
 const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
-    /// `marked`: [`super::marking::Marking::reach`] of the process that an address is of.
-    pub fn build(
+    /// `marking`: of the process that an address is of.
+    pub fn build<'m>(
         seen: &Timelines<Seen>,
         witnesses: &Timelines<Witness>,
         votes: Vec<(u64, Vote)>,
-        marked: impl Fn(u64, u64, u64) -> Option<(u64, u64)> + Sync,
+        marking: impl Fn(u64) -> &'m Marking + Sync,
         types: &Types,
     ) -> Regions {
+        let grids: Vec<Grid> = (0..types.shapes()).map(|s| Grid::of(s, types)).collect();
         let mut placed = placed(seen, types);
         placed.par_sort_unstable_by_key(|p| (p.run, p.phase, p.base));
         let runs: Vec<&[Placed]> = placed
@@ -229,8 +239,8 @@ impl Regions {
                         }
                     }
                     for region in &mut regions {
-                        let buckets = (region.end - region.start) / region.stride;
-                        if buckets >= PROOF && region.map_type.is_none() {
+                        let proven = region.has_proof();
+                        if proven && region.map_type.is_none() {
                             region.map_type = handled(region, witnesses, types);
                         }
                         let run = Run {
@@ -242,16 +252,30 @@ impl Regions {
                         {
                             (region.start, region.end) = whole;
                         }
-                        region.near = match buckets >= PROOF {
+                        region.near = match proven {
                             true => unopposed(region, region.near, witnesses, run, types),
                             false => (region.first, region.last),
                         };
-                        let reach = marked(region.start, region.first, region.last);
-                        if let Some(reach) = reach.filter(|_| buckets >= PROOF) {
+                        let marking = marking(region.start);
+                        if proven {
+                            // Until it is freed, and before it was allocated, the memory is nobody else's.
+                            let around = marking.around(region.first, region.last);
+                            (region.first, region.last) =
+                                unopposed(region, around, witnesses, run, types);
+                        }
+                        let reach = marking.reach(region.first, region.last);
+                        if let Some(reach) = reach.filter(|_| proven) {
                             region.marked = unopposed(region, reach, witnesses, run, types);
                             // What is in use is not used again before a phase has gone by.
                             region.last = region.marked.1;
                         }
+                    }
+                    if let Some(grid) = grids.get(of.shape as usize) {
+                        let arrays = regions.iter().filter(|r| !r.one_map);
+                        let arrays =
+                            arrays.flat_map(|r| small_arrays(r, run, grid, marking(r.start)));
+                        let arrays: Vec<Region> = arrays.collect();
+                        regions.extend(arrays);
                     }
                 }
                 regions
@@ -826,6 +850,37 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
         }
     }
     true
+}
+
+/// The arrays that a region is of, where they are so small that several of them may lie side by side but
+/// for the places that the allocator has for them: each as long as its memory had one owner.
+fn small_arrays(region: &Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec<Region> {
+    if region.end - region.start > size_class::MAX_SMALL {
+        return Vec::new();
+    }
+    let from = run.partition_point(|p| p.base < region.start);
+    let inside = run[from..].iter().take_while(|p| p.base < region.end);
+    let array = |(first, last): (u64, u64)| {
+        let at_this_time = |p: &&Placed| {
+            let begun = p.times.partition_point(|time| *time < first);
+            p.times.get(begun).is_some_and(|time| *time <= last)
+        };
+        let bases = inside.clone().filter(at_this_time).map(|p| p.base);
+        let mut bases: Vec<u64> = bases.collect();
+        bases.dedup();
+        let (start, end) = (*bases.first()?, bases.last()? + region.stride);
+        grid.is_one_array(&bases).then_some(Region {
+            start,
+            end,
+            first,
+            last,
+            marked: (first, last),
+            one_map: true,
+            ..*region
+        })
+    };
+    let spells = marking.spells(region.first, region.last);
+    spells.into_iter().filter_map(array).collect()
 }
 
 /// The type that all functions which found buckets or groups in a region handle, where the program has

@@ -23,7 +23,8 @@ use super::slots::{Slots, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
-use super::testimony::{marking, seen, witnesses};
+use super::tenure::share;
+use super::testimony::{markings, seen, witnesses};
 use super::trace::{Given, SLOT, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
@@ -177,6 +178,8 @@ pub fn attribute_watching(
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting);
     });
+    let markings = markings(&places, recording, spaces);
+    let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     rows.change(|row| lasting.settle(row));
@@ -185,17 +188,12 @@ pub fn attribute_watching(
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
     };
     let (votes, entries) = succession.give(&mut rows, &lasting, &[], may_be);
-    settle(&mut rows, &directories(entries));
+    settle(&mut rows, &directories(entries, marking));
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);
     let witnesses = witnesses(&rows, &seen, &places, &types);
-    let marking = marking(&places, recording, spaces);
-    let marked = |start: u64, first, last| {
-        let of_process = marking.get(&spaces.mark_of(start))?;
-        of_process.reach(first, last)
-    };
-    let regions = Regions::build(&seen, &witnesses, votes, marked, &types);
+    let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);
     let known = Known {
@@ -233,6 +231,7 @@ pub fn attribute_watching(
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
+    share(&mut rows, &regions, &lasting, &markings, spaces);
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
     drop(succession);
@@ -242,6 +241,7 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
+    share(&mut rows, &regions, &lasting, &markings, spaces);
     tracer.step("learned region", &rows, &types, spaces);
     if types.any_outside() {
         let sample = |row: &Row| {

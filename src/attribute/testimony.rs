@@ -3,7 +3,7 @@
 use super::Reason;
 use super::complete::about_bucket;
 use super::learn::KnownArray;
-use super::marking::Marking;
+use super::marking::Markings;
 use super::pages::Pages;
 use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
@@ -12,7 +12,7 @@ use super::rows::Rows;
 use super::spaces::Spaces;
 use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
-use crate::recording::Recording;
+use crate::recording::{Memory, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -122,8 +122,8 @@ fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
     Pages::of(seen.iter().map(|(s, _)| span(s)).collect(), reach)
 }
 
-/// When the collector of each process marked, by the mark of its address space.
-pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Marking> {
+/// When the collector of each process marked.
+pub fn markings(places: &Places, recording: &Recording, spaces: &Spaces) -> Markings {
     let all = &recording.samples.time;
     let marks = |(_, place): &(usize, u32)| places.marking.get(*place as usize) == Some(&true);
     let marking = places.place.par_numbered().filter(marks);
@@ -132,6 +132,29 @@ pub fn marking(places: &Places, recording: &Recording, spaces: &Spaces) -> FxHas
     for (mark, time) in times.collect::<Vec<_>>() {
         of_spaces.entry(mark).or_default().push(time);
     }
-    let of_space = |(mark, times)| (mark, Marking::from_times(times, all));
-    of_spaces.into_iter().map(of_space).collect()
+    Markings::new(of_spaces, all, samples_of_spaces(recording, spaces))
+}
+
+/// How many samples of each address space tell what its code does: breakpoints see their words alone.
+fn samples_of_spaces(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, u64> {
+    let all = recording.samples.len();
+    if recording
+        .events
+        .iter()
+        .any(|e| e.memory == Memory::Breakpoint)
+    {
+        return FxHashMap::default();
+    }
+    if spaces.is_one() {
+        return FxHashMap::from_iter([(0, all as u64)]);
+    }
+    let add = |mut counts: FxHashMap<u64, u64>, (mark, n)| {
+        *counts.entry(mark).or_default() += n;
+        counts
+    };
+    let marks = (0..all)
+        .into_par_iter()
+        .map(|i| (spaces.mark(recording, i), 1));
+    let counts = marks.fold(FxHashMap::default, add);
+    counts.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add))
 }
