@@ -124,16 +124,6 @@ impl Starts {
         }
     }
 
-    /// With others in place of the starts, of some pages only: what is far away tells nothing any more.
-    pub fn beside(self, mut starts: Vec<Start>) -> Starts {
-        starts.par_sort_unstable();
-        Starts {
-            bases: Vec::new(),
-            near: Nearby::new(starts),
-            ..self
-        }
-    }
-
     /// To ask for the first time.
     pub fn last(&self) -> Last {
         self.near.last()

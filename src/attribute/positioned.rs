@@ -4,7 +4,7 @@ use super::Evidence;
 use super::complete::about_bucket;
 use super::keys::{KeyKind, KeyRead};
 use super::learn::Learned;
-use super::nearby::{Last, PAGE_SHIFT};
+use super::nearby::Last;
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
@@ -13,8 +13,6 @@ use super::spaces::Spaces;
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
-use std::sync::Mutex;
 
 /// Finds the bucket or group of the accesses whose part is known, from the starts around them.
 pub fn position(
@@ -39,11 +37,12 @@ pub fn position(
             None => places.admitted(row.sample),
         },
     };
-    let known = |row: &Row| in_bucket(row) && row.base != 0;
+    let known = rows
+        .par_iter()
+        .filter(|row| in_bucket(row) && row.base != 0);
     let keys = keys_read(recording, places, spaces);
-    let starts = rows.par_iter().filter(known);
-    let starts = Starts::new(starts.map(|row| start_of(&row)).collect(), keys, types);
-    let locate = |starts: &Starts, row: &Row, last: &mut Last| -> Option<Located> {
+    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys, types);
+    let locate = |row: &Row, last: &mut Last| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
         let start = start_of(row);
         if row.base == 0 {
@@ -60,46 +59,17 @@ pub fn position(
             shape: Some(shape),
         })
     };
-    let settle = |row: &mut Row, found: Located| {
-        row.shape = found.shape;
-        if row.base == 0 {
-            row.base = found.base;
-            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
-            row.evidence = row.evidence.max(Evidence::Position);
-        }
-    };
-    let open = |row: &Row| in_bucket(row) && row.base == 0;
-    let pages = Mutex::new(FxHashSet::default());
     rows.change_after(
         || starts.last(),
         |last, row| {
-            if let Some(found) = locate(&starts, row, last) {
-                settle(row, found);
-            } else if open(row)
-                && let Ok(mut pages) = pages.lock()
-            {
-                pages.insert(row.address >> PAGE_SHIFT);
-            }
-        },
-    );
-    // What was placed is a start for what is beside it.
-    let pages: FxHashSet<u64> = pages.into_inner().unwrap_or_default();
-    if pages.is_empty() {
-        return;
-    }
-    let beside = |row: &Row| {
-        let page = row.base >> PAGE_SHIFT;
-        (page.saturating_sub(1)..=page + 1).any(|page| pages.contains(&page))
-    };
-    let placed = rows.par_iter().filter(|row| known(row) && beside(row));
-    let starts = starts.beside(placed.map(|row| start_of(&row)).collect());
-    rows.change_after(
-        || starts.last(),
-        |last, row| {
-            if open(row)
-                && let Some(found) = locate(&starts, row, last)
-            {
-                settle(row, found);
+            let Some(found) = locate(row, last) else {
+                return;
+            };
+            row.shape = found.shape;
+            if row.base == 0 {
+                row.base = found.base;
+                row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+                row.evidence = row.evidence.max(Evidence::Position);
             }
         },
     );

@@ -3,6 +3,7 @@
 use crate::score::Truth;
 use crate::table::{Fields, number};
 use mempath::gomap::MapType;
+use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::recording::Recording;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,6 +20,8 @@ pub enum Slot {
     BucketInRegister,
     /// Only others, at other times.
     OnlyOthers,
+    /// Only the core, which was taken after all of them.
+    InCore,
     Nothing,
 }
 
@@ -41,13 +44,19 @@ pub struct Recorded<'a> {
     entries: HashMap<u64, BTreeSet<u64>>,
     /// Maps of which a field of the header was touched.
     headers: HashSet<u64>,
+    core: Option<&'a Heap>,
 }
 
 /// Numbers of general registers, as perf has them.
 const GENERAL: [u32; 15] = [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21, 22, 23];
 
 impl<'a> Recorded<'a> {
-    pub fn of(rows: HashMap<usize, Fields>, recording: &'a Recording, program: &Program) -> Self {
+    pub fn of(
+        rows: HashMap<usize, Fields>,
+        recording: &'a Recording,
+        program: &Program,
+        core: Option<&'a Heap>,
+    ) -> Self {
         let types = program.map_types.iter();
         let mut all = Recorded {
             recording,
@@ -58,6 +67,7 @@ impl<'a> Recorded<'a> {
             told: HashMap::new(),
             entries: HashMap::new(),
             headers: HashSet::new(),
+            core,
             rows,
         };
         let mut objects = HashSet::new();
@@ -142,9 +152,30 @@ impl<'a> Recorded<'a> {
             Slot::BucketInRegister
         } else if self.objects.contains(&(row.base, row.slot)) {
             Slot::OnlyOthers
+        } else if self.is_in_core(row) {
+            Slot::InCore
         } else {
             Slot::Nothing
         }
+    }
+
+    /// Whether the core has an elem behind the slot that it was behind, in the same bucket or group.
+    fn is_in_core(&self, row: &Fields) -> bool {
+        let regions = self.core.iter().flat_map(|core| &core.regions);
+        let mut held = regions
+            .filter(|region| region.start == row.base)
+            .filter_map(|region| region.held);
+        let starts = self.starts.get(&row.bucket());
+        held.any(|(holder, slot)| {
+            i64::from(slot) == row.slot && starts.is_some_and(|starts| starts.contains(&holder))
+        })
+    }
+
+    /// Whether the core has the map; `None` without one.
+    pub fn map_in_core(&self, truth: &Truth) -> Option<bool> {
+        let header = number(&truth.header);
+        let core = self.core?;
+        Some(core.maps.iter().any(|map| map.header == header))
     }
 
     /// How many starts of buckets or groups of a sample's array are recorded, or entries of its directory.

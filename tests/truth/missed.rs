@@ -25,6 +25,9 @@ pub struct Missed {
 const ENTRIES: usize = 11;
 const STARTS: usize = 3;
 
+/// Words of the classes of slots that the recording has enough of.
+const ENOUGH: [&str; 2] = ["a register points", "and more"];
+
 /// The code that touched memory, as far as it matters for what a sample tells.
 fn code(function: &str) -> &'static str {
     let is = |words: &[&str]| words.iter().any(|word| function.contains(word));
@@ -103,6 +106,7 @@ impl Missed {
                         "a register points to its bucket or group, others saw the slot"
                     }
                     Slot::OnlyOthers => "only others saw it, at other times",
+                    Slot::InCore => "only the core has it, which is of later",
                     Slot::Nothing => "nothing is recorded of it",
                 };
                 format!("the slot that points to an elem: {what}")
@@ -117,9 +121,11 @@ impl Missed {
                 format!("{}: no start, {starts}, {code}", of.structure)
             }
             _ => {
-                let header = match recorded.header(truth) {
-                    true => "header seen",
-                    false => "header never seen",
+                let header = match (recorded.map_in_core(truth), recorded.header(truth)) {
+                    (Some(true), _) => "the core has it",
+                    (Some(false), _) => "the core has it no more",
+                    (None, true) => "header seen",
+                    (None, false) => "header never seen",
                 };
                 match of.map_type.contains("*sync.entry") {
                     true => format!("a map in a sync.Map, {header}"),
@@ -133,11 +139,12 @@ impl Missed {
         *self.counts.entry((level.to_owned(), class)).or_default() += 1;
     }
 
-    /// How many samples are in classes whose name has these words.
-    pub fn in_class(&self, words: &str) -> u64 {
-        let classes = self.counts.iter();
-        let named = classes.filter(|((_, class), _)| class.contains(words));
-        named.map(|(_, n)| n).sum()
+    /// How many slots are not told although enough is recorded of them.
+    pub fn in_reach(&self) -> u64 {
+        let enough = |class: &str| ENOUGH.iter().any(|words| class.contains(words));
+        let slots = self.counts.iter().filter(|((level, _), _)| level == "slot");
+        let in_reach = slots.filter(|((_, class), _)| enough(class));
+        in_reach.map(|(_, n)| n).sum()
     }
 
     /// Prints the classes; they are as many as the score misses.
