@@ -8,6 +8,7 @@
 use crate::recording::Column;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Functions that run in mark phases alone, by the start of their names (Go 1.18 to 1.27).
 const MARKING: &[&str] = &[
@@ -95,9 +96,9 @@ const PHASE_NS: u64 = 1_000_000;
 /// With so many samples of a process in that time, no phase goes by without one of it.
 const DENSE: u64 = 32;
 
-/// Slices of a recording's time; a slice without a sample, where as many as [`MISSING`] were to be
-/// expected, is blind.
-const SLICES: usize = 1 << 12;
+/// Slices of a recording's time, at least and at most; those without a sample, where as many as
+/// [`MISSING`] were to be expected, are blind.
+const SLICES: (usize, usize) = (1 << 12, 1 << 20);
 const MISSING: usize = 64;
 
 impl Marking {
@@ -215,21 +216,20 @@ fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
     let Some((first, last)) = span else {
         return Vec::new();
     };
-    let slice = (last - first) / SLICES as u64 + 1;
-    let slices = ((last - first) / slice) as usize + 1;
-    let sampled = |mut sampled: Vec<bool>, time: u64| {
-        if let Some(slice) = sampled.get_mut(((time - first) / slice) as usize) {
-            *slice = true;
+    let slices = usize::try_from((last - first) / PHASE_NS).unwrap_or(usize::MAX);
+    let slice = (last - first) / slices.clamp(SLICES.0, SLICES.1) as u64 + 1;
+    let slices = (last - first) / slice + 1;
+    let sampled: Vec<AtomicBool> = (0..slices).map(|_| AtomicBool::new(false)).collect();
+    all.par_iter().for_each(|time| {
+        if let Some(sampled) = sampled.get(((time - first) / slice) as usize) {
+            sampled.store(true, Relaxed);
         }
-        sampled
-    };
-    let none = || vec![false; slices];
-    let sampled = all.par_iter().fold(none, sampled);
-    let sampled = sampled.reduce(none, |a, b| a.iter().zip(&b).map(|(a, b)| a | b).collect());
+    });
+    let sampled: Vec<bool> = sampled.into_iter().map(AtomicBool::into_inner).collect();
     let mut blind = Vec::new();
     let mut at = 0;
     for run in sampled.chunk_by(|a, b| a == b) {
-        if !run[0] && run.len().saturating_mul(all.len()) / SLICES >= MISSING {
+        if !run[0] && run.len().saturating_mul(all.len()) / sampled.len() >= MISSING {
             let start = first + at as u64 * slice;
             blind.push((start, start + run.len() as u64 * slice));
         }

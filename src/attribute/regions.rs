@@ -271,11 +271,10 @@ impl Regions {
                         }
                     }
                     if let Some(grid) = grids.get(of.shape as usize) {
-                        let arrays = regions.iter().filter(|r| !r.one_map);
-                        let arrays =
-                            arrays.flat_map(|r| small_arrays(r, run, grid, marking(r.start)));
-                        let arrays: Vec<Region> = arrays.collect();
-                        regions.extend(arrays);
+                        let whole = std::mem::take(&mut regions);
+                        let parts = whole.into_iter();
+                        let parts = parts.flat_map(|r| arrays(r, run, grid, marking(r.start)));
+                        regions = parts.collect();
                     }
                 }
                 regions
@@ -852,35 +851,51 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
     true
 }
 
-/// The arrays that a region is of, where they are so small that several of them may lie side by side but
-/// for the places that the allocator has for them: each as long as its memory had one owner.
-fn small_arrays(region: &Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec<Region> {
-    if region.end - region.start > size_class::MAX_SMALL {
-        return Vec::new();
+/// A region, and the arrays that it is of where they are so small that several of them may lie side by
+/// side but for the places that the allocator has for them: each as long as its memory had one owner.
+fn arrays(region: Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec<Region> {
+    if region.one_map || region.end - region.start > size_class::MAX_SMALL {
+        return vec![region];
     }
     let from = run.partition_point(|p| p.base < region.start);
     let inside = run[from..].iter().take_while(|p| p.base < region.end);
-    let array = |(first, last): (u64, u64)| {
-        let at_this_time = |p: &&Placed| {
-            let begun = p.times.partition_point(|time| *time < first);
-            p.times.get(begun).is_some_and(|time| *time <= last)
-        };
-        let bases = inside.clone().filter(at_this_time).map(|p| p.base);
-        let mut bases: Vec<u64> = bases.collect();
+    let seen = inside.flat_map(|p| {
+        let from = p.times.partition_point(|time| *time < region.first);
+        let within = p.times[from..]
+            .iter()
+            .take_while(|time| **time <= region.last);
+        within.map(|time| (*time, p.base))
+    });
+    let mut seen: Vec<(u64, u64)> = seen.collect();
+    seen.sort_unstable();
+    let mut seen = seen.as_slice();
+    let (mut arrays, mut covered) = (Vec::new(), true);
+    for (first, last) in marking.spells(region.first, region.last) {
+        let (between, rest) = seen.split_at(seen.partition_point(|(time, _)| *time < first));
+        let (these, rest) = rest.split_at(rest.partition_point(|(time, _)| *time <= last));
+        seen = rest;
+        let mut bases: Vec<u64> = these.iter().map(|(_, base)| *base).collect();
+        bases.sort_unstable();
         bases.dedup();
-        let (start, end) = (*bases.first()?, bases.last()? + region.stride);
-        grid.is_one_array(&bases).then_some(Region {
-            start,
-            end,
-            first,
-            last,
-            marked: (first, last),
-            one_map: true,
-            ..*region
-        })
-    };
-    let spells = marking.spells(region.first, region.last);
-    spells.into_iter().filter_map(array).collect()
+        let one = grid.is_one_array(&bases);
+        covered &= between.is_empty() && (one || these.is_empty());
+        if let (true, [start, .., end]) = (one, bases.as_slice()) {
+            arrays.push(Region {
+                start: *start,
+                end: end + region.stride,
+                first,
+                last,
+                marked: (first, last),
+                one_map: true,
+                ..region
+            });
+        }
+    }
+    covered &= seen.is_empty();
+    if !covered || arrays.is_empty() {
+        arrays.push(region);
+    }
+    arrays
 }
 
 /// The type that all functions which found buckets or groups in a region handle, where the program has

@@ -231,7 +231,6 @@ pub fn attribute_watching(
         })
         .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
-    share(&mut rows, &regions, &lasting, &markings, spaces);
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
     drop(succession);
@@ -241,7 +240,7 @@ pub fn attribute_watching(
         row.part.is_ok()
     };
     rows.add_others(|address| pages.cover(address), find);
-    share(&mut rows, &regions, &lasting, &markings, spaces);
+    share(&mut rows, &lasting, &markings, spaces);
     tracer.step("learned region", &rows, &types, spaces);
     if types.any_outside() {
         let sample = |row: &Row| {
