@@ -6,7 +6,10 @@
 //! a map call handed it out.
 
 use super::binary::{Binary, is_proxy};
-use super::flow::{Areas, Call, Control, FunctionFlow, HERE, Handed, Instruction, Operand, Target, Value, What, abi, classify, written};
+use super::flow::{
+    Areas, Call, Control, FunctionFlow, HERE, Handed, Instruction, Operand, Target, Value, What,
+    abi, classify, written,
+};
 use crate::gomap::{Layout, Stage, Structure};
 use std::sync::Arc;
 
@@ -113,7 +116,10 @@ pub fn handed(binary: &mut Binary, vaddr: u64, ret: u64) -> Option<Handed> {
     let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
     let bytes = binary.program.bytes(function.start, len)?;
     let code = Instruction::decode(binary.program.arch, bytes, function.start);
-    if code.iter().any(|ins| matches!(ins.control(), Control::Call(_))) {
+    if code
+        .iter()
+        .any(|ins| matches!(ins.control(), Control::Call(_)))
+    {
         return None;
     }
     handed.wrote(written(&code), None);

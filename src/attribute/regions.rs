@@ -205,6 +205,9 @@ const PROOF: u64 = 3;
 /// has a chance of e^-16.
 const GAPS: u64 = 16;
 
+/// Regions of a page that are looked at before and after a time that none of them is known to be of.
+const BESIDE: usize = 16;
+
 /// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
 const PAGE_SHIFT: u32 = 13;
 
@@ -508,8 +511,10 @@ impl Regions {
             let spot = types.of_shape(r.shape).and_then(|t| t.spot_at(off));
             admits(r.shape) && spot.is_some_and(|spot| spot.part == part)
         };
-        let regions = self
-            .page(address >> PAGE_SHIFT)
+        let page = self.page(address >> PAGE_SHIFT);
+        let after = page.partition_point(|here| here.first <= time);
+        let around = after.saturating_sub(BESIDE)..page.len().min(after + BESIDE);
+        let regions = page[around]
             .iter()
             .filter(|here| here.covers(address))
             .filter_map(|here| self.regions.get(here.region as usize))

@@ -242,7 +242,8 @@ pub fn attribute_watching(
     rows.add_others(|address| pages.cover(address), find);
     share(&mut rows, &lasting, &markings, spaces);
     tracer.step("learned region", &rows, &types, spaces);
-    if types.any_outside() {
+    let mut events = recording.events.iter();
+    if types.any_outside() && events.any(|event| event.samples_registers()) {
         let sample = |row: &Row| {
             let i = row.sample as usize;
             handed_of(recording, &places, &leaves, &types, i)

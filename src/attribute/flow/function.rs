@@ -515,7 +515,10 @@ impl Flow<'_> {
                 for ins in &code {
                     match ins.control() {
                         Control::Next | Control::Return | Control::Stop => {}
-                        Control::Jump(Some(to)) | Control::Branch { target: Some(to), .. } => {
+                        Control::Jump(Some(to))
+                        | Control::Branch {
+                            target: Some(to), ..
+                        } => {
                             if !range.contains(&to) && on.is_none_or(|other| other == to) {
                                 on = Some(to);
                             } else if !range.contains(&to) {
@@ -742,13 +745,11 @@ fn began(state: &State, it: &Value) -> Option<u64> {
 /// A value as it is left to a caller: what it names there, and nothing of where it came from.
 fn left(value: Value) -> Value {
     match value.what {
-        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => {
-            Value {
-                origin: 0,
-                slot: 0,
-                ..value
-            }
-        }
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
+            origin: 0,
+            slot: 0,
+            ..value
+        },
         _ => Value::UNKNOWN,
     }
 }

@@ -309,7 +309,11 @@ impl Value {
             }
             _ => Value {
                 expr,
-                slot: if offset.stays_in_slot() { pointer.slot } else { 0 },
+                slot: if offset.stays_in_slot() {
+                    pointer.slot
+                } else {
+                    0
+                },
                 ..*pointer
             },
         }
@@ -392,7 +396,11 @@ impl Value {
     }
 
     fn same_slot(&self, other: &Value) -> u32 {
-        if self.slot == other.slot { self.slot } else { 0 }
+        if self.slot == other.slot {
+            self.slot
+        } else {
+            0
+        }
     }
 
     /// Whether it points into a bucket or group, at an offset that an index decides: into a slot.

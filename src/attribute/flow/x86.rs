@@ -5,7 +5,9 @@ use super::machine::{Machine, Operand};
 use super::state::{RBP, RSP, State};
 use super::value::{Area, Areas, Expr, Value, What};
 use crate::gomap::Structure;
-use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory};
+use iced_x86::{
+    Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
 
 fn writes(access: OpAccess) -> bool {
     matches!(
