@@ -1156,4 +1156,64 @@ mod tests {
             }
         }
     }
+
+    /// Where four groups of 136 bytes lie, as samples from 100 to 200 have it.
+    const START: u64 = 0x1e12_36fd_0000;
+
+    fn four_groups(header: u64) -> (Regions, Types) {
+        let mut types = Types::default();
+        types.intern(
+            0,
+            &MapType {
+                addr: 0,
+                name: String::new(),
+                key: String::new(),
+                elem: String::new(),
+                string_key: false,
+                fast: true,
+                scanned: false,
+                key_size: 8,
+                elem_size: 8,
+                indirect_key: false,
+                indirect_elem: false,
+                shape: Shape::Swiss {
+                    group_size: 136,
+                    keys_off: 8,
+                    key_stride: 16,
+                    elems_off: 16,
+                    elem_stride: 16,
+                },
+            },
+        );
+        let region = Region {
+            start: START,
+            end: START + 4 * 136,
+            first: 100,
+            last: 200,
+            marked: (100, 200),
+            near: (90, 210),
+            shape: 0,
+            map_type: None,
+            stride: 136,
+            header,
+            one_map: true,
+            presumed: false,
+        };
+        (Regions::indexed(vec![region]), types)
+    }
+
+    #[test]
+    fn a_part_just_before_the_first_sample_is_where_it_fits() {
+        let (regions, types) = four_groups(7);
+        let key_at = |off, time| {
+            let admits = |shape| shape == 0;
+            let hit = regions.beside(START + off, time, Part::GroupKey, admits, &types)?;
+            Some((hit.base - START, hit.spot.slot, hit.header))
+        };
+        assert_eq!(key_at(136 + 8, 95), Some((136, Some(0), 0)));
+        assert_eq!(key_at(136 + 8 + 16 * 7, 205), Some((136, Some(7), 0)));
+        assert_eq!(key_at(136 + 8, 10), None);
+        // An elem lies there.
+        assert_eq!(key_at(136 + 16, 95), None);
+    }
 }
