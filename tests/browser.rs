@@ -479,6 +479,44 @@ fn the_raw_accesses_are_unpacked_selected_and_counted() {
     );
 }
 
+/// The same of cells: of two grids, in bins of two buckets and of one.
+#[test]
+fn the_heatmaps_cells_are_unpacked_and_counted() {
+    let (_folder, file, _) = page(10);
+    let mut browser = Browser::start();
+    browser.open(&file, "");
+    browser.ready();
+    // The second latency takes five bytes; of the last cell no level is known.
+    browser.eval(
+        "window.cells = (() => {
+           const head = { rows: 3, columns: [['bin', 1], ['off', 1], ['samples', 1], ['l1_miss', 1], ['latency_sum', 5]], grids: [[2, 2], [1, 1]] };
+           const bytes = [1, 3, 2, 9, 9, 1, 4, 6, 8, 2, 1, 0, 11, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+           return Rows.unpackCells(Uint8Array.from([...new TextEncoder().encode(JSON.stringify(head) + '\\n'), ...bytes]));
+         })(); 0",
+    );
+    let sums = |grid: usize, key: &str| {
+        format!(
+            "[...Rows.cellSums(cells, cells.grids[{grid}], {key})].map(([at, s]) => [at, s.samples, s.l1_miss, s.latency_sum])"
+        )
+    };
+    // 2^32 + 1, less one, is the second cell's latency.
+    assert_eq!(
+        browser.eval(&sums(0, "(bucket, off) => `${bucket} ${off}`")),
+        json!([["0 8", 3, 1, 10], ["4 8", 5, 0, 4_294_967_296_u64]])
+    );
+    assert_eq!(
+        browser.eval(&sums(0, "(_, off) => off")),
+        json!([[8, 8, 1, 4_294_967_306_u64]])
+    );
+    assert_eq!(
+        browser.eval(&sums(
+            1,
+            "(bucket, off) => (bucket === 1 ? off : undefined)"
+        )),
+        json!([[0, 7, null, null]])
+    );
+}
+
 #[test]
 fn a_column_sorts_and_a_pattern_searches() {
     let (_folder, file, _) = page(20_000);

@@ -238,6 +238,36 @@ fn no_name_that_the_tables_hold_is_in_any_redacted_output() {
     assert_eq!(command.output().unwrap().status.code(), Some(2));
 }
 
+/// `perf record -e cpu/mem-loads,ldlat=30,name=checkout_reads/P`.
+#[test]
+fn what_the_user_has_called_an_event_is_redacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("tables");
+    let mut command = analyze("modelled-go1.22-twins", "mapload.gz");
+    command
+        .args(["-q", "--no-report"])
+        .arg("--tables")
+        .arg(&saved);
+    done(command);
+    let summary = saved.join("summary.json");
+    let text = std::fs::read_to_string(&summary).unwrap();
+    assert!(text.contains("\"cpu/mem-loads,ldlat=30/P\""));
+    let named = text.replace("cpu/mem-loads,ldlat=30/P", "checkout_reads");
+    std::fs::write(&summary, named).unwrap();
+    let page = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mempath"));
+        command.arg("report").arg(&saved).args(["-o", "-"]);
+        command.args(options);
+        unpacked(&String::from_utf8(done(command).stdout).unwrap())
+    };
+    assert!(page(&[]).contains("checkout_reads"));
+    let redacted = page(&["--redact"]);
+    assert!(!redacted.contains("checkout"));
+    assert!(redacted.contains("event-1"));
+    // The other event's name is perf's own.
+    assert!(redacted.contains("cpu/mem-stores/P"));
+}
+
 /// What is said of a binary that was not taken names neither file nor build id.
 #[test]
 fn a_redacted_refusal_holds_no_name_either() {

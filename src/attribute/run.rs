@@ -7,7 +7,7 @@ use super::chains::{
     above_of, add_site_of, chain_sites, frames_above, handed_of, is_store, leaf_of, leaf_targets,
     stores,
 };
-use super::complete::{Known, complete, own, type_of};
+use super::complete::{Known, VARIABLE, complete, own, type_of};
 use super::declared;
 use super::directories::{directories, settle};
 use super::instant::Instant;
@@ -23,12 +23,12 @@ use super::slots::{Slots, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
-use super::tenure::share;
+use super::tenure::{name_types, share};
 use super::testimony::{markings, seen, witnesses};
 use super::trace::{Given, SLOT, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
-use crate::gomap::Layout;
+use crate::gomap::{Layout, size_class};
 use crate::heap::Heap;
 use crate::program::Program;
 use crate::program::kernel::Kernel;
@@ -241,6 +241,17 @@ pub fn attribute_watching(
     };
     rows.add_others(|address| pages.cover(address), find);
     share(&mut rows, &lasting, &markings, spaces);
+    name_types(&mut rows, &lasting, &markings, spaces, |row, of| {
+        // Headers in a frame are one map's after the other.
+        let on_heap = |layout: &Layout| {
+            let occupied = size_class::occupied(layout.header_size());
+            row.header & VARIABLE != 0
+                || size_class::may_begin_at(spaces.plain(row.header), occupied)
+        };
+        let place = places.place.get(row.sample as usize);
+        let layout = place.and_then(|place| *layouts.get(place as usize)?);
+        layout.is_some_and(on_heap) && types.handles(places.variant(row.sample), of)
+    });
     tracer.step("learned region", &rows, &types, spaces);
     let mut events = recording.events.iter();
     if types.any_outside() && events.any(|event| event.samples_registers()) {

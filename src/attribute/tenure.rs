@@ -1,5 +1,5 @@
-//! What one sample tells of an object's owner holds for all samples of the object in a spell in which no
-//! memory was freed and used again.
+//! What one sample tells of an object holds for all samples of the object in a spell in which no memory was
+//! freed and used again.
 
 use super::complete::{VARIABLE, about};
 use super::lasting::Lasting;
@@ -7,6 +7,7 @@ use super::marking::Markings;
 use super::resolve::{About, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::types::TypeId;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -30,11 +31,7 @@ impl Owner {
 
 /// Gives samples of tables, directories and the like whose owner others know to that.
 pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &Spaces) {
-    let owner = |row: &Row| match row.header {
-        0 => Owner::Unknown,
-        header if header & VARIABLE != 0 && !lasting.keeps(header) => Owner::Unknown,
-        header => Owner::One(header),
-    };
+    let owner = |row: &Row| known(row.header, lasting).map_or(Owner::Unknown, Owner::One);
     // What, where and in which spell.
     let object = |row: &Row| {
         let about = about(row.part.ok().filter(|_| row.base != 0)?);
@@ -58,6 +55,58 @@ pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &S
             && let Some(Owner::One(header)) = object(row).and_then(|object| owners.get(&object))
         {
             row.header = *header;
+        }
+    });
+}
+
+fn known(header: u64, lasting: &Lasting) -> Option<u64> {
+    let is_one = header & VARIABLE == 0 || lasting.keeps(header);
+    (header != 0 && is_one).then_some(header)
+}
+
+/// Gives samples of a map, of what type none of them tells by itself, that which the map was of around their
+/// time. `may_be`: whether the map of a row may be of a type.
+pub fn name_types(
+    rows: &mut Rows,
+    lasting: &Lasting,
+    markings: &Markings,
+    spaces: &Spaces,
+    may_be: impl Fn(&Row, TypeId) -> bool + Sync,
+) {
+    let add = |mut all: FxHashMap<_, (u64, u64)>, (of, (first, last))| {
+        let known = all.entry(of).or_insert((first, last));
+        *known = (known.0.min(first), known.1.max(last));
+        all
+    };
+    let typed = rows.par_iter();
+    let typed = typed.filter_map(|row| {
+        let of = (known(row.header, lasting)?, row.map_type?);
+        row.part.is_ok().then_some((of, (row.time, row.time)))
+    });
+    let typed = typed.fold(FxHashMap::default, add);
+    let typed = typed.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
+    let mut of_headers: FxHashMap<u64, Vec<(TypeId, u64, u64)>> = FxHashMap::default();
+    for ((header, map_type), (first, last)) in typed {
+        let (first, last) = match lasting.keeps(header) {
+            true => (0, u64::MAX),
+            false => markings.of(spaces.mark_of(header)).around(first, last),
+        };
+        let types = of_headers.entry(header).or_default();
+        types.push((map_type, first, last));
+    }
+    rows.change(|row| {
+        if row.map_type.is_none()
+            && row.part.is_ok()
+            && let Some(types) = of_headers.get(&row.header)
+        {
+            let mut types = types
+                .iter()
+                .filter(|(_, first, last)| (first..=last).contains(&&row.time));
+            if let (Some((map_type, ..)), None) = (types.next(), types.next())
+                && may_be(row, *map_type)
+            {
+                row.map_type = Some(*map_type);
+            }
         }
     });
 }

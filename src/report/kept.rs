@@ -1,26 +1,21 @@
 //! The raw accesses in the page: what the script filters by any column and counts again.
 //!
-//! ```text
-//! gzip( one line of JSON: dictionaries and [column, bytes a value] ... | the columns )
-//! ```
-//!
-//! A column is its values' low bytes, then their next bytes, and so on: bytes of one weight look
-//! alike and compress. 0 is null; every other value is one more than what it stands for.
+//! Dictionaries, then [planes](super::planes). 0 is null; every other value is one more than what it
+//! stands for.
 
 use super::ReportError;
 use super::charts::shared_pairs;
 use super::data::{CodeRow, Data, Frame, ListingRow, Measures, StepRow};
-use super::html::{Html, Markup, visible};
+use super::html::{Markup, visible};
+use super::planes;
 use crate::analyses::background::Cause;
 use crate::analyses::touch::Decoded;
 use crate::attribute::{Operation, Phase};
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{operation_name, phase_name};
-use base64::Engine;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 
 /// Bytes of the two cache lines that an adjacent-line prefetcher moves together.
 pub const PAIR: u64 = 128;
@@ -175,27 +170,8 @@ impl Kept {
         })
     }
 
-    /// The rows as a `<script type="application/gzip">` element.
+    /// The rows as an element of the page.
     pub fn element(&self, data: &Data) -> Result<Markup, ReportError> {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        let packed = self.write(data, &mut gzip);
-        let bytes = packed
-            .and_then(|()| gzip.finish())
-            .map_err(ReportError::Gzip)?;
-        let mut html = Html::new();
-        html.open("script", &[("id", "rows"), ("type", "application/gzip")]);
-        html.text(&base64::engine::general_purpose::STANDARD.encode(bytes));
-        html.close("script");
-        Ok(html.finish())
-    }
-
-    fn write(&self, data: &Data, out: &mut impl Write) -> std::io::Result<()> {
-        let bytes = |values: &[u32]| match values.iter().max().copied().unwrap_or(0) {
-            0..=0xff => 1,
-            0x100..=0xffff => 2,
-            0x1_0000..=0xff_ffff => 3,
-            _ => 4,
-        };
         let addresses: Vec<Option<u64>> = self.rows().map(|row| row.addr).collect();
         let pairs = shared_pairs(data);
         let numbered = pairs.iter().zip(1u32..);
@@ -213,9 +189,11 @@ impl Kept {
             in_pair.push(one_more(at));
         }
         let extra = [("pair", pair), ("in_pair", in_pair)];
-        let all = || self.columns.iter().chain(&extra);
-        let columns: Vec<Value> = all()
-            .map(|(name, values)| json!([name, bytes(values)]))
+        let columns: Vec<(&str, &[u32])> = self
+            .columns
+            .iter()
+            .chain(&extra)
+            .map(|(name, values)| (*name, values.as_slice()))
             .collect();
         let stage = |part: &String| {
             data.parts
@@ -247,20 +225,12 @@ impl Kept {
         let visible_all =
             |texts: &[String]| texts.iter().map(|text| visible(text)).collect::<Vec<_>>();
         let header = json!({
-            "rows": self.rows, "columns": columns, "kinds": kinds, "codes": codes,
+            "rows": self.rows, "kinds": kinds, "codes": codes,
             "parts": parts, "tids": self.tids, "time_unit_ns": self.time_unit_ns,
             "reasons": visible_all(&self.reasons), "evidence": visible_all(&self.evidence),
             "pairs": pairs.iter().map(|n| format!("{:#x}", n.saturating_mul(PAIR))).collect::<Vec<_>>(),
         });
-        serde_json::to_writer(&mut *out, &header)?;
-        out.write_all(b"\n")?;
-        for (_, values) in all() {
-            for plane in 0..bytes(values) {
-                let low = |value: &u32| value.to_le_bytes().get(plane).copied().unwrap_or(0);
-                out.write_all(&values.iter().map(low).collect::<Vec<u8>>())?;
-            }
-        }
-        Ok(())
+        planes::element("rows", header, &columns)
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! The page's policy allows its own script and style by their hashes and nothing else.
 
+mod cells;
 pub mod charts;
 mod colour;
 mod data;
@@ -18,6 +19,7 @@ mod json;
 mod kept;
 mod method;
 mod number;
+mod planes;
 mod svg;
 mod table;
 
@@ -51,11 +53,15 @@ pub enum ReportError {
 /// The page. The same tables give the same bytes.
 pub fn render(tables: &Tables) -> Result<String, ReportError> {
     let data = Data::read(tables)?;
-    // Both are mostly compression.
-    let (rows, page) = rayon::join(|| data.kept.element(&data), || body(tables, &data));
-    let (rows, (mut html, json)) = (rows?, page?);
+    // All are mostly compression.
+    let packed = || rayon::join(|| data.kept.element(&data), || cells::element(&data));
+    let ((rows, cells), page) = rayon::join(packed, || body(tables, &data));
+    let (mut html, json) = page?;
     html.markup(&json);
-    html.markup(&rows);
+    html.markup(&rows?);
+    if let Some(cells) = cells? {
+        html.markup(&cells);
+    }
     html.open("script", &[])
         .markup(&Markup::trusted(JS.to_owned()))
         .close("script");

@@ -14,7 +14,7 @@
   const duration = (ns) =>
     ns < 1e3 ? `${ns} ns` : ns < 1e6 ? `${(ns / 1e3).toFixed(2)} µs` : ns < 1e9 ? `${(ns / 1e6).toFixed(3)} ms` : `${(ns / 1e9).toFixed(4)} s`;
 
-  const [data, rows] = await Promise.all([readData(), readRows()]);
+  const [data, rows, fine] = await Promise.all([readData(), readRows(), readCells()]);
   const FILTERS = ["map", "part", "level", "op", "cpu", "tid", "time", "index"];
   const NAMES = { map: "map", part: "part", level: "level", op: "load/store", cpu: "CPU", tid: "thread", time: "time", index: "buckets" };
   const KEYS = [...FILTERS, "q", "array", "measure", "scale", "instance", "lane", "code"];
@@ -28,7 +28,17 @@
   }
 
   async function readRows() {
-    return Rows.unpack(new Uint8Array(await new Response(unzipped(byId("rows"))).arrayBuffer()));
+    return Rows.unpack(await bytesOf(byId("rows")));
+  }
+
+  // A page that holds every access has none.
+  async function readCells() {
+    const element = byId("cells");
+    return element && Rows.unpackCells(await bytesOf(element));
+  }
+
+  async function bytesOf(element) {
+    return new Uint8Array(await new Response(unzipped(element)).arrayBuffer());
   }
 
   function unzipped(element) {
@@ -56,6 +66,46 @@
     const key = JSON.stringify([...FILTERS, "array"].map((name) => state[name]));
     if (key !== pickedFor) [picked, pickedFor] = [Rows.pick(rows, selection()), key];
     return picked;
+  }
+
+  // Of the selection the sums that views merge theirs from: a scan of the rows costs more.
+  const BY = {
+    code: ({ code, map }) => (i) => code[i] * 2 + (map[i] ? 1 : 0),
+    part: ({ map, part }) => (i) => pair(map[i], part[i]),
+    kind: ({ map, kind }) => (i) => pair(map[i], kind[i]),
+    reason: ({ reason }) => (i) => reason[i] || undefined,
+    evidence: ({ evidence, part }) => (i) => (part[i] && evidence[i]) || undefined,
+  };
+  const groupings = {};
+  const mask = new Uint8Array(rows.rows);
+  let masked = null;
+  let pickedSums = {};
+  let summed = null;
+
+  function pickedBy(what) {
+    const chosen = pickedRows();
+    if (summed !== chosen) [pickedSums, summed] = [{}, chosen];
+    return (pickedSums[what] ??= Rows.sums(rows, chosen, groupingBy(what)));
+  }
+
+  // By row whether it is selected.
+  function pickedMask() {
+    const chosen = pickedRows();
+    if (masked !== chosen) {
+      mask.fill(0);
+      chosen.forEach((i) => (mask[i] = 1));
+      masked = chosen;
+    }
+    return mask;
+  }
+
+  function groupingBy(what) {
+    return (groupings[what] ??= Rows.grouping(rows, BY[what](rows.column)));
+  }
+
+  // Sums by one of the columns that the page has of a place in the code.
+  function pickedCode(column) {
+    return Rows.regroup(pickedBy("code"), (key) => rows.codes[(key >> 1) - 1][column] ?? undefined);
   }
 
   const active = () => FILTERS.filter((key) => state[key] !== "");
@@ -168,7 +218,7 @@
     for (const section of all("section.view")) {
       const own = plots.filter((plot) => section.contains(plot.element));
       const unfiltered = JSON.parse(section.dataset.unfiltered ?? "[]").map(([what, keys, why]) => ({ what, keys: keys.split(" "), why }));
-      views.push({ section, tables: all("table", section), plots: own, unfiltered, near: false, stale: true });
+      views.push({ section, tables: all("table", section), plots: own, unfiltered, near: false, stale: true, drawn: false });
     }
     const watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -187,7 +237,11 @@
       if (selects[key].value !== state[key]) selects[key].value = state[key];
       selects[key].classList.toggle("on", state[key] !== "");
     }
-    for (const view of views) view.stale = true;
+    const set = active().map((key) => `${NAMES[key]}: ${key === "map" ? data.maps[state.map] : state[key]}`);
+    if (state.q !== "") set.push(`search: ${state.q}`);
+    byId("selected").textContent = set.length ? `Printed with a selection: ${set.join("; ")}. Views are of it alone where no line says otherwise; what was recorded and the findings are of everything.` : "";
+    document.documentElement.classList.toggle("of-selection", active().length > 0);
+    for (const view of views) [view.stale, view.drawn] = [true, false];
     update(views.filter(({ near }) => near));
     if (waiting) return;
     waiting = true;
@@ -200,21 +254,37 @@
   function updateNext() {
     update(views.filter(({ stale }) => stale), performance.now() + TASK);
     waiting = views.some(({ stale }) => stale);
-    if (waiting) turn.port2.postMessage(null);
-    else document.documentElement.dataset.ready = "yes";
+    if (waiting) return turn.port2.postMessage(null);
+    document.documentElement.dataset.ready = "yes";
+    prepared ||= requestIdleCallback(prepare);
+  }
+
+  // What the first selection would wait for is made while nothing else is to do.
+  let prepared = 0;
+
+  function prepare() {
+    const steps = [() => places(), () => heatmap.shown().forEach((grid) => heatmap.rawKeys(grid)), ...Object.keys(BY).map((what) => () => groupingBy(what)), () => latency.rawPlaces(), () => latency.ofMap(0), ...plots.map((plot) => () => plot.spare())];
+    const next = () => {
+      steps.shift()();
+      if (steps.length) requestIdleCallback(next);
+    };
+    next();
   }
 
   // Charts come before tables: text in a chart asks for the page's style, which every changed cell
   // would have computed again.
   function update(stale, end = Infinity) {
-    const drawn = [];
     for (const view of stale) {
+      if (view.drawn) continue;
       for (const plot of view.plots) plot.redraw();
-      drawn.push(view);
-      if (performance.now() > end) break;
+      view.drawn = true;
+      if (performance.now() > end) return;
     }
     const pattern = searchPattern();
-    for (const view of drawn) countTables(view, pattern);
+    for (const view of stale) {
+      countTables(view, pattern);
+      if (performance.now() > end) return;
+    }
   }
 
   function countTables(view, pattern) {
@@ -222,6 +292,7 @@
     const { section } = view;
     if (section.id === "functions") showListing(section);
     for (const table of view.tables) {
+      if (folded(table)) continue;
       recount(table);
       filterRows(table, pattern);
     }
@@ -229,12 +300,33 @@
       const set = active().filter((key) => keys.includes(key)).map((key) => NAMES[key]);
       return set.length ? [`${what ? `${what}, not` : "Not"} filtered by ${set.join(", ")}: ${why}.`] : [];
     });
-    const estimated = !rows.whole && (view.tables.some((table) => original.has(table)) || view.plots.some(({ kind }) => kind.countsAll && !kind.countsAll()));
+    const estimated = !rows.whole && (view.tables.some((table) => original.has(table) && !original.get(table).exact) || view.plots.some(({ kind }) => kind.countsAll && !kind.countsAll()));
     if (estimated) missed.push(`Numbers marked \u2248 are estimated from the ${count(pickedRows().length)} selected of the ${count(rows.rows)} raw accesses in this page.`);
     const line = section.querySelector(".unreached");
     if (!line) return;
     line.hidden = missed.length === 0;
     line.textContent = missed.join(" ");
+  }
+
+  // What nobody sees follows when it is unfolded: by its summary, or by a search of the browser's.
+  let unfolding = null;
+  const folded = (table) => {
+    const details = table.closest("details");
+    return details !== null && details !== unfolding && !details.open;
+  };
+
+  function equipDetails() {
+    for (const details of all("section.view details")) {
+      const unfold = () => {
+        unfolding = details;
+        const view = views.find(({ section }) => section.contains(details));
+        if (view.stale) update([view]);
+        else countTables(view, searchPattern());
+        unfolding = null;
+      };
+      details.querySelector("summary").addEventListener("click", () => details.open || unfold());
+      details.addEventListener("toggle", () => details.open && unfold());
+    }
   }
 
   // Tables counted again over the selected accesses. What a table keeps exactly is only hidden.
@@ -276,7 +368,7 @@
       return;
     }
     if (!original.has(table)) original.set(table, { caption: table.caption.firstChild.data });
-    RECOUNT[table.id](table, pickedRows());
+    original.get(table).exact = RECOUNT[table.id](table, pickedRows()) === EXACTLY;
   }
 
   // Other rows in place of a table's own, which come back when nothing is selected.
@@ -301,16 +393,23 @@
 
   // Two small numbers as one, a key that costs nothing to make.
   const pair = (a, b) => a * 2 ** 16 + b;
+  const major = (pair) => Math.floor(pair / 2 ** 16);
+  const minor = (pair) => pair % 2 ** 16;
 
+  // Of a map in the table of misses the stages that its layout lacks.
+  const lacks = new Map();
+
+  // What counts a table again, and whether it did so over all accesses.
+  const EXACTLY = "exactly";
   const RECOUNT = {
-    "maps-table": (table, chosen) => {
-      const { map, part } = rows.column;
-      const ofMap = Rows.sums(rows, chosen, (i) => (map[i] ? map[i] - 1 : undefined));
-      const ofPart = Rows.sums(rows, chosen, (i) => (map[i] && part[i] ? pair(map[i] - 1, part[i] - 1) : undefined));
+    "maps-table": (table) => {
+      const ofMap = Rows.regroup(pickedBy("part"), (key) => (major(key) ? major(key) - 1 : undefined));
+      const ofPart = Rows.regroup(pickedBy("part"), (key) => (major(key) && minor(key) ? pair(major(key) - 1, minor(key) - 1) : undefined));
+      const cycles = pickedCycles();
       const parts = new Map(rows.parts.map(([part], id) => [part, id]));
-      fill(table, totalOf(chosen), (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(pair(Number(row.dataset.map), parts.get(row.dataset.part)))));
+      fill(table, cycles, (row) => (row.dataset.part === undefined ? ofMap.get(Number(row.dataset.map)) : ofPart.get(pair(Number(row.dataset.map), parts.get(row.dataset.part)))));
       const samples = [...ofMap.values()].reduce((n, sum) => n + sum.samples, 0);
-      entitle(table, `${count(ofMap.size)} maps, ${about()}${count(samples)} samples of the selection${latencyOf(totalOf(chosen))}`);
+      entitle(table, `${count(ofMap.size)} maps, ${about()}${count(samples)} samples of the selection${latencyOf(cycles)}`);
       for (const body of table.tBodies) {
         const id = Number(body.rows[0].dataset.map);
         const byStage = new Map();
@@ -322,42 +421,54 @@
         if (told.length) put(body.rows[0].cells[1], { text: told.map(([stage, n]) => `${stage} ${about()}${count(n)}`).join(", "), drawing: () => sparkline(told) });
       }
     },
-    "functions-table": (table, chosen) => byCode(table, chosen, 0, "function"),
-    "lines-table": (table, chosen) => byCode(table, chosen, 1, "line"),
-    "operations-table": (table, chosen) => byCode(table, chosen, 2, "step"),
+    "functions-table": (table) => byCode(table, 0, "function"),
+    "lines-table": (table) => byCode(table, 1, "line"),
+    "operations-table": (table) => byCode(table, 2, "step"),
     "cells-table": (table, chosen) => {
       const cell = (grid, row, off) => pair(pair(grid, row), off);
+      const ofRow = (row) => cell(...row.dataset.cell.split(":").map(Number));
+      exactly = heatmap.cellsTell();
+      if (exactly) {
+        const sums = new Map();
+        for (const grid of data.grids) {
+          const bucket = heatmap.chosenBuckets(grid);
+          const key = (index, off) => (bucket(index, off) ? cell(grid.n, Math.floor(index / grid.per_row), off) : undefined);
+          for (const [at, sum] of Rows.cellSums(fine, fine.grids[grid.n], key)) sums.set(at, sum);
+        }
+        fill(table, null, (row) => sums.get(ofRow(row)));
+        exactly = false;
+        return EXACTLY;
+      }
       const { grid, row, off } = places();
       const key = (i) => (grid[i] ? cell(grid[i] - 1, Math.floor(row[i] / data.grids[grid[i] - 1].per_row), off[i]) : undefined);
       const sums = Rows.sums(rows, chosen, key);
-      fill(table, null, (row) => sums.get(cell(...row.dataset.cell.split(":").map(Number))));
+      fill(table, null, (row) => sums.get(ofRow(row)));
     },
-    "misses-table": (table, chosen) => {
-      const { map, part } = rows.column;
+    "misses-table": (table) => {
       const stages = [...table.tHead.rows[0].cells].slice(2).map((head) => (head.textContent === "tophash / ctrl" ? "control" : head.textContent));
       const stageOf = rows.parts.map(([, stage]) => stages.indexOf(stage));
-      const sums = Rows.sums(rows, chosen, (i) => (map[i] && part[i] && stageOf[part[i] - 1] >= 0 ? pair(map[i] - 1, stageOf[part[i] - 1]) : undefined));
+      const sums = Rows.regroup(pickedBy("part"), (key) => (major(key) && stageOf[minor(key) - 1] >= 0 ? pair(major(key) - 1, stageOf[minor(key) - 1]) : undefined));
       for (const body of table.tBodies) {
         const id = Number(body.rows[0].dataset.map);
         let some = false;
+        // A stage that the layout lacks stays so.
+        if (!lacks.has(body)) lacks.set(body, stages.map((_, s) => body.rows[0].cells[s + 2].querySelector(".na") !== null));
         [...body.rows].forEach((row, r) => {
           stages.forEach((_, s) => {
             const cell = row.cells[s + 2];
             const sum = sums.get(pair(id, s)) ?? Rows.zero();
             some ||= sum.samples > 0;
-            // A stage that the layout lacks stays so.
-            if (body.rows[0].cells[s + 2].querySelector(".na")) return;
+            if (lacks.get(body)[s]) return;
             put(cell, [() => counted(sum.samples), () => share(sum.l1_miss, sum), () => share(sum.llc_miss, sum), () => mean(sum)][r]());
           });
         });
         for (const row of body.rows) mark(row, !some);
       }
     },
-    "path-table": (table, chosen) => {
-      const { map } = rows.column;
+    "path-table": (table) => {
       const levelOf = new Map([...new Set(rows.kinds.map(([, level]) => level))].map((level, id) => [level, id]));
-      const sums = loadsByLevel(chosen, (i, level) => (map[i] ? pair(map[i] - 1, levelOf.get(level)) : undefined));
-      const known = loadsByLevel(chosen, (i, level) => (map[i] && level !== null ? map[i] - 1 : undefined));
+      const sums = loadsByLevel((map, level) => (map === null ? undefined : pair(map, levelOf.get(level))));
+      const known = loadsByLevel((map, level) => (map === null || level === null ? undefined : map));
       fill(table, null, (row) => sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level || null))));
       for (const row of all("tbody tr", table)) {
         const sum = sums.get(pair(Number(row.dataset.map), levelOf.get(row.dataset.level || null)));
@@ -390,12 +501,14 @@
         [sum, ...counts].forEach((n, i) => put(row.cells[i + 1], counted(n)));
         mark(row, !sum);
       }
+      const all = exactly;
       exactly = false;
+      return all ? EXACTLY : undefined;
     },
     "sharing-table": (table, chosen) => replaceLines(table, chosen, 64, "64-byte lines"),
     "pairs-table": (table, chosen) => replaceLines(table, chosen, 128, "128-byte pairs of lines"),
-    "background-table": (table, chosen) => {
-      const { sums, all } = causes(chosen);
+    "background-table": (table) => {
+      const { sums, all } = causes();
       entitle(table, `Samples of the selection on the memory of maps: ${about()}${count(all.samples)}`);
       const cycles = [...sums.values()].reduce((n, sum) => n + (sum.latency_sum ?? 0), 0);
       for (const body of table.tBodies) {
@@ -408,11 +521,11 @@
         put(row.cells[3], sum.latency_sum === null ? absent : { text: percent(sum.latency_sum, cycles), small: about() + count(sum.latency_sum), sort: sum.latency_sum });
       }
     },
-    "reasons-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => rows.reasons[rows.column.reason[i] - 1]), "reason", 2, "without a part, by reason"),
-    "evidence-table": (table, chosen) => shares(table, Rows.sums(rows, chosen, (i) => (rows.column.part[i] ? rows.evidence[rows.column.evidence[i] - 1] : undefined)), "evidence", 1, "with a part, by the strongest evidence that held"),
+    "reasons-table": (table) => shares(table, named("reason", rows.reasons), "reason", 2, "without a part, by reason"),
+    "evidence-table": (table) => shares(table, named("evidence", rows.evidence), "evidence", 1, "with a part, by the strongest evidence that held"),
     "brackets-table": (table) => {
       // Of some operations the page has only the sums.
-      if (data.brackets.length < data.bracketed) return;
+      if (data.brackets.length < data.bracketed) return EXACTLY;
       for (const body of table.tBodies) {
         const row = body.rows[0];
         const own = data.brackets.filter((b) => b.operation === row.dataset.operation && String(b.map) === row.dataset.map && bracketChosen(b));
@@ -424,8 +537,14 @@
         [counted(own.length), quantile(0.5), quantile(0.95), ...odd.map(({ length }) => counted(length))].forEach((what, i) => put(row.cells[i + 2], what));
         exactly = false;
       }
+      return EXACTLY;
     },
   };
+
+  // Sums by the name that a column refers to.
+  function named(what, names) {
+    return Rows.regroup(pickedBy(what), (id) => names[id - 1]);
+  }
 
   // Counts and shares of what a row names.
   function shares(table, sums, key, column, what) {
@@ -447,9 +566,8 @@
   const tenths = (n, of) => `${((100 * n) / Math.max(1, of)).toFixed(1)} %`;
 
   // What accesses to the memory of maps are due to.
-  function causes(chosen) {
-    const { code, map } = rows.column;
-    const sums = Rows.sums(rows, chosen, (i) => (map[i] ? rows.codes[code[i] - 1][5] : undefined));
+  function causes() {
+    const sums = Rows.regroup(pickedBy("code"), (key) => (key & 1 ? rows.codes[(key >> 1) - 1][5] : undefined));
     const all = { samples: 0, accesses: 0 };
     for (const sum of sums.values()) {
       all.samples += sum.samples;
@@ -459,7 +577,14 @@
   }
 
   // Of what was seen, not of what that stands for.
-  const interval = (sum, all) => Rows.clopperPearson(sum.accesses, all.accesses);
+  const intervals = new Map();
+
+  function interval({ accesses }, all) {
+    const key = `${accesses} ${all.accesses}`;
+    if (!intervals.has(key)) intervals.set(key, Rows.clopperPearson(accesses, all.accesses));
+    return intervals.get(key);
+  }
+
   const intervalOf = (sum, all) => interval(sum, all).map((share) => (100 * share).toFixed(1)).join("-") + " %";
 
   // Lines that several CPUs touch while one of them writes, as src/report/charts/sharing.rs.
@@ -469,44 +594,68 @@
 
   function sharedLines(chosen, size) {
     const { pair, in_pair, cpu, kind } = rows.column;
-    const lines = new Map();
-    for (const i of chosen) {
-      if (!pair[i] || !cpu[i]) continue;
-      const second = size === 64 && in_pair[i] > 64;
-      const key = pair[i] * 2 + second;
-      let line = lines.get(key);
-      if (!line) lines.set(key, (line = { start: Number(rows.pairs[pair[i] - 1]) + 64 * second, loads: 0, stores: 0, hitm: null, readers: new Set(), writers: new Set(), rows: [] }));
-      const [, , [, loads, stores, , , , , hitm]] = rows.kinds[kind[i] - 1];
-      line.loads += loads;
-      line.stores += stores;
-      if (hitm !== null) line.hitm = (line.hitm ?? 0) + hitm;
-      if (loads) line.readers.add(cpu[i] - 1);
-      if (stores) line.writers.add(cpu[i] - 1);
-      line.rows.push(i);
+    const lines = 2 * (rows.pairs.length + 1);
+    const lineOf = (i) => (pair[i] && cpu[i] ? pair[i] * 2 + (size === 64 && in_pair[i] > 64) : 0);
+    const words = Math.ceil((cpu.reduce((a, b) => Math.max(a, b), 0) + 1) / 32);
+    const [loads, stores, hitm] = [0, 1, 2].map(() => new Float64Array(lines));
+    const told = new Uint8Array(lines);
+    // A bit a CPU.
+    const [reads, writes] = [0, 1].map(() => new Uint32Array(lines * words));
+    const counts = rows.kinds.map(([, , [, loads, stores, , , , , hitm]]) => [loads, stores, hitm]);
+    chosen.forEach((i) => {
+      const line = lineOf(i);
+      if (!line) return;
+      const [l, s, h] = counts[kind[i] - 1];
+      loads[line] += l;
+      stores[line] += s;
+      if (h !== null) [told[line], hitm[line]] = [1, hitm[line] + h];
+      const at = line * words + ((cpu[i] - 1) >> 5);
+      if (l) reads[at] |= 1 << (cpu[i] - 1) % 32;
+      if (s) writes[at] |= 1 << (cpu[i] - 1) % 32;
+    });
+    const cpus = (bits, line) => {
+      const all = [];
+      for (let n = 0; n < 32 * words; n++) if (bits[line * words + (n >> 5)] & (1 << n % 32)) all.push(n);
+      return all;
+    };
+    const shared = [];
+    for (let line = 2; line < lines; line++) {
+      if (!loads[line] && !stores[line]) continue;
+      const [readers, writers] = [cpus(reads, line), cpus(writes, line)];
+      if (new Set([...readers, ...writers]).size < 2 || !(writers.length || hitm[line] > 0)) continue;
+      const start = Number(rows.pairs[(line >> 1) - 1]) + 64 * (line & 1);
+      shared.push({ line, start, loads: loads[line], stores: stores[line], hitm: told[line] ? hitm[line] : null, readers, writers, rows: [] });
     }
-    const shared = [...lines.values()].filter(({ readers, writers, hitm }) => new Set([...readers, ...writers]).size > 1 && (writers.size || hitm > 0));
-    return shared.sort((a, b) => (b.hitm ?? 0) - (a.hitm ?? 0) || b.loads + b.stores - a.loads - a.stores || a.start - b.start);
+    shared.sort((a, b) => (b.hitm ?? 0) - (a.hitm ?? 0) || b.loads + b.stores - a.loads - a.stores || a.start - b.start);
+    const place = new Uint8Array(lines);
+    shared.slice(0, LINES).forEach(({ line }, n) => (place[line] = n + 1));
+    chosen.forEach((i) => {
+      const n = place[lineOf(i)];
+      if (n) shared[n - 1].rows.push(i);
+    });
+    return shared;
   }
 
   // What the CPUs of a line share, as src/analyses/lines.rs: an index into `data.sharing`.
   function sharingOf(line, size) {
     const { in_pair, cpu, kind, map, part, code } = rows.column;
     const entries = new Map();
+    const cpus = line.rows.reduce((most, i) => Math.max(most, cpu[i]), 0) + 1;
     for (const i of line.rows) {
       const [at, width] = [(in_pair[i] - 1) % size, rows.codes[code[i] - 1][4]];
-      const key = `${at} ${width} ${map[i]} ${part[i] > 0}`;
+      const key = pair(pair(at * 2 + (part[i] > 0), width ?? 0), map[i]);
       let entry = entries.get(key);
-      if (!entry) entries.set(key, (entry = { first: at >> 3, last: (at + Math.max(1, width ?? 1) - 1) >> 3, map: map[i], inMap: part[i] > 0, readers: new Set(), writers: new Set(), hitm: new Map(), n: 0 }));
+      if (!entry) entries.set(key, (entry = { first: at >> 3, last: (at + Math.max(1, width ?? 1) - 1) >> 3, map: map[i], inMap: part[i] > 0, readers: new Uint8Array(cpus), writers: new Uint8Array(cpus), hitm: new Uint32Array(cpus), n: 0 }));
       const [, , [, loads, stores, , , , , hitm]] = rows.kinds[kind[i] - 1];
       entry.n++;
-      if (stores) entry.writers.add(cpu[i]);
-      if (loads || !stores) entry.readers.add(cpu[i]);
-      if (hitm) entry.hitm.set(cpu[i], (entry.hitm.get(cpu[i]) ?? 0) + 1);
+      if (stores) entry.writers[cpu[i]] = 1;
+      if (loads || !stores) entry.readers[cpu[i]] = 1;
+      if (hitm) entry.hitm[cpu[i]]++;
     }
     const all = [...entries.values()];
     const [SAME, WITHIN, BETWEEN, UNKNOWN, OTHER, NEITHER, NONE] = [0, 1, 2, 3, 4, 5, 6];
     const kindOf = (used, by) => {
-      const stores = all.filter(({ writers }) => [...writers].some((writer) => writer !== by));
+      const stores = all.filter(({ writers }) => writers.some((writes, writer) => writes && writer !== by));
       return stores.reduce((nearest, store) => {
         if (used.first <= store.last && store.first <= used.last) return SAME;
         const both = used.inMap && store.inMap;
@@ -515,12 +664,12 @@
       }, NONE);
     };
     const votes = new Array(NONE + 1).fill(0);
-    const told = all.some(({ hitm }) => hitm.size);
+    const told = all.some(({ hitm }) => hitm.some((n) => n));
     for (const used of all) {
-      if (told) {
-        for (const [by, n] of used.hitm) votes[kindOf(used, by)] += n;
-      } else {
-        for (const by of new Set([...used.readers, ...used.writers])) {
+      for (let by = 0; by < cpus; by++) {
+        if (told) {
+          if (used.hitm[by]) votes[kindOf(used, by)] += used.hitm[by];
+        } else if (used.readers[by] || used.writers[by]) {
           const kind = kindOf(used, by);
           if (kind !== NONE) votes[kind] += used.n;
         }
@@ -599,24 +748,26 @@
     return svg;
   }
 
-  // Of the rows that hold loads, sums by a map's level; `null` is a level that is not known.
-  function loadsByLevel(chosen, key) {
-    const { kind } = rows.column;
-    return Rows.sums(rows, chosen, (i) => (rows.kinds[kind[i] - 1][2][1] ? key(i, rows.kinds[kind[i] - 1][1]) : undefined));
+  // Of the rows that hold loads, sums by map and level; `null` is one that is not known.
+  function loadsByLevel(key) {
+    return Rows.regroup(pickedBy("kind"), (of) => {
+      const [, level, [, loads]] = rows.kinds[minor(of) - 1];
+      return loads ? key(major(of) ? major(of) - 1 : null, level) : undefined;
+    });
   }
 
-  function byCode(table, chosen, kind, key) {
-    const { code } = rows.column;
-    const sums = Rows.sums(rows, chosen, (i) => rows.codes[code[i] - 1][kind] ?? undefined);
+  function byCode(table, column, key) {
+    const sums = pickedCode(column);
     let total = 0;
     for (const sum of sums.values()) total += sum.latency_sum ?? 0;
     entitle(table, `${count(sums.size)} ${key}s of the selection${latencyOf(total)}`);
     fill(table, total, (row) => sums.get(Number(row.dataset[key])));
   }
 
-  function totalOf(chosen) {
-    const sum = Rows.sums(rows, chosen, () => 0).get(0);
-    return sum?.latency_sum ?? 0;
+  function pickedCycles() {
+    let total = 0;
+    for (const sum of pickedBy("part").values()) total += sum.latency_sum ?? 0;
+    return total;
   }
 
   const SHOWS = {
@@ -668,7 +819,7 @@
     if (!kept) return;
     shown.delete(cell);
     cell.replaceChildren(...kept.nodes);
-    if (kept.sort !== undefined) cell.dataset.sort = kept.sort;
+    if (kept.sort !== null) cell.setAttribute("data-sort", kept.sort);
   }
 
   function put(cell, { text, className, title, small, sort, drawing }) {
@@ -676,7 +827,7 @@
     const kept = shown.get(cell);
     if (kept?.whole === whole) return;
     if (kept) kept.whole = whole;
-    else shown.set(cell, { whole, nodes: [...cell.childNodes], sort: cell.dataset.sort });
+    else shown.set(cell, { whole, nodes: [...cell.childNodes], sort: cell.getAttribute("data-sort") });
     if (drawing) {
       cell.replaceChildren(drawing());
       return;
@@ -695,13 +846,14 @@
       beside.textContent = small;
       cell.append(" ", beside);
     }
-    if (sort !== undefined) cell.dataset.sort = sort;
+    if (sort !== undefined) cell.setAttribute("data-sort", sort);
   }
 
   function fill(table, total, sumOf) {
     const shows = [...table.tHead.rows[0].cells].map((head) => (head.classList.contains("number") ? SHOWS[head.textContent] : undefined));
-    for (const { rows } of bodiesOf(table)) {
-      for (const { row } of rows) {
+    for (const { body, rows } of bodiesOf(table)) {
+      for (const { row, head } of rows) {
+        if (!head && !opened(body)) break;
         const sum = sumOf(row);
         mark(row, !sum);
         if (!sum) continue;
@@ -725,20 +877,26 @@
   for (const [event, begins] of [["beforeprint", true], ["afterprint", false]]) {
     addEventListener(event, () => {
       printing = begins;
+      document.documentElement.classList.toggle("printing", begins);
+      forgetColours();
       apply();
       update(views);
     });
   }
 
+  let pattern = null;
+  let patternOf = "";
+
   function searchPattern() {
-    selects.q.classList.remove("bad");
-    if (state.q === "") return null;
+    if (state.q === patternOf) return pattern;
+    [pattern, patternOf] = [null, state.q];
     try {
-      return new RegExp(state.q, "i");
+      if (state.q !== "") pattern = new RegExp(state.q, "i");
+      selects.q.classList.remove("bad");
     } catch {
       selects.q.classList.add("bad");
-      return null;
     }
+    return pattern;
   }
 
   // A table's rows by body, and what each names of the filter.
@@ -762,6 +920,11 @@
     return bodies;
   }
 
+  // Whether the rows of parts below a map's are shown.
+  function opened(body) {
+    return printing || body.dataset.folded !== "yes" || state.part !== "" || searchPattern() !== null;
+  }
+
   function filterRows(table, pattern) {
     const searched = table.closest("section.view") ? pattern : null;
     const stages = table.id === "misses-table";
@@ -772,7 +935,7 @@
     for (const { body, rows } of bodiesOf(table)) {
       const kept = rows.map(chosen);
       const fits = searched ? rows.map(({ row }, i) => kept[i] && searched.test(row.textContent)) : kept;
-      const open = printing || body.dataset.folded !== "yes" || state.part !== "" || pattern;
+      const open = opened(body);
       const some = fits.includes(true);
       rows.forEach(({ row, head }, i) => hide(row, !(kept[i] && (head || stages ? some : open && (fits[i] || fits[0])))));
     }
@@ -898,8 +1061,7 @@
   // All samples while nothing is selected, else the selected ones of the page.
   function countListing(box, [first, last]) {
     exactly = active().length === 0;
-    const { code } = rows.column;
-    const selected = exactly ? null : Rows.sums(rows, pickedRows(), (i) => rows.codes[code[i] - 1][3] ?? undefined);
+    const selected = exactly ? null : pickedCode(3);
     const sums = data.listing.rows.slice(first, last).map((row, i) => (exactly ? row[6] : selected.get(first + i)));
     const total = sums.reduce((n, sum) => n + (sum?.latency_sum ?? 0), 0);
     const shown = LISTING.map((name) => SHOWS[name]);
@@ -999,15 +1161,30 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colours = new Map();
   const levelColours = new Map();
+  const onDark = () => dark.matches && !printing;
+
+  function forgetColours() {
+    colours.clear();
+    levelColours.clear();
+    shades.fill(undefined);
+  }
 
   function css(name) {
     if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
     return colours.get(name);
   }
 
+  const shades = new Array(256);
+
+  // As many shades as eyes tell apart, each made once.
   function cividis(share) {
+    const n = Math.round(share * 255);
+    return (shades[n] ??= cividisOf(n / 255));
+  }
+
+  function cividisOf(share) {
     // More is further from the paper: dark on light, light on dark.
-    const at = (dark.matches ? 0.25 + 0.75 * share : 1 - share) * 9;
+    const at = (onDark() ? 0.25 + 0.75 * share : 1 - share) * 9;
     const low = Math.min(8, Math.floor(at));
     const mix = [0, 1, 2].map((i) => Math.round(CIVIDIS[low][i] + (CIVIDIS[low + 1][i] - CIVIDIS[low][i]) * (at - low)));
     return `rgb(${mix})`;
@@ -1026,8 +1203,8 @@
     // What a store missed, not what served it.
     if (lower.includes("miss")) return "#e69f00";
     if (lower.startsWith("l1")) return "#56b4e9";
-    if (lower.startsWith("lfb")) return dark.matches ? "#f0e442" : "#c9bd00";
-    if (lower.startsWith("l2")) return dark.matches ? "#3d9be0" : "#0072b2";
+    if (lower.startsWith("lfb")) return onDark() ? "#f0e442" : "#c9bd00";
+    if (lower.startsWith("l2")) return onDark() ? "#3d9be0" : "#0072b2";
     if (lower.startsWith("l3") || lower.startsWith("llc")) return "#009e73";
     return "#e69f00";
   }
@@ -1048,7 +1225,8 @@
       // The drawing of all accesses, while another one is shown.
       this.whole = null;
       this.controls = make("div", { class: "controls" });
-      this.canvas = make("canvas", { tabindex: "0", role: "img" });
+      this.canvases = [this.makeCanvas()];
+      [this.canvas] = this.canvases;
       this.says = make("p", { class: "says", "aria-live": "polite" });
       element.append(this.controls, this.canvas, this.says);
       element.hidden = false;
@@ -1058,16 +1236,39 @@
         button.addEventListener("click", does);
         this.controls.append(button);
       }
-      this.canvas.addEventListener("pointermove", (event) => this.hover(event));
-      this.canvas.addEventListener("pointerdown", (event) => (this.from = { x: event.offsetX, y: event.offsetY }));
-      this.canvas.addEventListener("pointerup", (event) => this.release(event));
-      this.canvas.addEventListener("pointerleave", () => (tip.hidden = true));
-      this.canvas.addEventListener("blur", () => (tip.hidden = true));
-      this.canvas.addEventListener("keydown", (event) => this.key(event));
+    }
+
+    makeCanvas() {
+      const canvas = make("canvas", { tabindex: "0", role: "img" });
+      canvas.addEventListener("pointermove", (event) => this.hover(event));
+      canvas.addEventListener("pointerdown", (event) => (this.from = { x: event.offsetX, y: event.offsetY }));
+      canvas.addEventListener("pointerup", (event) => this.release(event));
+      canvas.addEventListener("pointerleave", () => (tip.hidden = true));
+      canvas.addEventListener("blur", () => (tip.hidden = true));
+      canvas.addEventListener("keydown", (event) => this.key(event));
+      return canvas;
+    }
+
+    // One canvas holds the drawing of all accesses while the other shows a selection.
+    spare() {
+      if (this.canvases.length > 1) return this.canvases.find((canvas) => canvas !== this.canvas);
+      const spare = this.makeCanvas();
+      [spare.width, spare.height] = [this.canvas.width, this.canvas.height];
+      spare.getContext("2d").fillRect(0, 0, 1, 1);
+      this.canvases.push(spare);
+      return spare;
+    }
+
+    use(canvas) {
+      if (canvas === this.canvas) return;
+      const focused = document.activeElement === this.canvas;
+      this.canvas.replaceWith(canvas);
+      this.canvas = canvas;
+      if (focused) canvas.focus({ preventScroll: true });
     }
 
     redraw() {
-      const key = JSON.stringify([KEYS.filter((key) => key !== "q" && key !== "code").map((key) => state[key]), wide, devicePixelRatio, dark.matches]);
+      const key = JSON.stringify([KEYS.filter((key) => key !== "q" && key !== "code").map((key) => state[key]), wide, devicePixelRatio, onDark()]);
       if (key === this.drawn) return;
       if (this.drawn && this.ofAll) this.whole = this.keep();
       this.drawn = key;
@@ -1077,22 +1278,16 @@
     }
 
     keep() {
-      const picture = new OffscreenCanvas(this.canvas.width, this.canvas.height);
-      picture.getContext("2d").drawImage(this.canvas, 0, 0);
       const { span, spans } = this.kind;
       const selects = all("select", this.controls).map((box) => box.value);
-      return { key: this.drawn, picture, marks: this.marks, says: this.said, label: this.canvas.getAttribute("aria-label"), height: this.canvas.style.height, width: this.canvas.style.width, selects, span, spans };
+      return { key: this.drawn, canvas: this.canvas, marks: this.marks, says: this.said, selects, span, spans };
     }
 
-    bring({ picture, marks, says, label, height, width, selects, span, spans }) {
-      this.canvas.width = picture.width;
-      this.canvas.height = picture.height;
-      Object.assign(this.canvas.style, { height, width });
-      this.canvas.getContext("2d").drawImage(picture, 0, 0);
+    bring({ canvas, marks, says, selects, span, spans }) {
+      this.use(canvas);
       Object.assign(this.kind, { span, spans });
       all("select", this.controls).forEach((box, i) => (box.value = selects[i]));
       [this.marks, this.at, this.said] = [marks, -1, says];
-      this.canvas.setAttribute("aria-label", label);
       this.says.textContent = says;
     }
 
@@ -1104,13 +1299,16 @@
     draw() {
       const width = this.width;
       const drawing = this.kind.prepare(width);
+      this.use(this.canvas === this.whole?.canvas ? this.spare() : this.canvas);
       const scale = devicePixelRatio || 1;
-      this.canvas.width = width * scale;
-      this.canvas.height = drawing.height * scale;
+      // A size that is set anew, to the same as well, makes the canvas anew.
+      for (const [side, size] of [["width", width * scale], ["height", drawing.height * scale]]) {
+        if (this.canvas[side] !== Math.floor(size)) this.canvas[side] = size;
+      }
       this.canvas.style.height = `${drawing.height}px`;
       this.canvas.style.width = width > wide ? `${width}px` : "";
       const pen = this.canvas.getContext("2d");
-      pen.scale(scale, scale);
+      pen.setTransform(scale, 0, 0, scale, 0, 0);
       pen.fillStyle = css("--paper");
       pen.fillRect(0, 0, width, drawing.height);
       pen.textBaseline = "middle";
@@ -1178,6 +1376,22 @@
       tip.textContent = mark.text();
       tip.style.left = `${Math.min(x + 14, innerWidth - tip.offsetWidth - 8)}px`;
       tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
+    }
+  }
+
+  // A mark of a chart that has thousands: what it says and selects is made when asked for.
+  class Cell {
+    constructor(chart, key, x, y, w, h) {
+      Object.assign(this, { chart, key });
+      [this.x, this.y, this.w, this.h] = [x, y, w, h];
+    }
+
+    text() {
+      return this.chart.text(this.key);
+    }
+
+    select() {
+      this.chart.select(this.key);
     }
   }
 
@@ -1338,20 +1552,30 @@
       if (n === undefined) continue;
       [placed.grid[i], placed.row[i], placed.off[i]] = [n + 1, index[i] - 1, off[i] - 1];
     }
+    placed.of = data.grids.map(() => []);
+    placed.grid.forEach((grid, i) => grid && placed.of[grid - 1].push(i));
     return placed;
+  }
+
+  // Rows of a zoomed heatmap.
+  const ZOOMED = 280;
+
+  // The segment of each byte of a bucket or group.
+  function partsOf({ stride, segments }) {
+    const parts = new Array(stride).fill(undefined);
+    for (const segment of segments) parts.fill(segment, segment[2], segment[3]);
+    return parts;
   }
 
   const heatmap = {
     setup(controls) {
+      data.grids.forEach((grid, n) => (grid.n = n));
       // Quantiles do not add up: from the raw accesses, whatever is selected.
-      if (rows.column.latency.some((latency) => latency > 0)) {
-        data.measures.push([P95, "cycles"]);
-        for (const grid of data.grids) grid.values.push(grid.row.map(() => 0));
-      }
+      if (rows.column.latency.some((latency) => latency > 0)) data.measures.push([P95, "cycles"]);
       this.array = chooser("array", [["", "of the map, one after the other"], ...data.grids.map((grid, i) => [String(i), grid.name])], (array) => select({ array }));
       const of = (name) => data.measures.findIndex(([known]) => known === name);
       const told = (measure) => data.grids.some((grid) => grid.values[measure].some((value) => value !== null));
-      const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => (name === "accesses" ? !told(of("loads")) : told(i)));
+      const usable = data.measures.map(([name], i) => [name, i]).filter(([name, i]) => name === P95 || (name === "accesses" ? !told(of("loads")) : told(i)));
       this.measure = chooser("show", usable.map(([name]) => [name, name]), (measure) => select({ measure }));
       this.first = usable[0][0];
       this.scale = chooser("scale", [["", "logarithmic"], ["linear", "linear"]], (scale) => select({ scale }));
@@ -1366,27 +1590,78 @@
       return wanted;
     },
 
-    // The selected buckets alone, one by one where they fit.
-    zoomed(grid) {
+    measureShown() {
+      return data.measures.some(([known]) => known === state.measure) ? state.measure : this.first;
+    },
+
+    // Whether the cells of all accesses tell what is selected of an array: they know of bucket and byte,
+    // and a byte of a bucket or group is of one part.
+    cellsKnow({ outside, segments }) {
+      const ofBytes = segments.length > 0 && /^(bmap|group)\.(tophash|ctrl|key|elem|overflow)$/.test(state.part);
+      return fine !== null && !outside && active().every((key) => key === "map" || key === "index" || (key === "part" && ofBytes));
+    },
+
+    // The same of what the table of cells is left with.
+    cellsTell() {
       const index = Rows.range(state.index);
-      if (!grid || grid.outside || !index || index[0] >= grid.len) return grid && { ...grid, first: 0 };
-      const last = Math.min(index[1], grid.len - 1);
-      const per_row = Math.ceil((last - index[0] + 1) / 280);
-      return { ...grid, first: index[0], per_row, rows: Math.ceil((last - index[0] + 1) / per_row) };
+      const { array } = selection();
+      return data.grids.every((grid) => {
+        if (index && grid.array !== array) return true;
+        // Their parts are their own.
+        if (grid.outside) return /^(bmap|group)\./.test(state.part);
+        const width = fine?.grids[grid.n].width;
+        return this.cellsKnow(grid) && (!index || (index[0] % width === 0 && ((index[1] + 1) % width === 0 || index[1] >= grid.len - 1)));
+      });
+    },
+
+    // Tells whether a bucket, or a bin that begins with it, and a byte are selected.
+    chosenBuckets(grid, index = Rows.range(state.index)) {
+      if (grid.outside || (state.index !== "" && grid.array !== selection().array)) return () => false;
+      const [structure, field] = state.part.split(".");
+      const other = state.part !== "" && (grid.segments[0][0] === "ctrl") !== (structure === "group");
+      if (other) return () => false;
+      const bytes = partsOf(grid).map((segment) => state.part === "" || segment?.[0] === field);
+      return (bucket, off) => (bytes[off] ?? state.part === "") && (!index || (bucket >= index[0] && bucket <= index[1]));
+    },
+
+    // A grid as it is drawn: the selected buckets alone, one by one where they fit, and where its numbers
+    // are from: all accesses ("all": the grid's own cells; "fine": finer ones) or the raw ones of the page.
+    zoomed(grid) {
+      if (!grid) return grid;
+      const raw = this.measureShown() === P95;
+      const keys = active();
+      if (!raw && keys.every((key) => key === "map")) return { ...grid, first: 0, source: "all" };
+      const known = !raw && this.cellsKnow(grid);
+      const { width } = known ? fine.grids[grid.n] : { width: 1 };
+      const index = Rows.range(state.index);
+      if (grid.outside || !index || index[0] >= grid.len) return { ...grid, first: 0, source: known && width <= grid.per_row ? "fine" : "raw" };
+      const wanted = [index[0], Math.min(index[1], grid.len - 1)];
+      const source = known && (width === 1 || wanted[1] - wanted[0] >= width) ? "fine" : "raw";
+      const whole = source === "fine" ? width : 1;
+      const first = wanted[0] - (wanted[0] % whole);
+      const end = Math.min(grid.len, Math.ceil((wanted[1] + 1) / whole) * whole);
+      const per_row = whole * Math.ceil((end - first) / whole / ZOOMED);
+      return { ...grid, first, end, widened: first < wanted[0] || end > wanted[1] + 1, per_row, rows: Math.ceil((end - first) / per_row), source };
+    },
+
+    // What is drawn.
+    shown() {
+      const chosen = this.grid();
+      if (!chosen) return [];
+      // Buckets are selected of one array.
+      return state.array === "" && state.index === "" ? this.arrays(chosen) : [this.zoomed(chosen)];
     },
 
     prepare(width) {
-      const chosen = this.grid();
-      const grid = this.zoomed(chosen);
-      const name = data.measures.some(([known]) => known === state.measure) ? state.measure : this.first;
+      const name = this.measureShown();
       this.measure.querySelector("select").value = name;
       this.scale.querySelector("select").value = state.scale === "linear" ? "linear" : "";
-      if (!grid) {
+      const grown = this.shown();
+      if (!grown.length) {
         const none = "No bucket or group of the selected map was hit.";
         return { name, height: 24, draw: () => none };
       }
       this.array.querySelector("select").value = state.array;
-      const grown = state.array === "" ? this.arrays(chosen) : [grid];
       const most = 560 / Math.max(1, grown.filter(({ outside }) => !outside).length);
       let height = 0;
       const pieces = grown.map((grid) => {
@@ -1395,7 +1670,7 @@
         height = above + plotHeight + 84;
         return { grid, above, plotHeight };
       });
-      return { name: `${name} by byte of ${grid.name}`, height, draw: (pen, marks) => this.pieces(pen, marks, pieces, name, width) };
+      return { name: `${name} by byte of ${this.grid().name}`, height, draw: (pen, marks) => this.pieces(pen, marks, pieces, name, width) };
     },
 
     // The arrays of a grid's map in the order of its growth, the costliest of them where there are many.
@@ -1416,49 +1691,50 @@
         const says = this.draw(pen, own, grid, name, width, plotHeight);
         pen.translate(0, -above);
         this.spans.push({ grid, top: above + 46, height: plotHeight });
-        for (const mark of own) marks.push({ ...mark, y: mark.y + above });
+        for (const mark of own) {
+          mark.y += above;
+          marks.push(mark);
+        }
         return says;
       });
-      return [...said.map(({ drawn }) => drawn), ...new Set(said.map(({ borders }) => borders))].join(" ");
-    },
-
-    indexOf(grid) {
-      return String(data.grids.findIndex(({ name }) => name === grid.name));
+      return [...said.map(({ drawn }) => drawn), ...this.depth(pieces), ...new Set(said.map(({ borders }) => borders))].join(" ");
     },
 
     // Whether what is drawn was counted over all samples.
     countsAll() {
-      return state.measure !== P95 && active().every((key) => key === "map");
+      return this.shown().every(({ source }) => source !== "raw");
     },
 
     draw(pen, marks, grid, name, width, height) {
       const [left, top] = [84, 46];
       const plot = width - left - 12;
-      const measure = data.measures.findIndex(([known]) => known === name);
       const cells = this.cells(grid, name);
-      const values = cells.values[measure];
-      const unit = data.measures[measure][1];
+      const { values } = cells;
+      const [, unit] = data.measures.find(([known]) => known === name);
       const x = (off) => left + (off * plot) / grid.stride;
       const y = (row) => top + (row * height) / grid.rows;
       const most = values.reduce((a, b) => Math.max(a, b), 0);
       const linear = state.scale === "linear";
       const shade = (value) => (most === 1 ? 1 : linear ? value / most : Math.log(value) / Math.log(most));
-      const segments = new Array(grid.stride);
-      for (const segment of grid.segments) segments.fill(segment, segment[2], segment[3]);
+      const segments = partsOf(grid);
       pen.fillStyle = css("--wash");
       pen.fillRect(left, top, plot, height);
+      const chart = {
+        text: (i) => this.text(grid, cells, i, segments[cells.off[i]]),
+        select: (i) => this.pickRow(grid, cells.row[i], segments[cells.off[i]]),
+      };
+      const cellWidth = Math.max(1.5, (plot * (grid.outside?.per_column ?? 1)) / grid.stride);
+      const cellHeight = Math.max(1, height / grid.rows);
       let total = 0;
       values.forEach((value, i) => {
-        const [row, off] = [cells.row[i], cells.off[i]];
-        const segment = segments[off];
         if (!value) return;
         total += value;
-        const box = { x: x(off), y: y(row), w: Math.max(1.5, (plot * (grid.outside?.per_column ?? 1)) / grid.stride), h: Math.max(1, height / grid.rows) };
+        const [across, down] = [x(cells.off[i]), y(cells.row[i])];
         pen.fillStyle = cividis(shade(value));
-        pen.fillRect(box.x, box.y, box.w, box.h);
-        marks.push({ ...box, value, text: () => this.text(grid, cells, i, segment), select: () => this.pickRow(grid, row, segment) });
+        pen.fillRect(across, down, cellWidth, cellHeight);
+        marks.push(new Cell(chart, i, across, down, cellWidth, cellHeight));
       });
-      marks.sort((a, b) => b.value - a.value);
+      marks.sort((a, b) => values[b.key] - values[a.key]);
       this.axis(pen, grid, x, top);
       this.borders(pen, grid, x, y, top, height);
       // A tick stands at the upper edge of the row that it names.
@@ -1473,13 +1749,13 @@
       const foot = top + height + 22;
       this.legend(pen, left, foot, most, unit, linear);
       const each = grid.outside ? "one row is a place in a pair of lines where one begins" : grid.per_row === 1 ? `one row is one of ${some(grid.len, grid.unit)}` : `one row is ${count(grid.per_row)} of ${count(grid.len)} ${grid.unit}`;
-      const mark = this.countsAll() ? "" : about();
+      const mark = grid.source === "raw" ? about() : "";
       const sum = name === P95 || name === "mean latency" ? `up to ${mark}${count(most)}` : mark + count(total);
       const where = grid.outside ? ` on ${grid.outside.part}` : "";
       const column = grid.outside && grid.outside.per_column > 1 ? `${grid.outside.per_column} bytes` : "a byte";
       return {
-        drawn: `${name}: ${sum} ${unit}${where} drawn${active().length ? " of the selection" : ""}; ${each}, one column ${column}.`,
-        borders: grid.per_row === 1 ? grid.borders.replace(/; a row is .*$/, ".") : grid.borders,
+        drawn: `${name}: ${sum} ${unit}${where} drawn${active().length ? " of the selection" : ""}; ${each}${this.widened(grid)}, one column ${column}.`,
+        borders: grid.borders.replace(/; a row is .*$/, grid.per_row === 1 ? "." : `; a row is ${count(grid.per_row)} ${grid.unit}, so they are not drawn.`),
       };
     },
 
@@ -1501,25 +1777,63 @@
       write(pen, `${count(most)} ${unit} in a cell, ${linear ? "linear" : "logarithmic"} scale`, left + 182, foot);
     },
 
-    // The grid's own cells over all samples, or those of the selected accesses.
+    widened(grid) {
+      return grid.widened ? `: ${grid.unit} ${count(grid.first)}-${count(grid.end - 1)}, whole rows that hold the selected` : "";
+    },
+
+    // Down to what a zoom is exact, where the raw accesses are some of all.
+    depth(pieces) {
+      const arrays = pieces.map(({ grid }) => grid).filter(({ outside }) => fine && !outside);
+      if (!arrays.length) return [];
+      const of = arrays.map(({ n, len, unit }) => [fine.grids[n].width, `${count(len)} ${unit}`]);
+      const binned = of.filter(([width]) => width > 1).map(([width, what]) => `of ${what} down to ${count(width)} in a row`);
+      const single = binned.length < arrays.length ? [`down to a single ${one(arrays[0].unit)}`] : [];
+      return [`Zooming is exact ${[...single, ...binned].join(", ")}${binned.length ? "; below that raw accesses tell" : ""}.`];
+    },
+
+    // Cells by row and byte with the values of one measure, and what gives any of one.
     cells(grid, name) {
-      if (name !== P95 && this.countsAll()) return grid;
-      const at = places();
-      const own = data.grids.findIndex(({ name }) => name === grid.name) + 1;
-      const key = (i) => (at.grid[i] === own && at.off[i] < grid.stride && at.row[i] >= grid.first ? Math.floor((at.row[i] - grid.first) / grid.per_row) * grid.stride + at.off[i] : undefined);
-      const sums = [...Rows.sums(rows, pickedRows(), key)];
+      if (grid.source === "all") {
+        const values = (name) => grid.values[data.measures.findIndex(([known]) => known === name)];
+        return { row: grid.row, off: grid.off, values: values(name), value: (i, name) => values(name)?.[i] };
+      }
+      const sums = [...(grid.source === "fine" ? this.fineCells(grid) : this.rawCells(grid))];
       return {
         row: sums.map(([key]) => Math.floor(key / grid.stride)),
         off: sums.map(([key]) => key % grid.stride),
-        values: data.measures.map(([name]) => sums.map(([, sum]) => Rows.measure(sum, name))),
+        values: sums.map(([, sum]) => Rows.measure(sum, name)),
+        value: (i, name) => (name === P95 && grid.source === "fine" ? undefined : Rows.measure(sums[i][1], name)),
       };
+    },
+
+    cellOf: (grid) => (index, off) => Math.floor((index - grid.first) / grid.per_row) * grid.stride + off,
+
+    rawCells(grid) {
+      const chosen = pickedMask();
+      const own = places().of[grid.n].filter((i) => chosen[i]);
+      return Rows.sums(rows, own, this.rawKeys(grid));
+    },
+
+    // The cells of an array that is drawn whole are the same for every selection.
+    rawKeys(grid) {
+      const at = places();
+      const cell = this.cellOf(grid);
+      const key = (i) => (at.grid[i] === grid.n + 1 && at.off[i] < grid.stride && at.row[i] >= grid.first ? cell(at.row[i], at.off[i]) : undefined);
+      if (grid.end !== undefined) return key;
+      return (groupings[`cells of ${grid.n}`] ??= Rows.grouping(rows, key, at.of[grid.n]));
+    },
+
+    fineCells(grid) {
+      const own = this.chosenBuckets(grid, grid.end === undefined ? undefined : [grid.first, grid.end - 1]);
+      const cell = this.cellOf(grid);
+      return Rows.cellSums(fine, fine.grids[grid.n], (index, off) => (own(index, off) ? cell(index, off) : undefined));
     },
 
     pickRow(grid, row, segment) {
       if (grid.outside) return select({ map: grid.map === null ? "" : String(grid.map), part: grid.outside.part });
       const first = grid.first + row * grid.per_row;
       const part = segment && rows.parts.find(([part]) => part.endsWith(`.${segment[0]}`));
-      select({ map: grid.map === null ? "" : String(grid.map), array: this.indexOf(grid), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
+      select({ map: grid.map === null ? "" : String(grid.map), array: String(grid.n), index: `${first}-${first + grid.per_row - 1}`, part: part ? part[0] : "" });
     },
 
     // A stretch of rows, from a drag.
@@ -1530,7 +1844,7 @@
       const { grid } = span;
       const at = (y) => Math.max(0, Math.min(grid.rows - 1, Math.floor(((y - span.top) * grid.rows) / span.height)));
       const [first, last] = [at(Math.min(from.y, to.y)), at(Math.max(from.y, to.y))];
-      select({ array: this.indexOf(grid), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
+      select({ array: String(grid.n), index: `${grid.first + first * grid.per_row}-${grid.first + (last + 1) * grid.per_row - 1}` });
     },
 
     axis(pen, grid, x, top) {
@@ -1594,10 +1908,11 @@
       const object = begin === undefined ? "" : begin === null ? "begins at an unknown address" : `begins at byte ${begin} of a pair of lines`;
       const where = object || (first === last ? `${unit} ${count(first)}` : `${grid.unit} ${count(first)}-${count(last)}`);
       const part = segment ? `, ${segment[0]}${segment[1] === null ? "" : ` ${segment[1]}`}` : "";
-      const loads = cells.values[data.measures.findIndex(([name]) => name === "loads")][i];
-      const lines = data.measures.map(([name, unit], m) => {
-        const value = cells.values[m][i];
-        if (value !== null) return `${name}: ${cells === grid ? "" : about()}${count(value)} ${unit}`;
+      const loads = cells.value(i, "loads");
+      const lines = data.measures.flatMap(([name, unit]) => {
+        const value = cells.value(i, name);
+        if (value === undefined) return [];
+        if (value !== null) return `${name}: ${grid.source === "raw" ? about() : ""}${count(value)} ${unit}`;
         return `${name}: ${unit === "loads" && loads === 0 ? "not applicable" : "unknown"}`;
       });
       return [`${where}, byte ${cells.off[i]}${part}`, ...lines].join("\n");
@@ -1651,22 +1966,50 @@
 
   // A latency's bin is a byte (src/tables/aggregate.rs).
   const BINS = 256;
+  const UNPLACED = 2 ** 32 - 1;
 
   const latency = {
     countsAll() {
       return active().every((key) => key === "level" || (key === "map" && data.latency.by_map));
     },
 
+    // The axes, and of each map its rows of the cube.
+    axes() {
+      const { time, bin } = data.latency;
+      const most = (column) => column.reduce((a, b) => Math.max(a, b), 0);
+      const least = bin.reduce((a, b) => Math.min(a, b), 1e9);
+      this.bounds ??= { bins: most(time) + 1, low: Math.floor(least / 8) * 8, high: Math.floor(most(bin) / 8) * 8 + 8 };
+      return this.bounds;
+    },
+
+    ofMap(map) {
+      this.maps ??= Map.groupBy(data.latency.map.keys(), (i) => data.latency.map[i]);
+      return this.maps.get(map) ?? [];
+    },
+
+    // The time bin and the latency bin of each raw access.
+    rawPlaces() {
+      if (this.places) return this.places;
+      const { latency, time } = rows.column;
+      const bins = Uint8Array.from({ length: 4096 }, (_, cycles) => latencyBin(cycles));
+      this.places = new Uint32Array(rows.rows).fill(UNPLACED);
+      for (let i = 0; i < rows.rows; i++) {
+        if (!latency[i] || !time[i]) continue;
+        const bin = bins[latency[i] - 1] ?? latencyBin(latency[i] - 1);
+        this.places[i] = Math.floor(((time[i] - 1) * rows.time_unit_ns) / data.latency.time_bin_ns) * BINS + bin;
+      }
+      return this.places;
+    },
+
     // The selected cells of the cube over all samples.
     ofCube(add) {
-      const { samples, level, levels, map, time, bin } = data.latency;
+      const { samples, level, levels, time, bin } = data.latency;
       const ofLevel = state.level === "" ? null : levels.indexOf(state.level);
-      const ofMap = state.map === "" ? null : Number(state.map);
-      for (let i = 0; i < samples.length; i++) {
-        if (ofLevel !== null && level[i] !== ofLevel) continue;
-        if (ofMap !== null && map[i] !== ofMap) continue;
-        add(time[i], bin[i], level[i], samples[i]);
-      }
+      const one = (i) => {
+        if (ofLevel === null || level[i] === ofLevel) add(time[i], bin[i], level[i], samples[i]);
+      };
+      if (state.map === "") for (let i = 0; i < samples.length; i++) one(i);
+      else for (const i of this.ofMap(Number(state.map))) one(i);
     },
 
     prepare(width) {
@@ -1677,10 +2020,7 @@
       const cube = data.latency;
       const [left, top, bottom] = [64, 34, 38];
       const [plotWidth, plotHeight] = [width - left - 16, height - top - bottom];
-      const most = (column) => column.reduce((a, b) => Math.max(a, b), 0);
-      const bins = most(cube.time) + 1;
-      const low = Math.floor(cube.bin.reduce((a, b) => Math.min(a, b), 1e9) / 8) * 8;
-      const high = Math.floor(most(cube.bin) / 8) * 8 + 8;
+      const { bins, low, high } = this.axes();
       const x = (bin) => left + (bin * plotWidth) / bins;
       const y = (bin) => top + plotHeight - ((bin - low) * plotHeight) / (high - low);
       // Of each cell the samples by level, level by level.
@@ -1701,13 +2041,14 @@
       if (exact) {
         this.ofCube((time, bin, level, n) => add(time, bin, ids.get(level), n));
       } else {
-        const { latency, time, kind } = rows.column;
+        const { kind } = rows.column;
         const kinds = rows.kinds.map(([, level, [n]]) => [idOf.get(level), n]);
-        for (const i of pickedRows()) {
-          if (!latency[i] || !time[i]) continue;
+        const places = this.rawPlaces();
+        pickedRows().forEach((i) => {
+          if (places[i] === UNPLACED) return;
           const [id, n] = kinds[kind[i] - 1];
-          add(Math.floor(((time[i] - 1) * rows.time_unit_ns) / cube.time_bin_ns), latencyBin(latency[i] - 1), id, n);
-        }
+          add(Math.floor(places[i] / BINS), places[i] % BINS, id, n);
+        });
       }
       this.span = { left, width: plotWidth, ns: bins * cube.time_bin_ns };
       pen.strokeStyle = css("--line");
@@ -1719,29 +2060,37 @@
       // Some map grows nearly always: growth is that of the selected one.
       const shown = (map, what) => (what === "growth" ? map !== null && String(map) === state.map : map === null);
       const shaded = shadeWindows(pen, marks, shown, (from) => from < this.span.ns, at, top, top + plotHeight);
-      const fullest = totals.reduce((a, b) => Math.max(a, b), 1);
+      const fullest = Math.log1p(totals.reduce((a, b) => Math.max(a, b), 1));
       const seen = new Set();
+      const colour = names.map(levelColour);
+      const mostOf = (key) => {
+        let most = 0;
+        for (let id = 1; id < names.length; id++) if (cells[id * size + key] > cells[most * size + key]) most = id;
+        return most;
+      };
+      const chart = {
+        text: (key) => this.text(Math.floor(key / BINS), key % BINS, names, names.map((_, id) => cells[id * size + key]), exact),
+        select: (key) => {
+          const time = Math.floor(key / BINS);
+          select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: names[mostOf(key)] ?? "" });
+        },
+      };
+      const cellWidth = Math.max(1.5, plotWidth / bins);
+      const cellHeight = Math.max(1.5, plotHeight / (high - low));
       for (let key = 0; key < size; key++) {
         if (!totals[key]) continue;
-        const [time, bin] = [Math.floor(key / BINS), key % BINS];
-        const of = (id) => cells[id * size + key];
-        let most = 0;
-        for (let id = 0; id < names.length; id++) {
-          if (of(id)) seen.add(names[id]);
-          if (of(id) > of(most)) most = id;
-        }
-        pen.globalAlpha = 0.4 + (0.6 * Math.log1p(totals[key])) / Math.log1p(fullest);
-        pen.fillStyle = levelColour(names[most]);
-        const box = { x: x(time), y: y(bin + 1), w: Math.max(1.5, plotWidth / bins), h: Math.max(1.5, y(bin) - y(bin + 1)) };
-        pen.fillRect(box.x, box.y, box.w, box.h);
-        const choose = () => select({ time: `${time * cube.time_bin_ns}-${(time + 1) * cube.time_bin_ns - 1}`, level: names[most] ?? "" });
-        marks.push({ ...box, text: () => this.text(time, bin, names, names.map((_, id) => of(id)), exact), select: choose });
+        for (let id = 0; id < names.length; id++) if (cells[id * size + key]) seen.add(id);
+        pen.globalAlpha = 0.4 + (0.6 * Math.log1p(totals[key])) / fullest;
+        pen.fillStyle = colour[mostOf(key)];
+        const [at, down] = [x(Math.floor(key / BINS)), y((key % BINS) + 1)];
+        pen.fillRect(at, down, cellWidth, cellHeight);
+        marks.push(new Cell(chart, key, at, down, cellWidth, cellHeight));
       }
       pen.globalAlpha = 1;
       this.gaps(pen, marks, left, top, plotWidth, plotHeight);
       timeAxis(pen, 0, this.span.ns, left, plotWidth, top + plotHeight);
       write(pen, "cycles", left - 8, 12, { align: "right" });
-      const end = levelLegend(pen, [...seen].sort(byDistance), left, 12);
+      const end = levelLegend(pen, [...seen].map((id) => names[id]).sort(byDistance), left, 12);
       if (shaded.size) write(pen, sayShaded(shaded), end + 8, 12, { size: 12, colour: "--ink" });
       const how = exact ? "" : about();
       return `${how}${count(samples)} samples with a latency${state.level ? ` from ${state.level}` : ""}.`;
@@ -1788,7 +2137,7 @@
       const told = data.levels.filter(([map, level]) => String(map ?? "") === state.map && (state.level === "" || level === state.level));
       const sums = this.countsAll()
         ? told.map(([, level, loads, latency_n, p50, p95]) => [level, { loads, latency_n, quantiles: [p50, p95] }])
-        : [...loadsByLevel(pickedRows(), (i, level) => level)];
+        : [...loadsByLevel((_, level) => level)];
       const levels = sums.sort(([a], [b]) => byDistance(a, b));
       const height = Math.max(1, levels.length) * 30 + 16;
       return { name: "Loads by the level that served them", height, draw: (pen, marks) => this.draw(pen, marks, levels, width) };
@@ -1828,7 +2177,7 @@
     },
 
     prepare(width) {
-      const { sums, all } = this.countsAll() ? { sums: new Map(), all: null } : causes(pickedRows());
+      const { sums, all } = this.countsAll() ? { sums: new Map(), all: null } : causes();
       const bars = data.causes.flatMap(({ name, samples, cycles, interval: told }) => {
         if (this.countsAll()) return [{ name, samples, cycles, share: told }];
         const sum = sums.get(name);
@@ -1848,7 +2197,7 @@
         write(pen, name, left - 12, y + 11, { size: 13, colour: "--ink", align: "right" });
         pen.fillStyle = css("--wash");
         pen.fillRect(left, y, bar, 22);
-        pen.fillStyle = dark.matches ? "#3d9be0" : "#0072b2";
+        pen.fillStyle = onDark() ? "#3d9be0" : "#0072b2";
         pen.fillRect(left, y, Math.max(1, (bar * samples) / Math.max(1, all)), 22);
         pen.strokeStyle = css("--ink");
         pen.lineWidth = 1;
@@ -1873,8 +2222,7 @@
     },
 
     prepare(width) {
-      const { code } = rows.column;
-      const sums = this.countsAll() ? null : Rows.sums(rows, pickedRows(), (i) => rows.codes[code[i] - 1][2] ?? undefined);
+      const sums = this.countsAll() ? null : pickedCode(2);
       const runs = data.operations.map(({ title, steps }) => {
         const counted = steps.map((step) => {
           if (!sums) return step;
@@ -2018,18 +2366,18 @@
     const time = Rows.range(state.time);
     const index = Rows.range(state.index);
     const { array } = selection();
+    const tests = [];
+    for (const key of ["map", "cpu", "tid"]) if (state[key] !== "") tests.push([o[key], Number(state[key])]);
+    for (const key of ["part", "level", "op"]) if (state[key] !== "") tests.push([o[key], o.strings.indexOf(state[key])]);
+    // -1 is what is not known, and no string that is not there.
     const wanted = (i) =>
       (!index || (o.array[i] === array && o.index[i] >= index[0] && o.index[i] <= index[1])) &&
-      (state.map === "" || String(o.map[i]) === state.map) &&
-      (state.part === "" || text(o.part[i]) === state.part) &&
-      (state.level === "" || text(o.level[i]) === state.level) &&
-      (state.op === "" || text(o.op[i]) === state.op) &&
-      (state.cpu === "" || String(o.cpu[i]) === state.cpu) &&
-      (state.tid === "" || String(o.tid[i]) === state.tid) &&
+      tests.every(([column, value]) => value >= 0 && column[i] === value) &&
       (!time || (o.time[i] >= time[0] && o.time[i] <= time[1]));
     o.own ??= ownRows(o);
     let instance = Number(state.instance || 0);
-    const ofMap = (own) => state.map === "" || own.some((i) => String(o.map[i]) === state.map);
+    const map = Number(state.map);
+    const ofMap = (own) => state.map === "" || own.some((i) => o.map[i] === map);
     if (!o.own[instance] || !ofMap(o.own[instance])) instance = Math.max(0, o.own.findIndex(ofMap));
     const own = o.own[instance] ?? [];
     return {
@@ -2187,6 +2535,7 @@
         if (from !== null && at.has(from)) line(pen, at.get(from), y(from), at.get(i), y(i));
       }
       pen.globalAlpha = 1;
+      const chart = { text: (i) => this.text(a, i), select: (i) => select({ cpu: String(a.cpu(i) ?? ""), tid: String(a.tid(i) ?? "") }) };
       for (const i of a.rows) {
         const store = a.op(i)?.includes("store");
         const cycles = a.latency(i);
@@ -2203,8 +2552,7 @@
           else pen.arc(at.get(i), y(i), 4, 0, 7);
           pen.fill();
         }
-        const choose = () => select({ cpu: String(a.cpu(i) ?? ""), tid: String(a.tid(i) ?? "") });
-        marks.push({ x: at.get(i) - 5, y: y(i) - 5, w: 10, h: 10, text: () => this.text(a, i), select: choose });
+        marks.push(new Cell(chart, i, at.get(i) - 5, y(i) - 5, 10, 10));
       }
     },
 
@@ -2355,12 +2703,14 @@
   document.documentElement.classList.add("scripted");
   buildKeys();
   buildBar();
+  document.querySelector("h1").after(make("p", { id: "selected", class: "selected" }));
   equipTables();
   offerListings();
   for (const element of all("[data-plot]")) plots.push(new Plot(element, KINDS[element.dataset.plot]));
   readFragment();
   if (view) byId(view)?.scrollIntoView();
   buildViews();
+  equipDetails();
   apply();
   let resized = 0;
   addEventListener("resize", () => {
@@ -2371,8 +2721,7 @@
     });
   });
   dark.addEventListener("change", () => {
-    colours.clear();
-    levelColours.clear();
+    forgetColours();
     apply();
   });
 })();

@@ -4,23 +4,52 @@
 const Rows = (() => {
   const COUNTS = ["samples", "loads", "stores", "l1_hit", "lfb", "l1_miss", "llc_miss", "hitm", "level_unknown"];
 
-  // One line of JSON, then the columns plane by plane (src/report/kept.rs).
-  function unpack(bytes) {
+  // One line of JSON, then the columns plane by plane (src/report/planes.rs).
+  function columnsOf(bytes) {
     const end = bytes.indexOf(10);
-    const rows = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
-    const n = rows.rows;
-    const columns = {};
+    const packed = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
+    const n = packed.rows;
+    packed.column = {};
     let at = end + 1;
-    for (const [name, width] of rows.columns) {
-      const values = new Uint32Array(n);
+    for (const [name, width] of packed.columns) {
+      const values = width > 4 ? new Float64Array(n) : new Uint32Array(n);
       for (let plane = 0; plane < width; plane++, at += n) {
-        for (let i = 0; i < n; i++) values[i] |= bytes[at + i] << (8 * plane);
+        if (plane < 4 && width <= 4) for (let i = 0; i < n; i++) values[i] |= bytes[at + i] << (8 * plane);
+        else for (let i = 0; i < n; i++) values[i] += bytes[at + i] * 2 ** (8 * plane);
       }
-      columns[name] = values;
+      packed.column[name] = values;
     }
-    rows.column = columns;
+    return packed;
+  }
+
+  function unpack(bytes) {
+    const rows = columnsOf(bytes);
     rows.whole = rows.kinds.every(([, , [samples]]) => samples === 1);
     return rows;
+  }
+
+  // The heatmap's cells in fine bins (src/report/cells.rs). Of each grid the buckets or groups in one bin,
+  // and where its cells are.
+  function unpackCells(bytes) {
+    const cells = columnsOf(bytes);
+    let first = 0;
+    cells.grids = cells.grids.map(([width, n]) => ({ width, first, end: (first += n) }));
+    return cells;
+  }
+
+  // Sums of a grid's cells by what `key` makes of a bucket or group, the first of its bin, and a byte;
+  // undefined leaves the cell out.
+  function cellSums(cells, { width, first, end }, key) {
+    const { bin, off, ...counts } = cells.column;
+    const groups = new Map();
+    for (let i = first; i < end; i++) {
+      const k = key((bin[i] - 1) * width, off[i] - 1);
+      if (k === undefined) continue;
+      let group = groups.get(k);
+      if (group === undefined) groups.set(k, (group = zero()));
+      for (const name in counts) if (counts[name][i]) add(group, name, counts[name][i] - 1, 1);
+    }
+    return groups;
   }
 
   function range(text) {
@@ -30,42 +59,45 @@ const Rows = (() => {
 
   // Numbers of the rows that a selection leaves: { map, part, level, op, cpu, tid, time, index, array }.
   function pick(rows, selection) {
-    const tests = [];
-    const among = (column, wanted) => {
-      if (wanted.length === 1) {
-        const [only] = wanted;
-        tests.push((i) => column[i] === only);
-        return;
+    const { column } = rows;
+    const picked = new Uint32Array(rows.rows);
+    let n = rows.rows;
+    for (let i = 0; i < n; i++) picked[i] = i;
+    const among = (values, wanted) => {
+      const allowed = new Uint8Array(Math.max(0, ...wanted) + 1);
+      for (const value of wanted) allowed[value] = 1;
+      let kept = 0;
+      for (let p = 0; p < n; p++) if (allowed[values[picked[p]]]) picked[kept++] = picked[p];
+      n = kept;
+    };
+    const within = (values, first, last) => {
+      let kept = 0;
+      for (let p = 0; p < n; p++) {
+        const value = values[picked[p]];
+        if (value >= first && value <= last) picked[kept++] = picked[p];
       }
-      const allowed = new Set(wanted);
-      tests.push((i) => allowed.has(column[i]));
+      n = kept;
     };
     const ids = (list, fits) => list.flatMap((item, i) => (fits(item) ? [i + 1] : []));
-    const { column } = rows;
     const is = (key) => selection[key] !== undefined && selection[key] !== "";
-    if (is("map")) among(column.map, [Number(selection.map) + 1]);
+    const same = (key) => within(column[key], Number(selection[key]) + 1, Number(selection[key]) + 1);
+    if (is("map")) same("map");
     if (is("part")) among(column.part, ids(rows.parts, ([part]) => part === selection.part));
     if (is("level") || is("op")) {
       const fits = ([op, level]) => (!is("level") || level === selection.level) && (!is("op") || op === selection.op);
       among(column.kind, ids(rows.kinds, fits));
     }
-    if (is("cpu")) among(column.cpu, [Number(selection.cpu) + 1]);
+    if (is("cpu")) same("cpu");
     if (is("tid")) among(column.tid, ids(rows.tids, (tid) => String(tid) === selection.tid));
     const time = range(selection.time);
     if (time) {
       const [first, last] = time.map((ns) => Math.floor(ns / rows.time_unit_ns) + 1);
-      tests.push((i) => column.time[i] >= first && column.time[i] <= last);
+      within(column.time, first, last);
     }
     const index = range(selection.index);
     if (index && selection.array !== undefined) {
-      among(column.array, [Number(selection.array) + 1]);
-      tests.push((i) => column.index[i] > index[0] && column.index[i] <= index[1] + 1);
-    }
-    const picked = new Uint32Array(rows.rows);
-    let n = 0;
-    next: for (let i = 0; i < rows.rows; i++) {
-      for (const test of tests) if (!test(i)) continue next;
-      picked[n++] = i;
+      within(column.array, Number(selection.array) + 1, Number(selection.array) + 1);
+      within(column.index, index[0] + 1, index[1] + 1);
     }
     return picked.subarray(0, n);
   }
@@ -74,38 +106,77 @@ const Rows = (() => {
     return { samples: 0, loads: 0, stores: 0, l1_hit: null, lfb: null, l1_miss: null, llc_miss: null, hitm: null, level_unknown: 0, latency_sum: null, latency_n: 0, accesses: 0, rows: 0, last: -1, chain: null };
   }
 
-  // Sums by what `key` makes of a row's number; undefined leaves the row out. The rows of a group that
-  // have a latency are chained, from the last to the first, for its quantiles.
-  function sums(rows, picked, key) {
-    const { kind, latency } = rows.column;
-    const next = new Int32Array(picked.length);
-    const groups = new Map();
-    const samples = rows.kinds.map(([, , [n]]) => n);
-    for (let p = 0; p < picked.length; p++) {
-      const i = picked[p];
+  // Numbers of groups from 1 on by row, 0 for none, and what `key` makes of a row's number by group.
+  function grouping(rows, key, picked) {
+    const of = new Uint32Array(rows.rows);
+    const keys = [];
+    const ids = new Map();
+    const n = picked ? picked.length : rows.rows;
+    for (let p = 0; p < n; p++) {
+      const i = picked ? picked[p] : p;
       const k = key(i);
       if (k === undefined) continue;
-      let group = groups.get(k);
-      if (group === undefined) groups.set(k, (group = { kinds: new Uint32Array(rows.kinds.length), sum: 0, n: 0, accesses: 0, rows: 0, last: -1 }));
-      const of = kind[i] - 1;
-      group.accesses++;
-      group.kinds[of]++;
+      let id = ids.get(k);
+      if (id === undefined) ids.set(k, (id = keys.push(k)));
+      of[i] = id;
+    }
+    return { of, keys };
+  }
+
+  // Sums by group, or by what a function makes of a row's number; undefined leaves the row out. The rows of
+  // a group that have a latency are chained, from the last to the first, for its quantiles.
+  function sums(rows, picked, by) {
+    const { of, keys } = typeof by === "function" ? grouping(rows, by, picked) : by;
+    const { kind, latency } = rows.column;
+    const kinds = rows.kinds.length;
+    const samples = rows.kinds.map(([, , [n]]) => n);
+    const next = new Int32Array(picked.length);
+    // Of each group how often it has each kind, and its last row with a latency.
+    const counts = new Uint32Array((keys.length + 1) * kinds);
+    const last = new Int32Array(keys.length + 1).fill(-1);
+    for (let p = 0; p < picked.length; p++) {
+      const i = picked[p];
+      const id = of[i];
+      counts[id * kinds + kind[i] - 1]++;
       if (latency[i] > 0) {
-        group.sum += samples[of] * (latency[i] - 1);
-        group.n += samples[of];
-        group.rows++;
-        next[p] = group.last;
-        group.last = p;
+        next[p] = last[id];
+        last[id] = p;
       }
     }
     const chain = { rows, picked, next, samples };
-    for (const [k, { kinds, sum, n, accesses, rows: of, last }] of groups) {
-      const whole = { ...zero(), accesses, rows: of, last, chain };
-      kinds.forEach((times, each) => {
-        if (times) COUNTS.forEach((name, c) => add(whole, name, rows.kinds[each][2][c], times));
-      });
-      if (n) [whole.latency_sum, whole.latency_n] = [sum, n];
-      groups.set(k, whole);
+    const groups = new Map();
+    keys.forEach((key, n) => {
+      const whole = { ...zero(), last: last[n + 1], chain };
+      for (let each = 0; each < kinds; each++) {
+        const times = counts[(n + 1) * kinds + each];
+        if (!times) continue;
+        whole.accesses += times;
+        COUNTS.forEach((name, c) => add(whole, name, rows.kinds[each][2][c], times));
+      }
+      if (!whole.accesses) return;
+      for (let p = whole.last; p >= 0; p = next[p]) {
+        const i = picked[p];
+        const n = samples[kind[i] - 1];
+        whole.latency_sum += n * (latency[i] - 1);
+        whole.latency_n += n;
+        whole.rows++;
+      }
+      groups.set(key, whole);
+    });
+    return groups;
+  }
+
+  // Sums of sums, by what `key` makes of theirs; undefined leaves one out.
+  function regroup(sums, key) {
+    const groups = new Map();
+    for (const [of, sum] of sums) {
+      const k = key(of);
+      if (k === undefined) continue;
+      let group = groups.get(k);
+      if (group === undefined) groups.set(k, (group = { ...zero(), members: [] }));
+      for (const name of [...COUNTS, "accesses", "rows"]) add(group, name, sum[name], 1);
+      if (sum.latency_n) for (const name of ["latency_sum", "latency_n"]) add(group, name, sum[name], 1);
+      group.members.push(sum);
     }
     return groups;
   }
@@ -120,25 +191,49 @@ const Rows = (() => {
     if (!sum.latency_n) return null;
     // Of all samples the tables know both that are shown.
     if (sum.quantiles) return sum.quantiles[share === 0.5 ? 0 : 1];
-    sum.sorted ??= sorted(sum);
+    const { values, upTo } = (sum.steps ??= steps(sum));
     const rank = Math.ceil(share * sum.latency_n);
-    let seen = 0;
-    for (const packed of sum.sorted) {
-      seen += packed % 2 ** 20;
-      if (seen >= rank) return Math.floor(packed / 2 ** 20);
-    }
-    return null;
+    return values[upTo.findIndex((n) => n >= rank)] ?? null;
   }
 
-  // A latency and how often, in one number.
-  function sorted({ rows: n, last, chain: { rows, picked, next, samples } }) {
-    const { kind, latency } = rows.column;
-    const all = new Float64Array(n);
-    for (let at = 0, p = last; p >= 0; p = next[p]) {
-      const i = picked[p];
-      all[at++] = (latency[i] - 1) * 2 ** 20 + Math.min(samples[kind[i] - 1], 2 ** 20 - 1);
+  // Larger latencies are sorted, these counted.
+  const USUAL = 1 << 14;
+  const usual = new Float64Array(USUAL);
+
+  // The distinct latencies of a group, smallest first, and how many samples have each or less.
+  function steps(sum) {
+    let [least, most] = [USUAL, -1];
+    const beyond = [];
+    for (const { last, chain } of sum.members ?? [sum]) {
+      if (last < 0) continue;
+      const { rows, picked, next, samples } = chain;
+      const { kind, latency } = rows.column;
+      for (let p = last; p >= 0; p = next[p]) {
+        const i = picked[p];
+        const cycles = latency[i] - 1;
+        const n = samples[kind[i] - 1];
+        if (cycles >= USUAL) {
+          beyond.push([cycles, n]);
+          continue;
+        }
+        usual[cycles] += n;
+        if (cycles < least) least = cycles;
+        if (cycles > most) most = cycles;
+      }
     }
-    return all.sort();
+    const [values, upTo] = [[], []];
+    let seen = 0;
+    const step = (cycles, n) => {
+      seen += n;
+      values.push(cycles);
+      upTo.push(seen);
+    };
+    for (let cycles = least; cycles <= most; cycles++) {
+      if (usual[cycles]) step(cycles, usual[cycles]);
+      usual[cycles] = 0;
+    }
+    beyond.sort(([a], [b]) => a - b).forEach(([cycles, n]) => step(cycles, n));
+    return { values, upTo };
   }
 
   // The same measures as the tables: null is unknown or not applicable.
@@ -210,6 +305,6 @@ const Rows = (() => {
     return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(sum);
   }
 
-  return { unpack, pick, sums, zero, quantile, measure, range, clopperPearson };
+  return { unpack, unpackCells, pick, grouping, sums, regroup, cellSums, zero, quantile, measure, range, clopperPearson };
 })();
 if (typeof module !== "undefined") module.exports = Rows;

@@ -124,6 +124,86 @@ const COMMANDS: &[&str] = &[
     "sleep",
 ];
 
+/// Words of perf's events and of the PMUs that sample memory: `tools/perf/util/parse-events.c`, the formats
+/// of `cpu`, `ibs_op` and `arm_spe`, and the heads of Intel's memory events (`tools/perf/pmu-events`).
+const EVENTS: &[&str] = &[
+    "L1-dcache-load-misses",
+    "L1-dcache-loads",
+    "L1-dcache-stores",
+    "LLC-load-misses",
+    "LLC-loads",
+    "LLC-store-misses",
+    "LLC-stores",
+    "arm_spe",
+    "armv8_pmuv3",
+    "branch-misses",
+    "branches",
+    "cache-misses",
+    "cache-references",
+    "cmask",
+    "cnt_ctl",
+    "config",
+    "config1",
+    "config2",
+    "config3",
+    "cpu",
+    "cpu-clock",
+    "cpu-cycles",
+    "cpu_atom",
+    "cpu_core",
+    "cycles",
+    "dTLB-load-misses",
+    "dTLB-loads",
+    "dTLB-stores",
+    "dummy",
+    "edge",
+    "event",
+    "event_filter",
+    "faults",
+    "freq",
+    "ibs_fetch",
+    "ibs_op",
+    "instructions",
+    "inv",
+    "jitter",
+    "l3missonly",
+    "ldlat",
+    "load",
+    "load_filter",
+    "loads",
+    "major-faults",
+    "mem",
+    "mem-ldst",
+    "mem-loads",
+    "mem-loads-aux",
+    "mem-stores",
+    "mem_inst_retired",
+    "mem_load_l3_hit_retired",
+    "mem_load_l3_miss_retired",
+    "mem_load_retired",
+    "mem_load_uops_retired",
+    "mem_trans_retired",
+    "mem_uops_retired",
+    "memory",
+    "min_latency",
+    "minor-faults",
+    "misses",
+    "name",
+    "node-load-misses",
+    "node-loads",
+    "node-stores",
+    "offcore_rsp",
+    "page-faults",
+    "period",
+    "rand_en",
+    "store",
+    "store_filter",
+    "stores",
+    "task-clock",
+    "ts_enable",
+    "umask",
+];
+
 /// The same tables under pseudonyms, with a caveat that says so.
 pub fn redact(tables: &Tables) -> PolarsResult<Tables> {
     let mut names = Names::new(tables)?;
@@ -378,12 +458,26 @@ impl Names {
         }
     }
 
-    /// A breakpoint's name holds its address.
+    /// A breakpoint's name holds its address. Of other names the words of perf and of PMUs stay: any other
+    /// may be what the user has called the event (`cpu/mem-loads,name=checkout/P`), or a probe of the program.
     fn event(&mut self, name: &str) -> String {
-        match name.starts_with("mem:") {
-            true => self.words(name),
-            false => name.to_owned(),
+        if name.starts_with("mem:") {
+            return self.words(name);
         }
+        let word = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+        let mut out = String::new();
+        for token in tokens(name, word) {
+            let separator = !token.starts_with(word);
+            // `P`, `pp`, `u`: after the last slash or a colon.
+            let modifier =
+                out.ends_with(['/', ':']) && token.chars().all(|c| "ukhpPHGSDWe".contains(c));
+            if separator || modifier || is_event_word(token) {
+                out.push_str(token);
+            } else {
+                out += &self.number("event", token);
+            }
+        }
+        out
     }
 
     fn argument(&mut self, argument: &str) -> String {
@@ -516,6 +610,19 @@ impl Names {
     }
 }
 
+/// A number, a word of [`EVENTS`], a unit of one (`arm_spe_0`), or a PMU's event with its umask's name
+/// (`mem_load_retired.l1_miss`).
+fn is_event_word(token: &str) -> bool {
+    let digits = token.strip_prefix("0x").unwrap_or(token);
+    let number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let number = number && (digits != token || digits.chars().all(|c| c.is_ascii_digit()));
+    let unit = token.trim_end_matches(|c: char| c.is_ascii_digit());
+    let unit = unit.strip_suffix('_').unwrap_or(token);
+    let head = token.split_once('.').map(|(head, _)| head);
+    let head = head.filter(|head| head.starts_with("mem_"));
+    number || EVENTS.contains(&head.unwrap_or(token)) || EVENTS.contains(&unit)
+}
+
 /// Whether a function, a type or a file belongs to Go's standard library: the first element of its
 /// import path. A path of another module has a dot there, and a program's own is `main`.
 fn is_standard(name: &str) -> bool {
@@ -610,6 +717,32 @@ mod tests {
             ),
             "'path-1path-9' at 0x5123, in name-1: 61.5 % of path-9 in `bmap.key`."
         );
+    }
+
+    #[test]
+    fn events_keep_the_words_of_perf_and_of_pmus() {
+        let mut names = Names::default();
+        for standard in [
+            "cpu/mem-loads,ldlat=30/P",
+            "cpu_core/mem-stores/Pu",
+            "cpu/event=0xcd,umask=0x1,ldlat=0x1e/pp",
+            "ibs_op//",
+            "arm_spe_0/ts_enable=1,load_filter=1,min_latency=64/",
+            "mem_load_retired.l1_miss:upp",
+            "cycles:P",
+            "page-faults",
+        ] {
+            assert_eq!(names.event(standard), standard);
+        }
+        assert_eq!(names.event("checkout"), "event-1");
+        assert_eq!(
+            names.event("cpu/mem-loads,name=checkout/P"),
+            "cpu/mem-loads,name=event-1/P"
+        );
+        assert_eq!(names.event("probe_shop:main_pay"), "event-2:event-3");
+        assert_eq!(names.event("loads.pay"), "event-4");
+        // As letters of a modifier, but in no modifier's place.
+        assert_eq!(names.event("hugP"), "event-5");
     }
 
     #[test]

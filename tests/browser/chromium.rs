@@ -156,6 +156,13 @@ impl Browser {
         assert_eq!(self.eval(wait), "yes");
     }
 
+    /// Opens what is folded: tables in it are not counted again before.
+    pub fn unfold(&mut self) {
+        let open = "document.querySelectorAll('section.view details').forEach(details => (details.open = true)); new Promise(done => setTimeout(done, 60))";
+        self.eval(open);
+        self.ready();
+    }
+
     /// The value of an expression in the page; promises are waited for.
     pub fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});

@@ -215,6 +215,184 @@ fn bins_are_sums_of_the_buckets_that_a_zoom_shows() {
     }
 }
 
+/// Sums of a column of `cells` over buckets of array 0, and its largest value by bin of buckets and byte.
+fn exact(
+    tables: &Tables,
+    name: &str,
+    buckets: std::ops::RangeInclusive<u64>,
+    bytes: &std::ops::Range<u64>,
+    bin: u64,
+) -> (u64, u64) {
+    let column = |name: &str| numbers(&tables.cells, name);
+    let (array, index, off) = (column("array"), column("index"), column("off"));
+    let values = column(name);
+    let mut sums = std::collections::BTreeMap::<(u64, u64), u64>::new();
+    for i in (0..values.len()).filter(|&i| array[i] == Some(0)) {
+        let (index, off) = (index[i].unwrap(), off[i].unwrap());
+        if buckets.contains(&index) && bytes.contains(&off) {
+            *sums.entry((index / bin, off)).or_default() += values[i].unwrap_or(0);
+        }
+    }
+    let most = sums.values().copied().max().unwrap_or(0);
+    (sums.values().sum(), most)
+}
+
+/// What the raw accesses of the page, each as often as it stands for, would tell of them.
+fn estimated(tables: &Tables, name: &str, buckets: std::ops::RangeInclusive<u64>) -> u64 {
+    let [array, index, values] = ["array", "index", name].map(|name| numbers(&tables.kept, name));
+    let own = (0..values.len()).filter(|&i| array[i] == Some(0));
+    let own = own.filter(|&i| index[i].is_some_and(|index| buckets.contains(&index)));
+    own.filter_map(|i| values[i]).sum()
+}
+
+/// Everything in a bucket of `map[string]*main.session`, and its tophash.
+const ALL: std::ops::Range<u64> = 0..208;
+const TOPHASH: std::ops::Range<u64> = 0..8;
+
+#[test]
+fn a_zoom_of_a_recording_with_more_accesses_than_the_page_is_exact() {
+    let tables = synthetic::tables(300_000);
+    assert_eq!(tables.kept.height(), 100_000);
+    let (_folder, mut browser) = opened(&tables);
+    let depth = "Zooming is exact down to a single bucket.";
+    let says = show(&mut browser, "#heatmap&map=0&measure=loads");
+    assert!(says.contains(depth), "{says}");
+    let missed = "document.querySelector('#heatmap .unreached').hidden";
+    for (first, last, per_row) in [
+        (0, 15, 1),
+        (3, 3, 1),
+        (101, 163, 1),
+        (4_000, 4_095, 1),
+        (500, 999, 2),
+    ] {
+        for (name, unit, column) in MEASURES {
+            let (sum, most) = exact(&tables, column, first..=last, &ALL, per_row);
+            let chosen = format!("&map=0&index={first}-{last}");
+            let says = show(&mut browser, &fragment(name, &chosen));
+            let rows = match per_row {
+                1 => "one row is one of 4,096 buckets".to_owned(),
+                n => format!("one row is {n} of 4,096 buckets"),
+            };
+            let expected = format!(
+                "{name}: {} {unit} drawn of the selection; {rows}, one column a byte. {depth}",
+                thousands(sum)
+            );
+            assert!(says.starts_with(&expected), "{expected}: {says}");
+            if per_row == 1 && most > 1 {
+                let legend = format!("{} {unit} in a cell", thousands(most));
+                assert!(chart(&mut browser).contains(&legend), "{legend}");
+            }
+        }
+        assert_eq!(browser.eval(missed), true, "{first}-{last}");
+    }
+    // What the raw accesses tell is another number.
+    assert_ne!(
+        estimated(&tables, "loads", 101..=163),
+        exact(&tables, "loads", 101..=163, &ALL, 1).0
+    );
+    // A byte is of one part, so that a part is told exactly as well.
+    let (sum, _) = exact(&tables, "loads", 101..=163, &TOPHASH, 1);
+    let says = show(
+        &mut browser,
+        "#heatmap&map=0&measure=loads&index=101-163&part=bmap.tophash",
+    );
+    let expected = format!("loads: {} loads drawn of the selection; ", thousands(sum));
+    assert!(says.starts_with(&expected), "{expected}: {says}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn the_table_of_cells_follows_a_zoom_exactly() {
+    let tables = synthetic::tables(300_000);
+    let (_folder, mut browser) = opened(&tables);
+    browser.unfold();
+    // Half of the first row, which is of 16 buckets.
+    show(&mut browser, "#heatmap&map=0&index=0-7");
+    let rows = browser.eval("[...document.querySelectorAll('#cells-table tbody tr')].filter(row => !row.hidden).map(row => [row.dataset.cell, row.cells[4].textContent, row.cells[5].textContent, row.cells[9].textContent])");
+    let rows: Vec<[String; 4]> = serde_json::from_value(rows).unwrap();
+    assert!(rows.len() > 10, "{rows:?}");
+    for [cell, samples, loads, latency] in rows {
+        let place: Vec<u64> = cell.split(':').map(|n| n.parse().unwrap()).collect();
+        assert_eq!(place[..2], [0, 0]);
+        let byte = place[2]..place[2] + 1;
+        let told = [
+            (samples, "samples"),
+            (loads, "loads"),
+            (latency, "latency_sum"),
+        ];
+        for (shown, column) in told {
+            let (sum, _) = exact(&tables, column, 0..=7, &byte, 16);
+            assert_eq!(shown, thousands(sum), "{cell} {column}");
+        }
+    }
+    let missed = "document.querySelector('#heatmap .unreached').textContent";
+    assert_eq!(browser.eval(missed), "");
+    // A CPU is told of raw accesses alone.
+    let says = show(&mut browser, "#heatmap&map=0&measure=loads&index=0-7&cpu=3");
+    assert!(says.starts_with("loads: \u{2248}"), "{says}");
+    let missed = browser.eval(missed);
+    let missed = missed.as_str().unwrap();
+    assert!(
+        missed.starts_with("Numbers marked \u{2248} are estimated from the ")
+            && missed.ends_with(" selected of the 100,000 raw accesses in this page."),
+        "{missed}"
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// An array of more buckets than the frame has bins: as it is when these hold four each.
+#[test]
+fn a_zoom_below_the_depth_of_the_page_is_estimated_and_says_so() {
+    let mut tables = synthetic::tables(300_000);
+    let with = |frame: &DataFrame, name: &str, values: Vec<u64>| {
+        let mut frame = frame.clone();
+        frame
+            .with_column(Column::from(Series::new(name.into(), values)))
+            .unwrap();
+        frame
+    };
+    let [array, index] = ["array", "index"].map(|name| numbers(&tables.cells, name));
+    let binned = array.iter().zip(&index).map(|(array, index)| match array {
+        Some(0) => index.unwrap() / 4 * 4,
+        _ => index.unwrap(),
+    });
+    let binned = binned.collect();
+    tables.cells = with(&tables.cells, "index", binned);
+    tables.arrays = with(&tables.arrays, "index_width", vec![4, 1, 1]);
+    let (_folder, mut browser) = opened(&tables);
+    let depth =
+        "Zooming is exact of 4,096 buckets down to 4 in a row; below that raw accesses tell.";
+    let drawn = |sum: u64, rows: &str| {
+        format!(
+            "loads: {} loads drawn of the selection; one row is {rows}, one column a byte. {depth}",
+            thousands(sum)
+        )
+    };
+    for (first, last, whole, rows) in [
+        (16, 31, 16..=31, "4 of 4,096 buckets"),
+        (2_000, 3_999, 2_000..=3_999, "8 of 4,096 buckets"),
+        (
+            17,
+            30,
+            16..=31,
+            "4 of 4,096 buckets: buckets 16-31, whole rows that hold the selected",
+        ),
+    ] {
+        let (sum, _) = exact(&tables, "loads", whole, &ALL, 4);
+        let selected = format!("#heatmap&map=0&measure=loads&index={first}-{last}");
+        let says = show(&mut browser, &selected);
+        assert!(says.starts_with(&drawn(sum, rows)), "{sum} {rows}: {says}");
+    }
+    let sum = estimated(&tables, "loads", 16..=19);
+    let says = show(&mut browser, "#heatmap&map=0&measure=loads&index=16-19");
+    let expected = format!(
+        "loads: \u{2248}{} loads drawn of the selection; one row is one of 4,096 buckets, one column a byte. {depth}",
+        thousands(sum)
+    );
+    assert!(says.starts_with(&expected), "{expected}: {says}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 /// The chart's rectangles: x, y, width, height.
 fn boxes(browser: &mut Browser) -> Vec<[f64; 4]> {
     let svg = chart(browser);

@@ -28,8 +28,13 @@ fn opened(tables: &Tables) -> (tempfile::TempDir, std::path::PathBuf, Browser) {
     (folder, file, Browser::start())
 }
 
-/// Shows the page with a selection.
+/// Shows the page with a selection, unfolded.
 fn select(browser: &mut Browser, selection: &[(&str, &str)]) {
+    browser.unfold();
+    go(browser, selection);
+}
+
+fn go(browser: &mut Browser, selection: &[(&str, &str)]) {
     let words: Vec<String> = selection.iter().map(|(k, v)| format!("{k}={v}")).collect();
     browser.eval(&format!(
         "location.hash = {}; new Promise((done) => setTimeout(done, 60))",
@@ -351,6 +356,51 @@ fn views_count_what_a_selection_leaves() {
             "{selection:?}: {says}"
         );
     }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// By its summary, or by the browser as when it finds text in it.
+#[test]
+fn a_folded_table_follows_when_it_is_unfolded() {
+    let tables = synthetic::tables(20_000);
+    let (_folder, file, mut browser) = opened(&tables);
+    browser.open(&file, "");
+    browser.ready();
+    let (cpu, latency) = (
+        numbers(&tables.kept, "cpu"),
+        numbers(&tables.kept, "latency_cycles"),
+    );
+    let counted = |chosen: &dyn Fn(usize) -> bool| {
+        let own = (0..cpu.len()).filter(|&i| latency[i] >= 0 && chosen(i));
+        own.count() as u64
+    };
+    let sum = |browser: &mut Browser| -> u64 {
+        let rows = shown(browser, "latency-table", &[1]);
+        let numbers = rows
+            .iter()
+            .map(|row| row[0].replace(',', "").parse::<u64>());
+        numbers.map(Result::unwrap).sum()
+    };
+    let details = "document.querySelector('#latency-table').closest('details')";
+    let click = format!("{details}.querySelector('summary').click()");
+    let fold =
+        |open: bool| format!("{details}.open = {open}; new Promise(done => setTimeout(done, 60))");
+    let whole = counted(&|_| true);
+    assert_eq!(sum(&mut browser), whole);
+    go(&mut browser, &[("cpu", "3")]);
+    browser.eval(&click);
+    assert_eq!(sum(&mut browser), counted(&|i| cpu[i] == 3));
+    go(&mut browser, &[("cpu", "4")]);
+    assert_eq!(sum(&mut browser), counted(&|i| cpu[i] == 4));
+    browser.eval(&fold(false));
+    go(&mut browser, &[("cpu", "5")]);
+    browser.eval(&fold(true));
+    assert_eq!(sum(&mut browser), counted(&|i| cpu[i] == 5));
+    browser.eval(&fold(false));
+    browser.press("Escape");
+    browser.ready();
+    browser.eval(&click);
+    assert_eq!(sum(&mut browser), whole);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -107,9 +107,17 @@ fn tool(folder: &Path, name: &str, arguments: &[&str]) -> bool {
 
 /// Prints to `report.pdf` in `folder`; what can be read in it.
 fn printed(file: &Path, folder: &Path) -> Option<String> {
+    printed_from(&mut Browser::start(), file, "", folder)
+}
+
+fn printed_from(
+    browser: &mut Browser,
+    file: &Path,
+    fragment: &str,
+    folder: &Path,
+) -> Option<String> {
     use base64::Engine;
-    let mut browser = Browser::start();
-    browser.open(file, "");
+    browser.open(file, fragment);
     browser.ready();
     let printed = browser.call("Page.printToPDF", json!({"preferCSSPageSize": true}));
     let pdf = base64::engine::general_purpose::STANDARD
@@ -139,6 +147,56 @@ fn a_table_that_goes_on_has_its_head_on_every_page() {
     }
 }
 
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut pages: Vec<PathBuf> = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "pgm"))
+        .collect();
+    pages.sort();
+    pages
+}
+
+/// The drawings made by the script take the place of those of all accesses, black on white from a dark
+/// window as well.
+#[test]
+fn a_selection_is_printed_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = page(folder.path());
+    let mut browser = Browser::start();
+    window(&mut browser, "dark");
+    let fragment = "#heatmap&map=1&cpu=3";
+    let Some(text) = printed_from(&mut browser, &file, fragment, folder.path()) else {
+        return;
+    };
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = browser.eval("document.querySelector('#heatmap .says').textContent");
+    let says = says.as_str().unwrap();
+    assert!(says.contains("drawn of the selection"), "{says}");
+    for said in [
+        "Printed with a selection: map: map[uint64]uint64 at counters.go:17 (hits); CPU: 3. Views are of it alone",
+        says,
+        "(folded, so not printed)",
+    ] {
+        assert!(words.contains(said), "{said} in {words}");
+    }
+    // The static drawings' own words.
+    assert!(!words.contains("loads drawn; one row is"), "{words}");
+    if !tool(folder.path(), "pdftoppm", &["-gray", "-r", "36"]) {
+        return;
+    }
+    for page in pages(folder.path()) {
+        let (_, pixels) = grey(&page);
+        let dark = pixels.iter().filter(|&&value| value < 100).count();
+        assert!(dark * 10 < pixels.len(), "{page:?}: {dark} dark pixels");
+    }
+    // Afterwards the page is dark again.
+    browser.ready();
+    let paper = "(() => { const [r, g, b] = document.querySelector('#latency canvas').getContext('2d').getImageData(2, 2, 1, 1).data; return r + g + b; })()";
+    assert!(browser.eval(paper).as_u64().unwrap() < 100);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 #[test]
 fn the_page_prints_on_a4_with_every_view() {
     let folder = tempfile::tempdir().unwrap();
@@ -163,12 +221,7 @@ fn the_page_prints_on_a4_with_every_view() {
     ] {
         assert!(words.contains(drawn), "{drawn} in {words}");
     }
-    let mut pages: Vec<PathBuf> = std::fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "pgm"))
-        .collect();
-    pages.sort();
+    let pages = pages(folder.path());
     // One form feed ends each page.
     assert_eq!(pages.len(), text.matches('\u{c}').count());
     for page in &pages {

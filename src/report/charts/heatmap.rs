@@ -63,7 +63,10 @@ impl Chart for Heatmap {
          in a row). The arrays of a map that grew stand one after the other, the old one first. An access is placed by its first byte; an overflow bucket is drawn at the index of its \
          chain's head. Keys and elems that Go keeps outside of the slots (of more than 128 bytes) have rows of their own, by the byte in \
          them and the place in a pair of cache lines where they begin. Colour is cividis over the counts, further from the background is more; an empty cell has no sample. \
-         Accesses whose index or offset is not known are not here; the tables count them."
+         Accesses whose index or offset is not known are not here; the tables count them. A zoom into buckets or groups, \
+         of a part or of all, counts every access; the chart says down to how many in a row where an array has more \
+         than 4,096 or the page has no room for all. Below that, of other selections and for the 95th percentile it counts the \
+         page's raw accesses, each for as many as it stands for, and marks the number \u{2248}."
     }
 
     fn figure(&self, data: &Data) -> Result<Figure, ReportError> {
