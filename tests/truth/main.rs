@@ -122,8 +122,9 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     println!("{set} {perf} {binary}{with}: contradicted by learned regions {disagreed:?}");
     assert_eq!(disagreed, []);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
-    let (claims, of_maps) = (claims(&attribution), of_maps(csv));
-    let recorded = Recorded::of(rows_of_maps(csv), &recording, &program, core.as_ref());
+    let claims = claims(&attribution);
+    let rows = rows_of_maps(csv);
+    let recorded = Recorded::of(rows, of_maps(csv), &recording, &program, core.as_ref());
     let mut missed = Missed::default();
     let score = score(&truths(csv), &claims, |n, level, truth, claim| {
         if show {
@@ -137,15 +138,7 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             );
         }
         if let Some(truth) = truth.filter(|truth| !truth.soft) {
-            missed.add(
-                n,
-                level,
-                truth,
-                claim,
-                &of_maps[&n],
-                &recorded,
-                &attribution,
-            );
+            missed.add(n, level, truth, claim, &recorded, &attribution);
         }
     });
     println!("{set} {perf} {binary}{with}: {score}");
