@@ -4,6 +4,7 @@ use super::blocks::Blocks;
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::{Learned, part_at};
+use super::marking::Markings;
 use super::pages::Pages;
 use super::places::Behalf;
 use super::position::Admitted;
@@ -83,6 +84,7 @@ pub struct Known<'a> {
     pub learned: &'a Learned,
     pub lasting: &'a Lasting<'a>,
     pub spaces: &'a Spaces,
+    pub markings: &'a Markings,
     pub regions: &'a Regions,
     pub types: &'a Types,
     pub instant: Option<&'a Instant<'a>>,
@@ -94,6 +96,13 @@ impl Known<'_> {
         let variable = self.types.sole_variable(map_type);
         let always = |variable| self.lasting.holds_in(variable, header);
         variable.is_some_and(always) || self.learned.lives_as(header, time) == Some(map_type)
+    }
+
+    /// Whether what is in use at both times was so in between: an object of its own is soon used again.
+    fn is_kept(&self, address: u64, from: u64, to: u64) -> bool {
+        let marking = self.markings.of(self.spaces.mark_of(address));
+        let spell = marking.spell(from);
+        spell.is_some() && spell == marking.spell(to)
     }
 
     /// The memory that anything is known of.
@@ -193,6 +202,7 @@ pub fn complete(
         && let Some(found) = instant.indirect(row.address, time)
         && (unknown || row.part == Ok(found.part))
         && (row.base == 0 || row.base == found.start)
+        && known.is_kept(row.address, time, instant.time)
         && known
             .regions
             .covering(found.holder, time)

@@ -29,7 +29,7 @@ pub struct Instant<'a> {
     /// sample was in it. Before, its entries may have been in the one that it grew from.
     filled: FxHashMap<u64, AtomicU64>,
     /// After the last sample.
-    time: u64,
+    pub time: u64,
 }
 
 /// A key or an elem outside of its slot.

@@ -255,16 +255,17 @@ impl Regions {
                         {
                             (region.start, region.end) = whole;
                         }
-                        region.near = match proven {
-                            true => unopposed(region, region.near, witnesses, run, types),
-                            false => (region.first, region.last),
-                        };
                         let marking = marking(region.start);
                         if proven {
+                            let always = (0, u64::MAX);
+                            let (from, to) = unopposed(region, always, witnesses, run, types);
+                            let within = |(a, b): (u64, u64)| (a.max(from), b.min(to));
                             // Until it is freed, and before it was allocated, the memory is nobody else's.
                             let around = marking.around(region.first, region.last);
-                            (region.first, region.last) =
-                                unopposed(region, around, witnesses, run, types);
+                            region.near = within(region.near);
+                            (region.first, region.last) = within(around);
+                        } else {
+                            region.near = (region.first, region.last);
                         }
                         let reach = marking.reach(region.first, region.last);
                         if let Some(reach) = reach.filter(|_| proven) {

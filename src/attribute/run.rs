@@ -201,6 +201,7 @@ pub fn attribute_watching(
         learned: &learned,
         lasting: &lasting,
         spaces,
+        markings: &markings,
         regions: &regions,
         types: &types,
         instant: instant.as_ref(),

@@ -151,3 +151,13 @@ fn other_versions() {
     judged("1.24.11", &[("GOEXPERIMENT", "noswissmap")]);
     judged("1.27.3", &[("GOEXPERIMENT", "mapsplitgroup")]);
 }
+
+#[test]
+fn unoptimised_builds() {
+    if std::env::var_os("MEMPATH_ALL_GO").is_none() {
+        return;
+    }
+    for version in ["1.22.10", "1.27.3"] {
+        judged(version, &[("GOFLAGS", "'-gcflags=all=-N -l'")]);
+    }
+}
