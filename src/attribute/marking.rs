@@ -161,25 +161,6 @@ impl Marking {
         (until > last || since < first).then_some((since, until))
     }
 
-    /// The spells from `first` to `last` in each of which memory was not freed and used again: that takes
-    /// a mark phase.
-    pub fn spells(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
-        let (mut spells, mut at) = (Vec::new(), first);
-        for &(from, to) in self.breaks.iter().filter(|(_, to)| first < *to) {
-            if from >= last {
-                break;
-            }
-            if at <= from {
-                spells.push((at, from));
-            }
-            at = to;
-        }
-        if at <= last {
-            spells.push((at, last));
-        }
-        spells
-    }
-
     /// From the begin of the spell that `first` is in to the end of that of `last`.
     pub fn around(&self, first: u64, last: u64) -> (u64, u64) {
         let since = match self.spell(first).map(|before| before.checked_sub(1)) {
@@ -200,7 +181,8 @@ impl Marking {
         (since, until)
     }
 
-    /// The number of the spell that a time is in; `None` in between.
+    /// The number of the spell that a time is in, in which memory was not freed and used again: that takes
+    /// a mark phase. `None` in between.
     pub fn spell(&self, time: u64) -> Option<u32> {
         let before = self.breaks.partition_point(|(_, to)| *to <= time);
         let next = self.breaks.get(before);
@@ -273,11 +255,6 @@ mod tests {
         let marking = Marking::from_times(times.clone(), vec![(700, 800)], true);
         let breaks = vec![(13, 77), (503, 567), (700, 800)];
         assert_eq!(marking.breaks, breaks);
-        let spells = vec![(0, 13), (77, 503), (567, 700), (800, 900)];
-        assert_eq!(marking.spells(0, 900), spells);
-        assert_eq!(marking.spells(20, 30), []);
-        assert_eq!(marking.spells(20, 80), [(77, 80)]);
-        assert_eq!(marking.spells(600, 600), [(600, 600)]);
         let of = [0, 13, 14, 77, 503, 600, 750, 900].map(|time| marking.spell(time));
         let some = [
             Some(0),
@@ -291,7 +268,7 @@ mod tests {
         ];
         assert_eq!(of, some);
         let thin = Marking::from_times(times, Vec::new(), false);
-        assert_eq!((thin.spells(1, 900), thin.spell(300)), (vec![], None));
+        assert_eq!(thin.spell(300), None);
         assert_eq!(thin.around(20, 30), (20, 30));
         assert_eq!(marking.around(90, 600), (77, 700));
         assert_eq!(marking.around(5, 900), (0, u64::MAX));
