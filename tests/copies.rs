@@ -4,11 +4,11 @@
 
 mod common;
 
+use common::binary::Binary;
 use common::builder::{EventSpec, REGS_USER, RecordingBuilder, STACK_USER, Sample};
 use mempath::attribute::attribute;
-use mempath::attribute::flow::{Areas, FunctionFlow, Target, analyse, classify};
-use mempath::gomap::{Layout, Part, layout_for};
-use mempath::program::Program;
+use mempath::attribute::flow::{Areas, FunctionFlow, Target, classify};
+use mempath::gomap::Part;
 use mempath::program::kernel::Kernel;
 use mempath::recording::read_bytes;
 use mempath::unwind::unwind;
@@ -25,11 +25,6 @@ const MASK: u64 = 0xff_0fff;
 const SP: usize = 7;
 const IP: usize = 8;
 
-struct Binary {
-    program: Arc<Program>,
-    layout: &'static Layout,
-}
-
 /// The words of a copied stack, by address.
 struct Copy(Vec<u64>);
 
@@ -40,19 +35,6 @@ impl Copy {
 }
 
 impl Binary {
-    fn open(sample: &str) -> Binary {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-        let program = Arc::new(Program::open(&root.join(sample)).unwrap());
-        let layout = layout_for(program.go.as_ref().unwrap()).unwrap();
-        Binary { program, layout }
-    }
-
-    fn flow(&self, function: &str) -> FunctionFlow {
-        let mut all = self.program.functions().iter();
-        let start = all.find(|f| f.name == function).unwrap().start;
-        analyse(&self.program, self.layout, start)
-    }
-
     /// Instructions of the function that touch this part, by address.
     fn touching(&self, flow: &FunctionFlow, wanted: Part, write: bool) -> Vec<u64> {
         let areas = flow.signature.map_or(Areas::default(), |s| s.areas);
@@ -123,7 +105,7 @@ impl Binary {
 /// elem: of `t` and `h` nothing is left in registers.
 #[test]
 fn spilled_arguments_name_map_and_type() {
-    let binary = Binary::open("classic-go1.22/probe-go1.22.10.gz");
+    let binary = Binary::sample("classic-go1.22/probe-go1.22.10.gz");
     let flow = binary.flow("runtime.mapdelete_fast64");
     let stores = binary.touching(&flow, Part::BmapTophash, true);
     let stored = |ip: &&u64| flow.sites[*ip].operands[0].stored == Some(1);
@@ -142,7 +124,7 @@ fn spilled_arguments_name_map_and_type() {
 /// (`internal/runtime/maps/table.go`).
 #[test]
 fn a_helper_has_its_map_from_the_frame_above() {
-    let binary = Binary::open("swiss-go1.27/probe-go1.27.3.gz");
+    let binary = Binary::sample("swiss-go1.27/probe-go1.27.3.gz");
     let outer = binary.flow("internal/runtime/maps.(*table).grow");
     let helper = "internal/runtime/maps.(*table).uncheckedPutSlot";
     let mut calls = outer.calls.iter();
@@ -168,7 +150,7 @@ fn a_helper_has_its_map_from_the_frame_above() {
 /// (`internal/runtime/maps/table.go`).
 #[test]
 fn an_iterator_on_the_stack_names_its_map() {
-    let binary = Binary::open("swiss-go1.27/probe-go1.27.3.gz");
+    let binary = Binary::sample("swiss-go1.27/probe-go1.27.3.gz");
     let flow = binary.flow("internal/runtime/maps.(*Iter).Next");
     let loads = binary.touching(&flow, Part::GroupCtrl, false);
     assert!(!loads.is_empty());

@@ -3,12 +3,12 @@
 
 mod common;
 
+use common::binary::Binary;
 use common::builder::{CALLCHAIN, EventSpec, REGS_INTR, RecordingBuilder, Sample};
 use common::target::build;
 use mempath::attribute::attribute;
-use mempath::attribute::flow::{Call, FunctionFlow, Target, What, analyse, classify};
-use mempath::gomap::{Layout, Part, layout_for};
-use mempath::program::Program;
+use mempath::attribute::flow::{Call, Target, What, analyse, classify};
+use mempath::gomap::Part;
 use mempath::program::kernel::Kernel;
 use mempath::recording::{CONTEXT_USER, read_bytes};
 use std::path::Path;
@@ -22,18 +22,7 @@ const AX: usize = 0;
 const BX: usize = 1;
 const IP: usize = 8;
 
-struct Binary {
-    program: Arc<Program>,
-    layout: &'static Layout,
-}
-
 impl Binary {
-    fn flow(&self, function: &str) -> FunctionFlow {
-        let mut all = self.program.functions().iter();
-        let start = all.find(|f| f.name == function).unwrap().start;
-        analyse(&self.program, self.layout, start)
-    }
-
     /// The first instruction of the function that loads (or stores to) anything that `is` wanted.
     fn first(&self, function: &str, is: impl Fn(&Target, bool) -> bool) -> u64 {
         let flow = self.flow(function);
@@ -124,9 +113,7 @@ impl Binary {
 fn memory_of_a_frame_is_a_map_only_while_its_function_runs() {
     let dir = tempfile::tempdir().unwrap();
     let path = build("tests/programs/zoo.go", "1.22.10", dir.path());
-    let program = Arc::new(Program::open(&path).unwrap());
-    let layout = layout_for(program.go.as_ref().unwrap()).unwrap();
-    let binary = Binary { program, layout };
+    let binary = Binary::open(&path);
     let callee = "runtime.mapassign_fast64";
     let on_heap = binary.call(callee, |call| call.arg(1).what != What::Stack);
     assert_eq!(binary.between(on_heap), Some("hmap.buckets"));

@@ -2,7 +2,7 @@
 //! memory operands touch.
 
 use super::flow::{
-    self, Areas, FunctionFlow, Instruction, Live, Operand, Spilled, Target, classify,
+    self, Areas, FunctionFlow, Handed, Instruction, Live, Operand, Spilled, Target, classify,
 };
 use super::leaf;
 use super::phase::{self, Steps, phase_of};
@@ -20,6 +20,8 @@ pub struct Code {
     pub operands: Vec<(Target, Operand)>,
     pub live: Vec<Live>,
     pub spilled: Vec<Spilled>,
+    /// What a map call handed out to this function.
+    pub handed: Option<Handed>,
     pub layout: &'static Layout,
     /// The map function has the map among its arguments.
     pub gets_map: bool,
@@ -88,6 +90,7 @@ pub struct Binary {
     /// Reflection, or a copy of whole maps, reaches maps of every type through the same functions.
     reflects: bool,
     flows: FxHashMap<u64, Arc<FunctionFlow>>,
+    lefts: flow::Lefts,
     /// By start of the function: where its arguments point to.
     pointers: FxHashMap<u64, Arc<FunctionFlow>>,
     /// By start of the function; `None` for code that is no map code.
@@ -106,6 +109,7 @@ impl Binary {
             id,
             reflects,
             flows: FxHashMap::default(),
+            lefts: flow::Lefts::default(),
             pointers: FxHashMap::default(),
             steps: FxHashMap::default(),
         }
@@ -116,11 +120,11 @@ impl Binary {
         let layout = self.layout?;
         flow::abi(self.program.arch)?;
         let start = self.program.function_at(vaddr)?.start;
-        let program = &self.program;
+        let (program, lefts) = (&self.program, &mut self.lefts);
         let flow = self
             .flows
             .entry(start)
-            .or_insert_with(|| Arc::new(flow::analyse(program, layout, start)));
+            .or_insert_with(|| Arc::new(flow::analyse_with(program, layout, start, lefts)));
         Some(Arc::clone(flow))
     }
 
@@ -256,6 +260,7 @@ impl Binary {
             operands,
             live: site.live.clone(),
             spilled: site.spilled.clone(),
+            handed: site.handed,
             layout,
             gets_map: flow
                 .signature

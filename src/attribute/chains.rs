@@ -3,11 +3,12 @@
 
 use super::binary::{Binary, Code};
 use super::callers::{call_site, outermost_map_call};
-use super::flow::Target;
+use super::flow::{Handed, Target};
 use super::leaf;
 use super::names::through_callers;
 use super::places::Places;
-use super::resolve::Above;
+use super::resolve::{Above, call_of};
+use super::slots;
 use super::types::{TypedSite, Types};
 use crate::data_src::DataSrc;
 use crate::recording::{Event, ImageId, Recording};
@@ -104,7 +105,14 @@ pub fn add_site_of(
 }
 
 /// By place, call chain and whether it is a store: what a leaf's caller passed to it.
-pub type LeafTargets = FxHashMap<(u32, u32, bool), Option<Target>>;
+pub type LeafTargets = FxHashMap<(u32, u32, bool), Option<Passed>>;
+
+/// What a leaf touches, and what its caller got from a map call.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed {
+    target: Target,
+    handed: Option<Handed>,
+}
 
 pub fn leaf_targets(
     recording: &Recording,
@@ -130,13 +138,15 @@ pub fn leaf_targets(
         let returns = frames.iter().map(|ip| ip.wrapping_sub(code.bias));
         let site = chains.of_sample(recording, i).map(|site| site.ret);
         let vaddr = code.instruction.ip();
-        let found = binaries
-            .iter_mut()
-            .flatten()
-            .find(|b| b.id == code.binary)
-            .and_then(|b| leaf::target(b, vaddr, returns, site, stored));
-        if let Some(target) = &found {
-            add_site_of(target, code.binary, binaries, types);
+        let ret = frames.first().map(|ip| ip.wrapping_sub(code.bias));
+        let mut all = binaries.iter_mut().flatten();
+        let found = all.find(|b| b.id == code.binary).and_then(|b| {
+            let target = leaf::target(b, vaddr, returns, site, stored)?;
+            let handed = ret.and_then(|ret| leaf::handed(b, vaddr, ret));
+            Some(Passed { target, handed })
+        });
+        if let Some(passed) = &found {
+            add_site_of(&passed.target, code.binary, binaries, types);
         }
         targets.insert((place, chain, stored), found);
     }
@@ -150,10 +160,47 @@ pub fn leaf_of(
     i: usize,
     stored: bool,
 ) -> Option<Target> {
+    Some(passed_of(places, chain, leaves, i, stored)?.target)
+}
+
+fn passed_of(
+    places: &Places,
+    chain: Option<u32>,
+    leaves: &LeafTargets,
+    i: usize,
+    stored: bool,
+) -> Option<Passed> {
     if leaves.is_empty() {
         return None;
     }
     *leaves.get(&(places.place.get(i)?, chain?, stored))?
+}
+
+/// What a map call handed out to the function of a sample, or to the caller of its leaf, where the sample
+/// is of that.
+pub fn handed_of<'a>(
+    recording: &'a Recording,
+    places: &'a Places,
+    leaves: &LeafTargets,
+    types: &Types,
+    i: usize,
+) -> Option<slots::Sample<'a>> {
+    let code = places.code_of(i)?;
+    recording.pmu(i).filter(|pmu| pmu.regs_sound)?;
+    let stored = is_store(recording, i);
+    let passed = passed_of(places, recording.samples.chain.get(i), leaves, i, stored);
+    let handed = match passed {
+        Some(passed) => passed.handed,
+        None => code.handed,
+    }?;
+    let call = call_of(code, passed.map(|passed| passed.target), stored);
+    let site = types.call_site(code.binary, handed.call)?;
+    (call == Some(handed.call)).then(|| slots::Sample {
+        handed,
+        processor: recording.processor(i),
+        code,
+        iterates: !site.callee.starts_with("runtime.mapa"),
+    })
 }
 
 /// By place and call chain: what the frame around that of a map helper names, which the helper does not

@@ -6,6 +6,7 @@ use super::lasting::Lasting;
 use super::learn::{Learned, part_at};
 use super::pages::Pages;
 use super::places::Behalf;
+use super::position::Admitted;
 use super::regions::{Hit, Regions};
 use super::resolve::{About, Row};
 use super::spaces::{Spaces, marked};
@@ -109,11 +110,13 @@ impl Known<'_> {
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of.
+/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
+/// `admitted` which shapes it may be of.
 pub fn complete(
     row: &mut Row,
     behalf: Behalf,
     variant: usize,
+    admitted: Admitted,
     layout: Option<&Layout>,
     known: &Known,
 ) -> Option<Evidence> {
@@ -131,6 +134,12 @@ pub fn complete(
         let hit = known.regions.at(row.address, time, part, known.types);
         let marked = || known.regions.marked(row.address, time, known.types);
         let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
+        let beside = || {
+            let admits = |shape| admitted.admits(shape, known.types);
+            let regions = part.filter(|_| row.base == 0).map(|_| known.regions);
+            regions?.beside(row.address, time, part?, admits, known.types)
+        };
+        let hit = hit.or_else(beside);
         let keys = |shape| {
             behalf
                 .keys
@@ -145,8 +154,18 @@ pub fn complete(
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
-            if row.header != 0 && hit.header != 0 && row.header != hit.header {
+            // A variable that may hold one map after the other names none of them.
+            let named = |header| match known.lasting.may_change(header) {
+                true => 0,
+                false => header,
+            };
+            let (own, others) = (named(row.header), named(hit.header));
+            if own != 0 && others != 0 && own != others {
                 return Some(row.evidence);
+            }
+            let same = |a: TypeId| hit.map_type.is_none_or(|b| a == b);
+            if own == 0 && others != 0 && row.map_type.is_none_or(same) {
+                row.header = others;
             }
             if row.part.is_err() || row.base == 0 {
                 row.part = Ok(hit.spot.part);

@@ -55,6 +55,11 @@ impl<'a> Lasting<'a> {
         header & VARIABLE != 0 && self.holds(header & !VARIABLE)
     }
 
+    /// Whether a header stands for a variable that may hold one map after the other.
+    pub fn may_change(&self, header: u64) -> bool {
+        header & VARIABLE != 0 && !self.holds(header & !VARIABLE)
+    }
+
     /// The header of the map that a variable of this kind holds: a number in its place, where no sample
     /// knows it.
     pub fn header_in(&self, variable: u64) -> u64 {

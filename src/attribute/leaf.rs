@@ -6,7 +6,10 @@
 //! a map call handed it out.
 
 use super::binary::{Binary, is_proxy};
-use super::flow::{Areas, Call, FunctionFlow, HERE, Operand, Target, Value, What, abi, classify};
+use super::flow::{
+    Areas, Call, Control, FunctionFlow, HERE, Handed, Instruction, Operand, Target, Value, What,
+    abi, classify, written,
+};
 use crate::gomap::{Layout, Stage, Structure};
 use std::sync::Arc;
 
@@ -98,6 +101,29 @@ pub fn target(
         }
     }
     None
+}
+
+/// What a map call handed out to the caller of the leaf that covers `vaddr`, which returns to `ret`: what
+/// the leaf's own registers still say of it.
+pub fn handed(binary: &mut Binary, vaddr: u64, ret: u64) -> Option<Handed> {
+    let flow = binary.flow(ret.checked_sub(1)?)?;
+    let call = flow.calls.get(&ret)?;
+    let function = binary.program.function_at(vaddr)?.clone();
+    if call.callee.as_deref() != Some(&function.name) {
+        return None;
+    }
+    let mut handed = call.handed?;
+    let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
+    let bytes = binary.program.bytes(function.start, len)?;
+    let code = Instruction::decode(binary.program.arch, bytes, function.start);
+    if code
+        .iter()
+        .any(|ins| matches!(ins.control(), Control::Call(_)))
+    {
+        return None;
+    }
+    handed.wrote(written(&code), None);
+    Some(handed)
 }
 
 /// Whether a call in the function of `flow` is one of the function `name`.

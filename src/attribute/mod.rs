@@ -31,6 +31,7 @@ mod regions;
 mod resolve;
 mod rows;
 mod run;
+mod slots;
 mod sole;
 mod source;
 mod spaces;

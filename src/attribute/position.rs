@@ -54,6 +54,30 @@ pub struct Located {
     pub shape: Option<ShapeId>,
 }
 
+/// The one place that all shapes which have one agree on.
+#[derive(Default)]
+struct OneSpot {
+    found: Option<Located>,
+    several: bool,
+}
+
+impl OneSpot {
+    fn add(&mut self, base: u64, spot: Spot, shape: ShapeId) {
+        match &mut self.found {
+            Some(one) if (one.base, one.spot) == (base, spot) => one.shape = None,
+            Some(_) => self.several = true,
+            None => {
+                let shape = Some(shape);
+                self.found = Some(Located { base, spot, shape });
+            }
+        }
+    }
+
+    fn get(self) -> Option<Located> {
+        self.found.filter(|_| !self.several)
+    }
+}
+
 /// The known starts.
 #[derive(Debug, Default)]
 pub struct Starts {
@@ -283,7 +307,7 @@ impl Starts {
         let on_page = |s: &Nearest| near.base(*s) >> PAGE_SHIFT == address >> PAGE_SHIFT;
         let several = near.iter().filter(on_page).nth(1).is_some();
         let enough = |starts: usize| lasting || several || starts > 1;
-        let mut found: Option<Located> = None;
+        let mut found = OneSpot::default();
         for &shape in admitted.shapes(types) {
             let (grid, of_shape) = (self.grids.get(shape as usize)?, types.of_shape(shape)?);
             let variants = types.admitted(shape);
@@ -292,20 +316,10 @@ impl Starts {
                 Place::Nowhere => {}
                 Place::Several => return None,
                 Place::One(_, _, starts) if !enough(starts) => return None,
-                Place::One(base, spot, _) => match &mut found {
-                    Some(one) if (one.base, one.spot) == (base, spot) => one.shape = None,
-                    Some(_) => return None,
-                    None => {
-                        found = Some(Located {
-                            base,
-                            spot,
-                            shape: Some(shape),
-                        });
-                    }
-                },
+                Place::One(base, spot, _) => found.add(base, spot, shape),
             }
         }
-        found
+        found.get()
     }
 
     /// The spot in the bucket or group that begins at the nearest start below, last and next seen
@@ -354,24 +368,13 @@ impl Starts {
         admitted: Admitted,
         types: &Types,
     ) -> Option<Located> {
-        let mut found: Option<Located> = None;
+        let mut found = OneSpot::default();
         for &shape in admitted.shapes(types) {
-            let Some((base, spot)) = self.fit(address, part, shape, types) else {
-                continue;
-            };
-            match found {
-                Some(one) if (one.base, one.spot) != (base, spot) => return None,
-                Some(one) => found = Some(Located { shape: None, ..one }),
-                None => {
-                    found = Some(Located {
-                        base,
-                        spot,
-                        shape: Some(shape),
-                    });
-                }
+            if let Some((base, spot)) = self.fit(address, part, shape, types) {
+                found.add(base, spot, shape);
             }
         }
-        found
+        found.get()
     }
 
     fn fit(&self, address: u64, part: Part, shape: ShapeId, types: &Types) -> Option<(u64, Spot)> {

@@ -60,6 +60,8 @@ pub struct Region {
     pub last: u64,
     /// When the collector may still, or already, have found it here: [`super::marking`].
     marked: (u64, u64),
+    /// When samples of it may be missing before its first and after its last.
+    near: (u64, u64),
     pub shape: ShapeId,
     pub map_type: Option<TypeId>,
     pub stride: u64,
@@ -203,6 +205,9 @@ const PROOF: u64 = 3;
 /// has a chance of e^-16.
 const GAPS: u64 = 16;
 
+/// Regions of a page that are looked at before and after a time that none of them is known to be of.
+const BESIDE: usize = 16;
+
 /// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
 const PAGE_SHIFT: u32 = 13;
 
@@ -250,6 +255,10 @@ impl Regions {
                         {
                             (region.start, region.end) = whole;
                         }
+                        region.near = match proven {
+                            true => unopposed(region, region.near, witnesses, run, types),
+                            false => (region.first, region.last),
+                        };
                         let marking = marking(region.start);
                         if proven {
                             // Until it is freed, and before it was allocated, the memory is nobody else's.
@@ -333,6 +342,7 @@ impl Regions {
                     first: spell.first,
                     last: spell.last,
                     marked: (spell.first, spell.last),
+                    near: (spell.first, spell.last),
                     one_map: true,
                     ..*region
                 }));
@@ -430,6 +440,7 @@ impl Regions {
                     first,
                     last,
                     marked: (first, last),
+                    near: (first, last),
                     ..whole
                 };
                 let of = Run {
@@ -443,6 +454,7 @@ impl Regions {
                     map_type,
                     first,
                     last,
+                    near: (first, last),
                     presumed: true,
                     ..whole
                 };
@@ -482,6 +494,39 @@ impl Regions {
             .filter_map(|here| self.regions.get(here.region as usize))
             .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
+    }
+
+    /// The bucket or group that a part is in which was touched before the first sample that knows what lay
+    /// there, or after the last: of those not long after or before, that have this part there, the only one.
+    pub fn beside(
+        &self,
+        address: u64,
+        time: u64,
+        part: Part,
+        admits: impl Fn(ShapeId) -> bool,
+        types: &Types,
+    ) -> Option<Hit> {
+        let fits = |r: &&Region| {
+            let off = (address - r.start) % r.stride;
+            let spot = types.of_shape(r.shape).and_then(|t| t.spot_at(off));
+            admits(r.shape) && spot.is_some_and(|spot| spot.part == part)
+        };
+        let page = self.page(address >> PAGE_SHIFT);
+        let after = page.partition_point(|here| here.first <= time);
+        let around = after.saturating_sub(BESIDE)..page.len().min(after + BESIDE);
+        let regions = page[around]
+            .iter()
+            .filter(|here| here.covers(address))
+            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter(|r| (r.near.0..=r.near.1).contains(&time))
+            .filter(fits);
+        let hit = agreed(regions, address, Some(part), types)?;
+        // Whose it was then is another question.
+        Some(Hit {
+            header: 0,
+            presumed: 0,
+            ..hit
+        })
     }
 }
 
@@ -725,6 +770,8 @@ fn carve(
             all.collect()
         }
     };
+    let whole = against.is_empty();
+    let all: usize = run.iter().map(|p| p.times.len()).sum();
     let mut work = vec![Piece { seen, against }];
     while let Some(mut piece) = work.pop() {
         let Some(bounds) = bounds(&piece.seen, stride) else {
@@ -735,12 +782,16 @@ fn carve(
             (lo..hi).contains(&address) && (first..=last).contains(&time)
         });
         if piece.against.is_empty() {
+            let samples = if whole { all } else { piece.seen.len() } as u64;
+            let gap = (last - first) / samples.saturating_sub(1).max(1);
+            let gaps = gap.saturating_mul(GAPS);
             regions.push(Region {
                 start: lo,
                 end: hi,
                 first,
                 last,
                 marked: (first, last),
+                near: (first.saturating_sub(gaps), last.saturating_add(gaps)),
                 shape: of.shape,
                 map_type: of.map_type,
                 stride,
@@ -1102,5 +1153,65 @@ mod tests {
                 assert!(AtTime::at(&page, time).map(|here| here.region).eq(expected));
             }
         }
+    }
+
+    /// Where four groups of 136 bytes lie, as samples from 100 to 200 have it.
+    const START: u64 = 0x1e12_36fd_0000;
+
+    fn four_groups(header: u64) -> (Regions, Types) {
+        let mut types = Types::default();
+        types.intern(
+            0,
+            &MapType {
+                addr: 0,
+                name: String::new(),
+                key: String::new(),
+                elem: String::new(),
+                string_key: false,
+                fast: true,
+                scanned: false,
+                key_size: 8,
+                elem_size: 8,
+                indirect_key: false,
+                indirect_elem: false,
+                shape: Shape::Swiss {
+                    group_size: 136,
+                    keys_off: 8,
+                    key_stride: 16,
+                    elems_off: 16,
+                    elem_stride: 16,
+                },
+            },
+        );
+        let region = Region {
+            start: START,
+            end: START + 4 * 136,
+            first: 100,
+            last: 200,
+            marked: (100, 200),
+            near: (90, 210),
+            shape: 0,
+            map_type: None,
+            stride: 136,
+            header,
+            one_map: true,
+            presumed: false,
+        };
+        (Regions::indexed(vec![region]), types)
+    }
+
+    #[test]
+    fn a_part_just_before_the_first_sample_is_where_it_fits() {
+        let (regions, types) = four_groups(7);
+        let key_at = |off, time| {
+            let admits = |shape| shape == 0;
+            let hit = regions.beside(START + off, time, Part::GroupKey, admits, &types)?;
+            Some((hit.base - START, hit.spot.slot, hit.header))
+        };
+        assert_eq!(key_at(136 + 8, 95), Some((136, Some(0), 0)));
+        assert_eq!(key_at(136 + 8 + 16 * 7, 205), Some((136, Some(7), 0)));
+        assert_eq!(key_at(136 + 8, 10), None);
+        // An elem lies there.
+        assert_eq!(key_at(136 + 16, 95), None);
     }
 }

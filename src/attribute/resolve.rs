@@ -6,6 +6,7 @@
 use super::binary::Code;
 use super::flow::{Live, Spilled, Target, What};
 use super::operand::{evaluate, index as evaluate_index};
+use super::slots::object_at;
 use super::types::{ShapeId, TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Family, Holds, MapType, Part, Structure};
@@ -255,7 +256,7 @@ pub fn call_of(code: &Code, leaf: Option<Target>, stored: bool) -> Option<u64> {
 }
 
 /// The value that a plain load or store moved.
-fn moved(processor: &Processor, code: &Code) -> Option<u64> {
+pub(super) fn moved(processor: &Processor, code: &Code) -> Option<u64> {
     let (reg, size) = code.moved?;
     let value = processor.register(reg)?;
     Some(if size >= 8 {
@@ -575,8 +576,13 @@ fn handed_out(
     }
     row.evidence = row.evidence.max(Evidence::CallSite);
     if indirect {
+        let minor = types.minor_of(code.binary);
+        let start = match off {
+            Some(off) => Some(row.address.wrapping_sub(off)),
+            None => object_at(row.address, size, minor),
+        };
         row.part = Ok(outside);
-        row.base = off.map_or(0, |off| row.address.wrapping_sub(off));
+        row.base = start.unwrap_or(0);
     } else {
         row.part = Ok(inline);
     }

@@ -4,7 +4,8 @@ use super::assemble::assemble;
 use super::binary::{Binary, Code};
 use super::blocks::Blocks;
 use super::chains::{
-    above_of, add_site_of, chain_sites, frames_above, is_store, leaf_of, leaf_targets, stores,
+    above_of, add_site_of, chain_sites, frames_above, handed_of, is_store, leaf_of, leaf_targets,
+    stores,
 };
 use super::complete::{Known, VARIABLE, complete, own, type_of};
 use super::declared;
@@ -13,16 +14,18 @@ use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
 use super::places::Places;
+use super::position::Admitted;
 use super::positioned::position;
 use super::regions::Regions;
 use super::resolve::{About, Fact, Row, call_of};
 use super::rows::Rows;
+use super::slots::{Slots, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::succession::Succession;
 use super::tenure::{name_types, share};
 use super::testimony::{markings, seen, witnesses};
-use super::trace::{Given, Trace, Tracer};
+use super::trace::{Given, SLOT, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
 use crate::gomap::{Layout, size_class};
@@ -209,7 +212,11 @@ pub fn attribute_watching(
         let place = places.place.get(i);
         let layout = place.and_then(|place| *layouts.get(place as usize)?);
         let variant = places.variant(row.sample);
-        complete(row, places.behalf(i), variant, layout, &known)
+        let admitted = match row.map_type.and_then(|id| types.shape_of(id)) {
+            Some(shape) => Admitted::Known(shape),
+            None => places.admitted(row.sample),
+        };
+        complete(row, places.behalf(i), variant, admitted, layout, &known)
     };
     tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
     let conflicts: Vec<(Evidence, u64)> = rows
@@ -254,6 +261,28 @@ pub fn attribute_watching(
         },
     );
     tracer.step("learned region", &rows, &types, spaces);
+    let mut events = recording.events.iter();
+    if types.any_outside() && events.any(|event| event.samples_registers()) {
+        let sample = |row: &Row| {
+            let i = row.sample as usize;
+            handed_of(recording, &places, &leaves, &types, i)
+        };
+        let left = |row: &Row| sample(row)?.left(row, &regions, &types, spaces);
+        let slots = Slots::of(&rows, recording, &places, &types, left);
+        rows.change(|row| {
+            if !is_open(row) || row.base == 0 {
+                return;
+            }
+            if let Some((_, slot)) = left(row) {
+                row.slot = slot;
+                row.evidence = row.evidence.max(Evidence::Registers);
+            } else if let Some(slot) = slots.find(row, sample(row).as_ref(), spaces) {
+                row.slot = slot;
+                row.evidence = row.evidence.max(Evidence::LearnedRegion);
+            }
+        });
+        tracer.step(SLOT, &rows, &types, spaces);
+    }
     places.settle_phases(&rows);
     let declared = declared::compare(&places, &mut binaries);
     let mut attribution = assemble(

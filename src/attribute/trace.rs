@@ -14,6 +14,9 @@ use super::{Evidence, Reason};
 use crate::gomap::{MapType, Part, Size, Structure};
 use crate::recording::{Memory, Recording};
 
+/// The step that tells of a key or an elem outside of its slot which one points to it.
+pub const SLOT: &str = "the slot that leads here";
+
 /// The way of one sample through the attribution.
 #[derive(Debug, Clone)]
 pub struct Trace {

@@ -174,9 +174,20 @@ impl Types {
     /// The minor version of Go that the program with types of this shape was built with.
     pub fn go_minor(&self, shape: ShapeId) -> u32 {
         let binary = self.of_binary.get(shape as usize);
-        let program = binary.and_then(|binary| self.programs.get(*binary as usize));
+        binary.map_or(0, |binary| self.minor_of(*binary))
+    }
+
+    /// The same of a binary.
+    pub fn minor_of(&self, binary: u32) -> u32 {
+        let program = self.programs.get(binary as usize);
         let go = program.and_then(|program| program.go.as_ref());
         go.map_or(0, |go| go.minor)
+    }
+
+    /// Whether a map has keys or elems outside of their slots.
+    pub fn any_outside(&self) -> bool {
+        let mut types = self.types.iter();
+        types.any(|map_type| map_type.indirect_key || map_type.indirect_elem)
     }
 
     /// How many shapes there are.

@@ -1,7 +1,7 @@
 //! What each rung of the evidence ladder said of a sample: held, silent or disagreed.
 
 use super::{Rung, Verdict};
-use crate::attribute::trace::{CodeSeen, Step, Trace};
+use crate::attribute::trace::{CodeSeen, SLOT, Step, Trace};
 use crate::attribute::{Evidence, Reason};
 use crate::gomap::{Part, Stage, Structure};
 use crate::recording::Recording;
@@ -241,6 +241,9 @@ fn learned(trace: &Trace) -> (Verdict, String) {
     if before.base != after.base {
         found.push(format!("the object, {:#x}", after.base));
     }
+    if let Some((slot, _)) = slot_found(trace).filter(|(_, by)| *by != Evidence::Registers) {
+        found.push(format!("slot {slot}, which leads here"));
+    }
     let header_before = owner.map_or(before.header, |(before, _)| before.header);
     if header_before != after.header {
         found.push(format!("the map, {:#x}", after.header));
@@ -262,6 +265,12 @@ fn learned(trace: &Trace) -> (Verdict, String) {
             found.join(" and ")
         ),
     )
+}
+
+/// The slot that was found to point to the key or the elem, and by what.
+fn slot_found(trace: &Trace) -> Option<(i8, Evidence)> {
+    let (before, after) = around(trace, SLOT)?;
+    (before.slot != after.slot).then_some((after.slot, after.evidence))
 }
 
 fn heap(trace: &Trace) -> (Verdict, String) {
@@ -312,6 +321,11 @@ fn registers(seen: &CodeSeen, trace: &Trace) -> (Verdict, String) {
         ("map type descriptor", map_type),
     ];
     let mut agree = Vec::new();
+    if let Some((slot, _)) = slot_found(trace).filter(|(_, by)| *by == Evidence::Registers) {
+        agree.push(format!(
+            "a register that the map call left points to slot {slot}, which leads here"
+        ));
+    }
     for register in &seen.registers {
         let (Some((structure, _)), Some(start)) = (&register.names, register.start) else {
             continue;

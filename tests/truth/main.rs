@@ -1,11 +1,13 @@
 //! The attribution against recordings in which the owner of every access is known.
 
+mod bound;
 #[path = "../common/mod.rs"]
 mod common;
 mod missed;
 mod score;
 mod table;
 
+use bound::Recorded;
 use mempath::attribute::{Attribution, Evidence, NONE, attribute};
 use mempath::gomap::{Part, Stage};
 use mempath::heap::Heap;
@@ -18,7 +20,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use table::{of_maps, truths};
+use table::{of_maps, rows_of_maps, truths};
 
 /// The decompressed bytes of a `.zst` or `.gz` file.
 fn decompressed(path: &Path) -> Vec<u8> {
@@ -77,7 +79,7 @@ fn opened(perf_data: &Path, binary: &Path) -> (Recording, Arc<Program>) {
     (recording, program)
 }
 
-fn attributed(recording: &Recording, program: Arc<Program>, core: Option<&Path>) -> Attribution {
+fn attributed(recording: &Recording, program: &Arc<Program>, heap: Option<&Heap>) -> Attribution {
     let programs: Vec<Option<Arc<Program>>> = recording
         .space
         .images
@@ -86,11 +88,10 @@ fn attributed(recording: &Recording, program: Arc<Program>, core: Option<&Path>)
             image
                 .path
                 .ends_with("/mapload")
-                .then(|| Arc::clone(&program))
+                .then(|| Arc::clone(program))
         })
         .collect();
-    let heap = core.map(|core| Heap::read(core, &[program], false).expect("a readable core"));
-    attribute(recording, &programs, &Kernel::default(), heap.as_ref())
+    attribute(recording, &programs, &Kernel::default(), heap)
 }
 
 fn scored(set: &str, perf: &str, binary: &str) -> Option<Score> {
@@ -114,14 +115,6 @@ fn types(attribution: &Attribution, of_maps: &HashMap<usize, Of>) -> (usize, usi
     (right, said.len() - right)
 }
 
-/// Samples of which a learned region said something else than stronger evidence, which was kept.
-fn contradictions(set: &str, perf: &str) -> &'static [(Evidence, u64)] {
-    match (set, perf) {
-        ("go1.22.10-twins", "perf.data.plain") => &[(Evidence::CallSite, 1)],
-        _ => &[],
-    }
-}
-
 fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score> {
     let dir = common::shared()?.join("truth").join(set);
     let work = tempfile::tempdir().expect("a temporary folder");
@@ -129,15 +122,18 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     let csv = std::str::from_utf8(&csv).expect("UTF-8");
     let perf_data = unpacked(&dir.join(format!("{perf}.zst")), work.path());
     let binary_path = unpacked(&dir.join(format!("{binary}.gz")), work.path());
-    let core = core.then(|| common::core::inflated(&dir, work.path()));
     let (recording, program) = opened(&perf_data, &binary_path);
-    let attribution = attributed(&recording, program, core.as_deref());
+    let core = core.then(|| {
+        let core = common::core::inflated(&dir, work.path());
+        Heap::read(&core, &[Arc::clone(&program)], false).expect("a readable core")
+    });
+    let attribution = attributed(&recording, &program, core.as_ref());
     let with = if core.is_some() { " with core" } else { "" };
     let disagreed: Vec<(Evidence, u64)> = (attribution.contradictions.iter())
         .map(|c| (c.stronger, c.samples))
         .collect();
     println!("{set} {perf} {binary}{with}: contradicted by learned regions {disagreed:?}");
-    assert_eq!(disagreed, contradictions(set, perf));
+    assert_eq!(disagreed, []);
     let show = std::env::var_os("MEMPATH_SHOW_WRONG").is_some();
     let (claims, of_maps) = (claims(&attribution), of_maps(csv));
     let (right, wrong) = types(&attribution, &of_maps);
@@ -146,6 +142,7 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
         of_maps.len()
     );
     assert!(1000 * wrong <= right, "{wrong} of another type");
+    let recorded = Recorded::of(rows_of_maps(csv), &recording, &program, core.as_ref());
     let mut missed = Missed::default();
     let score = score(&truths(csv), &claims, |n, level, truth, claim| {
         if show {
@@ -159,11 +156,22 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             );
         }
         if let Some(truth) = truth.filter(|truth| !truth.soft) {
-            missed.add(n, level, truth, claim, &of_maps[&n], &attribution);
+            missed.add(
+                n,
+                level,
+                truth,
+                claim,
+                &of_maps[&n],
+                &recorded,
+                &attribution,
+            );
         }
     });
     println!("{set} {perf} {binary}{with}: {score}");
     missed.tell(&score);
+    // What else is missed bounds the recall.
+    let (in_reach, all) = (missed.in_reach(), score.slot.positives);
+    assert!(in_reach * 1000 <= all * IN_REACH, "{in_reach} of {all}");
     Some(score)
 }
 
@@ -203,7 +211,7 @@ fn scored_thinned(set: &str, perf: &str, n: usize) -> Option<Score> {
     for offset in 0..n {
         let (recording, program) = opened(&perf_data, &binary_path);
         let recording = thinned(recording, n, offset);
-        let attribution = attributed(&recording, program, None);
+        let attribution = attributed(&recording, &program, None);
         let truths = (0..recording.samples.len())
             .filter_map(|i| Some((i, all.get(&(offset + n * i))?.clone())))
             .collect();
@@ -222,6 +230,9 @@ fn scored_thinned(set: &str, perf: &str, n: usize) -> Option<Score> {
     println!("{set} {perf}, one in {n}: {sum}");
     Some(sum)
 }
+
+/// Slots in a thousand that may be missed although enough is recorded of them.
+const IN_REACH: u64 = 3;
 
 /// Lowest acceptable precision and recall, in percent, at part, slot and map.
 fn check(score: Option<Score>, floors: [(f64, f64); 3]) {
@@ -243,13 +254,13 @@ fn check(score: Option<Score>, floors: [(f64, f64); 3]) {
 #[test]
 fn classic_with_registers() {
     let score = scored("go1.22.10-twins", "perf.data.regs", "mapload");
-    check(score, [(99.9, 99.8), (99.9, 95.9), (99.9, 99.5)]);
+    check(score, [(99.9, 99.8), (99.9, 98.3), (99.9, 99.5)]);
 }
 
 #[test]
 fn swiss_with_registers() {
     let score = scored("go1.27.3-twins", "perf.data.regs", "mapload");
-    check(score, [(99.9, 99.8), (99.9, 96.8), (99.9, 99.7)]);
+    check(score, [(99.9, 99.8), (99.9, 99.3), (99.9, 99.7)]);
 }
 
 #[test]
@@ -273,7 +284,7 @@ fn classic_with_a_core() {
 #[test]
 fn swiss_with_a_core() {
     let score = scored_with_core("go1.27.3-twins", "perf.data.plain");
-    check(score, [(99.9, 99.5), (99.9, 95.9), (99.9, 94.6)]);
+    check(score, [(99.9, 99.5), (99.9, 96.0), (99.9, 94.6)]);
 }
 
 /// Go's own tables are all that the attribution needs: without symbols the figures are the same.

@@ -1,5 +1,6 @@
 //! Why samples in maps are not told: every one that the score counts against the recall, in one class.
 
+use crate::bound::{Recorded, Slot};
 use crate::score::{Claim, Level, Score, Truth};
 use mempath::attribute::{Attribution, Reason};
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,13 @@ pub struct Of {
 pub struct Missed {
     counts: BTreeMap<(String, String), u64>,
 }
+
+/// Distinct entries that tell where a directory begins, and starts that tell where a bucket or group does.
+const ENTRIES: usize = 11;
+const STARTS: usize = 3;
+
+/// Words of the classes of slots that the recording has enough of.
+const ENOUGH: [&str; 2] = ["a register points", "and more"];
 
 /// The code that touched memory, as far as it matters for what a sample tells.
 fn code(function: &str) -> &'static str {
@@ -75,6 +83,7 @@ impl Missed {
         truth: &Truth,
         claim: &Claim,
         of: &Of,
+        recorded: &Recorded,
         attribution: &Attribution,
     ) {
         let place = attribution
@@ -91,14 +100,51 @@ impl Missed {
             }
             _ if claim.part.is_none() => "no part".to_owned(),
             "slot" if truth.part == "indirect_elem.elem" => {
-                "a key or an elem outside of its slot: which slot points to it".to_owned()
+                let what = match recorded.slot(n) {
+                    Slot::InRegister => "a register points to it",
+                    Slot::BucketInRegister => {
+                        "a register points to its bucket or group, others saw the slot"
+                    }
+                    Slot::OnlyOthers => "only others saw it, at other times",
+                    Slot::InCore => "only the core has it, which is of later",
+                    Slot::Nothing => "nothing is recorded of it",
+                };
+                format!("the slot that points to an elem: {what}")
             }
-            "slot" => format!("{}: no start, {code}", of.structure),
-            _ if of.map_type.contains("*sync.entry") => "a map in a sync.Map".to_owned(),
-            _ if of.like > 1 => format!("{} maps of its type: {}", of.like, of.structure),
-            _ => format!("of the one {}: {}", of.map_type, of.structure),
+            "slot" => {
+                let starts = match (truth.part.as_str(), recorded.starts(n, truth)) {
+                    ("directory.table_ptr", 0..ENTRIES) => "fewer than 11 entries of it",
+                    ("directory.table_ptr", _) => "11 entries of it and more",
+                    (_, 0..STARTS) => "fewer than 3 starts in its array",
+                    _ => "3 starts in its array and more",
+                };
+                format!("{}: no start, {starts}, {code}", of.structure)
+            }
+            _ => {
+                let header = match (recorded.map_in_core(truth), recorded.header(truth)) {
+                    (Some(true), _) => "the core has it",
+                    (Some(false), _) => "the core has it no more",
+                    (None, true) => "header seen",
+                    (None, false) => "header never seen",
+                };
+                match of.map_type.contains("*sync.entry") {
+                    true => format!("a map in a sync.Map, {header}"),
+                    false if of.like > 1 => {
+                        format!("several maps of its type: {}, {header}", of.structure)
+                    }
+                    false => format!("of the one map of its type: {}, {header}", of.structure),
+                }
+            }
         };
         *self.counts.entry((level.to_owned(), class)).or_default() += 1;
+    }
+
+    /// How many slots are not told although enough is recorded of them.
+    pub fn in_reach(&self) -> u64 {
+        let enough = |class: &str| ENOUGH.iter().any(|words| class.contains(words));
+        let slots = self.counts.iter().filter(|((level, _), _)| level == "slot");
+        let in_reach = slots.filter(|((_, class), _)| enough(class));
+        in_reach.map(|(_, n)| n).sum()
     }
 
     /// Prints the classes; they are as many as the score misses.

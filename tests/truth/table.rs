@@ -38,7 +38,6 @@ pub fn truths(csv: &str) -> HashMap<usize, Option<Truth>> {
         map_header,
         state,
     ] = names.map(column);
-    let hex = |s: &str| u64::from_str_radix(s.trim_start_matches("0x"), 16).unwrap_or(0);
     let mut truths = HashMap::new();
     for row in lines.map(fields) {
         let truth = match row[owner].as_str() {
@@ -59,8 +58,8 @@ pub fn truths(csv: &str) -> HashMap<usize, Option<Truth>> {
                 Some(Truth {
                     part: format!("{name}.{}", row[field]),
                     base: match row[off].as_str() {
-                        "" | "-1" => hex(&row[base]),
-                        off => hex(&row[addr]).wrapping_sub(off.parse().expect("an offset")),
+                        "" | "-1" => number(&row[base]),
+                        off => number(&row[addr]).wrapping_sub(off.parse().expect("an offset")),
                     },
                     slot: row[slot].parse().ok().filter(|s| *s >= 0),
                     header: row[map_header].clone(),
@@ -73,6 +72,87 @@ pub fn truths(csv: &str) -> HashMap<usize, Option<Truth>> {
         truths.insert(row[n].parse().expect("a sample number"), truth);
     }
     truths
+}
+
+/// A number in hexadecimal digits; 0 where there is none.
+pub fn number(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0)
+}
+
+/// The row of one sample in a map.
+pub struct Fields {
+    pub structure: String,
+    pub field: String,
+    pub map_type: String,
+    pub header: u64,
+    /// The start of the array, of the directory, of the object.
+    pub base: u64,
+    pub address: u64,
+    pub off: i64,
+    bucket: i64,
+    group: i64,
+    pub slot: i64,
+}
+
+impl Fields {
+    /// The bucket or group that it is in, or that points to it.
+    pub fn bucket(&self) -> (u64, i64, i64) {
+        (self.header, self.bucket, self.group)
+    }
+}
+
+/// The rows of the samples in maps, by the number of the sample.
+pub fn rows_of_maps(csv: &str) -> HashMap<usize, Fields> {
+    let mut lines = csv.lines();
+    let header: Vec<String> = lines.next().map(fields).unwrap_or_default();
+    let names = [
+        "n",
+        "owner",
+        "structure",
+        "field",
+        "map_type",
+        "header",
+        "base",
+        "addr",
+        "off",
+        "bucket",
+        "group",
+        "slot",
+    ];
+    let column = |name: &str| header.iter().position(|h| h == name);
+    let columns = names.map(|name| column(name).expect("a column of truth.csv"));
+    let of = |row: Vec<String>| {
+        let text = columns.map(|column| row[column].as_str());
+        let [
+            n,
+            owner,
+            structure,
+            field,
+            map_type,
+            header,
+            base,
+            addr,
+            off,
+            bucket,
+            group,
+            slot,
+        ] = text;
+        let signed = |text: &str| text.parse().unwrap_or(-1);
+        let of = Fields {
+            structure: structure.to_owned(),
+            field: field.to_owned(),
+            map_type: map_type.to_owned(),
+            header: number(header),
+            base: number(base),
+            address: number(addr),
+            off: signed(off),
+            bucket: signed(bucket),
+            group: signed(group),
+            slot: signed(slot),
+        };
+        (owner == "map").then(|| (n.parse().expect("a sample number"), of))
+    };
+    lines.map(fields).filter_map(of).collect()
 }
 
 /// What the samples in maps are of, by the number of the sample.

@@ -1,11 +1,13 @@
 //! One function: its basic blocks, the fixed point of the states at their starts, and from these
 //! what each instruction touches.
 
+use super::super::Operation;
+use super::handed::Handed;
 use super::helper::INNER;
 use super::instruction::{Control, Instruction};
-use super::machine::{Machine, Operand};
+use super::machine::{Machine, Operand, written};
 use super::signature::{Signature, results, signature};
-use super::state::{ARM64, Abi, REGS, State, X86_64};
+use super::state::{ARM64, Abi, CONTEXT, REGS, State, X86_64};
 use super::value::{Area, Areas, Expr, Value, What};
 use crate::gomap::{Layout, Structure};
 use crate::program::{Arch, Program};
@@ -43,6 +45,8 @@ pub struct Site {
     pub live: Vec<Live>,
     /// The same of slots, in map functions.
     pub spilled: Vec<Spilled>,
+    /// In other functions: what a map call handed out, and the registers that lead to it after this.
+    pub handed: Option<Handed>,
     pub instruction: Instruction,
 }
 
@@ -57,6 +61,8 @@ pub struct Call {
     pub regs: [Value; REGS],
     /// In map functions: what slots of the frame name at the call.
     pub spilled: Vec<Spilled>,
+    /// As [`Site::handed`].
+    pub handed: Option<Handed>,
     abi: &'static Abi,
     /// Where the next step of a loop over a map is called: the call that began the loop.
     pub began: Option<u64>,
@@ -86,9 +92,21 @@ pub struct FunctionFlow {
     pub headers: Vec<Value>,
     /// Start address of the instruction that ends at the key.
     pub before: FxHashMap<u64, u64>,
-    /// What registers still name a structure where the function returns an elem.
-    pub left: Option<[Value; REGS]>,
+    /// Where the function returns an elem.
+    pub left: Option<Left>,
 }
+
+/// What a map function leaves to its caller.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// The registers that still name a structure.
+    regs: [Value; REGS],
+    handed: Option<Handed>,
+}
+
+/// What the map functions leave, by their address and what [`Flow::spared`] said of them.
+#[derive(Debug, Default)]
+pub struct Lefts(FxHashMap<(u64, u32), Option<Left>>);
 
 impl FunctionFlow {
     /// Whether the operand is the first word of a map that the function also hands to a map call:
@@ -146,13 +164,24 @@ pub(super) struct Code {
 
 /// Follows the values through the function that covers `pc`.
 pub fn analyse(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
-    flow_from(program, layout, pc, State::at_entry)
+    analyse_with(program, layout, pc, &mut Lefts::default())
+}
+
+/// The same, with what is known of the functions that it calls.
+pub fn analyse_with(
+    program: &Program,
+    layout: &Layout,
+    pc: u64,
+    lefts: &mut Lefts,
+) -> FunctionFlow {
+    flow_from(program, layout, pc, State::at_entry, 0, lefts)
 }
 
 /// The same for a function that touches memory for others: where its arguments point to, however far
 /// they advance.
 pub fn analyse_pointers(program: &Program, layout: &Layout, pc: u64) -> FunctionFlow {
-    flow_from(program, layout, pc, State::of_pointers)
+    let lefts = &mut Lefts::default();
+    flow_from(program, layout, pc, State::of_pointers, 0, lefts)
 }
 
 fn flow_from(
@@ -160,6 +189,8 @@ fn flow_from(
     layout: &Layout,
     pc: u64,
     entry: fn(&Abi) -> State,
+    spared: u32,
+    lefts: &mut Lefts,
 ) -> FunctionFlow {
     let (Some(function), Some(abi)) = (program.function_at(pc), abi(program.arch)) else {
         return FunctionFlow::default();
@@ -180,7 +211,8 @@ fn flow_from(
         machine: Machine::new(layout, areas, signature.is_some(), abi),
         code: Rc::new(code),
         starts: Vec::new(),
-        left: FxHashMap::default(),
+        lefts: std::mem::take(lefts),
+        spared,
         depth: 0,
         helpers: FxHashMap::default(),
     };
@@ -189,7 +221,9 @@ fn flow_from(
         None => entry(abi),
     };
     flow.solve(entry);
-    flow.collect(signature)
+    let collected = flow.collect(signature);
+    *lefts = flow.lefts;
+    collected
 }
 
 pub(super) fn decode(arch: Arch, bytes: &[u8], start: u64) -> Code {
@@ -235,8 +269,11 @@ pub(super) struct Flow<'a> {
     pub(super) code: Rc<Code>,
     /// State at the start of each block; `None` where the flow has not come.
     pub(super) starts: Vec<Option<State>>,
-    /// [`FunctionFlow::left`] of the map functions that this one calls, by their address.
-    pub(super) left: FxHashMap<u64, Option<[Value; REGS]>>,
+    /// [`FunctionFlow::left`] of the map functions that this one calls.
+    pub(super) lefts: Lefts,
+    /// Of a map function: the registers that comparing keys leaves as they are, bit for bit, as far as the
+    /// type of the map is known.
+    pub(super) spared: u32,
     /// Calls between the function asked for and this one.
     pub(super) depth: u32,
     /// Decoded helpers by their address; `None` for functions that are not followed.
@@ -375,8 +412,14 @@ impl Flow<'_> {
     /// Applies a call; whether it returns.
     fn call(&mut self, state: &mut State, ins: &Instruction, i: usize) -> bool {
         let name = self.callee(ins).unwrap_or("").to_owned();
+        let wrote = |state: &mut State, written: u32| {
+            if let Some(handed) = &mut state.handed {
+                handed.wrote(written, None);
+            }
+        };
         if name.starts_with("runtime.gcWriteBarrier") {
             self.machine.after_write_barrier(state);
+            wrote(state, 1 << self.machine.abi.write_barrier);
             return true;
         }
         if !returns(&name) {
@@ -385,7 +428,17 @@ impl Flow<'_> {
         if name == "runtime.duffcopy" || name == "runtime.duffzero" {
             for r in self.machine.abi.duff {
                 state.regs[r] = Value::UNKNOWN;
+                wrote(state, 1 << r);
             }
+            return true;
+        }
+        let kept = self.machine.abi.kept.iter().fold(0, |all, r| all | 1 << r);
+        if name.is_empty() && self.spared != 0 && compares_keys(state) {
+            let spared = self.spared | kept;
+            for r in (0..REGS).filter(|r| spared >> r & 1 == 0) {
+                state.regs[r] = Value::UNKNOWN;
+            }
+            wrote(state, !spared);
             return true;
         }
         let args: Vec<Value> = self
@@ -406,24 +459,88 @@ impl Flow<'_> {
             "runtime.mapextra" => Some(Structure::Extra),
             _ => None,
         });
+        wrote(state, !kept);
         if returned.is_empty() && self.through_helper(state, ins, i) {
             return true;
         }
         self.machine.after_call(state, &returned, self.origin_of(i));
-        if !self.machine.map_code {
-            self.user_call(state, &name, ins, &args, self.origin_of(i));
+        match ins.control() {
+            Control::Call(Some(entry)) if self.machine.map_code && hands_on(&name) => {
+                let left = self.left_by(entry, self.spared);
+                state.handed = left.and_then(|left| left.handed);
+            }
+            _ if self.machine.map_code => {}
+            _ => {
+                state.handed = None;
+                self.user_call(state, &name, ins, &args, self.origin_of(i));
+            }
         }
         true
     }
 
-    /// What the registers still name after a call of the map function at `entry`.
-    fn left_by(&mut self, entry: u64) -> Option<[Value; REGS]> {
-        if let Some(left) = self.left.get(&entry) {
-            return *left;
+    /// What a call of the map function at `entry` leaves.
+    fn left_by(&mut self, entry: u64, spared: u32) -> Option<Left> {
+        let key = (entry, spared);
+        if let Some(left) = self.lefts.0.get(&key) {
+            return left.clone();
         }
-        let left = analyse(self.program, self.layout, entry).left;
-        self.left.insert(entry, left);
+        self.lefts.0.insert(key, None);
+        let (program, layout) = (self.program, self.layout);
+        let entered = State::at_entry;
+        let left = flow_from(program, layout, entry, entered, spared, &mut self.lefts).left;
+        self.lefts.0.insert(key, left.clone());
         left
+    }
+
+    /// The registers that comparing keys of maps of the type with this descriptor leaves as they are.
+    fn spared_by(&mut self, descriptor: &Value) -> u32 {
+        let spared = || {
+            let descriptor = descriptor.expr.as_constant()? as u64;
+            let off = |structure, name: &str| {
+                let mut fields = self.layout.fields(structure).iter();
+                Some(fields.find(|field| field.name == name)?.off)
+            };
+            let word = |at: u64, off| self.program.read_u64(at.checked_add(off?)?);
+            let key = word(descriptor, off(Structure::MapType, "Key"))?;
+            let equal = word(key, off(Structure::Rtype, "Equal"))?;
+            let mut entry = word(equal, Some(0))?;
+            let mut all = 0;
+            for _ in 0..MOST_TAIL_CALLS {
+                let function = self.program.function_at(entry)?;
+                let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
+                let bytes = self.program.bytes(function.start, len)?;
+                let range = function.start..function.end;
+                let mut on = None;
+                let code = Instruction::decode(self.program.arch, bytes, function.start);
+                for ins in &code {
+                    match ins.control() {
+                        Control::Next | Control::Return | Control::Stop => {}
+                        Control::Jump(Some(to))
+                        | Control::Branch {
+                            target: Some(to), ..
+                        } => {
+                            if !range.contains(&to) && on.is_none_or(|other| other == to) {
+                                on = Some(to);
+                            } else if !range.contains(&to) {
+                                return None;
+                            }
+                        }
+                        // It may have to grow the stack, which spares nothing.
+                        _ => return None,
+                    }
+                }
+                all |= written(&code);
+                match on {
+                    Some(next) => entry = next,
+                    None => return Some(!all),
+                }
+            }
+            None
+        };
+        match descriptor.what {
+            What::Number => spared().unwrap_or(0),
+            _ => 0,
+        }
     }
 
     /// A call of a map function from other code: what it hands to its caller.
@@ -446,11 +563,15 @@ impl Flow<'_> {
         let iterator = match name {
             "runtime.mapiterinit" | "runtime.mapIterStart" => Some((&args[2], ret)),
             "runtime.mapiternext" | "runtime.mapIterNext" => {
-                began(state, self.machine.abi).map(|site| (&args[0], site))
+                began(state, &args[0]).map(|site| (&args[0], site))
             }
             _ => None,
         };
         if let Some((it, site)) = iterator {
+            if let Control::Call(Some(entry)) = ins.control() {
+                let left = self.left_by(entry, 0).and_then(|left| left.handed);
+                state.handed = left.map(|handed| handed.by(site));
+            }
             if let (What::Stack, Some(off)) = (it.what, it.expr.as_constant()) {
                 state.store(off, 8, Some(handed(What::Key(site))));
                 state.store(off + 8, 8, Some(handed(What::Elem(site))));
@@ -464,11 +585,16 @@ impl Flow<'_> {
             let Control::Call(Some(entry)) = ins.control() else {
                 return;
             };
-            if let Some(left) = self.left_by(entry) {
-                state.regs = std::array::from_fn(|r| match left[r].what {
-                    What::At(_) => Value { origin, ..left[r] },
+            let spared = self.spared_by(&args[0]);
+            if let Some(left) = self.left_by(entry, spared) {
+                state.regs = std::array::from_fn(|r| match left.regs[r].what {
+                    What::At(_) => Value {
+                        origin,
+                        ..left.regs[r]
+                    },
                     _ => state.regs[r],
                 });
+                state.handed = left.handed.map(|handed| handed.by(ret));
             }
             state.regs[0] = Value {
                 origin,
@@ -483,7 +609,7 @@ impl Flow<'_> {
         if self.depth == 0 { 16 + i as u32 } else { 0 }
     }
 
-    fn collect(mut self, signature: Option<Signature>) -> FunctionFlow {
+    fn collect(&mut self, signature: Option<Signature>) -> FunctionFlow {
         let mut flow = FunctionFlow {
             signature,
             ..FunctionFlow::default()
@@ -493,6 +619,8 @@ impl Flow<'_> {
             flow.before.insert(ins.next_ip(), ins.ip());
         }
         let mut returned: Option<State> = None;
+        let mut handed: Option<Handed> = None;
+        let iterates = signature.is_some_and(|s| s.operation == Operation::Iterate);
         for block in 0..code.starts.len() {
             let Some(state) = self.starts[block].clone() else {
                 continue;
@@ -502,11 +630,18 @@ impl Flow<'_> {
                 let ins = &code.instructions[i];
                 if matches!(ins.control(), Control::Call(_)) {
                     let spilled = spilled(before, machine);
-                    calls.push((ins, before.regs, began(before, machine.abi), spilled));
+                    let began = began(before, &before.regs[machine.abi.args[0]]);
+                    calls.push((ins, before.regs, began, spilled, before.handed));
                 }
                 // A miss returns the address of a static zero value.
                 let found = before.regs[0].what != What::Number;
                 if ins.control() == Control::Return && found {
+                    // An iterator that has come to its end hands out nothing.
+                    let elem = || (!iterates).then(|| Handed::returned(before, machine.abi));
+                    handed = match (handed, before.handed.or_else(elem)) {
+                        (Some(a), Some(b)) => Handed::join(Some(a), Some(b)),
+                        (a, b) => a.or(b),
+                    };
                     match &mut returned {
                         Some(known) => {
                             known.join(before, 0, &machine.areas);
@@ -532,12 +667,13 @@ impl Flow<'_> {
                             operands,
                             live,
                             spilled,
+                            handed: after.handed.filter(|_| !machine.map_code),
                             instruction: *ins,
                         },
                     );
                 }
             });
-            for (ins, regs, began, spilled) in calls {
+            for (ins, regs, began, spilled, handed) in calls {
                 let callee = self.callee(ins).map(str::to_owned);
                 let target = match ins.control() {
                     Control::Call(target) => target,
@@ -560,21 +696,45 @@ impl Flow<'_> {
                         target,
                         regs,
                         spilled,
+                        handed,
                         abi,
                         began,
                     },
                 );
             }
         }
-        flow.left = returned.map(|state| state.regs.map(left));
+        flow.left = returned.map(|state| Left {
+            regs: state.regs.map(left),
+            handed,
+        });
         flow
     }
 }
 
-/// The call that began the loop over a map whose iterator the first argument points to: `t` in the
-/// iterator is marked with it.
-fn began(state: &State, abi: &Abi) -> Option<u64> {
-    let it = &state.regs[abi.args[0]];
+/// Functions that jump to another to go on there: `strequal` to `memeqbody`.
+const MOST_TAIL_CALLS: usize = 3;
+
+/// Whether a call through a pointer in map code is of the function that compares keys: its context register
+/// has what the key's type says.
+fn compares_keys(state: &State) -> bool {
+    let context = state.regs[CONTEXT];
+    context.what == What::At(Structure::Funcval) && context.area == Area::Key
+}
+
+/// Whether a function of the map implementation is called by others to hand out what they do.
+fn hands_on(name: &str) -> bool {
+    const HANDING: &[&str] = &[
+        "runtime.mapaccess",
+        "runtime.mapassign",
+        "runtime.mapiternext",
+        "internal/runtime/maps.(*Iter).Next",
+    ];
+    HANDING.iter().any(|prefix| name.starts_with(prefix)) && name != "runtime.mapaccessK"
+}
+
+/// The call that began the loop over a map whose iterator `it` points to: `t` in the iterator is marked
+/// with it.
+fn began(state: &State, it: &Value) -> Option<u64> {
     let off = it.expr.as_constant().filter(|_| it.what == What::Stack)?;
     match state.stack.get(&off.checked_add(16)?)?.what {
         What::Key(site) => Some(site),
@@ -585,9 +745,11 @@ fn began(state: &State, abi: &Abi) -> Option<u64> {
 /// A value as it is left to a caller: what it names there, and nothing of where it came from.
 fn left(value: Value) -> Value {
     match value.what {
-        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => {
-            Value { origin: 0, ..value }
-        }
+        What::At(_) if value.area == Area::Start && value.expr.as_constant().is_some() => Value {
+            origin: 0,
+            slot: 0,
+            ..value
+        },
         _ => Value::UNKNOWN,
     }
 }

@@ -4,12 +4,11 @@
 //! what they return is a pointer made of their arguments, which may be structures in the caller's
 //! frame. So the caller's state goes through their code.
 
-use super::function::{Code, Flow, decode};
+use super::function::{Code, Flow, Lefts, decode};
 use super::instruction::{Control, Instruction};
 use super::machine::Machine;
 use super::state::State;
 use super::value::{Value, What};
-use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Bytes of the largest function that is followed: the helpers are getters and address arithmetic.
@@ -41,7 +40,8 @@ impl Flow<'_> {
             machine: Machine::new(self.layout, self.machine.areas, true, self.machine.abi),
             code,
             starts: Vec::new(),
-            left: FxHashMap::default(),
+            lefts: Lefts::default(),
+            spared: self.spared,
             depth: self.depth + 1,
             helpers: std::mem::take(&mut self.helpers),
         };

@@ -3,6 +3,7 @@
 use super::instruction::Instruction;
 use super::state::{Abi, State};
 use super::value::{Area, Areas, Expr, HERE, Value, What};
+use super::x86::x86_written;
 use crate::gomap::{Holds, Layout, Size, Structure};
 use iced_x86::InstructionInfoFactory;
 
@@ -131,11 +132,11 @@ impl<'a> Machine<'a> {
             Bucket | Buckets | OldBuckets if size == 8 => {
                 match self.areas.of_access(address, Some(size)) {
                     Area::Overflow => pointer(Bucket),
-                    area => self.out_of_slot(area),
+                    area => self.out_of_slot(area, address.slot),
                 }
             }
             Group | Groups if size == 8 => {
-                self.out_of_slot(self.areas.of_access(address, Some(size)))
+                self.out_of_slot(self.areas.of_access(address, Some(size)), address.slot)
             }
             Directory if size == 8 => pointer(Table),
             DirPtr if size == 8 && is_directory_entry(&address.expr) => pointer(Table),
@@ -155,6 +156,11 @@ impl<'a> Machine<'a> {
                         None => DirPtr,
                     }),
                     Some(Holds::Pointer(Other)) | None if size == 8 => Value::UNKNOWN,
+                    // A type's own: of a key's type, what compares keys.
+                    Some(Holds::Pointer(Funcval)) if structure == Rtype => Value {
+                        area: Area::Key,
+                        ..pointer(Funcval)
+                    },
                     Some(Holds::Pointer(to)) => pointer(to),
                     Some(Holds::Size(size)) => Value::number(Expr::size(size)),
                     Some(Holds::DirLen) => Value {
@@ -169,7 +175,7 @@ impl<'a> Machine<'a> {
 
     /// What a load of 8 bytes from this area of a bucket or group yields: where keys and elems may lie
     /// outside of their slots, which code for keys of one size does not handle, the pointer to one.
-    fn out_of_slot(&self, area: Area) -> Value {
+    fn out_of_slot(&self, area: Area, slot: u32) -> Value {
         let what = match area {
             Area::Key if self.areas.key_size.is_none() => What::Key(HERE),
             Area::Elem if self.areas.key_size.is_none() => What::Elem(HERE),
@@ -178,6 +184,7 @@ impl<'a> Machine<'a> {
         Value {
             what,
             expr: Expr::constant(0),
+            slot,
             ..Value::UNKNOWN
         }
     }
@@ -211,6 +218,12 @@ impl<'a> Machine<'a> {
         if value.origin == origin {
             state.forget_origin(origin);
         }
+        if value.slot == 0 && value.is_in_slot() {
+            value.slot = origin;
+        }
+        if value.slot == origin {
+            state.forget_slot(origin);
+        }
         state.regs[r] = value;
     }
 
@@ -223,8 +236,15 @@ impl<'a> Machine<'a> {
                 state.regs[r] = Value::UNKNOWN;
             }
         }
+        state.forget_slot(origin);
         for (r, value) in self.abi.args.iter().zip(results) {
-            state.regs[*r] = Value { origin, ..*value };
+            // A key and an elem that are returned together are those of one slot.
+            let slot = if value.is_in_slot() { origin } else { 0 };
+            state.regs[*r] = Value {
+                origin,
+                slot,
+                ..*value
+            };
         }
     }
 
@@ -243,4 +263,15 @@ pub fn is_directory_entry(expr: &Expr) -> bool {
         && expr.c % 8 == 0
         && expr.sizes == [0; 10]
         && expr.coefficient(Size::Slot) == 0
+}
+
+/// The registers that instructions write, bit for bit.
+pub fn written(code: &[Instruction]) -> u32 {
+    let mut info = InstructionInfoFactory::new();
+    let of = |ins: &Instruction| match ins {
+        Instruction::X86(ins) => x86_written(&mut info, ins),
+        // No sample of arm64 has sound registers.
+        Instruction::Arm64(_) => u32::MAX,
+    };
+    code.iter().map(of).fold(0, |all, written| all | written)
 }

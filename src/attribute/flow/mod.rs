@@ -8,6 +8,7 @@
 mod arm64;
 mod classify;
 mod function;
+mod handed;
 mod helper;
 mod instruction;
 mod machine;
@@ -18,9 +19,11 @@ mod x86;
 
 pub use classify::{Target, classify};
 pub use function::{
-    Call, FunctionFlow, Live, Site, Spilled, abi, analyse, analyse_pointers, returns,
+    Call, FunctionFlow, Lefts, Live, Site, Spilled, abi, analyse, analyse_pointers, analyse_with,
+    returns,
 };
+pub use handed::{Handed, Way};
 pub use instruction::{Control, Instruction};
-pub use machine::Operand;
+pub use machine::{Operand, written};
 pub use signature::{Signature, signature};
 pub use value::{Area, Areas, Expr, HERE, Value, What};

@@ -281,6 +281,7 @@ fn somewhere(structure: Structure, area: Area) -> Value {
         area,
         expr: Expr::constant(0),
         origin: 0,
+        slot: 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Registers and stack slots at one point of a function.
 
+use super::handed::Handed;
 use super::signature::Signature;
 use super::value::{Areas, Value, What};
 use crate::gomap::Structure;
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 pub const REGS: usize = 32;
 pub const RSP: usize = 4;
 pub const RBP: usize = 5;
+/// DX has the closure that is called, on x86-64 (`cmd/compile/abi-internal.md`).
+pub const CONTEXT: usize = 2;
 
 /// Go's register ABI on one architecture (`cmd/compile/abi-internal.md`), and perf's numbers of its
 /// registers.
@@ -79,6 +82,8 @@ pub struct State {
     pub small: Option<bool>,
     /// The flags come from a comparison of `Map.dirLen` with 0.
     pub compared_dir_len: bool,
+    /// The key or the elem that was handed out last, and what registers still say of it.
+    pub handed: Option<Handed>,
 }
 
 /// Identity of an object that two paths bring to a join.
@@ -135,6 +140,16 @@ impl State {
             stack: BTreeMap::new(),
             small: None,
             compared_dir_len: false,
+            handed: None,
+        }
+    }
+
+    /// Forgets which slot every value with this number is of: another pointer gets it.
+    pub fn forget_slot(&mut self, slot: u32) {
+        for value in self.regs.iter_mut().chain(self.stack.values_mut()) {
+            if value.slot == slot {
+                value.slot = 0;
+            }
         }
     }
 
@@ -225,6 +240,9 @@ impl State {
                 changed = true;
             }
         }
+        let handed = Handed::join(self.handed, other.handed);
+        changed |= handed != self.handed;
+        self.handed = handed;
         if self.small.is_some() && self.small != other.small {
             self.small = None;
             changed = true;

@@ -45,6 +45,15 @@ impl Expr {
         self.is_exact().then_some(self.c)
     }
 
+    /// Whether a pointer stays in its slot that this is added to: nothing, and what lies between a slot's
+    /// key and its elem. The code for keys of any size has no constants but the offset of the first slot.
+    fn stays_in_slot(&self) -> bool {
+        let mut rest = *self;
+        rest.c = 0;
+        rest.sizes[Size::ElemOff as usize] = 0;
+        rest == Expr::constant(0) && (0..=1).contains(&self.coefficient(Size::ElemOff))
+    }
+
     /// No term that is not known from the instruction alone.
     pub fn is_exact(&self) -> bool {
         self.sizes == [0; 10] && self.indexed == 0 && self.stride == 0
@@ -200,6 +209,8 @@ pub struct Value {
     pub expr: Expr,
     /// Equal origins: the same object. 0 where not tracked.
     pub origin: u32,
+    /// Equal ones: pointers into the same slot, or what lies behind one of them. 0 where not tracked.
+    pub slot: u32,
 }
 
 impl Value {
@@ -208,6 +219,7 @@ impl Value {
         area: Area::Start,
         expr: Expr::UNKNOWN,
         origin: 0,
+        slot: 0,
     };
 
     pub const fn number(expr: Expr) -> Value {
@@ -216,6 +228,7 @@ impl Value {
             area: Area::Start,
             expr,
             origin: 0,
+            slot: 0,
         }
     }
 
@@ -231,6 +244,7 @@ impl Value {
             area: Area::Start,
             expr: Expr::constant(0),
             origin,
+            slot: 0,
         }
     }
 
@@ -248,6 +262,7 @@ impl Value {
             area: Area::Start,
             expr: Expr::constant(off),
             origin: 0,
+            slot: 0,
         }
     }
 
@@ -292,7 +307,15 @@ impl Value {
             {
                 element_of(array, expr)
             }
-            _ => Value { expr, ..*pointer },
+            _ => Value {
+                expr,
+                slot: if offset.stays_in_slot() {
+                    pointer.slot
+                } else {
+                    0
+                },
+                ..*pointer
+            },
         }
     }
 
@@ -349,6 +372,7 @@ impl Value {
         } else {
             origin()
         };
+        let slot = self.same_slot(other);
         if self.area == other.area
             && let Some(expr) = self.expr.join(&other.expr)
         {
@@ -357,6 +381,7 @@ impl Value {
                 area: self.area,
                 expr,
                 origin,
+                slot,
             };
         }
         let (a, b) = (areas.of(self), areas.of(other));
@@ -366,7 +391,22 @@ impl Value {
             area,
             expr: Expr::constant(0),
             origin,
+            slot,
         }
+    }
+
+    fn same_slot(&self, other: &Value) -> u32 {
+        if self.slot == other.slot {
+            self.slot
+        } else {
+            0
+        }
+    }
+
+    /// Whether it points into a bucket or group, at an offset that an index decides: into a slot.
+    pub fn is_in_slot(&self) -> bool {
+        let bucket = matches!(self.what, What::At(Structure::Bucket | Structure::Group));
+        bucket && (self.area != Area::Start || !self.expr.is_exact())
     }
 
     /// `if t.IndirectKey() { k = *((*unsafe.Pointer)(k)) }`: the key (elem), wherever it lies.
@@ -377,7 +417,11 @@ impl Value {
             _ => return None,
         };
         let bucket = matches!(slot.what, What::At(Structure::Bucket | Structure::Group));
-        (bucket && areas.of(slot) == area).then_some(*self)
+        let found = Value {
+            slot: self.same_slot(slot),
+            ..*self
+        };
+        (bucket && areas.of(slot) == area).then_some(found)
     }
 }
 

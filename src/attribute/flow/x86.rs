@@ -1,15 +1,43 @@
 //! What one x86-64 instruction does to the abstract state, and which memory it touches.
 
+use super::handed::Handed;
 use super::machine::{Machine, Operand};
 use super::state::{RBP, RSP, State};
 use super::value::{Area, Areas, Expr, Value, What};
 use crate::gomap::Structure;
-use iced_x86::{Instruction, Mnemonic, OpAccess, OpKind, Register, UsedMemory};
+use iced_x86::{
+    Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
+
+fn writes(access: OpAccess) -> bool {
+    matches!(
+        access,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+    )
+}
 
 /// The number of a general register, whatever its width.
 pub fn number_of(register: Register) -> Option<usize> {
     let full = register.full_register();
     full.is_gpr64().then(|| full.number())
+}
+
+/// The registers that an instruction writes, bit for bit.
+pub(super) fn x86_written(info: &mut InstructionInfoFactory, instruction: &Instruction) -> u32 {
+    let used = info.info(instruction).used_registers().iter();
+    let written = used.filter(|used| writes(used.access()));
+    let written = written.filter_map(|used| number_of(used.register()));
+    written.fold(0, |bits, r| bits | 1 << r)
+}
+
+/// The register that an instruction makes a copy of another, and that.
+pub(super) fn x86_copied(instruction: &Instruction) -> Option<(usize, usize)> {
+    let moves = instruction.mnemonic() == Mnemonic::Mov
+        && instruction.op0_kind() == OpKind::Register
+        && instruction.op1_kind() == OpKind::Register
+        && instruction.op0_register().size() == 8;
+    let of = |op| number_of(instruction.op_register(op)).filter(|_| moves);
+    of(0).zip(of(1))
 }
 
 impl Machine<'_> {
@@ -186,6 +214,7 @@ impl Machine<'_> {
                 } else {
                     let value = self.source(state, instruction, 1, origin);
                     self.set(state, instruction, value, origin);
+                    self.hand_out(state, instruction);
                 }
             }
             Lea => {
@@ -276,6 +305,34 @@ impl Machine<'_> {
         if let Some(compared) = compared_dir_len {
             state.compared_dir_len = compared;
         }
+        if let Some(handed) = &mut state.handed {
+            let written = x86_written(&mut self.info, instruction);
+            handed.wrote(written, x86_copied(instruction));
+        }
+    }
+
+    /// Notes that map code stores a key or an elem in an iterator, which has them first in all versions.
+    fn hand_out(&self, state: &mut State, instruction: &Instruction) {
+        let stores = instruction.op0_kind() == OpKind::Memory && self.map_code;
+        let from = match instruction.op1_kind() {
+            OpKind::Register if stores => number_of(instruction.op1_register()),
+            _ => None,
+        };
+        let Some(from) = from else { return };
+        let address = self.explicit_address(state, instruction);
+        if address.what != What::At(Structure::Iter) {
+            return;
+        }
+        match address.expr.as_constant() {
+            Some(0) => state.handed = Some(Handed::key(state, from)),
+            Some(8) => {
+                if let Some(mut handed) = state.handed {
+                    handed.elem(state, from);
+                    state.handed = Some(handed);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn binary(
@@ -300,15 +357,6 @@ impl Machine<'_> {
     /// Forgets every register and frame slot that the instruction writes.
     fn clobber_written(&mut self, state: &mut State, instruction: &Instruction) {
         let info = self.info.info(instruction);
-        let writes = |access| {
-            matches!(
-                access,
-                OpAccess::Write
-                    | OpAccess::CondWrite
-                    | OpAccess::ReadWrite
-                    | OpAccess::ReadCondWrite
-            )
-        };
         let registers: Vec<Register> = info
             .used_registers()
             .iter()
