@@ -268,7 +268,7 @@ pub fn attribute_watching(
             handed_of(recording, &places, &leaves, &types, i)
         };
         let left = |row: &Row| sample(row)?.left(row, &regions, &types, spaces);
-        let slots = Slots::of(&rows, recording, &places, &types, left);
+        let slots = Slots::of(&rows, recording, &places, &types, spaces, left);
         rows.change(|row| {
             if !is_open(row) || row.base == 0 {
                 return;

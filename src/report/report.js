@@ -140,6 +140,8 @@
     apply();
   }
 
+  const valueName = (key) => (key === "map" && data.maps[state.map]) || state[key];
+
   // The bar.
 
   const selects = {};
@@ -152,7 +154,7 @@
     const told = (values) => values.filter((value) => value !== null);
     const cpus = [...new Set(rows.column.cpu)].filter((n) => n > 0).map((n) => n - 1);
     const options = {
-      map: Object.entries(data.maps),
+      map: mapOptions(),
       part: pairs([...new Set([...all("[data-part]").map((row) => row.dataset.part), ...strings(order.part), ...rows.parts.map(([part]) => part)])].sort()),
       level: pairs([...new Set([...data.latency.levels, ...strings(order.level), ...told(rows.kinds.map(([, level]) => level))])].sort(byText)),
       op: pairs([...new Set([...strings(order.op), ...told(rows.kinds.map(([op]) => op))])].sort()),
@@ -183,6 +185,17 @@
     bar.hidden = false;
   }
 
+  // Of thousands of maps those that a view names: each option costs time to open the page.
+  const MOST_OPTIONS = 500;
+
+  function mapOptions() {
+    const maps = Object.entries(data.maps);
+    if (maps.length <= MOST_OPTIONS) return maps;
+    const named = new Set([...all("[data-map]").map((row) => row.dataset.map), ...data.grids.map(({ map }) => String(map)), ...data.order.map.map(String)]);
+    const own = maps.filter(([map]) => named.has(map));
+    return [...own, [null, `${count(maps.length - own.length)} others, which no view names`]];
+  }
+
   function byText(a, b) {
     return a < b ? -1 : a > b ? 1 : 0;
   }
@@ -193,7 +206,7 @@
 
   function chooser(name, options, changed) {
     const box = make("select");
-    for (const [value, text] of options) box.append(make("option", { value }, text));
+    for (const [value, text] of options) box.append(make("option", value === null ? { disabled: "" } : { value }, text));
     box.addEventListener("change", () => changed(box.value));
     return make("label", {}, `${name} `, box);
   }
@@ -235,9 +248,11 @@
     searchPattern();
     for (const key of [...FILTERS, "q"]) {
       if (selects[key].value !== state[key]) selects[key].value = state[key];
+      // Of what a link selects the bar may have no option.
+      if (selects[key].value !== state[key] && selects[key].options) selects[key].append(make("option", { value: state[key], selected: "" }, valueName(key)));
       selects[key].classList.toggle("on", state[key] !== "");
     }
-    const set = active().map((key) => `${NAMES[key]}: ${key === "map" ? data.maps[state.map] : state[key]}`);
+    const set = active().map((key) => `${NAMES[key]}: ${valueName(key)}`);
     if (state.q !== "") set.push(`search: ${state.q}`);
     byId("selected").textContent = set.length ? `Printed with a selection: ${set.join("; ")}. Views are of it alone where no line says otherwise; what was recorded and the findings are of everything.` : "";
     document.documentElement.classList.toggle("of-selection", active().length > 0);

@@ -5,7 +5,7 @@ use super::synthetic;
 use mempath::analyses::lines::{Used, sharing_of};
 use mempath::report::render;
 use mempath::tables::Tables;
-use polars::prelude::{DataFrame, DataType};
+use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -356,6 +356,47 @@ fn views_count_what_a_selection_leaves() {
             "{selection:?}: {says}"
         );
     }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A select of thousands of options takes longer to make than all views.
+#[test]
+fn of_many_maps_the_bar_has_those_that_a_view_names() {
+    let mut tables = synthetic::tables(2_000);
+    let one = tables.maps.slice(2, 1);
+    for _ in 0..900 {
+        tables.maps.vstack_mut(&one).unwrap();
+    }
+    let ids: Vec<u32> = (0..903).collect();
+    let names: Vec<String> = ids.iter().map(|id| format!("map[int]int {id}")).collect();
+    let maps = &mut tables.maps;
+    for column in [
+        Series::new("map".into(), ids),
+        Series::new("map_name".into(), names),
+    ] {
+        maps.with_column(Column::from(column)).unwrap();
+    }
+    let (_folder, file, mut browser) = opened(&tables);
+    browser.open(&file, "#maps&map=0");
+    browser.ready();
+    let options = browser.eval("[...document.querySelectorAll('#filter-map option')].map(o => [o.value, o.disabled, o.textContent])");
+    let options: Vec<(String, bool, String)> = serde_json::from_value(options).unwrap();
+    let named =
+        "new Set([...document.querySelectorAll('[data-map]')].map(row => row.dataset.map)).size";
+    let named = browser.eval(named).as_u64().unwrap() as usize;
+    assert!((3..500).contains(&named), "{named}");
+    // All, those, and how many there are besides.
+    assert_eq!(options.len(), 1 + named + 1);
+    let (_, disabled, said) = options.last().unwrap();
+    let others = format!("{} others, which no view names", 903 - named);
+    assert_eq!((*disabled, said), (true, &others));
+    let shown = "document.querySelector('#filter-map').selectedOptions[0].textContent";
+    assert_eq!(browser.eval(shown), "map[int]int 0");
+    go(&mut browser, &[("map", "902")]);
+    assert_eq!(browser.eval(shown), "map[int]int 902");
+    browser.press("Escape");
+    browser.ready();
+    assert_eq!(browser.eval(shown), "all");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

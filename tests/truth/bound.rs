@@ -1,5 +1,6 @@
 //! What a recording has to say of a sample at all: where it says nothing, no attribution can tell.
 
+use crate::missed::Of;
 use crate::score::Truth;
 use crate::table::{Fields, number};
 use mempath::gomap::MapType;
@@ -28,8 +29,9 @@ pub enum Slot {
 /// What is recorded of the maps, arrays and slots that samples are of.
 pub struct Recorded<'a> {
     recording: &'a Recording,
-    /// By the sample.
+    /// By the sample, as the next.
     rows: HashMap<usize, Fields>,
+    pub maps: HashMap<usize, Of>,
     types: HashMap<String, MapType>,
     /// Where the buckets and groups began, at any time.
     starts: HashMap<Bucket, BTreeSet<u64>>,
@@ -53,6 +55,7 @@ const GENERAL: [u32; 15] = [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21, 22, 23]
 impl<'a> Recorded<'a> {
     pub fn of(
         rows: HashMap<usize, Fields>,
+        maps: HashMap<usize, Of>,
         recording: &'a Recording,
         program: &Program,
         core: Option<&'a Heap>,
@@ -69,6 +72,7 @@ impl<'a> Recorded<'a> {
             headers: HashSet::new(),
             core,
             rows,
+            maps,
         };
         let mut objects = HashSet::new();
         for row in all.rows.values() {

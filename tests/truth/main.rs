@@ -142,7 +142,8 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
         of_maps.len()
     );
     assert!(1000 * wrong <= right, "{wrong} of another type");
-    let recorded = Recorded::of(rows_of_maps(csv), &recording, &program, core.as_ref());
+    let rows = rows_of_maps(csv);
+    let recorded = Recorded::of(rows, of_maps, &recording, &program, core.as_ref());
     let mut missed = Missed::default();
     let score = score(&truths(csv), &claims, |n, level, truth, claim| {
         if show {
@@ -156,15 +157,7 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
             );
         }
         if let Some(truth) = truth.filter(|truth| !truth.soft) {
-            missed.add(
-                n,
-                level,
-                truth,
-                claim,
-                &of_maps[&n],
-                &recorded,
-                &attribution,
-            );
+            missed.add(n, level, truth, claim, &recorded, &attribution);
         }
     });
     println!("{set} {perf} {binary}{with}: {score}");

@@ -82,10 +82,10 @@ impl Missed {
         level: &str,
         truth: &Truth,
         claim: &Claim,
-        of: &Of,
         recorded: &Recorded,
         attribution: &Attribution,
     ) {
+        let of = &recorded.maps[&n];
         let place = attribution
             .place
             .get(n)
