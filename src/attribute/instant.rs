@@ -167,7 +167,9 @@ impl<'a> Instant<'a> {
                 ..self.fact(About::Bucket, row.base, region, time)
             });
         }
-        row.map_type = row.map_type.or(self.type_of(region));
+        // A header was soon another map's (`name_types`).
+        let of = self.type_of(region).filter(|_| region.kind != Kind::Header);
+        row.map_type = row.map_type.or(of);
         row.evidence = row.evidence.max(Evidence::Heap);
         facts.push(self.fact(about(spot.part), spot.base, region, time));
         Some(())
@@ -250,9 +252,15 @@ impl<'a> Instant<'a> {
             header: self.heap.map_of(region).map_or(0, |m| m.header),
             table: 0,
             value: 0,
-            map_type: self.type_of(region),
+            map_type: self.type_of(region).filter(|_| about != About::Header),
             time,
         }
+    }
+
+    /// Header and type of every map, and when that is.
+    pub fn maps(&self) -> impl Iterator<Item = (u64, TypeId, u64)> {
+        let maps = self.heap.maps.iter().zip(&self.types);
+        maps.filter_map(|(map, map_type)| Some((map.header, (*map_type)?, self.time)))
     }
 
     fn region_at(&self, address: u64) -> Option<(usize, &Region)> {

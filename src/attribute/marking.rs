@@ -5,7 +5,6 @@
 //! there, it keeps until the end of the next one. (`runtime/mgc.go`: sweep termination, mark, mark
 //! termination, sweep.)
 
-use crate::recording::Column;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -58,28 +57,21 @@ pub struct Markings {
 }
 
 impl Markings {
-    /// From the times of the samples in code that marks, by address space, and of all; `samples`: how many
-    /// each process has that tell whether it marked.
+    /// From the times of the samples in code that marks, and of all, by address space. `tells`: samples are
+    /// of all that a process does.
     pub fn new(
         mut times: FxHashMap<u64, Vec<u64>>,
-        all: &Column<u64>,
-        samples: FxHashMap<u64, u64>,
+        sampled: FxHashMap<u64, Sampled>,
+        tells: bool,
     ) -> Markings {
-        let blind = blind(all);
-        let span = all.par_iter().map(|time| (time, time));
-        let span = span.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        let unseen: u64 = blind.iter().map(|(from, to)| to - from).sum();
-        let seen = span
-            .map_or(0, |(first, last)| last - first)
-            .saturating_sub(unseen);
-        let dense = |samples: u64| samples.saturating_mul(PHASE_NS) >= DENSE.saturating_mul(seen);
-        let marking = |(mark, samples)| {
+        let marking = |(mark, sampled): (u64, Sampled)| {
             let times = times.remove(&mark).unwrap_or_default();
-            let marking = Marking::from_times(times, blind.clone(), dense(samples));
-            (mark, marking)
+            let blind = sampled.blind();
+            let dense = tells && sampled.is_dense(&blind);
+            (mark, Marking::from_times(times, blind, dense))
         };
         Markings {
-            of_spaces: samples.into_iter().map(marking).collect(),
+            of_spaces: sampled.into_iter().map(marking).collect(),
             others: Marking::unknown(),
         }
     }
@@ -90,16 +82,72 @@ impl Markings {
     }
 }
 
+/// When a process was sampled: in which slices of the time from the first sample to the last.
+#[derive(Debug)]
+pub struct Sampled {
+    first: u64,
+    last: u64,
+    samples: u64,
+    slice: u64,
+    seen: Vec<AtomicBool>,
+}
+
+impl Sampled {
+    pub fn new((first, last): (u64, u64), samples: u64) -> Sampled {
+        let span = last - first;
+        let slices = usize::try_from(span / PHASE_NS).unwrap_or(usize::MAX);
+        let slice = span / slices.clamp(SLICES.0, SLICES.1) as u64 + 1;
+        let seen = (0..=span / slice).map(|_| AtomicBool::new(false));
+        Sampled {
+            first,
+            last,
+            samples,
+            slice,
+            seen: seen.collect(),
+        }
+    }
+
+    /// Hears of a sample at this time.
+    pub fn see(&self, time: u64) {
+        let slice = time.wrapping_sub(self.first) / self.slice;
+        if let Some(seen) = self.seen.get(slice as usize) {
+            seen.store(true, Relaxed);
+        }
+    }
+
+    /// The spans of time without samples.
+    fn blind(&self) -> Vec<(u64, u64)> {
+        let seen: Vec<bool> = self.seen.iter().map(|seen| seen.load(Relaxed)).collect();
+        let expected = |slices: usize| slices as u64 * self.samples / seen.len() as u64;
+        let mut blind = Vec::new();
+        let mut at = 0;
+        for run in seen.chunk_by(|a, b| a == b) {
+            if !run[0] && expected(run.len()) >= MISSING {
+                let start = self.first + at as u64 * self.slice;
+                blind.push((start, start + run.len() as u64 * self.slice));
+            }
+            at += run.len();
+        }
+        blind
+    }
+
+    fn is_dense(&self, blind: &[(u64, u64)]) -> bool {
+        let unseen: u64 = blind.iter().map(|(from, to)| to - from).sum();
+        let seen = (self.last - self.first).saturating_sub(unseen);
+        self.samples.saturating_mul(PHASE_NS) >= DENSE.saturating_mul(seen)
+    }
+}
+
 /// No mark phase is much shorter: there is none before the heap has 4 MB (`defaultHeapMinimum`), and a
 /// quarter of the processors works on it (`gcBackgroundUtilization`).
 const PHASE_NS: u64 = 1_000_000;
 /// With so many samples of a process in that time, no phase goes by without one of it.
 const DENSE: u64 = 32;
 
-/// Slices of a recording's time, at least and at most; those without a sample, where as many as
+/// Slices of a process's time, at least and at most; those without a sample, where as many as
 /// [`MISSING`] were to be expected, are blind.
 const SLICES: (usize, usize) = (1 << 12, 1 << 20);
-const MISSING: usize = 64;
+const MISSING: u64 = 64;
 
 impl Marking {
     /// Where memory may be freed and used again at any time.
@@ -161,25 +209,6 @@ impl Marking {
         (until > last || since < first).then_some((since, until))
     }
 
-    /// The spells from `first` to `last` in each of which memory was not freed and used again: that takes
-    /// a mark phase.
-    pub fn spells(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
-        let (mut spells, mut at) = (Vec::new(), first);
-        for &(from, to) in self.breaks.iter().filter(|(_, to)| first < *to) {
-            if from >= last {
-                break;
-            }
-            if at <= from {
-                spells.push((at, from));
-            }
-            at = to;
-        }
-        if at <= last {
-            spells.push((at, last));
-        }
-        spells
-    }
-
     /// From the begin of the spell that `first` is in to the end of that of `last`.
     pub fn around(&self, first: u64, last: u64) -> (u64, u64) {
         let since = match self.spell(first).map(|before| before.checked_sub(1)) {
@@ -200,42 +229,14 @@ impl Marking {
         (since, until)
     }
 
-    /// The number of the spell that a time is in; `None` in between.
+    /// The number of the spell that a time is in, in which memory was not freed and used again: that takes
+    /// a mark phase. `None` in between.
     pub fn spell(&self, time: u64) -> Option<u32> {
         let before = self.breaks.partition_point(|(_, to)| *to <= time);
         let next = self.breaks.get(before);
         next.is_none_or(|(from, _)| time <= *from)
             .then_some(before as u32)
     }
-}
-
-/// The spans of time without samples.
-fn blind(all: &Column<u64>) -> Vec<(u64, u64)> {
-    let span = all.par_iter().map(|time| (time, time));
-    let span = span.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-    let Some((first, last)) = span else {
-        return Vec::new();
-    };
-    let slices = usize::try_from((last - first) / PHASE_NS).unwrap_or(usize::MAX);
-    let slice = (last - first) / slices.clamp(SLICES.0, SLICES.1) as u64 + 1;
-    let slices = (last - first) / slice + 1;
-    let sampled: Vec<AtomicBool> = (0..slices).map(|_| AtomicBool::new(false)).collect();
-    all.par_iter().for_each(|time| {
-        if let Some(sampled) = sampled.get(((time - first) / slice) as usize) {
-            sampled.store(true, Relaxed);
-        }
-    });
-    let sampled: Vec<bool> = sampled.into_iter().map(AtomicBool::into_inner).collect();
-    let mut blind = Vec::new();
-    let mut at = 0;
-    for run in sampled.chunk_by(|a, b| a == b) {
-        if !run[0] && run.len().saturating_mul(all.len()) / sampled.len() >= MISSING {
-            let start = first + at as u64 * slice;
-            blind.push((start, start + run.len() as u64 * slice));
-        }
-        at += run.len();
-    }
-    blind
 }
 
 #[cfg(test)]
@@ -273,11 +274,6 @@ mod tests {
         let marking = Marking::from_times(times.clone(), vec![(700, 800)], true);
         let breaks = vec![(13, 77), (503, 567), (700, 800)];
         assert_eq!(marking.breaks, breaks);
-        let spells = vec![(0, 13), (77, 503), (567, 700), (800, 900)];
-        assert_eq!(marking.spells(0, 900), spells);
-        assert_eq!(marking.spells(20, 30), []);
-        assert_eq!(marking.spells(20, 80), [(77, 80)]);
-        assert_eq!(marking.spells(600, 600), [(600, 600)]);
         let of = [0, 13, 14, 77, 503, 600, 750, 900].map(|time| marking.spell(time));
         let some = [
             Some(0),
@@ -291,7 +287,7 @@ mod tests {
         ];
         assert_eq!(of, some);
         let thin = Marking::from_times(times, Vec::new(), false);
-        assert_eq!((thin.spells(1, 900), thin.spell(300)), (vec![], None));
+        assert_eq!(thin.spell(300), None);
         assert_eq!(thin.around(20, 30), (20, 30));
         assert_eq!(marking.around(90, 600), (77, 700));
         assert_eq!(marking.around(5, 900), (0, u64::MAX));
@@ -308,7 +304,10 @@ mod tests {
         assert_eq!(marking.reach(320, 350), Some((300, 400)));
         assert_eq!(marking.reach(295, 350), Some((290, 400)));
         // 4,096 samples one apart, and as many after a pause of 1,000.
-        let all = (0..4096).chain(5096..9192);
-        assert_eq!(blind(&all.collect()), vec![(4098, 5094)]);
+        let sampled = Sampled::new((0, 9191), 8192);
+        (0..4096)
+            .chain(5096..9192)
+            .for_each(|time| sampled.see(time));
+        assert_eq!(sampled.blind(), vec![(4098, 5094)]);
     }
 }

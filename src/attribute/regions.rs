@@ -874,18 +874,17 @@ fn arrays(region: Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec
     });
     let mut seen: Vec<(u64, u64)> = seen.collect();
     seen.sort_unstable();
-    let mut seen = seen.as_slice();
     let (mut arrays, mut covered) = (Vec::new(), true);
-    for (first, last) in marking.spells(region.first, region.last) {
-        let (between, rest) = seen.split_at(seen.partition_point(|(time, _)| *time < first));
-        let (these, rest) = rest.split_at(rest.partition_point(|(time, _)| *time <= last));
-        seen = rest;
+    for these in seen.chunk_by(|a, b| marking.spell(a.0) == marking.spell(b.0)) {
+        let (time, _) = these[0];
         let mut bases: Vec<u64> = these.iter().map(|(_, base)| *base).collect();
         bases.sort_unstable();
         bases.dedup();
-        let one = grid.is_one_array(&bases);
-        covered &= between.is_empty() && (one || these.is_empty());
+        let one = marking.spell(time).is_some() && grid.is_one_array(&bases);
+        covered &= one;
         if let (true, [start, .., end]) = (one, bases.as_slice()) {
+            let (since, until) = marking.around(time, time);
+            let (first, last) = (since.max(region.first), until.min(region.last));
             arrays.push(Region {
                 start: *start,
                 end: end + region.stride,
@@ -897,7 +896,6 @@ fn arrays(region: Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec
             });
         }
     }
-    covered &= seen.is_empty();
     if !covered || arrays.is_empty() {
         arrays.push(region);
     }

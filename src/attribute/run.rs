@@ -242,17 +242,25 @@ pub fn attribute_watching(
     };
     rows.add_others(|address| pages.cover(address), find);
     share(&mut rows, &lasting, &markings, spaces);
-    name_types(&mut rows, &lasting, &markings, spaces, |row, of| {
-        // Headers in a frame are one map's after the other.
-        let on_heap = |layout: &Layout| {
-            let occupied = size_class::occupied(layout.header_size());
-            row.header & VARIABLE != 0
-                || size_class::may_begin_at(spaces.plain(row.header), occupied)
-        };
-        let place = places.place.get(row.sample as usize);
-        let layout = place.and_then(|place| *layouts.get(place as usize)?);
-        layout.is_some_and(on_heap) && types.handles(places.variant(row.sample), of)
-    });
+    let of_core = instant.iter().flat_map(Instant::maps);
+    name_types(
+        &mut rows,
+        &lasting,
+        &markings,
+        spaces,
+        of_core,
+        |row, of| {
+            // Headers in a frame are one map's after the other.
+            let on_heap = |layout: &Layout| {
+                let occupied = size_class::occupied(layout.header_size());
+                row.header & VARIABLE != 0
+                    || size_class::may_begin_at(spaces.plain(row.header), occupied)
+            };
+            let place = places.place.get(row.sample as usize);
+            let layout = place.and_then(|place| *layouts.get(place as usize)?);
+            layout.is_some_and(on_heap) && types.handles(places.variant(row.sample), of)
+        },
+    );
     tracer.step("learned region", &rows, &types, spaces);
     let mut events = recording.events.iter();
     if types.any_outside() && events.any(|event| event.samples_registers()) {
@@ -261,7 +269,7 @@ pub fn attribute_watching(
             handed_of(recording, &places, &leaves, &types, i)
         };
         let left = |row: &Row| sample(row)?.left(row, &regions, &types, spaces);
-        let slots = Slots::of(&rows, recording, &places, &types, left);
+        let slots = Slots::of(&rows, recording, &places, &types, spaces, left);
         rows.change(|row| {
             if !is_open(row) || row.base == 0 {
                 return;

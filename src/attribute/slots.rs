@@ -127,6 +127,7 @@ impl Slots {
         recording: &Recording,
         places: &Places,
         types: &Types,
+        spaces: &Spaces,
         left: impl Fn(&Row) -> Option<(u64, i8)> + Sync + Send,
     ) -> Slots {
         let seen = |row: Row| {
@@ -143,6 +144,7 @@ impl Slots {
                     let code = places.code_of(i).filter(|_| outside)?;
                     let sound = recording.pmu(i).is_some_and(|pmu| pmu.regs_sound);
                     let object = moved(&recording.processor(i), code).filter(|_| sound)?;
+                    let object = marked(object, spaces.mark_of(row.address));
                     (object, (row.base, row.slot))
                 }
                 _ => return None,

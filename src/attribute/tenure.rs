@@ -65,12 +65,14 @@ fn known(header: u64, lasting: &Lasting) -> Option<u64> {
 }
 
 /// Gives samples of a map, of what type none of them tells by itself, that which the map was of around their
-/// time. `may_be`: whether the map of a row may be of a type.
+/// time. `told`: headers of which the type at a time is known; `may_be`: whether the map of a row may be of
+/// a type.
 pub fn name_types(
     rows: &mut Rows,
     lasting: &Lasting,
     markings: &Markings,
     spaces: &Spaces,
+    told: impl Iterator<Item = (u64, TypeId, u64)>,
     may_be: impl Fn(&Row, TypeId) -> bool + Sync,
 ) {
     let add = |mut all: FxHashMap<_, (u64, u64)>, (of, (first, last))| {
@@ -85,6 +87,8 @@ pub fn name_types(
     });
     let typed = typed.fold(FxHashMap::default, add);
     let typed = typed.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
+    let told = told.map(|(header, of, time)| ((header, of), (time, time)));
+    let typed = told.fold(typed, add);
     let mut of_headers: FxHashMap<u64, Vec<(TypeId, u64, u64)>> = FxHashMap::default();
     for ((header, map_type), (first, last)) in typed {
         let (first, last) = match lasting.keeps(header) {

@@ -3,7 +3,7 @@
 use super::Reason;
 use super::complete::about_bucket;
 use super::learn::KnownArray;
-use super::marking::Markings;
+use super::marking::{Markings, Sampled};
 use super::pages::Pages;
 use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
@@ -12,7 +12,7 @@ use super::rows::Rows;
 use super::spaces::Spaces;
 use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
-use crate::recording::{Memory, Recording};
+use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -132,29 +132,32 @@ pub fn markings(places: &Places, recording: &Recording, spaces: &Spaces) -> Mark
     for (mark, time) in times.collect::<Vec<_>>() {
         of_spaces.entry(mark).or_default().push(time);
     }
-    Markings::new(of_spaces, all, samples_of_spaces(recording, spaces))
+    let tells = |event: &Event| event.memory != Memory::Breakpoint;
+    let tell = recording.events.iter().all(tells);
+    Markings::new(of_spaces, sampled(recording, spaces), tell)
 }
 
-/// How many samples of each address space tell what its code does: breakpoints see their words alone.
-fn samples_of_spaces(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, u64> {
-    let all = recording.samples.len();
-    if recording
-        .events
-        .iter()
-        .any(|e| e.memory == Memory::Breakpoint)
-    {
-        return FxHashMap::default();
-    }
-    if spaces.is_one() {
-        return FxHashMap::from_iter([(0, all as u64)]);
-    }
-    let add = |mut counts: FxHashMap<u64, u64>, (mark, n)| {
-        *counts.entry(mark).or_default() += n;
-        counts
+/// When each process was sampled, by the mark of its address space.
+fn sampled(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Sampled> {
+    let timed = || {
+        let times = recording.samples.time.par_numbered();
+        times.map(|(i, time)| (spaces.mark(recording, i), time))
     };
-    let marks = (0..all)
-        .into_par_iter()
-        .map(|i| (spaces.mark(recording, i), 1));
-    let counts = marks.fold(FxHashMap::default, add);
-    counts.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add))
+    let add = |mut all: FxHashMap<u64, _>,
+               (mark, (first, last, samples)): (u64, (u64, u64, u64))| {
+        let known = all.entry(mark).or_insert((first, last, 0));
+        *known = (known.0.min(first), known.1.max(last), known.2 + samples);
+        all
+    };
+    let counts = timed().map(|(mark, time)| (mark, (time, time, 1)));
+    let counts = counts.fold(FxHashMap::default, add);
+    let counts = counts.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
+    let sampled = |(mark, (first, last, samples))| (mark, Sampled::new((first, last), samples));
+    let sampled: FxHashMap<u64, Sampled> = counts.into_iter().map(sampled).collect();
+    timed().for_each(|(mark, time)| {
+        if let Some(sampled) = sampled.get(&mark) {
+            sampled.see(time);
+        }
+    });
+    sampled
 }
