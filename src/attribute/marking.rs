@@ -209,6 +209,11 @@ impl Marking {
         (until > last || since < first).then_some((since, until))
     }
 
+    /// How many spells there are at most.
+    pub fn spells(&self) -> usize {
+        self.breaks.len() + 1
+    }
+
     /// From the begin of the spell that `first` is in to the end of that of `last`.
     pub fn around(&self, first: u64, last: u64) -> (u64, u64) {
         let since = match self.spell(first).map(|before| before.checked_sub(1)) {

@@ -857,10 +857,14 @@ fn is_one_array(seen: &[(u64, u64)], lo: u64, hi: u64, map_type: &MapType) -> bo
     true
 }
 
+/// Each array in each spell would be a map of its own: of more spells nobody would read their list.
+const MOST_SPELLS: usize = 64;
+
 /// A region, and the arrays that it is of where they are so small that several of them may lie side by
 /// side but for the places that the allocator has for them: each as long as its memory had one owner.
 fn arrays(region: Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec<Region> {
-    if region.one_map || region.end - region.start > size_class::MAX_SMALL {
+    let small = region.end - region.start <= size_class::MAX_SMALL;
+    if region.one_map || !small || marking.spells() > MOST_SPELLS {
         return vec![region];
     }
     let from = run.partition_point(|p| p.base < region.start);
