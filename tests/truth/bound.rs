@@ -4,7 +4,7 @@ use crate::missed::Of;
 use crate::score::Truth;
 use crate::table::{Fields, number};
 use mempath::gomap::MapType;
-use mempath::heap::Heap;
+use mempath::heap::{Heap, Kind};
 use mempath::program::Program;
 use mempath::recording::Recording;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -180,6 +180,14 @@ impl<'a> Recorded<'a> {
         let header = number(&truth.header);
         let core = self.core?;
         Some(core.maps.iter().any(|map| map.header == header))
+    }
+
+    /// Whose table the core has where a sample's is: of the sample's map; `None` where there is none.
+    pub fn table_in_core(&self, n: usize, truth: &Truth) -> Option<bool> {
+        let (row, core) = (self.rows.get(&n)?, self.core?);
+        let mut tables = core.regions.iter().filter(|r| r.kind == Kind::Table);
+        let table = tables.find(|region| region.start == row.base)?;
+        Some(core.map_of(table)?.header == number(&truth.header))
     }
 
     /// How many starts of buckets or groups of a sample's array are recorded, or entries of its directory.

@@ -165,6 +165,11 @@ fn scored_with(set: &str, perf: &str, binary: &str, core: bool) -> Option<Score>
     // What else is missed bounds the recall.
     let (in_reach, all) = (missed.in_reach(), score.slot.positives);
     assert!(in_reach * 1000 <= all * IN_REACH, "{in_reach} of {all}");
+    let (same, other) = missed.tables_in_core();
+    assert!(
+        10 * other >= same,
+        "the core tells of {same}, not of {other}"
+    );
     Some(score)
 }
 

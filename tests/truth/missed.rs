@@ -121,6 +121,12 @@ impl Missed {
                 format!("{}: no start, {starts}, {code}", of.structure)
             }
             _ => {
+                let table = match recorded.table_in_core(n, truth) {
+                    _ if of.structure != "table" => "",
+                    Some(true) => ", and this table",
+                    Some(false) => ", and another map's table here",
+                    None => "",
+                };
                 let header = match (recorded.map_in_core(truth), recorded.header(truth)) {
                     (Some(true), _) => "the core has it",
                     (Some(false), _) => "the core has it no more",
@@ -130,9 +136,17 @@ impl Missed {
                 match of.map_type.contains("*sync.entry") {
                     true => format!("a map in a sync.Map, {header}"),
                     false if of.like > 1 => {
-                        format!("several maps of its type: {}, {header}", of.structure)
+                        format!(
+                            "several maps of its type: {}, {header}{table}",
+                            of.structure
+                        )
                     }
-                    false => format!("of the one map of its type: {}, {header}", of.structure),
+                    false => {
+                        format!(
+                            "of the one map of its type: {}, {header}{table}",
+                            of.structure
+                        )
+                    }
                 }
             }
         };
@@ -141,10 +155,21 @@ impl Missed {
 
     /// How many slots are not told although enough is recorded of them.
     pub fn in_reach(&self) -> u64 {
-        let enough = |class: &str| ENOUGH.iter().any(|words| class.contains(words));
-        let slots = self.counts.iter().filter(|((level, _), _)| level == "slot");
-        let in_reach = slots.filter(|((_, class), _)| enough(class));
-        in_reach.map(|(_, n)| n).sum()
+        ENOUGH.iter().map(|words| self.count("slot", words)).sum()
+    }
+
+    /// Of the tables whose map is not told: how many the core has in that map, and in another one.
+    pub fn tables_in_core(&self) -> (u64, u64) {
+        let [same, other] =
+            ["and this table", "and another map's table"].map(|w| self.count("map", w));
+        (same, other)
+    }
+
+    /// How many are missed at a level in the classes with these words.
+    fn count(&self, level: &str, words: &str) -> u64 {
+        let classes = self.counts.iter();
+        let meant = classes.filter(|((of, class), _)| of == level && class.contains(words));
+        meant.map(|(_, n)| n).sum()
     }
 
     /// Prints the classes; they are as many as the score misses.
