@@ -237,7 +237,7 @@ impl Grid {
             if !told[n] {
                 continue;
             }
-            if large((last + 1, next)) {
+            if large((last.saturating_add(1), next)) {
                 return false;
             }
             for (start, end) in self.arrays_around(next) {
@@ -258,7 +258,7 @@ impl Grid {
                 let (_, off) = kind.within(span, base)?;
                 let start = base - off;
                 off.is_multiple_of(self.stride)
-                    .then_some((start, start + kind.len))
+                    .then(|| (start, start.saturating_add(kind.len)))
             })
         })
     }

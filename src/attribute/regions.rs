@@ -891,7 +891,7 @@ fn arrays(region: Region, run: &[Placed], grid: &Grid, marking: &Marking) -> Vec
             let (first, last) = (since.max(region.first), until.min(region.last));
             arrays.push(Region {
                 start: *start,
-                end: end + region.stride,
+                end: end.saturating_add(region.stride),
                 first,
                 last,
                 marked: (first, last),

@@ -199,8 +199,8 @@ pub fn object_at(address: u64, size: u64, go_minor: u32) -> Option<u64> {
         for before in 0..pages.min(page + 1) {
             let span = (page - before) * size_class::PAGE;
             let number = (address - span) / slot.size;
-            let start = span + number * slot.size + slot.before;
-            let inside = (start..start + size).contains(&address);
+            let start = (span + number * slot.size).checked_add(slot.before)?;
+            let inside = address.checked_sub(start).is_some_and(|off| off < size);
             if inside && number < pages * size_class::PAGE / slot.size {
                 if found.is_some_and(|other| other != start) {
                     return None;

@@ -1,8 +1,8 @@
 //! The heatmap's cells in finer bins than it draws: what it zooms into where the page's raw accesses are
 //! only some of all.
 //!
-//! By grid the buckets or groups in one bin and the number of its cells, then [planes](super::planes) of
-//! the cells by grid, bin and byte. 0 is null; every other value is one more than what it stands for.
+//! By grid the buckets or groups in one bin and the number of its cells, then [`planes`] of the
+//! cells by grid, bin and byte. 0 is null; every other value is one more than what it stands for.
 
 use super::ReportError;
 use super::data::{Data, Measures};

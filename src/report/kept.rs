@@ -1,6 +1,6 @@
 //! The raw accesses in the page: what the script filters by any column and counts again.
 //!
-//! Dictionaries, then [planes](super::planes). 0 is null; every other value is one more than what it
+//! Dictionaries, then [`planes`]. 0 is null; every other value is one more than what it
 //! stands for.
 
 use super::ReportError;

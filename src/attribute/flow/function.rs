@@ -104,7 +104,7 @@ pub struct Left {
     handed: Option<Handed>,
 }
 
-/// What the map functions leave, by their address and what [`Flow::spared`] said of them.
+/// What the map functions leave, by their address and what `Flow::spared` said of them.
 #[derive(Debug, Default)]
 pub struct Lefts(FxHashMap<(u64, u32), Option<Left>>);
 
