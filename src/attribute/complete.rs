@@ -163,17 +163,15 @@ pub fn complete(
             if row.base != 0 && row.base != hit.base {
                 return Some(row.evidence);
             }
-            // A variable that may hold one map after the other names none of them.
-            let named = |header| match known.lasting.may_change(header) {
-                true => 0,
-                false => header,
-            };
-            let (own, others) = (named(row.header), named(hit.header));
-            if own != 0 && others != 0 && own != others {
+            let own = known.lasting.named(row.header);
+            let others = known.lasting.named(hit.header);
+            if own.is_some() && others.is_some() && own != others {
                 return Some(row.evidence);
             }
             let same = |a: TypeId| hit.map_type.is_none_or(|b| a == b);
-            if own == 0 && others != 0 && row.map_type.is_none_or(same) {
+            if let (None, Some(others)) = (own, others)
+                && row.map_type.is_none_or(same)
+            {
                 row.header = others;
             }
             if row.part.is_err() || row.base == 0 {

@@ -66,7 +66,7 @@ pub struct Grid {
 const WITH_OVERFLOW: u64 = 16;
 
 /// Groups of the largest table: `maxTableCapacity` / 8.
-const MAX_GROUPS: u64 = 128;
+pub const MAX_GROUPS: u64 = 128;
 
 impl Grid {
     pub fn of(shape: ShapeId, types: &Types) -> Grid {
@@ -335,7 +335,7 @@ impl Grid {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::attribute::nearby::Nearby;
     use crate::attribute::position::{Admitted, Start};
@@ -346,7 +346,7 @@ mod tests {
     const SPAN: u64 = 0x1e12_36fd_0000;
     const TABLE: u64 = 18432;
 
-    fn of_shape() -> MapType {
+    pub fn of_shape() -> MapType {
         MapType {
             addr: 0,
             name: String::new(),

@@ -55,9 +55,11 @@ impl<'a> Lasting<'a> {
         header & VARIABLE != 0 && self.holds(header & !VARIABLE)
     }
 
-    /// Whether a header stands for a variable that may hold one map after the other.
-    pub fn may_change(&self, header: u64) -> bool {
-        header & VARIABLE != 0 && !self.holds(header & !VARIABLE)
+    /// The map that a header names: none where it is not known, or stands for a variable that may hold one
+    /// map after the other.
+    pub fn named(&self, header: u64) -> Option<u64> {
+        let is_one = header & VARIABLE == 0 || self.keeps(header);
+        (header != 0 && is_one).then_some(header)
     }
 
     /// The header of the map that a variable of this kind holds: a number in its place, where no sample

@@ -6,8 +6,9 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
-use super::grid::Grid;
+use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
+use super::nearby::PAGE_SHIFT;
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types, VARIANTS};
@@ -207,9 +208,6 @@ const GAPS: u64 = 16;
 
 /// Regions of a page that are looked at before and after a time that none of them is known to be of.
 const BESIDE: usize = 16;
-
-/// A page of Go's heap (`runtime/internal/sys`, `_PageSize`).
-const PAGE_SHIFT: u32 = 13;
 
 impl Regions {
     /// `marking`: of the process that an address is of.
@@ -809,9 +807,6 @@ fn carve(
 /// The first Go with Swiss maps.
 const SWISS: u32 = 24;
 
-/// Groups of the largest table: `maxTableCapacity` / 8.
-const MAX_GROUPS: u64 = 128;
-
 /// A run of congruent buckets is not made of arrays so many times smaller.
 const SMALLER: u64 = 16;
 
@@ -1135,6 +1130,7 @@ fn cut(piece: Piece, stride: u64) -> Vec<Piece> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grid::tests::of_shape;
     use super::*;
 
     #[test]
@@ -1165,29 +1161,7 @@ mod tests {
 
     fn four_groups(header: u64) -> (Regions, Types) {
         let mut types = Types::default();
-        types.intern(
-            0,
-            &MapType {
-                addr: 0,
-                name: String::new(),
-                key: String::new(),
-                elem: String::new(),
-                string_key: false,
-                fast: true,
-                scanned: false,
-                key_size: 8,
-                elem_size: 8,
-                indirect_key: false,
-                indirect_elem: false,
-                shape: Shape::Swiss {
-                    group_size: 136,
-                    keys_off: 8,
-                    key_stride: 16,
-                    elems_off: 16,
-                    elem_stride: 16,
-                },
-            },
-        );
+        types.intern(0, &of_shape());
         let region = Region {
             start: START,
             end: START + 4 * 136,

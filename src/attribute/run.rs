@@ -208,10 +208,13 @@ pub fn attribute_watching(
     };
     let layout = |code: &Result<Code, Reason>| layouts.get(&code.as_ref().ok()?.binary).copied();
     let layouts: Vec<Option<&Layout>> = places.codes.iter().map(layout).collect();
+    let layout_of = |row: &Row| {
+        let place = places.place.get(row.sample as usize)?;
+        *layouts.get(place as usize)?
+    };
     let finish = |row: &mut Row| {
         let i = row.sample as usize;
-        let place = places.place.get(i);
-        let layout = place.and_then(|place| *layouts.get(place as usize)?);
+        let layout = layout_of(row);
         let variant = places.variant(row.sample);
         let admitted = match row.map_type.and_then(|id| types.shape_of(id)) {
             Some(shape) => Admitted::Known(shape),
@@ -256,9 +259,7 @@ pub fn attribute_watching(
                 row.header & VARIABLE != 0
                     || size_class::may_begin_at(spaces.plain(row.header), occupied)
             };
-            let place = places.place.get(row.sample as usize);
-            let layout = place.and_then(|place| *layouts.get(place as usize)?);
-            layout.is_some_and(on_heap) && types.handles(places.variant(row.sample), of)
+            layout_of(row).is_some_and(on_heap) && types.handles(places.variant(row.sample), of)
         },
     );
     tracer.step("learned region", &rows, &types, spaces);

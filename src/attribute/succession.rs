@@ -257,7 +257,7 @@ impl<'a> Succession<'a> {
         told: &[Fact],
         may_be: impl Fn(&Row, u64) -> bool + Sync,
     ) -> (Vec<(u64, Vote)>, Vec<Entry>) {
-        let unknown = |header: u64| header == 0 || header & VARIABLE != 0 && !lasting.keeps(header);
+        let unknown = |header: u64| lasting.named(header).is_none();
         // An entry of a directory may be known without its start.
         let object = |row: &Row| match row.base {
             0 if row.part == Ok(Part::DirectoryTable) => row.address,

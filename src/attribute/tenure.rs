@@ -1,37 +1,19 @@
 //! What one sample tells of an object holds for all samples of the object in a spell in which no memory was
 //! freed and used again.
 
-use super::complete::{VARIABLE, about};
+use super::complete::about;
 use super::lasting::Lasting;
 use super::marking::Markings;
 use super::resolve::{About, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::timelines::together;
 use super::types::TypeId;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-/// Owners of an object, as far as they agree.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Owner {
-    Unknown,
-    One(u64),
-    Several,
-}
-
-impl Owner {
-    fn and(self, other: Owner) -> Owner {
-        match (self, other) {
-            (Owner::Unknown, known) | (known, Owner::Unknown) => known,
-            (a, b) if a == b => a,
-            _ => Owner::Several,
-        }
-    }
-}
-
 /// Gives samples of tables, directories and the like whose owner others know to that.
 pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &Spaces) {
-    let owner = |row: &Row| known(row.header, lasting).map_or(Owner::Unknown, Owner::One);
     // What, where and in which spell.
     let object = |row: &Row| {
         let about = about(row.part.ok().filter(|_| row.base != 0)?);
@@ -41,27 +23,18 @@ pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &S
         let spell = (!elsewhere).then(|| marking.spell(row.time)).flatten()?;
         Some((about, row.base, spell))
     };
-    let add = |mut all: FxHashMap<_, Owner>, (object, owner)| {
-        let known = all.entry(object).or_insert(Owner::Unknown);
-        *known = known.and(owner);
-        all
-    };
     let said = rows.par_iter();
-    let said = said.filter_map(|row| Some((object(&row)?, owner(&row))));
-    let owners = said.fold(FxHashMap::default, add);
-    let owners = owners.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
+    let said = said.filter_map(|row| Some((object(&row)?, lasting.named(row.header)?)));
+    // `None`: several.
+    let said = said.map(|(object, owner)| (object, Some(owner)));
+    let owners = together(said, |a, b| a.filter(|_| a == b));
     rows.change(|row| {
-        if owner(row) == Owner::Unknown
-            && let Some(Owner::One(header)) = object(row).and_then(|object| owners.get(&object))
+        if lasting.named(row.header).is_none()
+            && let Some(Some(header)) = object(row).and_then(|object| owners.get(&object))
         {
             row.header = *header;
         }
     });
-}
-
-fn known(header: u64, lasting: &Lasting) -> Option<u64> {
-    let is_one = header & VARIABLE == 0 || lasting.keeps(header);
-    (header != 0 && is_one).then_some(header)
 }
 
 /// Gives samples of a map, of what type none of them tells by itself, that which the map was of around their
@@ -75,20 +48,14 @@ pub fn name_types(
     told: impl Iterator<Item = (u64, TypeId, u64)>,
     may_be: impl Fn(&Row, TypeId) -> bool + Sync,
 ) {
-    let add = |mut all: FxHashMap<_, (u64, u64)>, (of, (first, last))| {
-        let known = all.entry(of).or_insert((first, last));
-        *known = (known.0.min(first), known.1.max(last));
-        all
-    };
     let typed = rows.par_iter();
     let typed = typed.filter_map(|row| {
-        let of = (known(row.header, lasting)?, row.map_type?);
+        let of = (lasting.named(row.header)?, row.map_type?);
         row.part.is_ok().then_some((of, (row.time, row.time)))
     });
-    let typed = typed.fold(FxHashMap::default, add);
-    let typed = typed.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
     let told = told.map(|(header, of, time)| ((header, of), (time, time)));
-    let typed = told.fold(typed, add);
+    let told: Vec<_> = told.collect();
+    let typed = together(typed.chain(told), |a, b| (a.0.min(b.0), a.1.max(b.1)));
     let mut of_headers: FxHashMap<u64, Vec<(TypeId, u64, u64)>> = FxHashMap::default();
     for ((header, map_type), (first, last)) in typed {
         let (first, last) = match lasting.keeps(header) {

@@ -10,7 +10,7 @@ use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
-use super::timelines::Timelines;
+use super::timelines::{Timelines, together};
 use super::types::{ShapeId, Types};
 use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
@@ -143,15 +143,8 @@ fn sampled(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Sampled> {
         let times = recording.samples.time.par_numbered();
         times.map(|(i, time)| (spaces.mark(recording, i), time))
     };
-    let add = |mut all: FxHashMap<u64, _>,
-               (mark, (first, last, samples)): (u64, (u64, u64, u64))| {
-        let known = all.entry(mark).or_insert((first, last, 0));
-        *known = (known.0.min(first), known.1.max(last), known.2 + samples);
-        all
-    };
     let counts = timed().map(|(mark, time)| (mark, (time, time, 1)));
-    let counts = counts.fold(FxHashMap::default, add);
-    let counts = counts.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add));
+    let counts = together(counts, |a, b| (a.0.min(b.0), a.1.max(b.1), a.2 + b.2));
     let sampled = |(mark, (first, last, samples))| (mark, Sampled::new((first, last), samples));
     let sampled: FxHashMap<u64, Sampled> = counts.into_iter().map(sampled).collect();
     timed().for_each(|(mark, time)| {

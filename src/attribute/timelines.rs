@@ -132,6 +132,21 @@ impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
     }
 }
 
+/// What is said of each thing, put together; the order in which `both` is asked is open.
+pub fn together<K: Eq + Hash + Send, V: Copy + Send>(
+    said: impl ParallelIterator<Item = (K, V)>,
+    both: impl Fn(V, V) -> V + Sync + Send,
+) -> FxHashMap<K, V> {
+    let add = |mut all: FxHashMap<K, V>, (key, value)| {
+        let known = all.entry(key);
+        let known = known.and_modify(|known| *known = both(*known, value));
+        known.or_insert(value);
+        all
+    };
+    let parts = said.fold(FxHashMap::default, add);
+    parts.reduce(FxHashMap::default, |a, b| b.into_iter().fold(a, add))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
