@@ -3,7 +3,7 @@
 use super::Reason;
 use super::binary::Code;
 use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
-use super::packed::{CHUNK, Packed};
+use super::packed::{CHUNK, Own, Packed};
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
@@ -108,11 +108,17 @@ impl<'a> Rows<'a> {
         (all, facts)
     }
 
-    /// Each with the number by which [`Rows::get`] finds it, in order.
-    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, Row)> {
+    /// Those that are `wanted`, each with the number by which [`Rows::get`] finds it, in order.
+    pub fn par_numbered<'r>(
+        &'r self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
+    ) -> impl ParallelIterator<Item = (u32, Row)> + 'r {
         let samples = &self.recording.samples;
         let chunks = self.chunks.par_iter().enumerate();
-        chunks.flat_map_iter(|(chunk, rows)| ((chunk * CHUNK) as u32..).zip(rows.iter(samples)))
+        chunks.flat_map_iter(move |(chunk, rows)| {
+            let numbered = rows.numbered_where(wanted, samples);
+            numbered.map(move |(n, row)| ((chunk * CHUNK + n) as u32, row))
+        })
     }
 
     pub fn get(&self, number: u32) -> Option<Row> {
@@ -121,24 +127,50 @@ impl<'a> Rows<'a> {
         rows.get(number % CHUNK, &self.recording.samples)
     }
 
+    /// What the row that [`Rows::get`] finds says beside its sample's time, address and table.
+    pub fn own(&self, number: u32) -> Option<&Own> {
+        let number = number as usize;
+        self.chunks.get(number / CHUNK)?.own(number % CHUNK)
+    }
+
     pub fn par_iter(&self) -> impl ParallelIterator<Item = Row> {
+        self.par_where(|_| true)
+    }
+
+    /// Those that are `wanted`.
+    pub fn par_where<'r>(
+        &'r self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
+    ) -> impl ParallelIterator<Item = Row> + 'r {
         let samples = &self.recording.samples;
         self.chunks
             .par_iter()
-            .flat_map_iter(|rows| rows.iter(samples))
+            .flat_map_iter(move |rows| rows.iter_where(wanted, samples))
     }
 
     /// Lets `change` change each, in order.
     pub fn change_in_order(&mut self, mut change: impl FnMut(&mut Row)) {
         let samples = &self.recording.samples;
         for rows in &mut self.chunks {
-            rows.change(samples, &mut change).for_each(drop);
+            rows.change(|_| true, samples, &mut change).for_each(drop);
         }
     }
 
     /// Lets `change` change each, several at once.
     pub fn change(&mut self, change: impl Fn(&mut Row) + Sync) {
-        self.par_change(&change).for_each(drop);
+        self.change_where(|_| true, change);
+    }
+
+    /// The same for those that are `wanted`.
+    pub fn change_where(
+        &mut self,
+        wanted: impl Fn(&Own) -> bool + Sync,
+        change: impl Fn(&mut Row) + Sync,
+    ) {
+        let samples = &self.recording.samples;
+        self.chunks
+            .par_iter_mut()
+            .for_each(|rows| rows.change(&wanted, samples, &change).for_each(drop));
     }
 
     /// The same where `change` remembers something of the rows before, from what `begin` gives on.
@@ -151,7 +183,7 @@ impl<'a> Rows<'a> {
         self.chunks.par_iter_mut().for_each(|rows| {
             let mut before = begin();
             let change = |row: &mut Row| change(&mut before, row);
-            rows.change(samples, change).for_each(drop);
+            rows.change(|_| true, samples, change).for_each(drop);
         });
     }
 
@@ -163,7 +195,7 @@ impl<'a> Rows<'a> {
         let samples = &self.recording.samples;
         self.chunks
             .par_iter_mut()
-            .flat_map_iter(move |rows| rows.change(samples, change))
+            .flat_map_iter(move |rows| rows.change(|_| true, samples, change))
     }
 
     fn at(&self, i: usize, row: Row) -> Row {

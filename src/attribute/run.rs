@@ -13,6 +13,7 @@ use super::directories::{directories, settle};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
+use super::packed::Own;
 use super::places::Places;
 use super::position::Admitted;
 use super::positioned::position;
@@ -182,7 +183,8 @@ pub fn attribute_watching(
     let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
-    rows.change(|row| lasting.settle(row));
+    let kept = |own: &Own| lasting.keeps(own.header);
+    rows.change_where(kept, |row| lasting.settle(row));
     let may_be = |row: &Row, header| {
         let of = type_of(header, row.time, &learned, &lasting, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
