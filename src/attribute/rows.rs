@@ -4,6 +4,7 @@ use super::Reason;
 use super::binary::Code;
 use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
 use super::packed::{CHUNK, Own, Packed};
+use super::pages::Pages;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
@@ -173,29 +174,18 @@ impl<'a> Rows<'a> {
             .for_each(|rows| rows.change(&wanted, samples, &change).for_each(drop));
     }
 
-    /// The same where `change` remembers something of the rows before, from what `begin` gives on.
+    /// The same for all, where `change` remembers something of rows before, from what `begin` gives on.
     pub fn change_after<S>(
         &mut self,
-        begin: impl Fn() -> S + Sync,
-        change: impl Fn(&mut S, &mut Row) + Sync,
+        begin: impl Fn() -> S + Sync + Send,
+        change: impl Fn(&mut S, &mut Row) + Sync + Send,
     ) {
         let samples = &self.recording.samples;
-        self.chunks.par_iter_mut().for_each(|rows| {
-            let mut before = begin();
-            let change = |row: &mut Row| change(&mut before, row);
+        let chunks = self.chunks.par_iter_mut();
+        chunks.for_each_init(begin, |before, rows| {
+            let change = |row: &mut Row| change(before, row);
             rows.change(|_| true, samples, change).for_each(drop);
         });
-    }
-
-    /// The same, with what `change` says to each.
-    pub fn par_change<'r, T: Send>(
-        &'r mut self,
-        change: &'r (impl Fn(&mut Row) -> T + Sync),
-    ) -> impl ParallelIterator<Item = T> {
-        let samples = &self.recording.samples;
-        self.chunks
-            .par_iter_mut()
-            .flat_map_iter(move |rows| rows.change(|_| true, samples, change))
     }
 
     fn at(&self, i: usize, row: Row) -> Row {
@@ -219,44 +209,44 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The samples without a row whose address is `wanted`, as if they had one.
-    pub fn others<'s>(
-        &'s self,
-        wanted: &'s (impl Fn(u64) -> bool + Sync),
-    ) -> impl ParallelIterator<Item = Row> + 's {
+    /// The samples without a row whose address lies on these pages, as if they had one.
+    pub fn others<'s>(&'s self, pages: &'s Pages) -> impl ParallelIterator<Item = Row> + 's {
         let chunks = (0..self.chunks.len()).into_par_iter();
-        chunks.flat_map_iter(move |chunk| self.others_of(chunk, wanted))
+        chunks.flat_map_iter(move |chunk| self.others_of(chunk, pages))
     }
 
     fn others_of<'s>(
         &'s self,
         chunk: usize,
-        wanted: &'s impl Fn(u64) -> bool,
+        pages: &'s Pages,
     ) -> impl Iterator<Item = Row> + 's {
         let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
         let parts = self.part.get(samples.clone()).unwrap_or_default();
         let addresses = self.recording.samples.addr.range(samples.clone());
         let all = samples.zip(parts).zip(addresses);
+        let mut cover = pages.covers();
         all.filter_map(move |((i, part), address)| {
             let reason = part.err()?;
             let mark = self.spaces.mark(self.recording, i);
             let address = marked(address.unwrap_or(0), mark);
-            let other = wanted(address) && !self.is_kept(i, *part);
+            let other = cover(address) && !self.is_kept(i, *part);
             other.then(|| self.at(i, Row::unplaced(reason, address)))
         })
     }
 
-    /// Gives rows to those of the samples without one whose address is `wanted` of which `find` finds
-    /// something.
-    pub fn add_others(
+    /// Gives rows to those of the samples without one whose address lies on these pages of which `find`
+    /// finds something; it remembers something of those before, from what `begin` gives on.
+    pub fn add_others<S>(
         &mut self,
-        wanted: impl Fn(u64) -> bool + Sync + Send,
-        find: impl Fn(&mut Row) -> bool + Sync + Send,
+        pages: &Pages,
+        begin: impl Fn() -> S + Sync + Send,
+        find: impl Fn(&mut S, &mut Row) -> bool + Sync + Send,
     ) {
         let mut chunks = std::mem::take(&mut self.chunks);
-        chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
-            let others = self.others_of(chunk, &wanted);
-            let found = others.filter_map(|mut row| find(&mut row).then_some(row));
+        let numbered = chunks.par_iter_mut().enumerate();
+        numbered.for_each_init(begin, |before, (chunk, rows)| {
+            let others = self.others_of(chunk, pages);
+            let found = others.filter_map(|mut row| find(before, &mut row).then_some(row));
             rows.add(found, &self.recording.samples);
         });
         self.chunks = chunks;
