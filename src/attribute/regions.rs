@@ -131,18 +131,43 @@ struct Window {
     regions: Vec<Here>,
 }
 
+impl Window {
+    /// Keeps the first region of those that say the same of the same memory, by number: one owner's array is
+    /// known from several sides.
+    fn keep_first(&mut self) {
+        self.regions.sort_unstable_by_key(|here| here.region);
+        let mut kept = 0;
+        for i in 0..self.regions.len() {
+            let here = self.regions[i];
+            if !self.regions[..kept].iter().any(|k| k.stands_for(&here)) {
+                self.regions[kept] = here;
+                kept += 1;
+            }
+        }
+        self.regions.truncate(kept);
+    }
+}
+
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
 struct Here {
     region: u32,
     /// Its first and its last byte in this page.
     bytes: (u16, u16),
+    /// The number of what it says of an address in it.
+    says: u32,
 }
 
 impl Here {
     fn covers(&self, address: u64) -> bool {
         let byte = (address & IN_PAGE) as u16;
         self.bytes.0 <= byte && byte <= self.bytes.1
+    }
+
+    /// Whether it says all that another one does, wherever that says it.
+    fn stands_for(&self, other: &Here) -> bool {
+        let (from, to) = self.bytes;
+        self.says == other.says && from <= other.bytes.0 && other.bytes.1 <= to
     }
 }
 
@@ -159,6 +184,13 @@ impl Region {
     /// Whether it has so many buckets that they are not of another shape.
     fn has_proof(&self) -> bool {
         (self.end - self.start) / self.stride >= PROOF
+    }
+
+    /// All that it says of an address in it at a time that it is of.
+    fn says(&self) -> impl Eq + Hash + use<> {
+        let laid_out = (self.shape, self.start % self.stride);
+        let owner = (self.header, self.map_type, self.one_map, self.presumed);
+        (laid_out, owner)
     }
 }
 
@@ -422,7 +454,10 @@ impl Regions {
             )
         });
         let mut by_page: Vec<(u64, OnPage)> = Vec::new();
+        let mut said = FxHashMap::default();
         for (i, region) in regions.iter().enumerate() {
+            let next = said.len() as u32;
+            let says = *said.entry(region.says()).or_insert(next);
             let last = region.end.saturating_sub(1);
             let pages = region.start >> PAGE_SHIFT..=last >> PAGE_SHIFT;
             by_page.extend(pages.map(|page| {
@@ -436,6 +471,7 @@ impl Regions {
                     here: Here {
                         region: i as u32,
                         bytes: (from, to),
+                        says,
                     },
                 };
                 (page, here)
@@ -480,7 +516,7 @@ impl Regions {
         }
     }
 
-    /// The regions over an address at a time, with their numbers, as [`Regions::numbered`].
+    /// The regions over an address at a time, with their numbers: of those that say the same, the first.
     pub fn numbered_after<'l>(
         &'l self,
         address: u64,
@@ -515,6 +551,7 @@ impl Regions {
             window.regions.clear();
             window.regions.extend(at_time.by_ref().map(|here| here.here));
             (window.from, window.to) = (at_time.from, at_time.to);
+            window.keep_first();
         }
         &window.regions
     }
@@ -798,13 +835,8 @@ fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
                 continue;
             }
             let around = neighbours.get_or_insert_with(|| around(s.base, &typed, types));
-            let nearest = |time: &u64| {
-                let nearest = around
-                    .iter()
-                    .min_by_key(|(t, shape)| (t.abs_diff(*time), *shape));
-                nearest.map(|(_, shape)| *shape)
-            };
-            let shapes: Vec<Option<ShapeId>> = times.iter().map(nearest).collect();
+            let shapes = times.iter().map(|time| nearest(around, *time));
+            let shapes: Vec<Option<ShapeId>> = shapes.collect();
             for same in shapes.chunk_by(|a, b| a == b) {
                 let (these, rest) = times.split_at(same.len());
                 placed.extend(same[0].and_then(|shape| place(&s, shape, these)));
@@ -819,8 +851,17 @@ fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
         .collect()
 }
 
+/// The shape that was seen nearest to a time; of two as near the lower one. `seen` is in order of time, each
+/// time once.
+fn nearest(seen: &[(u64, ShapeId)], time: u64) -> Option<ShapeId> {
+    let after = seen.partition_point(|(t, _)| *t < time);
+    let around = seen[after.saturating_sub(1)..].iter().take(2);
+    let nearest = around.min_by_key(|(t, shape)| (t.abs_diff(time), *shape));
+    nearest.map(|(_, shape)| *shape)
+}
+
 /// Time and shape of the nearest buckets of known shape on either side of a base that it is congruent
-/// with. `typed` is sorted by base.
+/// with, in order of time; of several shapes at one time the lowest. `typed` is sorted by base.
 fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
     let fits = |(of, _, shape): &(u64, u64, ShapeId)| {
         let distance = of.abs_diff(base);
@@ -834,7 +875,10 @@ fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
     let above = above.iter().flat_map(|seen| of_shapes(seen));
     let nearest = below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS));
     let fitting = nearest.filter(fits);
-    fitting.map(|(_, time, shape)| (time, shape)).collect()
+    let mut around: Vec<_> = fitting.map(|(_, time, shape)| (time, shape)).collect();
+    around.sort_unstable();
+    around.dedup_by_key(|(time, _)| *time);
+    around
 }
 
 /// Base, time and shape of what was seen of one base and of known shape, in order of time: the first
@@ -1276,6 +1320,7 @@ mod tests {
             here: Here {
                 region,
                 bytes: (0, 0),
+                says: 0,
             },
         };
         // One lasts all the time, others a little, one within another.
@@ -1296,6 +1341,39 @@ mod tests {
                 assert!((from..=to).all(|other| found(other).eq(found(time))));
             }
         }
+    }
+
+    #[test]
+    fn the_shape_seen_nearest_is_that_of_all_that_is_nearest() {
+        let seen = [(3, 5), (7, 1), (9, 4), (20, 0), (24, 9)];
+        for time in 0..30 {
+            let all = seen.iter().min_by_key(|(t, s)| (time.abs_diff(*t), *s));
+            assert_eq!(nearest(&seen, time), all.map(|(_, shape)| *shape), "{time}");
+        }
+        assert_eq!(nearest(&[], 3), None);
+    }
+
+    #[test]
+    fn of_regions_that_say_the_same_the_first_is_kept() {
+        let here = |region, says, bytes| Here {
+            region,
+            says,
+            bytes,
+        };
+        let all = [
+            here(4, 0, (0, 9)),
+            here(1, 0, (8, 99)),
+            here(3, 0, (8, 20)),
+            here(2, 7, (8, 20)),
+            here(5, 7, (8, 21)),
+        ];
+        let mut window = Window {
+            regions: all.to_vec(),
+            ..Window::default()
+        };
+        window.keep_first();
+        let kept: Vec<u32> = window.regions.iter().map(|here| here.region).collect();
+        assert_eq!(kept, [1, 2, 4, 5]);
     }
 
     /// Where four groups of 136 bytes lie, as samples from 100 to 200 have it.
