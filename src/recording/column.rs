@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops;
+use std::sync::Arc;
 
 /// Rows in a block.
 pub const ROWS: usize = 1 << 11;
@@ -48,8 +49,8 @@ pub struct Block {
     width: usize,
     below: u64,
     /// The lowest bits of the values, one after the other, and after them so many bytes that eight can
-    /// be read from where the last one begins.
-    bytes: Box<[u8]>,
+    /// be read from where the last one begins. A copy of the column has them, too.
+    bytes: Arc<[u8]>,
 }
 
 /// Values of more bits take whole words: one that begins within a byte has to end in the eight bytes
@@ -99,7 +100,7 @@ fn lowest(bits: usize) -> u64 {
     }
 }
 
-fn pack(values: &[u64], width: usize, below: u64) -> Box<[u8]> {
+fn pack(values: &[u64], width: usize, below: u64) -> Arc<[u8]> {
     let len = (values.len() * width).div_ceil(64) * 8 + 8;
     let mut bytes = Vec::with_capacity(len);
     let (mut word, mut filled) = (0, 0);
@@ -116,7 +117,7 @@ fn pack(values: &[u64], width: usize, below: u64) -> Box<[u8]> {
     }
     bytes.extend_from_slice(&word.to_le_bytes());
     bytes.resize(len, 0);
-    bytes.into_boxed_slice()
+    bytes.into()
 }
 
 /// Words of the samples, one a row.
@@ -157,6 +158,22 @@ impl Words {
                 .filter_map(|i| block.get(i))
                 .for_each(|word| self.push(word));
         }
+    }
+
+    /// The least word and the greatest: only blocks that may hold one of them are looked into.
+    fn span(&self) -> Option<(u64, u64)> {
+        let most = |block: &Block| block.alike | block.below;
+        let least = self.blocks.iter().map(most).min().unwrap_or(u64::MAX);
+        let greatest = self.blocks.iter().map(|block| block.alike).max();
+        let greatest = greatest.unwrap_or(0);
+        let blocks = self.blocks.iter();
+        let blocks = blocks.filter(|block| block.alike <= least || most(block) >= greatest);
+        let words = blocks.flat_map(|block| (0..ROWS).filter_map(|i| block.get(i)));
+        let mut words = words.chain(self.last.iter().copied());
+        let first = words.next()?;
+        Some(words.fold((first, first), |(least, greatest), word| {
+            (least.min(word), greatest.max(word))
+        }))
     }
 
     /// Adds the rows of another.
@@ -296,6 +313,12 @@ impl<T: Cell> Column<T> {
         }
     }
 
+    /// The least number and the greatest.
+    pub fn span(&self) -> Option<(T, T)> {
+        let (least, greatest) = self.words.span()?;
+        Some((T::of(least), T::of(greatest)))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         self.range(0..self.len()).map_while(|number| number)
     }
@@ -421,6 +444,23 @@ mod tests {
         column.pad(3 * ROWS + 2, 5);
         assert_eq!(column.get(3 * ROWS + 1), Some(5));
         assert_eq!(column.len(), 3 * ROWS + 2);
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_are_found_wherever_they_are() {
+        assert_eq!(Column::<u64>::default().span(), None);
+        for rows in [1, ROWS, 3 * ROWS + 7] {
+            for (least, greatest) in [(0, rows - 1), (rows - 1, 0), (rows / 2, rows / 3)] {
+                let value = |i: usize| match i {
+                    i if i == least => 77_000_000,
+                    i if i == greatest => 77_012_345,
+                    i => 77_001_000 + i as u64,
+                };
+                let column: Column<u64> = (0..rows).map(value).collect();
+                let all = (column.iter().min(), column.iter().max());
+                assert_eq!(column.span(), all.0.zip(all.1), "{rows} {least} {greatest}");
+            }
+        }
     }
 
     #[test]
