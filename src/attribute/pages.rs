@@ -76,7 +76,12 @@ mod tests {
         assert!(pages.cover(PAGE + 5000) && pages.cover(PAGE * 10 - 1));
         let mut covers = pages.covers();
         let far = (LAST as u64 + 1) * PAGE;
-        for (address, covered) in [(PAGE, true), (far, false), (far + 8, false), (PAGE * 2 - 1, true)] {
+        for (address, covered) in [
+            (PAGE, true),
+            (far, false),
+            (far + 8, false),
+            (PAGE * 2 - 1, true),
+        ] {
             assert_eq!((covers(address), pages.cover(address)), (covered, covered));
         }
         assert!(Pages::all().cover(0) && Pages::all().cover(u64::MAX));

@@ -6,9 +6,9 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::NONE;
 use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
-use super::NONE;
 use super::nearby::PAGE_SHIFT;
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
@@ -549,7 +549,9 @@ impl Regions {
         if !(window.from..=window.to).contains(&time) {
             let mut at_time = AtTime::at(self.of_page(*number), time);
             window.regions.clear();
-            window.regions.extend(at_time.by_ref().map(|here| here.here));
+            window
+                .regions
+                .extend(at_time.by_ref().map(|here| here.here));
             (window.from, window.to) = (at_time.from, at_time.to);
             window.keep_first();
         }
@@ -634,7 +636,12 @@ impl Regions {
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
         AtTime::at(self.page(address >> PAGE_SHIFT), time)
             .filter(move |here| here.here.covers(address))
-            .filter_map(|here| Some((here.here.region, self.regions.get(here.here.region as usize)?)))
+            .filter_map(|here| {
+                Some((
+                    here.here.region,
+                    self.regions.get(here.here.region as usize)?,
+                ))
+            })
     }
 
     /// What lies at an address at a time, where all that is known agrees.

@@ -215,11 +215,7 @@ impl<'a> Rows<'a> {
         chunks.flat_map_iter(move |chunk| self.others_of(chunk, pages))
     }
 
-    fn others_of<'s>(
-        &'s self,
-        chunk: usize,
-        pages: &'s Pages,
-    ) -> impl Iterator<Item = Row> + 's {
+    fn others_of<'s>(&'s self, chunk: usize, pages: &'s Pages) -> impl Iterator<Item = Row> + 's {
         let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
         let parts = self.part.get(samples.clone()).unwrap_or_default();
         let addresses = self.recording.samples.addr.range(samples.clone());
