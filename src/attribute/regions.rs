@@ -1353,7 +1353,7 @@ mod tests {
     #[test]
     fn the_shape_seen_nearest_is_that_of_all_that_is_nearest() {
         let seen = [(3, 5), (7, 1), (9, 4), (20, 0), (24, 9)];
-        for time in 0..30 {
+        for time in 0..30u64 {
             let all = seen.iter().min_by_key(|(t, s)| (time.abs_diff(*t), *s));
             assert_eq!(nearest(&seen, time), all.map(|(_, shape)| *shape), "{time}");
         }
