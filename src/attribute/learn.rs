@@ -66,15 +66,15 @@ fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
 
 impl Learned {
     /// Builds the objects from all facts.
-    pub fn from_facts(facts: &[Fact], types: &Types) -> Learned {
+    pub fn from_facts(facts: &[Vec<Fact>], types: &Types) -> Learned {
         let mut learned = Learned::default();
-        for fact in facts.iter().filter(|f| f.header != 0) {
+        let facts = facts.iter().flatten();
+        for fact in facts.clone().filter(|f| f.header != 0) {
             learned.see(fact, fact.header);
         }
         learned.sort();
         // Table code does not get the map: other samples tell whose the table is.
         let of_tables: Vec<(&Fact, u64)> = facts
-            .iter()
             .filter(|f| f.header == 0 && f.table != 0)
             .filter_map(|f| Some((f, learned.header_of(About::Table, f.table, f.time)?)))
             .collect();

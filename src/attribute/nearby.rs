@@ -122,8 +122,8 @@ struct Window {
     to: u64,
     /// The first start that is not before.
     at: usize,
-    /// By place, each place once, as [`Nearby::starts`].
-    starts: [u32; 2 * IN_TIME],
+    /// By place, each place once: as [`Nearest`], but from where the page begins.
+    starts: [Nearest; 2 * IN_TIME],
     len: usize,
 }
 
@@ -135,15 +135,17 @@ impl Window {
             from: at.checked_sub(1).map_or(0, |before| times[before] + 1),
             to: times.get(at).copied().unwrap_or(u64::MAX),
             at,
-            starts: [0; 2 * IN_TIME],
-            len: around.len(),
+            starts: [Nearest(0); 2 * IN_TIME],
+            len: 0,
         };
         let nearest = &mut window.starts[..around.len()];
-        nearest.copy_from_slice(&starts[around]);
+        for (place, start) in nearest.iter_mut().zip(&starts[around]) {
+            *place = Nearest(u64::from(start >> CODE_BITS) << 32 | u64::from(start & CODE));
+        }
         nearest.sort_unstable();
         let mut kept = 0;
         for i in 0..nearest.len() {
-            if kept == 0 || nearest[kept - 1] >> CODE_BITS != nearest[i] >> CODE_BITS {
+            if kept == 0 || nearest[kept - 1].at() != nearest[i].at() {
                 nearest[kept] = nearest[i];
                 kept += 1;
             }
@@ -226,11 +228,11 @@ impl Nearby {
             let Some(window) = self.window(*number, time, last) else {
                 continue;
             };
-            for start in &window.starts[..window.len] {
-                let distance = side << PAGE_SHIFT | u64::from(start >> CODE_BITS);
-                near.starts[near.len] = Nearest(distance << 32 | u64::from(start & CODE));
-                near.len += 1;
+            let here = &mut near.starts[near.len..][..window.len];
+            for (place, start) in here.iter_mut().zip(&window.starts) {
+                *place = Nearest(start.0 | side << (PAGE_SHIFT + 32));
             }
+            near.len += window.len;
         }
         near.settle(address);
         near

@@ -437,9 +437,13 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
         return None;
     }
     let variants = types.admitted(shape);
-    let admitting = near.iter().filter(|start| start.admits(shape, variants));
-    let residues = admitting.map(|start| stride.remainder(start.at()));
-    let starts = residues.clone().filter(|other| *other == residue).count();
+    let (mut residues, mut admitted) = ([0; MOST], 0);
+    for start in near.iter().filter(|start| start.admits(shape, variants)) {
+        residues[admitted] = stride.remainder(start.at());
+        admitted += 1;
+    }
+    let residues = &residues[..admitted];
+    let starts = residues.iter().filter(|other| **other == residue).count();
     if starts < proof {
         return None;
     }
@@ -475,18 +479,11 @@ const STRANGERS: f64 = 20.0;
 /// The logarithm of how much likelier `all` starts are in arrays of buckets of one stride than anywhere: the
 /// first of each array may lie anywhere, the others are congruent with it. `residues` are those of the
 /// starts that may be of such buckets.
-fn likelihood(all: usize, residues: impl Iterator<Item = u32>, stride: Stride) -> f64 {
-    let (mut arrays, mut admitted) = ([0; MOST], 0);
-    let mut len = 0;
-    for residue in residues {
-        admitted += 1;
-        if !arrays[..len].contains(&residue) {
-            arrays[len] = residue;
-            len += 1;
-        }
-    }
-    let congruent = (admitted - len) as f64 * stride.congruence();
-    let strangers = all - admitted + len.saturating_sub(1);
+fn likelihood(all: usize, residues: &[u32], stride: Stride) -> f64 {
+    let first = |(i, residue)| !residues[..i].contains(residue);
+    let arrays = residues.iter().enumerate().filter(|r| first(*r)).count();
+    let congruent = (residues.len() - arrays) as f64 * stride.congruence();
+    let strangers = all - residues.len() + arrays.saturating_sub(1);
     congruent - strangers as f64 * STRANGERS.ln()
 }
 

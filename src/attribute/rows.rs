@@ -27,7 +27,8 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Resolves every sample by itself; sample `watch` gets a row in any case.
+    /// Resolves every sample by itself; sample `watch` gets a row in any case. What they say of other objects
+    /// stays in chunks.
     pub fn resolve(
         recording: &'a Recording,
         places: &Places,
@@ -35,7 +36,7 @@ impl<'a> Rows<'a> {
         types: &Types,
         watch: Option<usize>,
         spaces: &'a Spaces,
-    ) -> (Rows<'a>, Vec<Fact>) {
+    ) -> (Rows<'a>, Vec<Vec<Fact>>) {
         let mut all = Rows {
             recording,
             part: vec![Err(Reason::NotAnAccess); recording.samples.len()],
@@ -97,15 +98,13 @@ impl<'a> Rows<'a> {
                     }
                 }
                 rows.shrink();
+                facts.shrink_to_fit();
                 (rows, facts)
             })
             .collect();
         all.part = part;
-        let mut facts = Vec::new();
-        for (rows, of_chunk) in chunks {
-            all.chunks.push(rows);
-            facts.extend(of_chunk);
-        }
+        let facts;
+        (all.chunks, facts) = chunks.into_iter().unzip();
         (all, facts)
     }
 

@@ -146,8 +146,10 @@ pub fn attribute_watching(
         instant.heard();
         rows.par_iter()
             .for_each(|row| instant.hear_holder(&row, &types));
-        instant.complete(&mut rows, &types, &mut facts);
-        facts.extend(instant.facts(&types));
+        let mut told = Vec::new();
+        instant.complete(&mut rows, &types, &mut told);
+        told.extend(instant.facts(&types));
+        facts.push(told);
         learned = Learned::from_facts(&facts, &types);
         tracer.step("heap", &rows, &types, spaces);
     }
@@ -156,7 +158,9 @@ pub fn attribute_watching(
         lasting.add(&binary.program, binary.id, types.globals(binary.id));
     }
     // What they say of other objects is learned.
-    facts.retain(|fact| fact.about == About::Bucket);
+    facts.par_iter_mut().for_each(|facts| {
+        facts.retain(|fact| fact.about == About::Bucket);
+    });
     facts.shrink_to_fit();
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));

@@ -21,7 +21,12 @@ fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
 }
 
 /// Every bucket and group that a sample knows.
-pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -> Timelines<Seen> {
+pub fn seen(
+    rows: &Rows,
+    facts: &[Vec<Fact>],
+    arrays: &[KnownArray],
+    types: &Types,
+) -> Timelines<Seen> {
     let of_row = |row: Row| {
         let seen = Seen {
             base: row.base,
@@ -66,7 +71,7 @@ pub fn seen(rows: &Rows, facts: &[Fact], arrays: &[KnownArray], types: &Types) -
     };
     let of_rows = rows.par_iter();
     let of_rows = of_rows.flat_map_iter(|row| of_row(row).into_iter().chain(of_itself(row)));
-    let of_facts = facts.par_iter().filter_map(of_fact);
+    let of_facts = facts.par_iter().flatten_iter().filter_map(of_fact);
     let of_arrays = arrays.par_iter().flat_map_iter(of_array);
     Timelines::of(of_rows.chain(of_facts).chain(of_arrays))
 }
