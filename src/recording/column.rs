@@ -140,6 +140,44 @@ impl Words {
         }
     }
 
+    /// Adds what `of` makes of the words of these rows, block by block.
+    fn read<T>(&self, rows: ops::Range<usize>, of: impl Fn(u64) -> T, into: &mut Vec<T>) {
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min((start / ROWS + 1) * ROWS);
+            let Some(block) = self.blocks.get(start / ROWS) else {
+                break;
+            };
+            let within = start % ROWS..start % ROWS + (end - start);
+            into.extend(within.map(|i| of(block.get(i).unwrap_or(0))));
+            start = end;
+        }
+        let before = self.blocks.len() * ROWS;
+        if start < rows.end {
+            let end = (rows.end - before).min(self.last.len());
+            let last = self.last.get(start - before..end);
+            into.extend(last.into_iter().flatten().map(|&word| of(word)));
+        }
+    }
+
+    /// The least and the greatest word. Blocks whose common bits say that they have neither are not read.
+    fn extent(&self) -> Option<(u64, u64)> {
+        let first = self.get(0)?;
+        let last = self.last.iter().copied();
+        let extent = last.fold((first, first), |(least, greatest), word| {
+            (least.min(word), greatest.max(word))
+        });
+        let blocks = self.blocks.iter();
+        Some(blocks.fold(extent, |(mut least, mut greatest), block| {
+            if block.alike < least || block.alike | block.below > greatest {
+                for word in (0..ROWS).filter_map(|i| block.get(i)) {
+                    (least, greatest) = (least.min(word), greatest.max(word));
+                }
+            }
+            (least, greatest)
+        }))
+    }
+
     pub fn push(&mut self, word: u64) {
         self.last.push(word);
         if self.last.len() == ROWS {
@@ -260,6 +298,18 @@ impl<T: Cell> Column<T> {
         std::iter::from_fn(move || range.next().map(|word| word.map(T::of)))
     }
 
+    /// Puts the numbers in these rows, as far as the column has them, in place of those in `numbers`.
+    pub fn read(&self, rows: ops::Range<usize>, numbers: &mut Vec<T>) {
+        numbers.clear();
+        self.words.read(rows, |word| T::of(word), numbers);
+    }
+
+    /// The least and the greatest number.
+    pub fn extent(&self) -> Option<(T, T)> {
+        let (least, greatest) = self.words.extent()?;
+        Some((T::of(least), T::of(greatest)))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         self.range(0..self.len()).map_while(|number| number)
     }
@@ -363,7 +413,14 @@ mod tests {
                 let rows = column.range(first..values.len() + 1);
                 let rest = values[first..].iter().copied().map(Some);
                 assert!(rows.eq(rest.chain([None])), "{bits} bits from {first}");
+                let mut read = vec![7];
+                column.read(first..values.len() + 1, &mut read);
+                assert_eq!(read, values[first..], "{bits} bits from {first}");
+                column.read(0..first, &mut read);
+                assert_eq!(read, values[..first], "{bits} bits to {first}");
             }
+            let extent = values.iter().min().zip(values.iter().max());
+            assert_eq!(column.extent(), extent.map(|(a, b)| (*a, *b)));
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
             let width = if bits > 57 { 64 } else { bits as usize };

@@ -6,6 +6,7 @@
 
 mod accesses;
 mod aggregate;
+mod bits;
 mod caveats;
 pub mod columns;
 mod counts;

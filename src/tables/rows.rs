@@ -5,6 +5,7 @@ use crate::attribute::{Attribution, Hit, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// `PERF_SAMPLE_*` (`include/uapi/linux/perf_event.h`).
 mod bit {
@@ -93,13 +94,16 @@ impl<'a> Rows<'a> {
         self.samples(event, bit::WEIGHT)
     }
 
-    /// The times of all samples that have one.
-    pub fn times(&self) -> impl ParallelIterator<Item = u64> {
-        let all = self.samples.time.par_numbered();
-        all.filter_map(|(i, time)| {
-            let sampled = self.always & bit::TIME != 0 || self.samples_time(self.event(i));
-            sampled.then_some(time)
-        })
+    /// The first and the last time of the samples that have one.
+    pub fn times(&self) -> Option<(u64, u64)> {
+        let times = &self.samples.time;
+        if self.always & bit::TIME != 0 {
+            return times.extent();
+        }
+        let sampled = times.par_numbered();
+        let sampled = sampled.filter(|(i, _)| self.samples_time(self.event(*i)));
+        let times = sampled.map(|(_, time)| (time, time));
+        times.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     pub fn time(&self, i: usize) -> Option<u64> {
@@ -150,11 +154,6 @@ impl<'a> Rows<'a> {
         self.attribution.hit(i)
     }
 
-    /// Index into `Attribution::maps`, or [`NONE`].
-    pub fn map(&self, i: usize) -> u32 {
-        self.attribution.hits.map(i)
-    }
-
     /// What sample `i` is counted under, of which this is the hit.
     pub fn key(&self, i: usize, hit: &Hit) -> Key {
         Key {
@@ -170,9 +169,20 @@ impl<'a> Rows<'a> {
         part.unwrap_or(Err(Reason::NotAnAccess))
     }
 
-    /// What `order` keeps together: the structure instance, or the watched word of a breakpoint.
-    pub fn instance(&self, i: usize, hit: &Hit) -> Option<u64> {
-        hit.base().or_else(|| {
+    /// The accesses among these samples to what `order` keeps together, with its address: the structure
+    /// instance, or the watched word of a breakpoint.
+    pub fn instances(&self, samples: Range<usize>, found: &mut Vec<(usize, u64)>) {
+        found.clear();
+        if self.breakpoint.contains(&true) {
+            found.extend(samples.filter_map(|i| Some((i, self.instance(i)?))));
+        } else {
+            self.attribution.hits.bases(samples, found);
+        }
+        found.retain(|(i, _)| self.part(*i) != Err(Reason::NotAnAccess));
+    }
+
+    fn instance(&self, i: usize) -> Option<u64> {
+        self.hit(i).base().or_else(|| {
             let breakpoint = self.breakpoint.get(self.event(i)).copied().unwrap_or(false);
             self.addr(i).filter(|_| breakpoint)
         })
