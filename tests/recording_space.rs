@@ -144,3 +144,34 @@ fn a_build_id_of_the_header_belongs_to_its_path() {
     let space = builder.finish();
     assert_eq!(space.images[0].build_id, Some(vec![1, 2, 3, 4]));
 }
+
+#[test]
+fn addresses_stay_where_no_later_mapping_fork_or_exec_moves_them() {
+    let mut builder = SpaceBuilder::default();
+    map(&mut builder, 1, 0x1000, 0x9000, "first", 10);
+    map(&mut builder, 1, 0x2000, 0x3000, "second", 50);
+    map(&mut builder, -1, 0x8000, 0x8800, "kernel", 70);
+    builder.exec(2, 40);
+    builder.fork(3, Some(1), 5);
+    let space = builder.finish();
+    let told = [
+        (1, 0x1fff, 10, true),
+        (1, 0x1fff, 9, false),
+        (1, 0x2fff, 49, false),
+        (1, 0x2fff, 50, true),
+        (1, 0x8000, 69, false),
+        (1, 0x8000, 70, true),
+        (1, 0x9000, 0, true),
+        (2, 0x1fff, 39, false),
+        (2, 0x1fff, 40, true),
+        (3, 0x1fff, 90, false),
+        (4, 0x1fff, 0, true),
+    ];
+    for (pid, addr, since, expected) in told {
+        assert_eq!(
+            space.stay(pid, &[0, addr], since),
+            expected,
+            "{pid} {addr:#x} {since}"
+        );
+    }
+}

@@ -110,7 +110,10 @@ impl Sampled {
     /// Hears of a sample at this time.
     pub fn see(&self, time: u64) {
         let slice = time.wrapping_sub(self.first) / self.slice;
-        if let Some(seen) = self.seen.get(slice as usize) {
+        // Written to once: another thread's core may have its part of the list.
+        if let Some(seen) = self.seen.get(slice as usize)
+            && !seen.load(Relaxed)
+        {
             seen.store(true, Relaxed);
         }
     }

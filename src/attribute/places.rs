@@ -14,7 +14,7 @@ use crate::gomap::{Part, Stage};
 use crate::pmu::Ip;
 use crate::program::Frame;
 use crate::program::kernel::{KERNEL, Kernel};
-use crate::recording::{Column, ImageId, Recent, Recording};
+use crate::recording::{Column, Event, ImageId, Recent, Recording};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -261,6 +261,24 @@ impl Places {
             admitted: Vec::new(),
             marking: Vec::new(),
         };
+        let mut look = |spot: &Spot| {
+            let (place, code) = match spot.mode {
+                Mode::User => look_at(recording, binaries, spot),
+                Mode::Kernel => (in_kernel(kernel, spot.ip), Err(Reason::Kernel)),
+                Mode::Guest => (nowhere(spot.ip, "[guest]"), Err(Reason::Guest)),
+            };
+            all.places.push(place);
+            all.codes.push(code);
+            all.places.len() as u32 - 1
+        };
+        if let Some(spots) = spots_of_ips(recording) {
+            spots.iter().for_each(|spot| {
+                look(spot);
+            });
+            all.place = recording.samples.ip.ids.clone();
+            all.tell();
+            return all;
+        }
         let mut known: FxHashMap<Spot, u32> = FxHashMap::default();
         let settled = Settled::of(recording);
         let chunks: Vec<usize> = (0..recording.samples.len()).step_by(CHUNK).collect();
@@ -269,18 +287,7 @@ impl Places {
                 .par_iter()
                 .map(|&first| spots(recording, &settled, first, CHUNK))
                 .collect();
-            let mut id_of = |spot: &Spot| {
-                *known.entry(*spot).or_insert_with(|| {
-                    let (place, code) = match spot.mode {
-                        Mode::User => look_at(recording, binaries, spot),
-                        Mode::Kernel => (in_kernel(kernel, spot.ip), Err(Reason::Kernel)),
-                        Mode::Guest => (nowhere(spot.ip, "[guest]"), Err(Reason::Guest)),
-                    };
-                    all.places.push(place);
-                    all.codes.push(code);
-                    all.places.len() as u32 - 1
-                })
-            };
+            let mut id_of = |spot: &Spot| *known.entry(*spot).or_insert_with(|| look(spot));
             let found: Vec<(Vec<u32>, Vec<u32>)> = found
                 .into_iter()
                 .map(|(spots, ids)| (spots.iter().map(&mut id_of).collect(), ids))
@@ -338,7 +345,7 @@ struct Spot {
 }
 
 /// In whose memory the processor was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Mode {
     User,
     /// Or the hypervisor.
@@ -377,6 +384,47 @@ impl Settled {
             kernel: recording.space.settled(-1),
         }
     }
+}
+
+/// The spot of each ip, where all samples of an ip are in one. Then places are numbered as ips are, which
+/// is as they come first.
+fn spots_of_ips(recording: &Recording) -> Option<Vec<Spot>> {
+    recording.steady_process()?;
+    let samples = &recording.samples;
+    let mut after = recording.events.iter().map(after);
+    let first = after.next()?;
+    if !after.all(|after| after == first) {
+        return None;
+    }
+    // The first sample of each ip, and the mode of all.
+    type First = Option<(usize, Mode)>;
+    let none = || vec![None; samples.ip.values.len()];
+    let both = |a: First, b: First| match (a, b) {
+        (Some((i, mode)), Some((j, other))) => (mode == other).then_some(Some((i.min(j), mode))),
+        (a, b) => Some(a.or(b)),
+    };
+    let chunks = (0..samples.len().div_ceil(CHUNK)).into_par_iter();
+    let firsts = chunks.try_fold(none, |mut firsts: Vec<First>, chunk| {
+        let rows = chunk * CHUNK..samples.len().min((chunk + 1) * CHUNK);
+        let ips = samples.ip.ids.range(rows.clone());
+        let modes = samples.cpumode.range(rows.clone());
+        for ((i, ip), mode) in rows.zip(ips).zip(modes) {
+            let own = Mode::of(mode);
+            let first = firsts.get_mut(ip? as usize)?;
+            match *first {
+                None => *first = Some((i, own)),
+                Some((_, mode)) if mode != own => return None,
+                Some(_) => {}
+            }
+        }
+        Some(firsts)
+    });
+    let firsts = firsts.try_reduce(none, |a, b| {
+        a.into_iter().zip(b).map(|(a, b)| both(a, b)).collect()
+    })?;
+    let firsts: Vec<(usize, Mode)> = firsts.into_iter().collect::<Option<_>>()?;
+    let spots = firsts.iter().map(|&(i, mode)| spot(recording, i, mode));
+    firsts.is_sorted().then(|| spots.collect())
 }
 
 /// What decides on a spot once the memory of its process has settled: ids of ip and thread, event and
@@ -446,14 +494,18 @@ fn spot(recording: &Recording, i: usize, mode: Mode) -> Spot {
     let find = || recording.space.find(pid, ip, time);
     let mapping = (mode != Mode::Guest).then(find).flatten();
     let (image, load) = mapping.map_or((NONE, 0), |m| (m.image, m.start.wrapping_sub(m.pgoff)));
-    let event = recording.event(i);
     Spot {
         ip,
         image,
         load,
-        after: event.is_some_and(|e| e.pmu.pmu().ip == Ip::Next),
+        after: recording.event(i).is_some_and(after),
         mode,
     }
+}
+
+/// Whether the ips of an event are behind the instructions.
+fn after(event: &Event) -> bool {
+    event.pmu.pmu().ip == Ip::Next
 }
 
 fn look_at(
@@ -506,5 +558,73 @@ fn in_kernel(kernel: &Kernel, ip: u64) -> Place {
         function: Some(function),
         frames: vec![frame],
         ..Place::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Interned, Mapping, Samples, SpaceBuilder};
+
+    const USER: u8 = 2;
+
+    /// Five samples of one process, whose second mapping begins at `mapped`.
+    fn recording(mapped: u64, modes: [u8; 5], ips: [u32; 5]) -> Recording {
+        let mut space = SpaceBuilder::default();
+        for (start, time) in [(0x1000, 1), (0x2000, mapped)] {
+            let image = space.image(format!("/{start:x}"), None);
+            space.map(Mapping {
+                pid: 7,
+                start,
+                end: start + 0x1000,
+                pgoff: 0,
+                image,
+                time,
+                executable: true,
+                order: 0,
+            });
+        }
+        Recording {
+            events: vec![Event::default()],
+            space: space.finish(),
+            samples: Samples {
+                event: [0; 5].into_iter().collect(),
+                cpumode: modes.into_iter().collect(),
+                time: [5, 4, 6, 7, 8].into_iter().collect(),
+                thread: Interned {
+                    values: vec![(7, 7), (7, 8)],
+                    ids: [0, 1, 0, 1, 1].into_iter().collect(),
+                },
+                ip: Interned {
+                    values: vec![0x1010, 0x2020, 0x1030],
+                    ids: ips.into_iter().collect(),
+                },
+                ..Samples::default()
+            },
+            ..Recording::default()
+        }
+    }
+
+    #[test]
+    fn ips_are_places_where_all_samples_of_each_are_in_one() {
+        const IPS: [u32; 5] = [0, 1, 1, 2, 0];
+        let same = [
+            (4, [USER; 5], IPS, true),
+            // Kernel code.
+            (4, [USER, 1, 1, USER, USER], IPS, true),
+            (4, [USER, 1, USER, USER, USER], IPS, false),
+            // Not there when the first sample was taken.
+            (5, [USER; 5], IPS, false),
+            // Not numbered as they come.
+            (4, [USER; 5], [1, 0, 1, 2, 0], false),
+            (4, [USER; 5], [0, 1, 1, 1, 0], false),
+        ];
+        for (mapped, modes, ips, expected) in same {
+            let recording = recording(mapped, modes, ips);
+            let spots = spots_of_ips(&recording);
+            assert_eq!(spots.is_some(), expected, "{mapped} {modes:?} {ips:?}");
+            let found = super::spots(&recording, &Settled::of(&recording), 0, CHUNK);
+            assert!(spots.is_none_or(|spots| found == (spots, ips.to_vec())));
+        }
     }
 }

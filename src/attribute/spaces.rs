@@ -39,16 +39,26 @@ impl Spaces {
     pub fn of(recording: &Recording, places: &Places) -> Spaces {
         let threads = &recording.samples.thread;
         let pids: FxHashSet<i32> = threads.values.iter().map(|&(pid, _)| pid).collect();
-        if pids.len() <= 1 && pids.iter().all(|&pid| recording.space.lives(pid) == 0) {
+        let (first, _) = recording.samples.time.span().unwrap_or_default();
+        let space = &recording.space;
+        let lasts = |&pid: &i32| space.life(pid, first) == space.lives(pid);
+        if pids.len() <= 1 && pids.iter().all(lasts) {
             return Spaces::default();
         }
-        let of_sample = |i: usize| Some((space(recording, i)?, places.code_of(i)?.binary));
+        let of_sample = |i: usize| Some((space_of(recording, i)?, places.code_of(i)?.binary));
         let found = (0..recording.samples.len()).into_par_iter();
         let found = found.filter_map(of_sample);
-        let found = found.fold(FxHashSet::default, |mut all: FxHashSet<_>, space| {
-            all.insert(space);
-            all
-        });
+        // Most samples are of what the one before is of.
+        let found = found.fold(
+            Default::default,
+            |(mut all, last): (FxHashSet<_>, _), found| {
+                if last != Some(found) {
+                    all.insert(found);
+                }
+                (all, Some(found))
+            },
+        );
+        let found = found.map(|(all, _)| all);
         let found = found.reduce(FxHashSet::default, |a, b| a.into_iter().chain(b).collect());
         let mut runs: Vec<(Space, u32)> = found.into_iter().collect();
         runs.sort_unstable();
@@ -76,7 +86,7 @@ impl Spaces {
         if self.is_one() {
             return 0;
         }
-        let number = space(recording, i).and_then(|space| self.numbers.get(&space));
+        let number = space_of(recording, i).and_then(|space| self.numbers.get(&space));
         number.map_or(NUMBER, |number| number << SHIFT)
     }
 
@@ -163,7 +173,7 @@ impl Spaces {
     }
 }
 
-fn space(recording: &Recording, i: usize) -> Option<Space> {
+fn space_of(recording: &Recording, i: usize) -> Option<Space> {
     let (pid, _) = recording.samples.thread.get(i)?;
     let time = recording.samples.time.get(i).unwrap_or(0);
     Some((pid, recording.space.life(pid, time)))

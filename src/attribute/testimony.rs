@@ -134,11 +134,26 @@ pub fn markings(places: &Places, recording: &Recording, spaces: &Spaces) -> Mark
     }
     let tells = |event: &Event| event.memory != Memory::Breakpoint;
     let tell = recording.events.iter().all(tells);
-    Markings::new(of_spaces, sampled(recording, spaces), tell)
+    let sampled = match spaces.is_one() {
+        true => sampled(recording),
+        false => sampled_in(recording, spaces),
+    };
+    Markings::new(of_spaces, sampled, tell)
+}
+
+/// When the one process was sampled, by the mark of its address space.
+fn sampled(recording: &Recording) -> FxHashMap<u64, Sampled> {
+    let times = &recording.samples.time;
+    let sampled = times.span().map(|span| {
+        let sampled = Sampled::new(span, times.len() as u64);
+        times.par_iter().for_each(|time| sampled.see(time));
+        (0, sampled)
+    });
+    sampled.into_iter().collect()
 }
 
 /// When each process was sampled, by the mark of its address space.
-fn sampled(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Sampled> {
+fn sampled_in(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Sampled> {
     let timed = || {
         let times = recording.samples.time.par_numbered();
         times.map(|(i, time)| (spaces.mark(recording, i), time))

@@ -162,6 +162,55 @@ fn is_of_a_given_file(error: &FindError, search: &Search) -> bool {
 /// The files that user samples are in, the one with the most samples first. Pseudo images such as
 /// `[vdso]` and `//anon` are no files.
 fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
+    let counts = match recording.steady_process() {
+        Some(pid) => counts_by_ip(recording, pid),
+        None => counts(recording),
+    };
+    let mut images: Vec<(ImageId, &Image, u64)> = counts
+        .into_iter()
+        .filter_map(|(id, count)| Some((id, recording.space.images.get(id as usize)?, count)))
+        .filter(|(_, image, _)| image.path.starts_with('/') && !image.path.starts_with("//"))
+        .collect();
+    images.sort_by_key(|&(id, _, count)| (Reverse(count), id));
+    images
+        .into_iter()
+        .map(|(id, image, _)| (id, image))
+        .collect()
+}
+
+/// The user samples in each image, of a process in which an ip is in one all the time.
+fn counts_by_ip(recording: &Recording, pid: i32) -> FxHashMap<ImageId, u64> {
+    let samples = &recording.samples;
+    let none = || vec![0u64; samples.ip.values.len()];
+    let chunks = (0..samples.len().div_ceil(CHUNK)).into_par_iter();
+    let by_ip = chunks.fold(none, |mut by_ip, chunk| {
+        let rows = chunk * CHUNK..samples.len().min((chunk + 1) * CHUNK);
+        let ips = samples.ip.ids.range(rows.clone());
+        for (ip, mode) in ips.zip(samples.cpumode.range(rows)) {
+            if let (Some(ip), Some(USER)) = (ip, mode)
+                && let Some(count) = by_ip.get_mut(ip as usize)
+            {
+                *count += 1;
+            }
+        }
+        by_ip
+    });
+    let by_ip = by_ip.reduce(none, |mut by_ip, other| {
+        by_ip.iter_mut().zip(other).for_each(|(n, m)| *n += m);
+        by_ip
+    });
+    let (first, _) = samples.time.span().unwrap_or_default();
+    let mut counts = FxHashMap::default();
+    for (&ip, count) in samples.ip.values.iter().zip(by_ip) {
+        if let Some(mapping) = recording.space.find(pid, ip, first).filter(|_| count != 0) {
+            *counts.entry(mapping.image).or_default() += count;
+        }
+    }
+    counts
+}
+
+/// The user samples in each image.
+fn counts(recording: &Recording) -> FxHashMap<ImageId, u64> {
     let samples = &recording.samples;
     let count = |chunk: usize| {
         // Where an ip of a process lies is looked up once: mappings of code seldom change.
@@ -198,16 +247,7 @@ fn images_with_samples(recording: &Recording) -> Vec<(ImageId, &Image)> {
             *counts.entry(image).or_default() += count;
         }
     }
-    let mut images: Vec<(ImageId, &Image, u64)> = counts
-        .into_iter()
-        .filter_map(|(id, count)| Some((id, recording.space.images.get(id as usize)?, count)))
-        .filter(|(_, image, _)| image.path.starts_with('/') && !image.path.starts_with("//"))
-        .collect();
-    images.sort_by_key(|&(id, _, count)| (Reverse(count), id));
-    images
-        .into_iter()
-        .map(|(id, image, _)| (id, image))
-        .collect()
+    counts
 }
 
 impl Binaries {

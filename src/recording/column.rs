@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops;
+use std::sync::Arc;
 
 /// Rows in a block.
 pub const ROWS: usize = 1 << 11;
@@ -48,8 +49,8 @@ pub struct Block {
     width: usize,
     below: u64,
     /// The lowest bits of the values, one after the other, and after them so many bytes that eight can
-    /// be read from where the last one begins.
-    bytes: Box<[u8]>,
+    /// be read from where the last one begins. A copy of the column has them, too.
+    bytes: Arc<[u8]>,
 }
 
 /// Values of more bits take whole words: one that begins within a byte has to end in the eight bytes
@@ -99,7 +100,7 @@ fn lowest(bits: usize) -> u64 {
     }
 }
 
-fn pack(values: &[u64], width: usize, below: u64) -> Box<[u8]> {
+fn pack(values: &[u64], width: usize, below: u64) -> Arc<[u8]> {
     let len = (values.len() * width).div_ceil(64) * 8 + 8;
     let mut bytes = Vec::with_capacity(len);
     let (mut word, mut filled) = (0, 0);
@@ -116,7 +117,7 @@ fn pack(values: &[u64], width: usize, below: u64) -> Box<[u8]> {
     }
     bytes.extend_from_slice(&word.to_le_bytes());
     bytes.resize(len, 0);
-    bytes.into_boxed_slice()
+    bytes.into()
 }
 
 /// Words of the samples, one a row.
@@ -160,24 +161,6 @@ impl Words {
         }
     }
 
-    /// The least and the greatest word. Blocks whose common bits say that they have neither are not read.
-    fn extent(&self) -> Option<(u64, u64)> {
-        let first = self.get(0)?;
-        let last = self.last.iter().copied();
-        let extent = last.fold((first, first), |(least, greatest), word| {
-            (least.min(word), greatest.max(word))
-        });
-        let blocks = self.blocks.iter();
-        Some(blocks.fold(extent, |(mut least, mut greatest), block| {
-            if block.alike < least || block.alike | block.below > greatest {
-                for word in (0..ROWS).filter_map(|i| block.get(i)) {
-                    (least, greatest) = (least.min(word), greatest.max(word));
-                }
-            }
-            (least, greatest)
-        }))
-    }
-
     pub fn push(&mut self, word: u64) {
         self.last.push(word);
         if self.last.len() == ROWS {
@@ -195,6 +178,22 @@ impl Words {
                 .filter_map(|i| block.get(i))
                 .for_each(|word| self.push(word));
         }
+    }
+
+    /// The least word and the greatest: only blocks that may hold one of them are looked into.
+    fn span(&self) -> Option<(u64, u64)> {
+        let most = |block: &Block| block.alike | block.below;
+        let least = self.blocks.iter().map(most).min().unwrap_or(u64::MAX);
+        let greatest = self.blocks.iter().map(|block| block.alike).max();
+        let greatest = greatest.unwrap_or(0);
+        let blocks = self.blocks.iter();
+        let blocks = blocks.filter(|block| block.alike <= least || most(block) >= greatest);
+        let words = blocks.flat_map(|block| (0..ROWS).filter_map(|i| block.get(i)));
+        let mut words = words.chain(self.last.iter().copied());
+        let first = words.next()?;
+        Some(words.fold((first, first), |(least, greatest), word| {
+            (least.min(word), greatest.max(word))
+        }))
     }
 
     /// Adds the rows of another.
@@ -304,9 +303,9 @@ impl<T: Cell> Column<T> {
         self.words.read(rows, |word| T::of(word), numbers);
     }
 
-    /// The least and the greatest number.
-    pub fn extent(&self) -> Option<(T, T)> {
-        let (least, greatest) = self.words.extent()?;
+    /// The least number and the greatest.
+    pub fn span(&self) -> Option<(T, T)> {
+        let (least, greatest) = self.words.span()?;
         Some((T::of(least), T::of(greatest)))
     }
 
@@ -419,8 +418,6 @@ mod tests {
                 column.read(0..first, &mut read);
                 assert_eq!(read, values[..first], "{bits} bits to {first}");
             }
-            let extent = values.iter().min().zip(values.iter().max());
-            assert_eq!(column.extent(), extent.map(|(a, b)| (*a, *b)));
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
             let width = if bits > 57 { 64 } else { bits as usize };
@@ -438,6 +435,23 @@ mod tests {
         column.pad(3 * ROWS + 2, 5);
         assert_eq!(column.get(3 * ROWS + 1), Some(5));
         assert_eq!(column.len(), 3 * ROWS + 2);
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_are_found_wherever_they_are() {
+        assert_eq!(Column::<u64>::default().span(), None);
+        for rows in [1, ROWS, 3 * ROWS + 7] {
+            for (least, greatest) in [(0, rows - 1), (rows - 1, 0), (rows / 2, rows / 3)] {
+                let value = |i: usize| match i {
+                    i if i == least => 77_000_000,
+                    i if i == greatest => 77_012_345,
+                    i => 77_001_000 + i as u64,
+                };
+                let column: Column<u64> = (0..rows).map(value).collect();
+                let all = (column.iter().min(), column.iter().max());
+                assert_eq!(column.span(), all.0.zip(all.1), "{rows} {least} {greatest}");
+            }
+        }
     }
 
     #[test]

@@ -98,6 +98,21 @@ impl Recording {
         }
     }
 
+    /// The process that all samples are of, where each of their ips lies in one mapping from the first of
+    /// them on. `None`, too, where there are too many ips for a table of them in each thread.
+    pub fn steady_process(&self) -> Option<i32> {
+        const MOST: usize = 1 << 16;
+        let Samples {
+            ip, thread, time, ..
+        } = &self.samples;
+        let whole = [thread.ids.len(), time.len()] == [self.samples.len(); 2];
+        let mut pids = thread.values.iter().map(|&(pid, _)| pid);
+        let pid = pids.next().filter(|_| whole && ip.values.len() <= MOST)?;
+        let (first, _) = time.span()?;
+        let one = pids.all(|other| other == pid);
+        (one && self.space.stay(pid, &ip.values, first)).then_some(pid)
+    }
+
     /// Whether something in it points to bytes of the file.
     fn needs_bytes(&self) -> bool {
         let spans = [&self.samples.raw, &self.samples.stack];

@@ -120,6 +120,20 @@ impl AddressSpace {
         Some(of(self.process(pid)?)?.max(kernel))
     }
 
+    /// Whether [`AddressSpace::find`] gives the same for each of these addresses of a process at all times
+    /// from `since` on.
+    pub fn stay(&self, pid: i32, addrs: &[u64], since: u64) -> bool {
+        let stay = |process: OfProcess| {
+            let began = |life: &Life| life.parent.is_none() && life.began <= since;
+            let mut addrs = addrs.iter();
+            process.lives.iter().all(began)
+                && addrs.all(|&addr| process.covering(addr).all(|m| m.time <= since))
+        };
+        [pid, KERNEL]
+            .into_iter()
+            .all(|pid| self.process(pid).is_none_or(stay))
+    }
+
     /// How often a pid was begun anew: by an exec, or by a fork when it is used again.
     pub fn lives(&self, pid: i32) -> usize {
         self.process(pid).map_or(0, |process| process.lives.len())
@@ -218,22 +232,22 @@ struct OfProcess<'a> {
 }
 
 impl<'a> OfProcess<'a> {
+    /// The mappings of `addr` at any time.
+    fn covering(&self, addr: u64) -> impl Iterator<Item = &'a Mapping> {
+        let right = self.mappings.partition_point(|m| m.start <= addr);
+        let to_the_left = self.mappings.iter().zip(self.highest_end).take(right).rev();
+        let near = to_the_left.take_while(move |&(_, &highest_end)| highest_end > addr);
+        near.map(|(mapping, _)| mapping)
+            .filter(move |m| addr < m.end)
+    }
+
     /// The latest mapping of `addr` up to `time`, of those that came since `begins`: time and order.
     fn find(&self, addr: u64, time: u64, begins: (u64, u32)) -> Option<&'a Mapping> {
-        let right = self.mappings.partition_point(|m| m.start <= addr);
-        let mut best: Option<&Mapping> = None;
-        for (mapping, &highest_end) in self.mappings.iter().zip(self.highest_end).take(right).rev()
-        {
-            if highest_end <= addr {
-                break;
-            }
-            let at = (mapping.time, mapping.order);
-            let covers = addr < mapping.end && at >= begins && mapping.time <= time;
-            if covers && best.is_none_or(|best| (best.time, best.order) < at) {
-                best = Some(mapping);
-            }
-        }
-        best
+        let at = |mapping: &Mapping| (mapping.time, mapping.order);
+        let valid = |mapping: &&Mapping| at(mapping) >= begins && mapping.time <= time;
+        self.covering(addr)
+            .filter(valid)
+            .max_by_key(|mapping| at(mapping))
     }
 }
 

@@ -98,7 +98,7 @@ impl<'a> Rows<'a> {
     pub fn times(&self) -> Option<(u64, u64)> {
         let times = &self.samples.time;
         if self.always & bit::TIME != 0 {
-            return times.extent();
+            return times.span();
         }
         let sampled = times.par_numbered();
         let sampled = sampled.filter(|(i, _)| self.samples_time(self.event(*i)));
