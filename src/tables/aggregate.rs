@@ -9,7 +9,6 @@ use super::kinds::{Kind, Kinds, NO_LEVEL};
 use super::rows::Rows;
 use crate::attribute::{Evidence, Hit, NONE, ReadHits, Reason};
 use crate::gomap::Part;
-use crate::recording::Recent;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
@@ -76,7 +75,8 @@ pub struct Totals {
     pub groups: FxHashMap<Key, Group>,
     pub cells: FxHashMap<Cell, Counts>,
     pub outside: FxHashMap<OutsideCell, Counts>,
-    pub latency: FxHashMap<LatencyCell, u32>,
+    /// Each cell once, in no order.
+    pub latency: Vec<(LatencyCell, u32)>,
     pub levels: FxHashMap<LevelKey, Group>,
     /// Samples by hash of the structure instance they hit: an upper bound for each instance, in
     /// bounded memory. `order` starts from it.
@@ -89,40 +89,36 @@ pub struct Totals {
 /// Sums by key, apart from the keys: a table of small entries stays in a core's own cache.
 struct Sums<K, V> {
     ids: FxHashMap<K, u32>,
-    recent: Recent<K, u32>,
     sums: Vec<V>,
 }
 
-impl<K: Copy + Eq, V> Default for Sums<K, V> {
+impl<K, V> Default for Sums<K, V> {
     fn default() -> Self {
         Sums {
             ids: FxHashMap::default(),
-            recent: Recent::default(),
             sums: Vec::new(),
         }
     }
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
-    /// The number of a key, which two others tell from most keys.
-    fn id_of(&mut self, key: K, numbers: (u32, u32)) -> u32 {
-        self.recent.get(numbers, key, || {
-            *self.ids.entry(key).or_insert_with(|| {
-                self.sums.push(V::default());
-                self.sums.len() as u32 - 1
-            })
+    /// The number of a key.
+    fn id_of(&mut self, key: K) -> u32 {
+        *self.ids.entry(key).or_insert_with(|| {
+            self.sums.push(V::default());
+            self.sums.len() as u32 - 1
         })
     }
 
     /// The sum of a key.
-    fn of(&mut self, key: K, numbers: (u32, u32)) -> &mut V {
-        let id = self.id_of(key, numbers);
+    fn of(&mut self, key: K) -> &mut V {
+        let id = self.id_of(key);
         &mut self.sums[id as usize]
     }
 
     fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
         for (key, id) in other.ids {
-            merge(self.of(key, (id, 0)), &other.sums[id as usize]);
+            merge(self.of(key), &other.sums[id as usize]);
         }
         self
     }
@@ -133,43 +129,73 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     }
 }
 
-/// The cells of the latency cube that are of no map, by time, level and latency: most samples are of none,
-/// and those of one time of few cells.
-struct Outside {
+/// The latency cube, by time: samples that follow each other are of few of its cells.
+#[derive(Default)]
+struct Cube {
     levels: usize,
-    cells: Vec<u32>,
+    /// The cells that are of no map, by time, level and latency: most samples are of none.
+    elsewhere: Vec<u32>,
+    /// The others, by map, latency and level.
+    maps: Vec<FxHashMap<(u32, u8, u8), u32>>,
 }
 
 /// Bins of latencies.
 const LATENCY_BINS: usize = 1 << u8::BITS;
 
-impl Outside {
-    fn new(kinds: &Kinds) -> Outside {
+impl Cube {
+    fn new(kinds: &Kinds) -> Cube {
         // One more for samples without a level.
         let levels = kinds.levels.len().min(NO_LEVEL.into()) + 1;
-        Outside {
+        Cube {
             levels,
-            cells: vec![0; TIME_BINS as usize * levels * LATENCY_BINS],
+            elsewhere: vec![0; TIME_BINS as usize * levels * LATENCY_BINS],
+            maps: vec![FxHashMap::default(); TIME_BINS as usize],
         }
     }
 
-    fn add(&mut self, time_bin: u16, latency_bin: u8, level_id: u8) {
-        let level = usize::from(level_id).min(self.levels - 1);
-        let at = (usize::from(time_bin) * self.levels + level) * LATENCY_BINS;
-        if let Some(cell) = self.cells.get_mut(at + usize::from(latency_bin)) {
-            *cell += 1;
+    fn add(&mut self, (map, time_bin, latency_bin, level_id): LatencyCell) {
+        let time = usize::from(time_bin);
+        if map == NONE {
+            let level = usize::from(level_id).min(self.levels - 1);
+            let at = (time * self.levels + level) * LATENCY_BINS + usize::from(latency_bin);
+            if let Some(cell) = self.elsewhere.get_mut(at) {
+                *cell += 1;
+            }
+        } else if let Some(cells) = self.maps.get_mut(time) {
+            *cells.entry((map, latency_bin, level_id)).or_default() += 1;
         }
     }
 
-    fn cells(&self) -> impl Iterator<Item = (LatencyCell, u32)> {
-        let all = self.cells.iter().enumerate().filter(|(_, n)| **n > 0);
-        all.map(|(at, &n)| {
+    fn merge(mut self, other: Cube) -> Cube {
+        for (a, b) in self.elsewhere.iter_mut().zip(&other.elsewhere) {
+            *a += b;
+        }
+        for (cells, more) in self.maps.iter_mut().zip(other.maps) {
+            if cells.is_empty() {
+                *cells = more;
+            } else {
+                for (cell, n) in more {
+                    *cells.entry(cell).or_default() += n;
+                }
+            }
+        }
+        self
+    }
+
+    fn cells(self) -> Vec<(LatencyCell, u32)> {
+        let elsewhere = self.elsewhere.iter().enumerate().filter(|(_, n)| **n > 0);
+        let elsewhere = elsewhere.map(|(at, &n)| {
             let (at, latency_bin) = (at / LATENCY_BINS, at % LATENCY_BINS);
             let (time_bin, level) = (at / self.levels, at % self.levels);
             let known = level + 1 < self.levels;
             let level_id = if known { level as u8 } else { NO_LEVEL };
             ((NONE, time_bin as u16, latency_bin as u8, level_id), n)
-        })
+        });
+        let maps = self.maps.iter().zip(0..).flat_map(|(cells, time_bin)| {
+            let cells = cells.iter();
+            cells.map(move |(&(map, latency, level), &n)| ((map, time_bin, latency, level), n))
+        });
+        elsewhere.chain(maps).collect()
     }
 }
 
@@ -179,7 +205,7 @@ struct Partial {
     groups: Sums<Key, Group>,
     cells: Sums<Cell, Counts>,
     outside: Sums<OutsideCell, Counts>,
-    latency: Sums<LatencyCell, u32>,
+    latency: Cube,
     levels: Sums<LevelKey, Group>,
     heat: Vec<u32>,
     in_maps: Bits,
@@ -198,7 +224,7 @@ impl Partial {
             groups: self.groups.merge(other.groups, Group::merge),
             cells: self.cells.merge(other.cells, Counts::merge),
             outside: self.outside.merge(other.outside, Counts::merge),
-            latency: self.latency.merge(other.latency, |a, b| *a += b),
+            latency: self.latency.merge(other.latency),
             levels: self.levels.merge(other.levels, Group::merge),
             heat: self.heat,
             in_maps: self.in_maps,
@@ -211,7 +237,7 @@ impl Partial {
             groups: self.groups.finish(),
             cells: self.cells.finish(),
             outside: self.outside.finish(),
-            latency: self.latency.finish(),
+            latency: self.latency.cells(),
             levels: self.levels.finish(),
             heat: self.heat,
             in_maps: self.in_maps,
@@ -321,11 +347,11 @@ fn part_of_the_samples(
 ) -> Partial {
     let mut totals = Partial {
         heat: vec![0; HEAT_SLOTS],
+        latency: Cube::new(kinds),
         ..Partial::default()
     };
     // By place: what most samples there that are of no map are counted under.
     let mut of_places = vec![None; rows.attribution.places.len()];
-    let mut outside = Outside::new(kinds);
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
     for first in range.clone().step_by(BATCH) {
@@ -333,11 +359,8 @@ fn part_of_the_samples(
         batch.bin(rows, time, &mut here);
         totals.find_groups(&mut batch, first, &mut of_places);
         totals.count(&batch);
-        totals.count_latencies(&batch, latency_bins, &mut outside);
+        totals.count_latencies(&batch, latency_bins);
         totals.count_bytes(&batch, first, widths);
-    }
-    for (cell, n) in outside.cells() {
-        *totals.latency.of(cell, (u32::from(cell.1), NONE)) += n;
     }
     totals
 }
@@ -371,7 +394,7 @@ impl Partial {
             let id = match known {
                 Some(Some((part, id))) if *part == key.part => *id,
                 known => {
-                    let id = self.groups.id_of(key, (key.place, key.map));
+                    let id = self.groups.id_of(key);
                     if let Some(known) = known {
                         *known = Some((key.part, id));
                     }
@@ -414,7 +437,7 @@ impl Partial {
             let loads = kind.filter(|kind| kind.counts.loads > 0);
             let Some(kind) = loads else { continue };
             let level = (map, kind.level_id);
-            let loads = self.levels.of(level, (u32::from(kind.level_id), map));
+            let loads = self.levels.of(level);
             loads.rows += 1;
             loads.counts.add(kind, *latency);
             if let Some(cycles) = latency {
@@ -424,7 +447,7 @@ impl Partial {
     }
 
     /// The latency cube.
-    fn count_latencies(&mut self, batch: &Batch, latency_bins: &[u8], outside: &mut Outside) {
+    fn count_latencies(&mut self, batch: &Batch, latency_bins: &[u8]) {
         let latencies = batch.latencies.iter().zip(&batch.bins);
         let accesses = latencies.zip(&batch.kinds).zip(&batch.maps);
         for (((latency, bin), kind), &map) in accesses {
@@ -433,12 +456,7 @@ impl Partial {
             };
             let usual = latency_bins.get(cycles as usize).copied();
             let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
-            let cell = (map, bin, latency_bin, kind.level_id);
-            let numbers = u32::from_le_bytes([latency_bin, kind.level_id, 0, 0]);
-            match map {
-                NONE => outside.add(bin, latency_bin, kind.level_id),
-                map => *self.latency.of(cell, (numbers, map)) += 1,
-            }
+            self.latency.add((map, bin, latency_bin, kind.level_id));
         }
     }
 
@@ -457,12 +475,12 @@ impl Partial {
             if let Some(Ok(part @ (Part::IndirectKey | Part::IndirectElem))) = batch.parts.get(i) {
                 let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
                 let cell = (hit.map, *part, in_pair, off);
-                let sum = self.outside.of(cell, (off, hit.map));
+                let sum = self.outside.of(cell);
                 sum.add(kind, *latency);
             } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
                 let width = widths.get(array as usize).copied().unwrap_or(1);
                 let cell = (array, index / width * width, off);
-                self.cells.of(cell, (off, index)).add(kind, *latency);
+                self.cells.of(cell).add(kind, *latency);
             }
         }
         for (_, instance) in &batch.instances {
