@@ -253,6 +253,33 @@ impl Range<'_> {
     }
 }
 
+/// A column of which some rows are asked for, in order or nearly so: what is the same for a block is looked
+/// up once.
+#[derive(Clone)]
+pub struct InOrder<'a, T> {
+    words: &'a Words,
+    /// The number of the block that was asked last, and the block.
+    number: usize,
+    block: Option<&'a Block>,
+    of: PhantomData<T>,
+}
+
+impl<T: Cell> InOrder<'_, T> {
+    /// As [`Column::get`].
+    #[inline(always)]
+    pub fn get(&mut self, i: usize) -> Option<T> {
+        if i / ROWS != self.number {
+            self.number = i / ROWS;
+            self.block = self.words.blocks.get(self.number);
+        }
+        let word = match self.block {
+            Some(block) => block.get(i % ROWS),
+            None => self.words.get(i),
+        };
+        word.map(T::of)
+    }
+}
+
 /// A column of numbers, one a row.
 #[derive(Clone)]
 pub struct Column<T> {
@@ -301,6 +328,15 @@ impl<T: Cell> Column<T> {
     pub fn read(&self, rows: ops::Range<usize>, numbers: &mut Vec<T>) {
         numbers.clear();
         self.words.read(rows, |word| T::of(word), numbers);
+    }
+
+    pub fn in_order(&self) -> InOrder<'_, T> {
+        InOrder {
+            words: &self.words,
+            number: usize::MAX,
+            block: None,
+            of: PhantomData,
+        }
     }
 
     /// The least number and the greatest.
@@ -420,6 +456,10 @@ mod tests {
             }
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
+            let mut in_order = column.in_order();
+            let some = [1, ROWS - 1, ROWS, 2 * ROWS + 4, 3, 2 * ROWS + 5];
+            let some = some.map(|i| (in_order.get(i), column.get(i)));
+            assert!(some.iter().all(|(one, other)| one == other), "{some:?}");
             let width = if bits > 57 { 64 } else { bits as usize };
             assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width / 8 + 8);
         }
