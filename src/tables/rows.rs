@@ -61,10 +61,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Index into `Recording::events`.
+    #[inline]
     pub fn event(&self, i: usize) -> usize {
         self.samples.event.get(i).map_or(usize::MAX, |e| e.into())
     }
 
+    #[inline]
     pub fn event_name(&self, i: usize) -> &'a str {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
@@ -106,55 +108,67 @@ impl<'a> Rows<'a> {
         times.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    #[inline]
     pub fn time(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.time, bit::TIME)
     }
 
+    #[inline]
     pub fn addr(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.addr, bit::ADDR)
     }
 
+    #[inline]
     pub fn cpu(&self, i: usize) -> Option<u16> {
         self.sampled(i, &self.samples.cpu, bit::CPU)
     }
 
+    #[inline]
     pub fn period(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.period, bit::PERIOD)
     }
 
+    #[inline]
     pub fn weight(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.weight, bit::WEIGHT)
     }
 
+    #[inline]
     pub fn phys_addr(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.phys_addr, bit::PHYS_ADDR)
     }
 
     /// Index into `Samples::data_src.values`.
+    #[inline]
     pub fn data_src_id(&self, i: usize) -> Option<u32> {
         self.sampled(i, &self.samples.data_src.ids, bit::DATA_SRC)
     }
 
+    #[inline]
     pub fn data_src(&self, i: usize) -> Option<u64> {
         let values = &self.samples.data_src.values;
         values.get(self.data_src_id(i)? as usize).copied()
     }
 
     /// Process and thread.
+    #[inline]
     pub fn thread(&self, i: usize) -> Option<(i32, i32)> {
         let id = self.sampled(i, &self.samples.thread.ids, bit::TID)?;
         self.samples.thread.values.get(id as usize).copied()
     }
 
+    #[inline]
     pub fn ip(&self, i: usize) -> Option<u64> {
         self.samples.ip.get(i)
     }
 
+    #[inline]
     pub fn hit(&self, i: usize) -> Hit {
         self.attribution.hit(i)
     }
 
     /// What sample `i` is counted under, of which this is the hit.
+    #[inline]
     pub fn key(&self, i: usize, hit: &Hit) -> Key {
         Key {
             map: hit.map,
@@ -164,6 +178,7 @@ impl<'a> Rows<'a> {
         }
     }
 
+    #[inline]
     pub fn part(&self, i: usize) -> Result<Part, Reason> {
         let part = self.attribution.part.get(i).copied();
         part.unwrap_or(Err(Reason::NotAnAccess))
