@@ -68,11 +68,8 @@ impl<'a> Touches<'a> {
     /// Sample `n`; `None` when it is no memory access or has no address.
     pub fn get(&self, n: usize) -> Option<Touch<'a>> {
         let recording = self.recording;
-        if !recording.is_access(n) {
-            return None;
-        }
         let row = self.accesses.get(n);
-        let access = recording.access(n);
+        let kind = row.kind?;
         let exact = recording
             .event(n)
             .is_some_and(|e| e.memory == Memory::Breakpoint);
@@ -96,11 +93,11 @@ impl<'a> Touches<'a> {
             cpu: row.cpu,
             addr,
             width: decoded.width,
-            op: access.op.or(decoded.op),
-            locked: access.locked == Some(true) || decoded.locked,
-            level: access.level,
-            snoop: access.snoop,
-            latency: access.latency_cycles,
+            op: kind.op.or(decoded.op),
+            locked: kind.locked == Some(true) || decoded.locked,
+            level: kind.level,
+            snoop: kind.snoop,
+            latency: row.latency,
             part: row.part.ok(),
             slot: row.slot,
             map: row.map_id,

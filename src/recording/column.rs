@@ -141,6 +141,26 @@ impl Words {
         }
     }
 
+    /// Adds what `of` makes of the words of these rows, block by block.
+    fn read<T>(&self, rows: ops::Range<usize>, of: impl Fn(u64) -> T, into: &mut Vec<T>) {
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min((start / ROWS + 1) * ROWS);
+            let Some(block) = self.blocks.get(start / ROWS) else {
+                break;
+            };
+            let within = start % ROWS..start % ROWS + (end - start);
+            into.extend(within.map(|i| of(block.get(i).unwrap_or(0))));
+            start = end;
+        }
+        let before = self.blocks.len() * ROWS;
+        if start < rows.end {
+            let end = (rows.end - before).min(self.last.len());
+            let last = self.last.get(start - before..end);
+            into.extend(last.into_iter().flatten().map(|&word| of(word)));
+        }
+    }
+
     pub fn push(&mut self, word: u64) {
         self.last.push(word);
         if self.last.len() == ROWS {
@@ -304,6 +324,12 @@ impl<T: Cell> Column<T> {
         std::iter::from_fn(move || range.next().map(|word| word.map(T::of)))
     }
 
+    /// Puts the numbers in these rows, as far as the column has them, in place of those in `numbers`.
+    pub fn read(&self, rows: ops::Range<usize>, numbers: &mut Vec<T>) {
+        numbers.clear();
+        self.words.read(rows, |word| T::of(word), numbers);
+    }
+
     pub fn in_order(&self) -> InOrder<'_, T> {
         InOrder {
             words: &self.words,
@@ -422,6 +448,11 @@ mod tests {
                 let rows = column.range(first..values.len() + 1);
                 let rest = values[first..].iter().copied().map(Some);
                 assert!(rows.eq(rest.chain([None])), "{bits} bits from {first}");
+                let mut read = vec![7];
+                column.read(first..values.len() + 1, &mut read);
+                assert_eq!(read, values[first..], "{bits} bits from {first}");
+                column.read(0..first, &mut read);
+                assert_eq!(read, values[..first], "{bits} bits to {first}");
             }
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
