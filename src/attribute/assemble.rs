@@ -184,7 +184,7 @@ pub fn assemble(
         hits.add(of_chunk);
     }
     let mut out = Attribution {
-        place: places.place,
+        place: places.place.into_owned(),
         places: places.places,
         part,
         hits,

@@ -18,6 +18,7 @@ use crate::recording::{Column, Event, ImageId, Recent, Recording};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How the code of a sample comes to touch memory that is not its own.
@@ -49,9 +50,9 @@ impl Behalf {
 }
 
 /// The places of all samples.
-pub struct Places {
+pub struct Places<'a> {
     /// By sample.
-    pub place: Column<u32>,
+    pub place: Cow<'a, Column<u32>>,
     pub places: Vec<Place>,
     pub codes: Vec<Result<Code, Reason>>,
     /// By place, as the next.
@@ -62,7 +63,7 @@ pub struct Places {
     pub marking: Vec<bool>,
 }
 
-impl Places {
+impl<'a> Places<'a> {
     /// The code of a sample.
     pub fn code_of(&self, i: usize) -> Option<&Code> {
         let place = self.place.get(i)?;
@@ -119,7 +120,7 @@ impl Places {
             changes.push((i, to));
         }
         if !changes.is_empty() {
-            self.place.replace(changes);
+            self.place.to_mut().replace(changes);
         }
     }
 
@@ -162,7 +163,7 @@ impl Places {
         let mut changes: Vec<(usize, u32)> = told.into_iter().filter_map(change).collect();
         changes.sort_unstable();
         if !changes.is_empty() {
-            self.place.replace(changes);
+            self.place.to_mut().replace(changes);
         }
     }
 
@@ -252,9 +253,13 @@ impl Places {
         self.marking = self.places.iter().map(|p| told(p, marks)).collect();
     }
 
-    pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
+    pub fn of(
+        recording: &'a Recording,
+        binaries: &mut [Option<Binary>],
+        kernel: &Kernel,
+    ) -> Places<'a> {
         let mut all = Places {
-            place: Column::default(),
+            place: Cow::default(),
             places: Vec::new(),
             codes: Vec::new(),
             behalf: Vec::new(),
@@ -275,7 +280,7 @@ impl Places {
             spots.iter().for_each(|spot| {
                 look(spot);
             });
-            all.place = recording.samples.ip.ids.clone();
+            all.place = Cow::Borrowed(&recording.samples.ip.ids);
             all.tell();
             return all;
         }
@@ -300,7 +305,7 @@ impl Places {
                 })
                 .collect();
             for column in columns {
-                all.place.append(column);
+                all.place.to_mut().append(column);
             }
         }
         all.tell();

@@ -30,6 +30,7 @@ use super::testimony::{markings, seen, witnesses};
 use super::trace::{Given, SLOT, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
+use crate::allocator::give_back;
 use crate::gomap::{Layout, size_class};
 use crate::heap::Heap;
 use crate::program::Program;
@@ -160,7 +161,9 @@ pub fn attribute_watching(
     // What they say of other objects is learned.
     facts.par_iter_mut().for_each(|facts| {
         facts.retain(|fact| fact.about == About::Bucket);
+        facts.shrink_to_fit();
     });
+    give_back();
     facts.shrink_to_fit();
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
@@ -200,6 +203,8 @@ pub fn attribute_watching(
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);
+    // The next is the most that is held at a time.
+    give_back();
     let witnesses = witnesses(&rows, &seen, &places, &types);
     let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));

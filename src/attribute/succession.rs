@@ -59,7 +59,7 @@ pub struct Vote {
 
 /// The accesses of each thread, one after the other.
 pub struct Succession<'a> {
-    places: &'a Places,
+    places: &'a Places<'a>,
     spaces: &'a Spaces,
     /// By thread.
     accesses: Vec<Vec<Access>>,
@@ -75,7 +75,7 @@ pub struct Succession<'a> {
 impl<'a> Succession<'a> {
     pub fn of(
         recording: &Recording,
-        places: &'a Places,
+        places: &'a Places<'a>,
         rows: &Rows,
         spaces: &'a Spaces,
     ) -> Succession<'a> {
