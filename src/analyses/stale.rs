@@ -11,7 +11,7 @@ use super::skew::skew;
 use super::touch::{Decoded, decoded};
 use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
-use crate::recording::{Event, Memory, Recent, Recording, partition_near};
+use crate::recording::{Event, Memory, PerKind, Recent, Recording, partition_near};
 use crate::tables::together::Skew;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -147,7 +147,7 @@ fn halves((pid, word): Word) -> (u32, u32) {
 }
 
 /// Samples that one thread looks at, at a time.
-const PART: usize = 1 << 14;
+const PART: usize = 1 << 11;
 
 /// Samples whose stores are collected at a time.
 const BATCH: usize = 1 << 20;
@@ -173,6 +173,39 @@ fn may_overlap(
     }
 }
 
+/// An access to user memory.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    sample: usize,
+    kind: Kind,
+    /// Where its process is known.
+    word: Option<Word>,
+}
+
+/// Those among these samples.
+fn accesses_of<F>(
+    recording: &Recording,
+    kinds: &PerKind<Option<Kind>, F>,
+    samples: Range<usize>,
+) -> Vec<Access>
+where
+    F: Fn(&Event, Option<DataSrc>) -> Option<Kind>,
+{
+    let columns = &recording.samples;
+    let (mut of, mut addresses, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    kinds.read(samples.clone(), &mut of);
+    columns.addr.read(samples.clone(), &mut addresses);
+    columns.thread.ids.read(samples.clone(), &mut threads);
+    let all = samples.zip(of.into_iter().zip(addresses)).enumerate();
+    let all = all.filter_map(|(i, (sample, (kind, addr)))| {
+        let thread = threads.get(i).map(|&id| id as usize);
+        let word = thread.and_then(|id| Some((columns.thread.values.get(id)?.0, addr / WORD)));
+        let kind = kind.flatten()?;
+        (addr != 0 && addr >> 63 == 0).then_some(Access { sample, kind, word })
+    });
+    all.collect()
+}
+
 /// Pairs of a store and a load to the same bytes within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
@@ -181,35 +214,26 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     let accesses_of = |range: Range<usize>| {
         let end = range.end;
         let parts = range.into_par_iter().step_by(PART);
-        parts.flat_map_iter(move |first| {
-            let part = first..end.min(first + PART);
-            let addresses = samples.addr.range(part.clone());
-            let all = kinds.range(part.clone()).zip(addresses).zip(part);
-            all.filter_map(|((kind, addr), i)| {
-                let (kind, addr) = (kind.flatten()?, addr.unwrap_or(0));
-                (addr != 0 && addr >> 63 == 0).then_some((i, kind))
-            })
-        })
+        parts
+            .flat_map_iter(move |first| accesses_of(recording, kinds, first..end.min(first + PART)))
     };
     let accesses = || accesses_of(0..samples.len());
-    let is_timed = |(i, _)| samples.time.get(i) != Some(0);
+    let is_timed = |access: Access| samples.time.get(access.sample) != Some(0);
     if samples.time.len() < samples.len() || !accesses().any(is_timed) {
         return Stale::CannotTell(Missing::Times);
     }
     if samples.cpu.len() < samples.len() {
         return Stale::CannotTell(Missing::Cpus);
     }
-    if !accesses().any(|(_, kind)| kind.has_level) {
+    if !accesses().any(|access| access.kind.has_level) {
         return Stale::CannotTell(Missing::Levels);
     }
     let of = |i: usize| -> Option<Word> {
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
-    let store = |(i, kind): (usize, Kind)| -> Option<Store> {
-        if !kind.stores {
-            return None;
-        }
-        of(i)?;
+    let store = |access: Access| -> Option<Store> {
+        let i = access.sample;
+        access.word.filter(|_| access.kind.stores)?;
         Some((samples.time.get(i)?, samples.cpu.get(i)?, i as u32))
     };
     let mut stores: Vec<Store> = Vec::new();
@@ -239,8 +263,8 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     let by_word = OnceLock::new();
     // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
     // load that was looked at last: most samples follow each other in time.
-    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, (i, kind): (usize, Kind)| {
-        let (level, word) = (kind.own?, of(i)?);
+    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, load: Access| {
+        let (level, word, i) = (load.kind.own?, load.word?, load.sample);
         if !stored.get(halves(word), word, || words.contains(&word)) {
             return None;
         }
@@ -318,11 +342,11 @@ fn clocks(recording: &Recording) -> Clocks {
     let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
     let ticks = parts.fold(Ticks::default, |mut ticks, part| {
         let part = part * PART..samples.len().min((part + 1) * PART);
-        let times = samples.time.range(part.clone());
-        for (time, cpu) in times.zip(samples.cpu.range(part)) {
-            if let (Some(time), Some(cpu)) = (time, cpu) {
-                ticks.add(time, cpu, first);
-            }
+        let (mut times, mut cpus) = (Vec::new(), Vec::new());
+        samples.time.read(part.clone(), &mut times);
+        samples.cpu.read(part, &mut cpus);
+        for (time, cpu) in times.into_iter().zip(cpus) {
+            ticks.add(time, cpu, first);
         }
         ticks
     });

@@ -114,12 +114,19 @@ impl<'a> Touches<'a> {
     /// The same of at most so many accesses, the first of the file.
     pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
         let (count, end) = first_accesses(self.recording, most);
+        let time = |n: usize| self.accesses.get(n).time;
+        let mut in_order: Vec<(Option<u64>, u32)> = Vec::with_capacity(end);
+        in_order.par_extend(
+            (0..end as u32)
+                .into_par_iter()
+                .map(|n| (time(n as usize), n)),
+        );
+        in_order.par_sort_unstable();
         let mut first: Vec<Touch> = Vec::with_capacity(count);
-        for start in (0..end).step_by(BATCH) {
-            let batch = start..end.min(start + BATCH);
-            first.par_extend(batch.into_par_iter().filter_map(|n| self.get(n)));
+        for batch in in_order.chunks(BATCH) {
+            let batch = batch.par_iter();
+            first.par_extend(batch.filter_map(|(_, n)| self.get(*n as usize)));
         }
-        first.par_sort_unstable_by_key(|touch| (touch.time, touch.n));
         first
     }
 }
