@@ -127,8 +127,9 @@ impl Tables {
             (sums(), summary)
         };
         let order = || order::frame(accesses, order::hottest(rows, &totals));
-        let samples = || rayon::join(order, || kept::frame(accesses, &totals));
-        let ((sums, mut summary), (order, kept)) = rayon::join(sums, samples);
+        // What takes longest comes first.
+        let samples = || rayon::join(|| kept::frame(accesses, &totals), order);
+        let ((sums, mut summary), (kept, order)) = rayon::join(sums, samples);
         let order = order?;
         summary.order.rows = order.height() as u64;
         let [
