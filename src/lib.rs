@@ -16,6 +16,7 @@
 //! pclntab and nothing of perf; [`attribute`] joins them; [`tables`] and everything after it know
 //! columns only.
 
+mod allocator;
 pub mod analyses;
 pub mod attribute;
 pub mod cli;

@@ -155,7 +155,8 @@ pub fn assemble(
         starts: known.iter().map(|a| (a.header, a.start)).collect(),
     };
     ground.starts.sort_unstable();
-    let mut part = rows.part;
+    let without = |reason: &Option<Reason>| Err(reason.unwrap_or(Reason::NotAnAccess));
+    let mut part: Vec<Result<Part, Reason>> = rows.reasons.par_iter().map(without).collect();
     let fill = |last: &mut Last, (rows, parts): (Packed, &mut [Result<Part, Reason>])| {
         let mut numbered = Numbered::default();
         let mut hits = hits::Part::default();

@@ -9,17 +9,16 @@ use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
 use super::types::Types;
-use crate::gomap::Part;
 use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
-/// One part, or one reason, a sample; most samples of a program are of no map and need no more.
+/// One row, or one reason, a sample; most samples of a program are of no map and need no more.
 #[derive(Debug)]
 pub struct Rows<'a> {
     recording: &'a Recording,
-    /// Of every sample, as long as it has no row.
-    pub part: Vec<Result<Part, Reason>>,
+    /// Why a sample has no row.
+    pub reasons: Vec<Option<Reason>>,
     /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
     pub chunks: Vec<Packed>,
     watch: Option<usize>,
@@ -39,29 +38,29 @@ impl<'a> Rows<'a> {
     ) -> (Rows<'a>, Vec<Vec<Fact>>) {
         let mut all = Rows {
             recording,
-            part: vec![Err(Reason::NotAnAccess); recording.samples.len()],
+            reasons: vec![None; recording.samples.len()],
             chunks: Vec::new(),
             watch,
             spaces,
         };
-        let mut part = std::mem::take(&mut all.part);
+        let mut reasons = std::mem::take(&mut all.reasons);
         let kinds = recording.per_kind(|event, data_src| {
             let stored = stores(event, data_src);
             event.is_access(data_src).then_some(stored)
         });
         let foregone = Foregone::of(recording, places, leaves);
-        let chunks: Vec<(Packed, Vec<Fact>)> = part
+        let chunks: Vec<(Packed, Vec<Fact>)> = reasons
             .par_chunks_mut(CHUNK)
             .enumerate()
-            .map(|(chunk, parts)| {
+            .map(|(chunk, reasons)| {
                 let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
                 let samples = &recording.samples;
-                let all_of_chunk = chunk * CHUNK..chunk * CHUNK + parts.len();
+                let all_of_chunk = chunk * CHUNK..chunk * CHUNK + reasons.len();
                 let mut stored = kinds.range(all_of_chunk.clone());
                 let mut events = samples.event.range(all_of_chunk.clone());
                 let mut of_places = places.place.range(all_of_chunk.clone());
                 let mut addresses = samples.addr.range(all_of_chunk.clone());
-                for (i, part) in all_of_chunk.zip(parts) {
+                for (i, none) in all_of_chunk.zip(reasons) {
                     let before = facts.len();
                     let stored = stored.next().flatten().flatten();
                     let event = events.next().flatten();
@@ -71,7 +70,7 @@ impl<'a> Rows<'a> {
                         && watch != Some(i)
                         && let Some(reason) = foregone.reason(event, place, stored)
                     {
-                        *part = Err(match address {
+                        *none = Some(match address {
                             0 => Reason::NoAddress,
                             _ => reason,
                         });
@@ -92,9 +91,9 @@ impl<'a> Rows<'a> {
                             fact.mark(mark);
                         }
                     }
-                    *part = row.part;
-                    if all.is_kept(i, row.part) {
-                        rows.push(&all.at(i, row), &recording.samples);
+                    match row.part {
+                        Err(reason) if !all.is_kept(i, reason) => *none = Some(reason),
+                        _ => rows.push(&all.at(i, row), &recording.samples),
                     }
                 }
                 rows.shrink();
@@ -102,7 +101,7 @@ impl<'a> Rows<'a> {
                 (rows, facts)
             })
             .collect();
-        all.part = part;
+        all.reasons = reasons;
         let facts;
         (all.chunks, facts) = chunks.into_iter().unzip();
         (all, facts)
@@ -195,17 +194,14 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Whether more may become known of a sample than its part or reason. A breakpoint's sample has
+    /// Whether more may become known of a sample without a part than its reason. A breakpoint's sample has
     /// its address from its registers.
-    fn is_kept(&self, i: usize, part: Result<Part, Reason>) -> bool {
-        match part {
-            Ok(_) => true,
-            Err(reason) if may_be_placed(reason) => true,
-            Err(_) => {
-                let event = self.recording.event(i);
-                self.watch == Some(i) || event.is_some_and(|e| e.memory == Memory::Breakpoint)
-            }
+    fn is_kept(&self, i: usize, reason: Reason) -> bool {
+        if may_be_placed(reason) || self.watch == Some(i) {
+            return true;
         }
+        let event = self.recording.event(i);
+        event.is_some_and(|event| event.memory == Memory::Breakpoint)
     }
 
     /// The samples without a row whose address lies on these pages, as if they had one.
@@ -215,17 +211,16 @@ impl<'a> Rows<'a> {
     }
 
     fn others_of<'s>(&'s self, chunk: usize, pages: &'s Pages) -> impl Iterator<Item = Row> + 's {
-        let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
-        let parts = self.part.get(samples.clone()).unwrap_or_default();
+        let samples = chunk * CHUNK..self.reasons.len().min((chunk + 1) * CHUNK);
+        let reasons = self.reasons.get(samples.clone()).unwrap_or_default();
         let addresses = self.recording.samples.addr.range(samples.clone());
-        let all = samples.zip(parts).zip(addresses);
+        let all = samples.zip(reasons).zip(addresses);
         let mut cover = pages.covers();
-        all.filter_map(move |((i, part), address)| {
-            let reason = part.err()?;
+        all.filter_map(move |((i, reason), address)| {
+            let reason = (*reason)?;
             let mark = self.spaces.mark(self.recording, i);
             let address = marked(address.unwrap_or(0), mark);
-            let other = cover(address) && !self.is_kept(i, *part);
-            other.then(|| self.at(i, Row::unplaced(reason, address)))
+            cover(address).then(|| self.at(i, Row::unplaced(reason, address)))
         })
     }
 

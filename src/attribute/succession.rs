@@ -57,19 +57,25 @@ pub struct Vote {
     pub header: u64,
 }
 
-/// The accesses of each thread, one after the other.
+/// Accesses of one thread in one function that may be of one operation: each follows the one before it within
+/// so many nanoseconds, without any in another function between.
+struct Run {
+    within: u64,
+    /// How many there are.
+    len: usize,
+}
+
+/// The accesses that follow others soon.
 pub struct Succession<'a> {
     places: &'a Places<'a>,
     spaces: &'a Spaces,
-    /// By thread.
-    accesses: Vec<Vec<Access>>,
+    runs: Vec<Run>,
+    /// Run after run.
+    accesses: Vec<Access>,
     /// By place: the number of its function, and the instruction's link-time address.
     codes: Vec<(u32, u64)>,
     /// By place: its function makes tables.
     births: Vec<bool>,
-    /// By the number of the address space: nanoseconds that accesses of one operation are apart at most;
-    /// none where that is not known.
-    within: FxHashMap<u32, u64>,
 }
 
 impl<'a> Succession<'a> {
@@ -111,7 +117,7 @@ impl<'a> Succession<'a> {
             accesses.sort_by_key(|a| (a.time, a.row));
             accesses
         };
-        let accesses = threads.into_par_iter().map(in_order).collect();
+        let threads: Vec<Vec<Access>> = threads.into_par_iter().map(in_order).collect();
         let makes = |place: &Place| {
             place
                 .function
@@ -121,12 +127,27 @@ impl<'a> Succession<'a> {
         let mut all = Succession {
             places,
             spaces,
-            accesses,
+            runs: Vec::new(),
+            accesses: Vec::new(),
             codes: codes.collect(),
             births: places.places.iter().map(makes).collect(),
-            within: FxHashMap::default(),
         };
-        all.within = all.usual(rows);
+        let within = all.usual(&threads, rows);
+        let (mut runs, mut accesses) = (Vec::new(), Vec::new());
+        for thread in &threads {
+            for run in all.in_one_function(thread) {
+                let Some(&within) = within.get(&all.space(run, rows)) else {
+                    continue;
+                };
+                let soon = run.chunk_by(|a, b| b.time - a.time < within);
+                for run in soon.filter(|run| run.len() > 1) {
+                    let len = run.len();
+                    runs.push(Run { within, len });
+                    accesses.extend_from_slice(run);
+                }
+            }
+        }
+        (all.runs, all.accesses) = (runs, accesses);
         all
     }
 
@@ -142,13 +163,11 @@ impl<'a> Succession<'a> {
             .map_or(0, |code| code.1)
     }
 
-    /// The accesses that a thread made in one function, without any in another between.
-    fn runs(&self) -> impl Iterator<Item = &[Access]> {
-        let threads = self.accesses.iter();
-        threads.flat_map(|accesses| self.runs_of(accesses))
-    }
-
-    fn runs_of<'s>(&'s self, thread: &'s [Access]) -> impl Iterator<Item = &'s [Access]> {
+    /// The accesses of a thread in one function, without any in another between.
+    fn in_one_function<'s>(
+        &'s self,
+        thread: &'s [Access],
+    ) -> impl Iterator<Item = &'s [Access]> + use<'s> {
         thread.chunk_by(|a, b| self.function(a) == self.function(b))
     }
 
@@ -161,8 +180,9 @@ impl<'a> Succession<'a> {
         first.map_or(0, |row| self.spaces.number_of(row.address))
     }
 
-    /// How far the accesses of one operation of a process are apart.
-    fn usual(&self, rows: &Rows) -> FxHashMap<u32, u64> {
+    /// By the number of the address space: nanoseconds that accesses of one operation are apart at most; none
+    /// where that is not known.
+    fn usual(&self, threads: &[Vec<Access>], rows: &Rows) -> FxHashMap<u32, u64> {
         let is_header = |a: &Access| {
             let part = rows.own(a.row).map(|own| own.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
@@ -171,7 +191,7 @@ impl<'a> Succession<'a> {
         type Pairs = [(u64, u64); 64];
         let of_thread = |accesses: &Vec<Access>| {
             let mut of_spaces: FxHashMap<u32, Pairs> = FxHashMap::default();
-            for run in self.runs_of(accesses) {
+            for run in self.in_one_function(accesses) {
                 let pairs = of_spaces.entry(self.space(run, rows));
                 let pairs = pairs.or_insert([(0, 0); 64]);
                 let mut headers = run.iter().filter(|a| is_header(a));
@@ -190,7 +210,7 @@ impl<'a> Succession<'a> {
             }
             of_spaces
         };
-        let of_threads = self.accesses.par_iter().map(of_thread);
+        let of_threads = threads.par_iter().map(of_thread);
         let both = |a: Pairs, b: Pairs| std::array::from_fn(|i| (a[i].0 + b[i].0, a[i].1 + b[i].1));
         let within = |(space, pairs)| Some((space, soon(pairs)?));
         together(of_threads.flatten_iter(), both)
@@ -208,17 +228,17 @@ impl<'a> Succession<'a> {
         about: impl Fn(&Row) -> Option<T> + Sync + Send,
         owner: impl Fn(u64) -> u64 + Sync + Send,
     ) -> Vec<(T, Vote)> {
-        if self.within.is_empty() {
-            return Vec::new();
-        }
-        let runs: Vec<&[Access]> = self.runs().collect();
+        let mut rest = self.accesses.as_slice();
+        let runs = self.runs.iter().map(|run| {
+            let (accesses, after) = rest.split_at(run.len);
+            rest = after;
+            (run.within, accesses)
+        });
+        let runs: Vec<(u64, &[Access])> = runs.collect();
         let header = |access: &Access| rows.own(access.row).map_or(0, |own| owner(own.header));
         let known = |access: &&Access| header(access) != 0;
-        let of_run = |run: &[Access]| {
+        let of_run = |(within, run): (u64, &[Access])| {
             let mut votes = Vec::new();
-            let Some(&within) = self.within.get(&self.space(run, rows)) else {
-                return votes;
-            };
             for (i, access) in run.iter().enumerate() {
                 if !rows.own(access.row).is_some_and(&wanted) {
                     continue;

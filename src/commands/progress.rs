@@ -1,5 +1,6 @@
 //! Says on stderr which stage runs, when stderr is a terminal and the stage takes over a second.
 
+use crate::allocator::give_back;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::mpsc;
@@ -47,16 +48,6 @@ impl Progress {
             result
         })
     }
-}
-
-/// What the stages before let go of goes back to the system: glibc's allocator keeps small pieces of it,
-/// and most of a recording is in small pieces.
-fn give_back() {
-    // SAFETY: other threads may allocate meanwhile.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0)
-    };
 }
 
 fn spinner(name: &'static str) -> ProgressBar {
