@@ -44,12 +44,20 @@ impl<K: Copy + Eq + Hash> Part<K> {
         self.said.1.push(time);
         self
     }
+
+    /// Lets go of what only the next statement would need.
+    fn end(mut self: Box<Part<K>>) -> Box<Part<K>> {
+        self.ids = FxHashMap::default();
+        self.keys.shrink_to_fit();
+        self
+    }
 }
 
 impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
     /// From statements with the times at which they were made.
     pub fn of(all: impl ParallelIterator<Item = (K, u64)>) -> Timelines<K> {
-        let mut parts: Vec<Box<Part<K>>> = all.fold(Part::new, Part::say).collect();
+        let parts = all.fold(Part::new, Part::say).map(Part::end);
+        let mut parts: Vec<Box<Part<K>>> = parts.collect();
         let mut counts: FxHashMap<K, usize> = FxHashMap::default();
         for (key, count) in parts.iter().flat_map(|part| &part.keys) {
             *counts.entry(*key).or_insert(0) += count;
