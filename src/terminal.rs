@@ -1,7 +1,7 @@
 //! The summary on a terminal: at most 40 lines of at most 100 columns. What has no room is in the
 //! report.
 
-use crate::export::digest::{Digest, Map, Measures};
+use crate::export::digest::{Digest, HEADS, Map, Measures};
 use crate::recording::Memory;
 use crate::tables::{Severity, Summary, percent, thousands};
 use std::io::{self, IsTerminal, Write};
@@ -220,18 +220,12 @@ fn maps(page: &mut Page, digest: &Digest) {
         "loads" => "map".to_owned(),
         of_least => format!("map ({of_least})"),
     };
+    let [samples, latency, p50, p95, l1, llc, hitm] = HEADS;
     page.line(
         BOLD,
         &format!(
-            "{:<NAME$} {:>9} {:>8} {:>6} {:>6} {:>8} {:>8} {:>7}",
+            "{:<NAME$} {samples:>9} {latency:>8} {p50:>6} {p95:>6} {l1:>8} {llc:>8} {hitm:>7}",
             fit(&name, NAME),
-            "samples",
-            "latency",
-            "p50",
-            "p95",
-            "L1 miss",
-            "LLC miss",
-            "HITM"
         ),
     );
     let all = digest.summary.overall.latency_sum;

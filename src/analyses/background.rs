@@ -2,8 +2,10 @@
 //! barriers, and growth; and whether the program's loads are slower while they run.
 
 use super::touch::Touch;
-use crate::attribute::{Operation, Phase};
+use crate::attribute::{Operation, Phase, Place};
+use crate::recording::partition_near;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,7 +165,8 @@ pub fn background(in_order: &[Touch]) -> Background {
     let mut busy: BTreeMap<Cause, Vec<u64>> = BTreeMap::new();
     let mut at_work: BTreeSet<(Cause, Option<u32>, u64)> = BTreeSet::new();
     let bin = |touch: &Touch| touch.time.map(|t| t / BIN_NS);
-    let causes: Vec<Cause> = in_order.par_iter().map(Cause::of).collect();
+    let causes = causes(in_order);
+    let mut last = None;
     for (touch, &cause) in in_order.iter().zip(&causes) {
         // A barrier's flush is part of marking; where it runs the collector is on.
         let running = match cause {
@@ -174,7 +177,11 @@ pub fn background(in_order: &[Touch]) -> Background {
         bins.extend(bin(touch).filter(|bin| bins.last() != Some(bin)));
         let of_map = touch.map.filter(|_| running == Cause::Growth);
         if running != Cause::Program {
-            at_work.extend(bin(touch).map(|bin| (running, of_map, bin)));
+            let now = bin(touch).map(|bin| (running, of_map, bin));
+            if now != last {
+                at_work.extend(now);
+                last = now;
+            }
         }
         if touch.map.is_some() {
             let (samples, cycles) = found.causes.entry(cause).or_default();
@@ -185,9 +192,19 @@ pub fn background(in_order: &[Touch]) -> Background {
         }
     }
     found.windows = windows(&at_work);
-    found.marking = split(in_order, &causes, busy.get(&Cause::Marking));
-    found.growth = split(in_order, &causes, busy.get(&Cause::Growth));
+    let split = |cause| split(in_order, &causes, busy.get(&cause));
+    (found.marking, found.growth) = rayon::join(|| split(Cause::Marking), || split(Cause::Growth));
     found
+}
+
+/// Each access's. Names are compared once for each place.
+fn causes(touches: &[Touch]) -> Vec<Cause> {
+    let known = FxHashMap::<*const Place, Cause>::default;
+    let causes = touches.par_iter().map_init(known, |known, touch| {
+        let place = touch.place.map_or(std::ptr::null(), std::ptr::from_ref);
+        *known.entry(place).or_insert_with(|| Cause::of(touch))
+    });
+    causes.collect()
 }
 
 fn windows(at_work: &BTreeSet<(Cause, Option<u32>, u64)>) -> Vec<Window> {
@@ -212,12 +229,15 @@ fn windows(at_work: &BTreeSet<(Cause, Option<u32>, u64)>) -> Vec<Window> {
 
 fn split(in_order: &[Touch], causes: &[Cause], busy: Option<&Vec<u64>>) -> (Mean, Mean) {
     let (mut during, mut else_) = (Vec::new(), Vec::new());
+    let bins = busy.map_or(&[][..], Vec::as_slice);
+    let mut at = 0;
     for (touch, cause) in in_order.iter().zip(causes) {
         let own = touch.map.is_some() && touch.is_load() && *cause == Cause::Program;
         let (true, Some(latency), Some(time)) = (own, touch.latency, touch.time) else {
             continue;
         };
-        match busy.is_some_and(|bins| bins.binary_search(&(time / BIN_NS)).is_ok()) {
+        at = partition_near(bins, at, |bin| *bin < time / BIN_NS);
+        match bins.get(at) == Some(&(time / BIN_NS)) {
             true => during.push(latency),
             false => else_.push(latency),
         }

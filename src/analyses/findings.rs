@@ -7,13 +7,10 @@ use super::concurrent::Overlap;
 use super::lines::{Line, Lines};
 use super::operations::Bracket;
 use crate::attribute::Attribution;
-use crate::tables::{Finding, clopper_pearson, operation_name, percent, phase_name, thousands};
+use crate::tables::{
+    Finding, LEAST, clopper_pearson, operation_name, percent, phase_name, stands_out, thousands,
+};
 use std::cmp::Reverse;
-
-/// Fewer samples than this are no finding. Of every access recorded one is enough: it is no sample.
-const LEAST: u64 = 30;
-/// A share stands out when the lower end of its interval reaches this.
-const STANDS_OUT: f64 = 0.05;
 
 /// What the sentences are made from.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +88,7 @@ impl Found<'_> {
     }
 
     fn least(&self) -> u64 {
+        // Of every access recorded one is enough: it is no sample.
         if self.every_access { 1 } else { LEAST }
     }
 
@@ -167,18 +165,19 @@ impl Found<'_> {
                 "background",
             )
         });
-        all.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT)
+        all.filter(|f| stands_out(f.samples, f.of).is_some())
             .collect()
     }
 
     /// Lines of maps that loads found modified by another CPU, with what they are shared for.
     fn lines(&self) -> Vec<Finding> {
         let all = self.lines.lines.iter().filter_map(|line| self.line(line));
-        let enough = all.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT);
-        enough.collect()
+        all.collect()
     }
 
     fn line(&self, line: &Line) -> Option<Finding> {
+        let (hits, of) = (line.stats.hitm(), self.lines.totals.hitm());
+        stands_out(hits, of)?;
         let of_maps = line.entries.iter().filter(|entry| entry.part.is_some());
         let mut parts: Vec<String> = of_maps
             .filter_map(|entry| {
@@ -206,7 +205,6 @@ impl Found<'_> {
             line.address,
             line.sharing?.text(),
         );
-        let (hits, of) = (line.stats.hitm(), self.lines.totals.hitm());
         Some(finding(
             text,
             at_stake,
@@ -222,6 +220,7 @@ impl Found<'_> {
         let best = self.paths.iter().filter_map(|path| {
             let best = path.moves.first()?;
             let of: u64 = path.levels.values().map(|e| e.loads).sum();
+            stands_out(best.loads, of)?;
             let text = format!(
                 "`{}`: loads of `{}` from {} would take {} sampled cycles less from {}; such loads of the map",
                 self.map(path.map),
@@ -232,8 +231,7 @@ impl Found<'_> {
             );
             Some(finding(text, best.saves as u64, best.loads, of, self.evidence(), "path"))
         });
-        best.filter(|f| f.samples >= LEAST && f.interval.0 >= STANDS_OUT)
-            .collect()
+        best.collect()
     }
 }
 

@@ -278,22 +278,27 @@ struct Use {
     cpu: u16,
     addr: u64,
     data_src: DataSrc,
-    stats: Stats,
-    store: bool,
 }
 
 impl Samples<'_> {
     fn of(&self, i: usize) -> Option<Use> {
         let samples = &self.recording.samples;
-        let event = self.recording.event(i)?;
-        if event.memory == Memory::No {
+        if self.recording.event(i)?.memory == Memory::No {
             return None;
         }
         let (pid, tid) = samples.thread.get(i).unwrap_or((-1, -1));
-        let addr = samples.addr.get(i).unwrap_or(0);
-        let data_src = DataSrc(samples.data_src.get(i).unwrap_or(0));
-        let access = self.recording.access(i);
-        let mut stats = Stats::default();
+        Some(Use {
+            pid,
+            tid,
+            cpu: samples.cpu.get(i).unwrap_or(0),
+            addr: samples.addr.get(i).unwrap_or(0),
+            data_src: DataSrc(samples.data_src.get(i).unwrap_or(0)),
+        })
+    }
+
+    /// Adds sample `i`, of which this is what is known.
+    fn count(&self, i: usize, used: &Use, stats: &mut Stats) {
+        let samples = &self.recording.samples;
         let mapped = || {
             let time = samples.time.get(i).unwrap_or(0);
             let ip = samples.ip.get(i).unwrap_or(0);
@@ -303,29 +308,32 @@ impl Samples<'_> {
                 .cpumode
                 .get(i)
                 .is_some_and(|mode| GUEST.contains(&mode));
-            !guest && space.find(pid, addr, time).is_some() && space.find(pid, ip, time).is_some()
+            let is_mapped = |addr| space.find(used.pid, addr, time).is_some();
+            !guest && is_mapped(used.addr) && is_mapped(ip)
         };
-        stats.count(data_src, addr, addr == 0 || mapped());
-        // The kernel's half of the addresses is the same in every process.
+        stats.count(used.data_src, used.addr, used.addr == 0 || mapped());
+    }
+
+    fn is_store(&self, i: usize) -> bool {
+        let op = self.recording.access(i).op;
+        op.is_some_and(|op| op.is_store())
+    }
+
+    /// Process and address of the line. The kernel's half of the addresses is the same in every process.
+    fn line(&self, pid: i32, addr: u64) -> (i32, u64) {
         let pid = if addr >> 63 == 1 { -1 } else { pid };
-        Some(Use {
-            pid,
-            tid,
-            cpu: samples.cpu.get(i).unwrap_or(0),
-            addr,
-            data_src,
-            stats,
-            store: access.op.is_some_and(|op| op.is_store()),
-        })
+        (pid, addr & self.mask)
     }
 
     /// All samples added up, and the lines that a load found in another cache.
     fn first_look(&self, range: std::ops::Range<usize>) -> (Stats, FxHashSet<(i32, u64)>) {
         let (mut totals, mut moved) = (Stats::default(), FxHashSet::default());
-        for used in range.filter_map(|i| self.of(i)) {
-            totals.merge(&used.stats);
-            if used.stats.hitm() + used.stats.peer() > 0 {
-                moved.insert((used.pid, used.addr & self.mask));
+        for (i, used) in range.filter_map(|i| Some((i, self.of(i)?))) {
+            let elsewhere = |totals: &Stats| totals.hitm() + totals.peer();
+            let before = elsewhere(&totals);
+            self.count(i, &used, &mut totals);
+            if elsewhere(&totals) > before {
+                moved.insert(self.line(used.pid, used.addr));
             }
         }
         (totals, moved)
@@ -334,14 +342,14 @@ impl Samples<'_> {
     /// Where no sample tells: the lines that one CPU stores to and another one uses.
     fn written_and_used(&self) -> FxHashSet<(i32, u64)> {
         let mut by_line: FxHashMap<(i32, u64), (u16, bool, bool)> = FxHashMap::default();
-        for used in (0..self.len).filter_map(|i| self.of(i)) {
+        for (i, used) in (0..self.len).filter_map(|i| Some((i, self.of(i)?))) {
             if used.addr == 0 {
                 continue;
             }
             let line = by_line
-                .entry((used.pid, used.addr & self.mask))
+                .entry(self.line(used.pid, used.addr))
                 .or_insert((used.cpu, false, false));
-            line.1 |= used.store;
+            line.1 |= self.is_store(i);
             line.2 |= line.0 != used.cpu;
         }
         let shared = by_line
@@ -359,16 +367,15 @@ impl Samples<'_> {
         wanted: &FxHashSet<(i32, u64)>,
     ) -> FxHashMap<(i32, u64), Building> {
         let mut lines: FxHashMap<(i32, u64), Building> = FxHashMap::default();
-        for i in range {
-            let addr = self.recording.samples.addr.get(i).unwrap_or(0);
-            if addr == 0 {
+        for (i, used) in range.filter_map(|i| Some((i, self.of(i)?))) {
+            let addr = used.addr;
+            let key = self.line(used.pid, addr);
+            if addr == 0 || !wanted.contains(&key) {
                 continue;
             }
-            let Some(used) = self.of(i) else { continue };
-            let key = (used.pid, addr & self.mask);
-            if !wanted.contains(&key) {
-                continue;
-            }
+            let mut stats = Stats::default();
+            self.count(i, &used, &mut stats);
+            let stored = self.is_store(i);
             let part = self.attribution.part.get(i).and_then(|part| part.ok());
             let hit = self.attribution.hit(i);
             let entry = EntryKey {
@@ -381,7 +388,7 @@ impl Samples<'_> {
             let decoded = self.decoded.get(entry.place as usize);
             let width = decoded.and_then(|decoded| decoded.width);
             let line = lines.entry(key).or_default();
-            line.add(entry, &used, latency, width);
+            line.add(entry, (&used, stats, stored), latency, width);
         }
         lines
     }
@@ -401,28 +408,34 @@ struct Building {
 }
 
 impl Building {
-    fn add(&mut self, key: EntryKey, used: &Use, latency: Option<u64>, width: Option<u8>) {
+    fn add(
+        &mut self,
+        key: EntryKey,
+        (used, stats, stored): (&Use, Stats, bool),
+        latency: Option<u64>,
+        width: Option<u8>,
+    ) {
         let entry = self.entries.entry(key).or_default();
         entry.width = width;
-        entry.stats.merge(&used.stats);
+        entry.stats.merge(&stats);
         entry.in_map = key.part.is_some();
-        if used.store {
+        if stored {
             entry.writers.insert(used.cpu);
         }
-        if !used.store || used.data_src.op().is_some_and(|op| op.is_load()) {
+        if !stored || used.data_src.op().is_some_and(|op| op.is_load()) {
             entry.readers.insert(used.cpu);
         }
         entry.threads.insert(used.tid);
-        if used.stats.hitm() > 0 {
+        if stats.hitm() > 0 {
             *entry.hitm.entry(used.cpu).or_default() += 1;
         }
         if let Some(latency) = latency {
-            let mean = if used.stats.remote_hitm > 0 {
+            let mean = if stats.remote_hitm > 0 {
                 Some(&mut entry.remote_hitm)
-            } else if used.stats.local_hitm > 0 {
+            } else if stats.local_hitm > 0 {
                 Some(&mut entry.local_hitm)
             } else {
-                (used.stats.loads > 0).then_some(&mut entry.load)
+                (stats.loads > 0).then_some(&mut entry.load)
             };
             mean.into_iter().for_each(|mean| mean.add(latency));
         }

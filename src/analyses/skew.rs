@@ -7,8 +7,11 @@
 
 use crate::recording::Recording;
 use crate::tables::together::Skew;
-use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+
+/// Samples that are read at a time.
+const BATCH: usize = 1 << 11;
 
 /// Samples that are looked at.
 const MOST: usize = 1 << 20;
@@ -16,24 +19,34 @@ const MOST: usize = 1 << 20;
 /// The bound of each pair of CPUs that threads moved between both ways, the narrowest first.
 pub fn skew(recording: &Recording) -> Vec<Skew> {
     let samples = &recording.samples;
-    let mut seen: Vec<((i32, i32), u64, u16)> = (0..samples.len().min(MOST))
-        .into_par_iter()
-        .filter_map(|i| {
-            let thread = samples.thread.get(i)?;
-            Some((thread, samples.time.get(i)?, samples.cpu.get(i)?))
-        })
-        .filter(|((_, tid), time, _)| *tid > 0 && *time != 0)
-        .collect();
-    seen.par_sort_unstable();
+    let (mut threads, mut times, mut cpus) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen: FxHashMap<(i32, i32), Vec<(u64, u16)>> = FxHashMap::default();
+    let len = samples.len().min(MOST);
+    for first in (0..len).step_by(BATCH) {
+        let batch = first..len.min(first + BATCH);
+        samples.thread.ids.read(batch.clone(), &mut threads);
+        samples.time.read(batch.clone(), &mut times);
+        samples.cpu.read(batch, &mut cpus);
+        for ((&thread, &time), &cpu) in threads.iter().zip(&times).zip(&cpus) {
+            let thread = samples.thread.values.get(thread as usize);
+            if let Some(thread @ (_, 1..)) = thread.filter(|_| time != 0) {
+                seen.entry(*thread).or_default().push((time, cpu));
+            }
+        }
+    }
     let mut shortest: BTreeMap<(u16, u16), u64> = BTreeMap::new();
-    for pair in seen.windows(2) {
-        let [(thread, left, from), (same, came, to)] = pair else {
-            continue;
-        };
-        if thread == same && from != to {
-            let between = came - left;
-            let least = shortest.entry((*from, *to)).or_insert(between);
-            *least = between.min(*least);
+    for moves in seen.values_mut() {
+        // A sort that makes use of what is in order: a CPU's samples are.
+        moves.sort();
+        for pair in moves.windows(2) {
+            let [(left, from), (came, to)] = pair else {
+                continue;
+            };
+            if from != to {
+                let between = came - left;
+                let least = shortest.entry((*from, *to)).or_insert(between);
+                *least = between.min(*least);
+            }
         }
     }
     let mut all: Vec<Skew> = (shortest.iter().filter(|((a, b), _)| a < b))

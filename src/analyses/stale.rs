@@ -11,7 +11,7 @@ use super::skew::skew;
 use super::touch::{Decoded, decoded};
 use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
-use crate::recording::{Event, Memory, Recent, Recording, partition_near};
+use crate::recording::{Event, Memory, PerKind, Recent, Recording, partition_near};
 use crate::tables::together::Skew;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -96,8 +96,8 @@ impl Missing {
 
 const WORD: u64 = 8;
 
-/// Time, CPU and sample.
-type Store = (u64, u16, u32);
+/// Time, CPU, sample, and a [`tag`] of its word.
+type Store = (u64, u16, u32, u16);
 
 /// What the analysis needs to know of a memory event's access besides where and when it was.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +132,7 @@ const FEW: usize = 64;
 /// Process and word of each store with its place among them, sorted.
 fn index(stores: &[Store], of: impl Fn(usize) -> Option<Word>) -> Vec<(Word, usize)> {
     let words = stores.iter().enumerate();
-    let words = words.filter_map(|(at, (_, _, i))| Some((of(*i as usize)?, at)));
+    let words = words.filter_map(|(at, (_, _, i, _))| Some((of(*i as usize)?, at)));
     let mut all: Vec<(Word, usize)> = words.collect();
     all.sort_unstable();
     all
@@ -146,8 +146,15 @@ fn halves((pid, word): Word) -> (u32, u32) {
     (word as u32, pid as u32 ^ (word >> 32) as u32)
 }
 
+/// A number that tells a word from nearly all others.
+fn tag(word: Word) -> u16 {
+    let (low, high) = halves(word);
+    // Knuth's multiplicative hash: its upper part.
+    ((low ^ high).wrapping_mul(0x9e37_79b1) >> 16) as u16
+}
+
 /// Samples that one thread looks at, at a time.
-const PART: usize = 1 << 14;
+const PART: usize = 1 << 11;
 
 /// Samples whose stores are collected at a time.
 const BATCH: usize = 1 << 20;
@@ -173,86 +180,123 @@ fn may_overlap(
     }
 }
 
+/// An access to user memory.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    sample: usize,
+    kind: Kind,
+    /// Where its process is known.
+    word: Option<Word>,
+}
+
+/// Calls `each` with those among these samples.
+fn for_accesses<F>(
+    recording: &Recording,
+    kinds: &PerKind<Option<Kind>, F>,
+    samples: Range<usize>,
+    mut each: impl FnMut(Access),
+) where
+    F: Fn(&Event, Option<DataSrc>) -> Option<Kind>,
+{
+    let columns = &recording.samples;
+    let (mut of, mut addresses, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    kinds.read(samples.clone(), &mut of);
+    columns.addr.read(samples.clone(), &mut addresses);
+    columns.thread.ids.read(samples.clone(), &mut threads);
+    for (i, (kind, &addr)) in of.iter().zip(&addresses).enumerate() {
+        let Some(Some(kind)) = *kind else { continue };
+        if addr == 0 || addr >> 63 != 0 {
+            continue;
+        }
+        let thread = threads.get(i).map(|&id| id as usize);
+        let thread = thread.and_then(|id| columns.thread.values.get(id));
+        each(Access {
+            sample: samples.start + i,
+            kind,
+            word: thread.map(|(pid, _)| (*pid, addr / WORD)),
+        });
+    }
+}
+
 /// Pairs of a store and a load to the same bytes within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
     let kinds = recording.per_kind(Kind::of);
     let kinds = &kinds;
-    let accesses_of = |range: Range<usize>| {
+    let parts = |range: Range<usize>| {
         let end = range.end;
         let parts = range.into_par_iter().step_by(PART);
-        parts.flat_map_iter(move |first| {
-            let part = first..end.min(first + PART);
-            let addresses = samples.addr.range(part.clone());
-            let all = kinds.range(part.clone()).zip(addresses).zip(part);
-            all.filter_map(|((kind, addr), i)| {
-                let (kind, addr) = (kind.flatten()?, addr.unwrap_or(0));
-                (addr != 0 && addr >> 63 == 0).then_some((i, kind))
-            })
+        parts.map(move |first| first..end.min(first + PART))
+    };
+    let any = |is_it: &(dyn Fn(Access) -> bool + Sync)| {
+        parts(0..samples.len()).any(|part| {
+            let mut found = false;
+            for_accesses(recording, kinds, part, |access| found |= is_it(access));
+            found
         })
     };
-    let accesses = || accesses_of(0..samples.len());
-    let is_timed = |(i, _)| samples.time.get(i) != Some(0);
-    if samples.time.len() < samples.len() || !accesses().any(is_timed) {
+    let is_timed = |access: Access| samples.time.get(access.sample) != Some(0);
+    if samples.time.len() < samples.len() || !any(&is_timed) {
         return Stale::CannotTell(Missing::Times);
     }
     if samples.cpu.len() < samples.len() {
         return Stale::CannotTell(Missing::Cpus);
     }
-    if !accesses().any(|(_, kind)| kind.has_level) {
+    if !any(&|access| access.kind.has_level) {
         return Stale::CannotTell(Missing::Levels);
     }
     let of = |i: usize| -> Option<Word> {
         Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
     };
-    let store = |(i, kind): (usize, Kind)| -> Option<Store> {
-        if !kind.stores {
-            return None;
-        }
-        of(i)?;
-        Some((samples.time.get(i)?, samples.cpu.get(i)?, i as u32))
+    let store = |access: Access| -> Option<(Word, Store)> {
+        let (word, i) = (access.word.filter(|_| access.kind.stores)?, access.sample);
+        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
+        Some((word, (time, cpu, i as u32, tag(word))))
     };
-    let mut stores: Vec<Store> = Vec::new();
+    let none = || (Vec::new(), Recent::default(), FxHashSet::default());
+    let (mut stores, mut words): (Vec<Store>, FxHashSet<Word>) = Default::default();
     // Batch by batch: collected at once they would be in memory twice.
     for first in (0..samples.len()).step_by(BATCH) {
         let batch = first..samples.len().min(first + BATCH);
-        stores.par_extend(accesses_of(batch).filter_map(store));
+        let found = parts(batch).fold(none, |(mut stores, mut recent, mut words), part| {
+            for_accesses(recording, kinds, part, |access| {
+                if let Some((word, store)) = store(access) {
+                    recent.get(halves(word), word, || words.insert(word));
+                    stores.push(store);
+                }
+            });
+            (stores, recent, words)
+        });
+        for (some, _, of_some) in found.collect::<Vec<_>>() {
+            stores.extend(some);
+            words.extend(of_some);
+        }
     }
     if stores.is_empty() {
         return Stale::CannotTell(Missing::Stores);
     }
     stores.par_sort_unstable();
-    let words = stores.par_iter().filter_map(|&(_, _, i)| of(i as usize));
-    let none = || (Recent::default(), FxHashSet::default());
-    let words = words.fold(none, |(mut recent, mut words), word| {
-        recent.get(halves(word), word, || words.insert(word));
-        (recent, words)
-    });
-    let words = words.map(|(_, words)| words);
-    let words = words.reduce(FxHashSet::default, |a, b| {
-        let (mut all, more) = if a.len() < b.len() { (b, a) } else { (a, b) };
-        all.extend(more);
-        all
-    });
     let decoded = decoded(&attribution.places);
     let overlap = may_overlap(recording, attribution, &decoded);
     let by_word = OnceLock::new();
     // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
     // load that was looked at last: most samples follow each other in time.
-    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, (i, kind): (usize, Kind)| {
-        let (level, word) = (kind.own?, of(i)?);
+    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, load: Access| {
+        let (level, word, i) = (load.kind.own?, load.word?, load.sample);
         if !stored.get(halves(word), word, || words.contains(&word)) {
             return None;
         }
         let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
         // The last store to its bytes before the load decides whose value it should have read: one of
         // the few stores within the window.
-        *before = partition_near(&stores, *before, |(at, _, _)| *at <= time);
+        *before = partition_near(&stores, *before, |(at, ..)| *at <= time);
         let before = *before;
-        let within = |(at, _, _): &&Store| time - at <= window_ns;
+        let within = |(at, ..): &&Store| time - at <= window_ns;
         let mut recent = stores.get(..before)?.iter().rev().take_while(within);
-        let is_it = |(_, _, store): &&Store| {
-            of(*store as usize) == Some(word) && overlap(i, *store as usize)
+        let own = tag(word);
+        let is_it = |(_, _, store, tag): &&Store| {
+            let store = *store as usize;
+            *tag == own && of(store) == Some(word) && overlap(i, store)
         };
         let last = match recent.by_ref().take(FEW).find(is_it) {
             None if recent.next().is_some() => {
@@ -265,7 +309,7 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             }
             last => last,
         };
-        let Some(&(at, store_cpu, store)) = last.filter(|(_, by, _)| *by != cpu) else {
+        let Some(&(at, store_cpu, store, _)) = last.filter(|(_, by, ..)| *by != cpu) else {
             return Some(None);
         };
         let part = attribution.part.get(i).and_then(|part| part.ok());
@@ -282,13 +326,15 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             level,
         }))
     };
-    let looked = accesses().fold(
+    let looked = parts(0..samples.len()).fold(
         || (0, Recent::default(), 0, Vec::new()),
-        |(mut before, mut stored, mut loads, mut pairs), load| {
-            if let Some(found) = look(&mut before, &mut stored, load) {
-                loads += 1;
-                pairs.extend(found);
-            }
+        |(mut before, mut stored, mut loads, mut pairs), part| {
+            for_accesses(recording, kinds, part, |load| {
+                if let Some(found) = look(&mut before, &mut stored, load) {
+                    loads += 1;
+                    pairs.extend(found);
+                }
+            });
             (before, stored, loads, pairs)
         },
     );
@@ -318,11 +364,16 @@ fn clocks(recording: &Recording) -> Clocks {
     let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
     let ticks = parts.fold(Ticks::default, |mut ticks, part| {
         let part = part * PART..samples.len().min((part + 1) * PART);
-        let times = samples.time.range(part.clone());
-        for (time, cpu) in times.zip(samples.cpu.range(part)) {
-            if let (Some(time), Some(cpu)) = (time, cpu) {
-                ticks.add(time, cpu, first);
+        let (mut times, mut cpus) = (Vec::new(), Vec::new());
+        samples.time.read(part.clone(), &mut times);
+        samples.cpu.read(part, &mut cpus);
+        let mut times = times.as_slice();
+        for run in cpus.chunk_by(|a, b| a == b) {
+            let (of_run, rest) = times.split_at(run.len().min(times.len()));
+            if let Some(&cpu) = run.first() {
+                ticks.add(of_run, cpu, first);
             }
+            times = rest;
         }
         ticks
     });
@@ -346,14 +397,23 @@ struct Ticks {
 }
 
 impl Ticks {
-    fn add(&mut self, time: u64, cpu: u16, first: u64) {
-        if self.step != 1 {
-            self.step = gcd(self.step, time.abs_diff(first));
+    /// Adds samples of one CPU that follow each other.
+    fn add(&mut self, times: &[u64], cpu: u16, first: u64) {
+        let (Some(&begin), Some(&end)) = (times.first(), times.last()) else {
+            return;
+        };
+        let mut since = times.iter().map(|time| time.abs_diff(first));
+        while self.step != 1
+            && let Some(since) = since.next()
+        {
+            self.step = gcd(self.step, since);
         }
         let last = self.of(cpu.into());
-        let (begun, before) = last.unwrap_or((time, time));
-        *last = Some((begun, time));
-        self.out_of_order += u64::from(before > time);
+        let (begun, before) = last.unwrap_or((begin, begin));
+        *last = Some((begun, end));
+        let steps = times.iter().zip(times.iter().skip(1));
+        let back = steps.filter(|(time, next)| time > next).count();
+        self.out_of_order += u64::from(before > begin) + back as u64;
     }
 
     fn of(&mut self, cpu: usize) -> &mut Option<(u64, u64)> {

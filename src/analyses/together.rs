@@ -88,10 +88,21 @@ pub fn add(
     let told = Told { all: &all };
     let lines = lines(recording, attribution, Unit::Line, MOST);
     let touches = all.first_in_order(MOST);
-    let brackets = operations(&touches, recording);
-    let overlaps = concurrent(&touches, &brackets, within.operation_ns);
-    let background = background(&touches);
-    let paths = paths(&touches);
+    let writing = || {
+        let brackets = operations(&touches, recording);
+        let overlaps = concurrent(&touches, &brackets, within.operation_ns);
+        (brackets, overlaps)
+    };
+    let arch = recording.meta.arch.as_deref().and_then(Arch::of);
+    let pairs = || {
+        arch.map_or_else(Vec::new, |arch| {
+            neighbours(arch, &touches, stale::WINDOW_NS)
+        })
+    };
+    let (background, ((brackets, overlaps), (paths, pairs))) = rayon::join(
+        || background(&touches),
+        || rayon::join(writing, || rayon::join(|| paths(&touches), pairs)),
+    );
     let every_access = !touches.is_empty() && touches.iter().all(|t| t.exact);
 
     let found = Found {
@@ -111,10 +122,6 @@ pub fn add(
     findings.truncate(MOST_FINDINGS);
     tables.summary.findings = findings;
 
-    let arch = recording.meta.arch.as_deref().and_then(Arch::of);
-    let pairs = arch.map_or_else(Vec::new, |arch| {
-        neighbours(arch, &touches, stale::WINDOW_NS)
-    });
     for column in order_columns(tables, &pairs)? {
         tables.order.with_column(column)?;
     }

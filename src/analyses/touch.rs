@@ -41,9 +41,6 @@ pub struct Touch<'a> {
     pub exact: bool,
 }
 
-/// Samples of which the accesses are taken at a time, so that they are not all in memory twice.
-const BATCH: usize = 1 << 16;
-
 /// Where the accesses are taken from.
 #[derive(Debug)]
 pub struct Touches<'a> {
@@ -66,13 +63,11 @@ impl<'a> Touches<'a> {
     }
 
     /// Sample `n`; `None` when it is no memory access or has no address.
+    #[inline]
     pub fn get(&self, n: usize) -> Option<Touch<'a>> {
         let recording = self.recording;
-        if !recording.is_access(n) {
-            return None;
-        }
         let row = self.accesses.get(n);
-        let access = recording.access(n);
+        let kind = row.kind?;
         let exact = recording
             .event(n)
             .is_some_and(|e| e.memory == Memory::Breakpoint);
@@ -96,11 +91,11 @@ impl<'a> Touches<'a> {
             cpu: row.cpu,
             addr,
             width: decoded.width,
-            op: access.op.or(decoded.op),
-            locked: access.locked == Some(true) || decoded.locked,
-            level: access.level,
-            snoop: access.snoop,
-            latency: access.latency_cycles,
+            op: kind.op.or(decoded.op),
+            locked: kind.locked == Some(true) || decoded.locked,
+            level: kind.level,
+            snoop: kind.snoop,
+            latency: row.latency,
             part: row.part.ok(),
             slot: row.slot,
             map: row.map_id,
@@ -117,13 +112,14 @@ impl<'a> Touches<'a> {
     /// The same of at most so many accesses, the first of the file.
     pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
         let (count, end) = first_accesses(self.recording, most);
-        let mut first: Vec<Touch> = Vec::with_capacity(count);
-        for start in (0..end).step_by(BATCH) {
-            let batch = start..end.min(start + BATCH);
-            first.par_extend(batch.into_par_iter().filter_map(|n| self.get(n)));
-        }
-        first.par_sort_unstable_by_key(|touch| (touch.time, touch.n));
-        first
+        // Touches are large: their numbers are put in order instead, and each is written to its place.
+        let key = |n: u32| Some((self.get(n as usize)?.time, n));
+        let mut in_order: Vec<(Option<u64>, u32)> = Vec::with_capacity(count);
+        in_order.par_extend((0..end as u32).into_par_iter().filter_map(key));
+        in_order.par_sort_unstable();
+        let touches = in_order.par_iter();
+        let touches = touches.map(|(_, n)| self.get(*n as usize).unwrap_or_default());
+        touches.collect()
     }
 }
 

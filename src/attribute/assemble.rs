@@ -8,7 +8,7 @@ use super::learn::{KnownArray, Learned};
 use super::names::Names;
 use super::packed::{CHUNK, Packed};
 use super::places::Places;
-use super::regions::Regions;
+use super::regions::{Last, Regions};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
@@ -21,6 +21,7 @@ use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The maps and arrays that the rows of a chunk hit, by numbers of its own.
 #[derive(Default)]
@@ -70,9 +71,9 @@ struct Ground<'a> {
 
 impl Ground<'_> {
     /// What a row hit, by numbers that `to` gives.
-    fn hit(&self, row: &Row, to: &mut Numbered) -> Hit {
+    fn hit(&self, row: &Row, to: &mut Numbered, last: &mut Last) -> Hit {
         let region = about_bucket(row.part).then(|| {
-            let here = self.regions.numbered(row.base, row.time);
+            let here = self.regions.numbered_after(row.base, row.time, last);
             let own = here.filter(|(_, r)| r.header == row.header);
             own.min_by_key(|(number, r)| (!r.one_map, *number))
         });
@@ -140,7 +141,7 @@ pub fn assemble(
     known: &[KnownArray],
     types: &Types,
     programs: &[Option<Arc<Program>>],
-    conflicts: Vec<(Evidence, u64)>,
+    conflicts: [AtomicU64; Evidence::ALL.len()],
     heap: Option<&Heap>,
     spaces: &Spaces,
 ) -> Attribution {
@@ -155,7 +156,7 @@ pub fn assemble(
     };
     ground.starts.sort_unstable();
     let mut part = rows.part;
-    let fill = |(rows, parts): (Packed, &mut [Result<Part, Reason>])| {
+    let fill = |last: &mut Last, (rows, parts): (Packed, &mut [Result<Part, Reason>])| {
         let mut numbered = Numbered::default();
         let mut hits = hits::Part::default();
         for row in rows.iter(&recording.samples) {
@@ -163,13 +164,14 @@ pub fn assemble(
             if let Some(part) = parts.get_mut(i) {
                 *part = row.part;
             }
-            hits.push(i, &ground.hit(&row, &mut numbered));
+            hits.push(i, &ground.hit(&row, &mut numbered, last));
         }
         (hits, numbered)
     };
     let chunks = rows.chunks.into_par_iter();
     let chunks = chunks.zip(part.par_chunks_mut(CHUNK));
-    let chunks: Vec<(hits::Part, Numbered)> = chunks.map(fill).collect();
+    let chunks = chunks.map_init(|| regions.last(), fill);
+    let chunks: Vec<(hits::Part, Numbered)> = chunks.collect();
     let mut names = Names::default();
     let mut arrays = Arrays::default();
     let mut hits = Hits::default();
@@ -193,16 +195,10 @@ pub fn assemble(
     for array in &mut out.arrays {
         array.base = spaces.plain(array.base);
     }
-    let mut merged: Vec<(Evidence, u64)> = Vec::new();
-    for (evidence, n) in conflicts {
-        match merged.iter_mut().find(|(e, _)| *e == evidence) {
-            Some((_, total)) => *total += n,
-            None => merged.push((evidence, n)),
-        }
-    }
-    merged.sort_unstable();
-    out.contradictions = merged
-        .into_iter()
+    let conflicts = Evidence::ALL.into_iter().zip(conflicts);
+    out.contradictions = conflicts
+        .map(|(evidence, samples)| (evidence, samples.into_inner()))
+        .filter(|(_, samples)| *samples > 0)
         .map(|(evidence, samples)| Contradiction {
             stronger: evidence,
             weaker: Evidence::LearnedRegion,

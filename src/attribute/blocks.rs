@@ -4,6 +4,7 @@
 //! their page. `duffcopy` always runs to its end: how far that is from the sampled instruction tells
 //! where the copied object ends, and so which one of the grid it is.
 
+use super::packed::Own;
 use super::resolve::{Row, in_bucket};
 use super::rows::Rows;
 use super::types::{TypeId, Types};
@@ -39,7 +40,8 @@ impl Blocks {
     /// From all rows.
     pub fn build(rows: &Rows, types: &Types) -> Blocks {
         let mut pages: FxHashMap<u64, Page> = FxHashMap::default();
-        let blocks = rows.par_iter().filter_map(|row| known(&row, types));
+        let outside = |own: &Own| matches!(own.part, Ok(Part::IndirectKey | Part::IndirectElem));
+        let blocks = rows.par_where(outside).filter_map(|row| known(&row, types));
         for block in blocks.collect::<Vec<Block>>() {
             let last = block.start.saturating_add(block.size.saturating_sub(1));
             for page in block.start / size_class::PAGE..=last / size_class::PAGE {
@@ -49,10 +51,10 @@ impl Blocks {
         if !pages.is_empty() {
             let other = |row: Row| {
                 let page = row.address / size_class::PAGE;
-                let other = row.part.is_ok_and(in_bucket) && pages.contains_key(&page);
-                other.then_some((page, row.time))
+                pages.contains_key(&page).then_some((page, row.time))
             };
-            let others: Vec<(u64, u64)> = rows.par_iter().filter_map(other).collect();
+            let others = rows.par_where(|own| own.part.is_ok_and(in_bucket));
+            let others: Vec<(u64, u64)> = others.filter_map(other).collect();
             for (page, time) in others {
                 pages.entry(page).or_default().others.push(time);
             }

@@ -8,7 +8,7 @@ use super::marking::Markings;
 use super::pages::Pages;
 use super::places::Behalf;
 use super::position::Admitted;
-use super::regions::{Hit, Regions};
+use super::regions::{Hit, Last, Regions};
 use super::resolve::{About, Row};
 use super::spaces::{Spaces, marked};
 use super::types::{TypeId, Types};
@@ -119,7 +119,7 @@ impl Known<'_> {
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
+/// `last`: of the regions; `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
 /// `admitted` which shapes it may be of.
 pub fn complete(
     row: &mut Row,
@@ -128,6 +128,7 @@ pub fn complete(
     admitted: Admitted,
     layout: Option<&Layout>,
     known: &Known,
+    last: &mut Last,
 ) -> Option<Evidence> {
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
@@ -140,7 +141,9 @@ pub fn complete(
     };
     if about_bucket(row.part) || unknown {
         let part = row.part.ok();
-        let hit = known.regions.at(row.address, time, part, known.types);
+        let hit = known
+            .regions
+            .at_after(row.address, time, part, known.types, last);
         let marked = || known.regions.marked(row.address, time, known.types);
         let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
         let beside = || {

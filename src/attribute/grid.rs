@@ -5,7 +5,7 @@
 //! where in its bucket an address on that page lies. The starts seen there rule most of them out; what
 //! the others agree on holds.
 
-use super::nearby::{Near, Nearest};
+use super::nearby::{MOST, Near, Nearest};
 use super::types::{ShapeId, Types};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use size_class::{MAX_SMALL, PAGE};
@@ -176,9 +176,10 @@ impl Grid {
         base: u64,
         admits: impl Fn(Nearest) -> bool,
     ) -> bool {
-        let mut allowed = false;
-        self.bases(near, address, admits, |other, _| allowed |= other == base);
-        allowed
+        let behind = address.wrapping_sub(base);
+        let is_base = |off: u64| off % self.stride == behind;
+        self.any_layout(near, address, &admits, is_base, |_, _, _, _| true)
+            || self.large_base(near, address, admits).map(|(base, _)| base) == Some(base)
     }
 
     /// The start of the bucket or group of an address, where every array that may hold the one at `start`
@@ -194,7 +195,7 @@ impl Grid {
             return None;
         }
         let mut all: Option<Option<(u64, usize)>> = None;
-        self.layouts(near, start, admits, |kind, span, number, with| {
+        let disagrees = |kind: &Kind, span, number, with| {
             let within = kind.within(span, address);
             let within = within.filter(|(other, _)| *other == number);
             let base = within.map(|(_, off)| (address - off % self.stride, with));
@@ -203,7 +204,9 @@ impl Grid {
                 (a == b).then_some((a, n.max(m)))
             };
             all = Some(all.map_or(base, agreed));
-        });
+            all == Some(None)
+        };
+        self.any_layout(near, start, admits, |_| true, disagrees);
         all.flatten()
     }
 
@@ -272,48 +275,66 @@ impl Grid {
         admits: impl Fn(Nearest) -> bool,
         mut see: impl FnMut(u64, usize),
     ) {
-        self.layouts(near, address, &admits, |kind, span, _, with| {
+        let mut see_in = |kind: &Kind, span, _, with| {
             if let Some((_, off)) = kind.within(span, address) {
                 see(address - off % self.stride, with);
             }
-        });
-        if self.large {
-            let page = address / PAGE;
-            let here = near.iter().filter(|s| near.base(*s) / PAGE == page);
-            let mut residues =
-                here.map(|start| admits(start).then(|| near.base(start) % self.stride));
-            let with = residues.clone().count();
-            if let Some(Some(residue)) = residues.next()
-                && residues.all(|other| other == Some(residue))
-            {
-                let off = (address % self.stride + self.stride - residue) % self.stride;
-                see(address - off, with);
-            }
+            false
+        };
+        self.any_layout(near, address, &admits, |_| true, &mut see_in);
+        if let Some((base, with)) = self.large_base(near, address, admits) {
+            see(base, with);
         }
     }
 
-    /// Every layout around an address that goes with the starts there: its kind, where the span begins,
-    /// the number of the address's object in it, and how many starts are in that.
-    fn layouts(
+    /// The start of the bucket of an address in an array of pages of its own, where the starts on its page
+    /// agree, and how many these are.
+    fn large_base(
         &self,
         near: &Near,
         address: u64,
         admits: impl Fn(Nearest) -> bool,
-        mut see: impl FnMut(&Kind, u64, u64, usize),
-    ) {
+    ) -> Option<(u64, usize)> {
+        let page = address / PAGE;
+        let here = near.iter().filter(|s| near.base(*s) / PAGE == page);
+        let here = here.filter(|_| self.large);
+        let mut residues = here.map(|start| admits(start).then(|| near.base(start) % self.stride));
+        let with = residues.clone().count();
+        let residue = residues.next()??;
+        let off = (address % self.stride + self.stride - residue) % self.stride;
+        let agree = residues.all(|other| other == Some(residue));
+        agree.then(|| (address - off, with))
+    }
+
+    /// Whether a layout around an address that goes with the starts there is `wanted`: by its kind, where the
+    /// span begins, the number of the address's object in it, and how many starts are in that. Only those are
+    /// asked about of which `fits` says so, by how far behind the first bucket's start the address lies.
+    fn any_layout(
+        &self,
+        near: &Near,
+        address: u64,
+        admits: impl Fn(Nearest) -> bool,
+        fits: impl Fn(u64) -> bool,
+        mut wanted: impl FnMut(&Kind, u64, u64, usize) -> bool,
+    ) -> bool {
         let page = address / PAGE * PAGE;
-        let starts = || near.iter().map(|start| (near.base(start), admits(start)));
+        let mut starts = [(0, false); MOST];
+        for (place, start) in starts.iter_mut().zip(near.iter()) {
+            *place = (near.base(start), admits(start));
+        }
+        let starts = &starts[..near.len()];
         for kind in &self.kinds {
             for before in 0..kind.pages {
                 let Some(span) = page.checked_sub(before * PAGE) else {
                     break;
                 };
-                let Some((number, _)) = kind.within(span, address) else {
+                let within = kind.within(span, address);
+                let Some((number, _)) = within.filter(|(_, off)| fits(*off)) else {
                     continue;
                 };
                 let end = span.saturating_add(kind.pages * PAGE);
-                let mut inside = starts().filter(|(at, _)| (span..end).contains(at));
-                let agrees = inside.all(|(at, admitted)| {
+                let mut inside = starts.iter().filter(|(at, _)| (span..end).contains(at));
+                let agrees = inside.all(|&(at, admitted)| {
                     let within = kind.within(span, at);
                     match admitted {
                         true => within.is_some_and(|(_, off)| off % self.stride == 0),
@@ -321,16 +342,20 @@ impl Grid {
                         false => at.saturating_sub(span) / kind.object != number,
                     }
                 });
-                if agrees {
-                    let same = |at: u64| {
-                        let within = kind.within(span, at);
-                        within.is_some_and(|(other, _)| other == number)
-                    };
-                    let with = starts().filter(|(at, _)| same(*at)).count();
-                    see(kind, span, number, with);
+                if !agrees {
+                    continue;
+                }
+                let same = |at: u64| {
+                    let within = kind.within(span, at);
+                    within.is_some_and(|(other, _)| other == number)
+                };
+                let with = starts.iter().filter(|(at, _)| same(*at)).count();
+                if wanted(kind, span, number, with) {
+                    return true;
                 }
             }
         }
+        false
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Evidence, NONE};
 use crate::recording::Column;
+use std::ops::Range;
 
 /// What one access hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,11 +125,40 @@ impl Part {
 
     /// The number that is one less than what a column of them has in row `n`.
     fn number(column: &Column<u32>, n: usize, own: Option<&Vec<u32>>) -> Option<u32> {
-        let number = column.get(n)?.wrapping_sub(1);
-        Some(match own {
+        Some(Part::stands_for(column.get(n)?.wrapping_sub(1), own))
+    }
+
+    fn stands_for(number: u32, own: Option<&Vec<u32>>) -> u32 {
+        match own {
             Some(own) => own.get(number as usize).copied().unwrap_or(NONE),
             None => number,
-        })
+        }
+    }
+
+    /// Calls `each` with every one of these samples of the part that has a hit, and has the hits' numbers.
+    fn find_all(&self, samples: Range<usize>, mut each: impl FnMut(usize)) -> Range<usize> {
+        let (from, to) = (samples.start, samples.end.min(64 * self.which.len()));
+        let (mut first, mut count) = (0, 0);
+        for at in (from - from % 64..to).step_by(64) {
+            let (mut which, before) = self.which[at / 64];
+            if at < from {
+                let below = (1 << (from % 64)) - 1;
+                first = (which & below).count_ones() as usize;
+                which &= !below;
+            }
+            if at <= from {
+                first += before as usize;
+            }
+            if to - at < 64 {
+                which &= (1 << (to - at)) - 1;
+            }
+            count += which.count_ones() as usize;
+            while which != 0 {
+                each(at + which.trailing_zeros() as usize);
+                which &= which - 1;
+            }
+        }
+        first..first + count
     }
 
     fn map(&self, i: usize) -> Option<u32> {
@@ -170,6 +200,43 @@ impl Hits {
         self.parts.truncate(rows.div_ceil(PART));
     }
 
+    /// The parts with some of these samples: what their first sample is, and which of theirs they are.
+    fn parts_of(
+        &self,
+        samples: Range<usize>,
+    ) -> impl Iterator<Item = (&Part, usize, Range<usize>)> {
+        let parts = self.parts.iter().enumerate();
+        let parts = parts.take(samples.end.div_ceil(PART));
+        parts.skip(samples.start / PART).map(move |(n, part)| {
+            let first = n * PART;
+            let from = samples.start.max(first);
+            let to = samples.end.min(first + PART);
+            (part, first, from - first..to - first)
+        })
+    }
+
+    /// Puts what these samples hit in place of what `read` has.
+    pub fn read(&self, samples: Range<usize>, read: &mut ReadHits) {
+        read.clear();
+        for (part, first, range) in self.parts_of(samples) {
+            let hits = part.find_all(range, |i| read.samples.push(first + i));
+            read.add(part, hits);
+        }
+    }
+
+    /// Adds the samples of these whose hit has a base, with it.
+    pub fn bases(&self, samples: Range<usize>, found: &mut Vec<(usize, u64)>) {
+        let mut bases = Vec::new();
+        for (part, first, range) in self.parts_of(samples) {
+            let before = found.len();
+            let hits = part.find_all(range, |i| found.push((first + i, 0)));
+            part.base.read(hits, &mut bases);
+            let all = found.iter_mut().skip(before).zip(&bases);
+            all.for_each(|((_, base), read)| *base = *read);
+        }
+        found.retain(|(_, base)| *base != 0);
+    }
+
     /// The map that sample `i` hit.
     #[inline]
     pub fn map(&self, i: usize) -> u32 {
@@ -182,6 +249,60 @@ impl Hits {
     pub fn get(&self, i: usize) -> Hit {
         let part = self.parts.get(i / PART);
         part.and_then(|part| part.get(i % PART)).unwrap_or_default()
+    }
+}
+
+/// The hits of samples that follow each other.
+#[derive(Debug, Default)]
+pub struct ReadHits {
+    /// The samples that have one.
+    pub samples: Vec<usize>,
+    hits: Vec<Hit>,
+    wide: Vec<u64>,
+    numbers: Vec<u32>,
+    narrow: Vec<u8>,
+}
+
+impl ReadHits {
+    /// The hits of [`ReadHits::samples`], in their order.
+    pub fn hits(&self) -> &[Hit] {
+        &self.hits
+    }
+
+    fn clear(&mut self) {
+        self.samples.clear();
+        self.hits.clear();
+    }
+
+    /// Adds these hits of a part, column by column.
+    fn add(&mut self, part: &Part, hits: Range<usize>) {
+        part.base.read(hits.clone(), &mut self.wide);
+        let before = self.hits.len();
+        self.hits.extend(self.wide.iter().map(|&base| Hit {
+            base,
+            ..Hit::default()
+        }));
+        let added = &mut self.hits[before..];
+        let mut numbers = |column: &Column<u32>, own: Option<&Vec<u32>>, set: fn(&mut Hit, u32)| {
+            column.read(hits.clone(), &mut self.numbers);
+            for (hit, number) in added.iter_mut().zip(&self.numbers) {
+                set(hit, Part::stands_for(number.wrapping_sub(1), own));
+            }
+        };
+        numbers(&part.map, part.maps.as_ref(), |hit, map| hit.map = map);
+        numbers(&part.array, part.arrays.as_ref(), |hit, array| {
+            hit.array = array
+        });
+        numbers(&part.off, None, |hit, off| hit.off = off);
+        numbers(&part.index, None, |hit, index| hit.index = index);
+        part.slot.read(hits.clone(), &mut self.narrow);
+        for (hit, slot) in added.iter_mut().zip(&self.narrow) {
+            hit.slot = slot.wrapping_sub(1) as i8;
+        }
+        part.evidence.read(hits, &mut self.narrow);
+        for (hit, &evidence) in added.iter_mut().zip(&self.narrow) {
+            hit.evidence = Evidence::ALL[usize::from(evidence)];
+        }
     }
 }
 
@@ -214,8 +335,31 @@ mod tests {
         let found = (0..3000).filter(|&i| hits.get(i) != Hit::default());
         let found: Vec<(usize, u64)> = found.map(|i| (i - 1000, hits.get(i).base)).collect();
         assert_eq!(found, [(0, 8), (63, 16), (64, 24), (511, 32), (512, 40)]);
+        let mut read = ReadHits::default();
+        let last = PART + 1000;
+        hits.push(last, &hit(48));
+        for samples in [0..2000, 1063..1512, 1300..1301, 1064..1064, 1512..last + 9] {
+            hits.read(samples.clone(), &mut read);
+            let own = samples.clone().filter(|&i| hits.get(i) != Hit::default());
+            let own: Vec<(usize, Hit)> = own.map(|i| (i, hits.get(i))).collect();
+            let found = read
+                .samples
+                .iter()
+                .copied()
+                .zip(read.hits().iter().copied());
+            assert_eq!(found.collect::<Vec<_>>(), own, "{samples:?}");
+            let mut bases = Vec::new();
+            hits.bases(samples, &mut bases);
+            assert!(
+                bases
+                    .iter()
+                    .copied()
+                    .eq(own.iter().map(|(i, hit)| (*i, hit.base)))
+            );
+        }
         let again: Hits = (0..3000).map(|i| hits.get(i)).collect();
-        assert!((0..4000).all(|i| again.get(i) == hits.get(i)));
+        assert!((0..3000).all(|i| again.get(i) == hits.get(i)));
+        assert_eq!(again.get(last), Hit::default());
     }
 
     #[test]
@@ -254,5 +398,9 @@ mod tests {
         let found = [PART + 3, 2 * PART - 1, 2 * PART].map(|i| hits.get(i));
         let found = found.map(|hit| (hit.map, hit.array));
         assert_eq!(found, [(5, 9), (5, NONE), (NONE, NONE)]);
+        let mut read = ReadHits::default();
+        hits.read(0..3 * PART, &mut read);
+        let read = read.hits().iter().map(|hit| (hit.map, hit.array));
+        assert_eq!(read.collect::<Vec<_>>(), [(5, 9), (5, NONE)]);
     }
 }

@@ -45,7 +45,7 @@ mod unattributed;
 mod under;
 
 pub use declared::{Declared, Disagreement, Said, Verdict};
-pub use hits::{Hit, Hits};
+pub use hits::{Hit, Hits, ReadHits};
 pub use names::{Named, sites_of};
 pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};

@@ -48,7 +48,11 @@ pub struct Stride {
     bytes: u32,
     /// 2^32 divided by them, rounded up.
     inverse: u64,
+    congruence: f64,
 }
+
+/// Buckets and groups begin at multiples of this.
+const ALIGNMENT: f64 = 8.0;
 
 impl Stride {
     /// `None`: too large for one.
@@ -57,11 +61,17 @@ impl Stride {
         Some(Stride {
             bytes,
             inverse: (1u64 << 32) / u64::from(bytes) + 1,
+            congruence: (f64::from(bytes) / ALIGNMENT).ln(),
         })
     }
 
     pub fn bytes(self) -> u64 {
         self.bytes.into()
+    }
+
+    /// The logarithm of how much likelier a start is congruent with another if both are of one array.
+    pub fn congruence(self) -> f64 {
+        self.congruence
     }
 
     /// The remainder of a distance of less than 2^16: to there the product's error, which is less than
@@ -96,9 +106,52 @@ pub struct Nearby {
     pages: FxHashMap<u64, [u32; 3]>,
 }
 
-/// By number of the page: the first of its starts that was not before the time that was asked for last.
-/// Samples ask in the order of their times, more or less.
-pub struct Last(Vec<usize>);
+/// What was asked for last: samples ask in the order of their times, more or less, so that most find what
+/// the one before them found.
+pub struct Last {
+    /// By number of the page: which window is its last, or [`NONE`].
+    of_page: Vec<u32>,
+    windows: Vec<Window>,
+}
+
+/// The starts of a page that are nearest to a time.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    /// From which time to which it is of.
+    from: u64,
+    to: u64,
+    /// The first start that is not before.
+    at: usize,
+    /// By place, each place once, as [`Nearby::starts`].
+    starts: [u32; 2 * IN_TIME],
+    len: usize,
+}
+
+impl Window {
+    /// The window before `at` of a page that has these starts at these times.
+    fn new(starts: &[u32], times: &[u64], at: usize) -> Window {
+        let around = at.saturating_sub(IN_TIME)..times.len().min(at + IN_TIME);
+        let mut window = Window {
+            from: at.checked_sub(1).map_or(0, |before| times[before] + 1),
+            to: times.get(at).copied().unwrap_or(u64::MAX),
+            at,
+            starts: [0; 2 * IN_TIME],
+            len: around.len(),
+        };
+        let nearest = &mut window.starts[..around.len()];
+        nearest.copy_from_slice(&starts[around]);
+        nearest.sort_unstable();
+        let mut kept = 0;
+        for i in 0..nearest.len() {
+            if kept == 0 || nearest[kept - 1] >> CODE_BITS != nearest[i] >> CODE_BITS {
+                nearest[kept] = nearest[i];
+                kept += 1;
+            }
+        }
+        window.len = kept;
+        window
+    }
+}
 
 /// Bits of what a start admits, beside those of its offset in a page.
 const CODE_BITS: u32 = 32 - PAGE_SHIFT;
@@ -145,7 +198,10 @@ impl Nearby {
 
     /// To ask for the first time.
     pub fn last(&self) -> Last {
-        Last(vec![usize::MAX; self.ranges.len()])
+        Last {
+            of_page: vec![NONE; self.ranges.len()],
+            windows: Vec::new(),
+        }
     }
 
     /// Where the starts of a page are.
@@ -167,27 +223,39 @@ impl Nearby {
             return near;
         };
         for (side, number) in (0u64..).zip(pages) {
-            let range = self.of_page(*number);
-            let times = &self.times[range.clone()];
-            let Some(last) = last.0.get_mut(*number as usize) else {
+            let Some(window) = self.window(*number, time, last) else {
                 continue;
             };
-            let at = match *last {
-                usize::MAX => times.partition_point(|t| *t < time),
-                last => partition_near(times, last, |t| *t < time),
-            };
-            *last = at;
-            let around = at.saturating_sub(IN_TIME)..times.len().min(at + IN_TIME);
-            let from = near.len;
-            for start in &self.starts[range][around] {
+            for start in &window.starts[..window.len] {
                 let distance = side << PAGE_SHIFT | u64::from(start >> CODE_BITS);
                 near.starts[near.len] = Nearest(distance << 32 | u64::from(start & CODE));
                 near.len += 1;
             }
-            near.sort(from);
         }
         near.settle(address);
         near
+    }
+
+    /// The starts of a page that are nearest in time.
+    fn window<'l>(&self, number: u32, time: u64, last: &'l mut Last) -> Option<&'l Window> {
+        let known = last.of_page.get_mut(number as usize)?;
+        let range = self.of_page(number);
+        let times = &self.times[range.clone()];
+        match last.windows.get_mut(*known as usize) {
+            Some(window) => {
+                if !(window.from..=window.to).contains(&time) {
+                    let at = partition_near(times, window.at, |t| *t < time);
+                    *window = Window::new(&self.starts[range], times, at);
+                }
+            }
+            None => {
+                let at = times.partition_point(|t| *t < time);
+                *known = last.windows.len() as u32;
+                last.windows
+                    .push(Window::new(&self.starts[range], times, at));
+            }
+        }
+        last.windows.get(*known as usize)
     }
 
     /// Of the page of `base`: the last start before a time, and the first from then on, that is `here`.
@@ -212,20 +280,6 @@ impl Nearby {
 }
 
 impl Near {
-    /// Sorts those from the `from`th on, of one page, by base, and keeps each bucket once.
-    fn sort(&mut self, from: usize) {
-        let starts = &mut self.starts[from..self.len];
-        starts.sort_unstable();
-        let mut kept = 0;
-        for i in 0..starts.len() {
-            if kept == 0 || starts[kept - 1].at() != starts[i].at() {
-                starts[kept] = starts[i];
-                kept += 1;
-            }
-        }
-        self.len = from + kept;
-    }
-
     fn settle(&mut self, address: u64) {
         let here = address.wrapping_sub(self.origin) as u32;
         self.below = self.starts[..self.len].partition_point(|s| s.at() <= here);

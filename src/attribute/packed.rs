@@ -20,17 +20,17 @@ pub struct Packed {
     apart: Apart,
 }
 
-/// What a row says that its sample does not, in 32 bytes.
+/// What a row says that its sample does not, in 32 bytes: fields as in [`Row`].
 #[derive(Debug, Clone, Copy)]
-struct Own {
+pub struct Own {
     /// The sample, counted from the first one of the chunk.
     sample: u16,
-    part: Result<Part, Reason>,
+    pub part: Result<Part, Reason>,
     slot: i8,
     evidence: Evidence,
     starts: bool,
-    base: u64,
-    header: u64,
+    pub base: u64,
+    pub header: u64,
     /// [`NONE`] where it is not known, as `shape`.
     map_type: u32,
     shape: u32,
@@ -60,6 +60,7 @@ struct Next<'a>(Peekable<Iter<'a, (u16, u64)>>);
 
 impl Next<'_> {
     fn get(&mut self, sample: u16) -> Option<u64> {
+        while self.0.next_if(|(of, _)| *of < sample).is_some() {}
         self.0.next_if(|(of, _)| *of == sample).map(|(_, of)| *of)
     }
 }
@@ -96,22 +97,38 @@ impl Own {
         }
     }
 
-    fn row(&self, first: usize, [address, table]: [Option<u64>; 2], of: &Samples) -> Row {
-        let i = first + usize::from(self.sample);
+    pub fn map_type(&self) -> Option<u32> {
+        known(self.map_type)
+    }
+
+    /// `sampled`: time and address of the sample; `apart`: [`Apart`]'s.
+    #[inline(always)]
+    fn row(&self, first: usize, sampled: [Option<u64>; 2], apart: [Option<u64>; 2]) -> Row {
+        let ([time, addr], [address, table]) = (sampled, apart);
         Row {
-            sample: i as u32,
-            time: of.time.get(i).unwrap_or(0),
+            sample: (first + usize::from(self.sample)) as u32,
+            time: time.unwrap_or(0),
             part: self.part,
-            address: address.unwrap_or_else(|| of.addr.get(i).unwrap_or(0)),
+            address: address.or(addr).unwrap_or(0),
             base: self.base,
             slot: self.slot,
             header: self.header,
             table: table.unwrap_or(0),
-            map_type: known(self.map_type),
+            map_type: self.map_type(),
             shape: known(self.shape),
             evidence: self.evidence,
             starts: self.starts,
         }
+    }
+}
+
+/// The rows of a chunk that begins with the sample `first`, asked for in order.
+fn in_order<'a>(first: usize, apart: &'a Apart, of: &'a Samples) -> impl FnMut(&Own) -> Row + 'a {
+    let (mut time, mut addr) = (of.time.in_order(), of.addr.in_order());
+    let mut apart = apart.in_order();
+    move |own| {
+        let i = first + usize::from(own.sample);
+        own.row(first, [time.get(i), addr.get(i)], apart(own.sample))
     }
 }
 
@@ -157,30 +174,59 @@ impl Packed {
     }
 
     pub fn iter<'a>(&'a self, of: &'a Samples) -> impl Iterator<Item = Row> + 'a {
-        let mut apart = self.apart.in_order();
-        let rows = self.rows.iter();
-        rows.map(move |row| row.row(self.first, apart(row.sample), of))
+        self.iter_where(|_| true, of)
     }
 
-    /// Lets `change` change each; sample, time, address and table stay.
+    /// Those that are `wanted`: for the others, nothing is read of the samples.
+    pub fn iter_where<'a>(
+        &'a self,
+        wanted: impl Fn(&Own) -> bool + 'a,
+        of: &'a Samples,
+    ) -> impl Iterator<Item = Row> + 'a {
+        self.numbered_where(wanted, of).map(|(_, row)| row)
+    }
+
+    /// The same with the numbers of the rows in the chunk.
+    pub fn numbered_where<'a>(
+        &'a self,
+        wanted: impl Fn(&Own) -> bool + 'a,
+        of: &'a Samples,
+    ) -> impl Iterator<Item = (usize, Row)> + 'a {
+        let mut row_of = in_order(self.first, &self.apart, of);
+        let rows = self.rows.iter().enumerate();
+        let wanted = rows.filter(move |(_, own)| wanted(own));
+        wanted.map(move |(n, own)| (n, row_of(own)))
+    }
+
+    /// Lets `change` change each that is `wanted`; sample, time, address and table stay.
     pub fn change<'a, T>(
         &'a mut self,
+        wanted: impl Fn(&Own) -> bool + 'a,
         of: &'a Samples,
         mut change: impl FnMut(&mut Row) -> T + 'a,
     ) -> impl Iterator<Item = T> + 'a {
-        let (first, mut apart) = (self.first, self.apart.in_order());
-        self.rows.iter_mut().map(move |own| {
-            let mut row = own.row(first, apart(own.sample), of);
+        let Packed { first, rows, apart } = self;
+        let mut row_of = in_order(*first, apart, of);
+        let wanted = rows.iter_mut().filter(move |own| wanted(own));
+        wanted.map(move |own| {
+            let mut row = row_of(own);
             let said = change(&mut row);
             *own = Own::of(&row);
             said
         })
     }
 
+    /// What the row number `n` of the chunk says by itself.
+    pub fn own(&self, n: usize) -> Option<&Own> {
+        self.rows.get(n)
+    }
+
     /// The row number `n` of the chunk.
     pub fn get(&self, n: usize, of: &Samples) -> Option<Row> {
-        let row = self.rows.get(n)?;
-        Some(row.row(self.first, self.apart.get(row.sample), of))
+        let own = self.rows.get(n)?;
+        let i = self.first + usize::from(own.sample);
+        let sampled = [of.time.get(i), of.addr.get(i)];
+        Some(own.row(self.first, sampled, self.apart.get(own.sample)))
     }
 
     /// The row of one sample, if it has one.
@@ -233,7 +279,7 @@ mod tests {
         assert!(packed.iter(&samples).eq(given));
         packed.add([row(first + 4)].into_iter(), &samples);
         let change = |row: &mut Row| std::mem::replace(&mut row.base, 8);
-        assert!(packed.change(&samples, change).eq([0, 0, 0, 10]));
+        assert!(packed.change(|_| true, &samples, change).eq([0, 0, 0, 10]));
         let changed = [given[0], given[1], row(first + 4), given[2]];
         let changed = changed.map(|row| Row { base: 8, ..row });
         assert!(packed.iter(&samples).eq(changed));
@@ -244,5 +290,10 @@ mod tests {
             Some(changed[1])
         );
         assert_eq!(packed.of_sample(first as usize + 2, &samples), None);
+        let untyped = |own: &Own| own.map_type().is_none();
+        assert!(packed.iter_where(untyped, &samples).eq([changed[3]]));
+        // What lies apart is found although rows before it are left out.
+        let keys = |own: &Own| own.part == Ok(Part::BmapKey);
+        assert!(packed.iter_where(keys, &samples).eq([changed[1]]));
     }
 }

@@ -3,6 +3,9 @@
 use crate::gomap::size_class::PAGE;
 use rayon::prelude::*;
 
+/// Pages that are remembered: what fits into a corner of a core's own cache.
+const LAST: usize = 1 << 8;
+
 /// Runs of pages.
 #[derive(Debug, Default)]
 pub struct Pages {
@@ -25,6 +28,26 @@ impl Pages {
             }
         }
         Pages { runs }
+    }
+
+    /// The pages of all memory.
+    pub fn all() -> Pages {
+        Pages {
+            runs: vec![(0, u64::MAX)],
+        }
+    }
+
+    /// [`Pages::cover`], which remembers what it was asked: samples ask for the same pages again and again.
+    pub fn covers(&self) -> impl FnMut(u64) -> bool + '_ {
+        let mut last = [(u64::MAX, false); LAST];
+        move |address| {
+            let page = address / PAGE;
+            let known = &mut last[page as usize % LAST];
+            if known.0 != page {
+                *known = (page, self.cover(address));
+            }
+            known.1
+        }
     }
 
     pub fn cover(&self, address: u64) -> bool {
@@ -51,6 +74,17 @@ mod tests {
         let pages = Pages::of(vec![(PAGE * 9, PAGE * 9 + 8), (PAGE, PAGE + 8)], 0);
         assert_eq!(pages.runs, vec![(1, 1), (9, 9)]);
         assert!(pages.cover(PAGE + 5000) && pages.cover(PAGE * 10 - 1));
+        let mut covers = pages.covers();
+        let far = (LAST as u64 + 1) * PAGE;
+        for (address, covered) in [
+            (PAGE, true),
+            (far, false),
+            (far + 8, false),
+            (PAGE * 2 - 1, true),
+        ] {
+            assert_eq!((covers(address), pages.cover(address)), (covered, covered));
+        }
+        assert!(Pages::all().cover(0) && Pages::all().cover(u64::MAX));
         assert!(!pages.cover(0) && !pages.cover(PAGE * 2) && !pages.cover(PAGE * 10));
         let pages = Pages::of(vec![(PAGE * 9, PAGE * 9 + 8), (PAGE, PAGE + 8)], PAGE * 8);
         assert_eq!(pages.runs, vec![(1, 9)]);

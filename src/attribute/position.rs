@@ -7,7 +7,7 @@
 
 use super::grid::{Grid, Place};
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT};
+use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT, Stride};
 use super::types::{ShapeId, Types};
 use crate::gomap::{Part, Shape, Spot, Stage};
 use rayon::prelude::*;
@@ -443,7 +443,7 @@ fn supported(near: &Near, shape: ShapeId, known: bool, types: &Types) -> Option<
     if starts < proof {
         return None;
     }
-    let likelihood = likelihood(near.len(), residues, stride.bytes());
+    let likelihood = likelihood(near.len(), residues, stride);
     let enough = match known {
         true => starts * 3 >= near.len() * 2,
         false => likelihood >= LIKELIER.ln(),
@@ -469,27 +469,24 @@ struct Support {
 /// So many times likelier is enough.
 const LIKELIER: f64 = 1000.0;
 
-/// Buckets begin at multiples of this.
-const ALIGNMENT: f64 = 8.0;
-
 /// One start in so many is of another array than those around it.
 const STRANGERS: f64 = 20.0;
 
-/// The logarithm of how much likelier `all` starts are in arrays of buckets of `stride` bytes than
-/// anywhere: the first of each array may lie anywhere, the others are congruent with it. `residues` are
-/// those of the starts that may be of such buckets.
-fn likelihood(all: usize, residues: impl Iterator<Item = u32>, stride: u64) -> f64 {
-    let mut arrays = [0; MOST];
-    let mut admitted = 0;
-    for (place, residue) in arrays.iter_mut().zip(residues) {
-        *place = residue;
+/// The logarithm of how much likelier `all` starts are in arrays of buckets of one stride than anywhere: the
+/// first of each array may lie anywhere, the others are congruent with it. `residues` are those of the
+/// starts that may be of such buckets.
+fn likelihood(all: usize, residues: impl Iterator<Item = u32>, stride: Stride) -> f64 {
+    let (mut arrays, mut admitted) = ([0; MOST], 0);
+    let mut len = 0;
+    for residue in residues {
         admitted += 1;
+        if !arrays[..len].contains(&residue) {
+            arrays[len] = residue;
+            len += 1;
+        }
     }
-    let arrays = &mut arrays[..admitted];
-    arrays.sort_unstable();
-    let arrays = arrays.chunk_by(|a, b| a == b).count();
-    let congruent = (admitted - arrays) as f64 * (stride as f64 / ALIGNMENT).ln();
-    let strangers = all - admitted + arrays.saturating_sub(1);
+    let congruent = (admitted - len) as f64 * stride.congruence();
+    let strangers = all - admitted + len.saturating_sub(1);
     congruent - strangers as f64 * STRANGERS.ln()
 }
 

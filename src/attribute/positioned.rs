@@ -5,6 +5,7 @@ use super::complete::about_bucket;
 use super::keys::{KeyKind, KeyRead};
 use super::learn::Learned;
 use super::nearby::Last;
+use super::packed::Own;
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
@@ -23,10 +24,9 @@ pub fn position(
     learned: &Learned,
     rows: &mut Rows,
 ) {
-    rows.change(|row| {
-        if row.map_type.is_none() && row.header != 0 {
-            row.map_type = learned.lives_as(row.header, row.time);
-        }
+    let untyped = |own: &Own| own.map_type().is_none() && own.header != 0;
+    rows.change_where(untyped, |row| {
+        row.map_type = learned.lives_as(row.header, row.time);
     });
     let in_bucket = |row: &Row| about_bucket(row.part);
     let start_of = |row: &Row| Start {
@@ -37,9 +37,7 @@ pub fn position(
             None => places.admitted(row.sample),
         },
     };
-    let known = rows
-        .par_iter()
-        .filter(|row| in_bucket(row) && row.base != 0);
+    let known = rows.par_where(|own| own.base != 0 && about_bucket(own.part));
     let keys = keys_read(recording, places, spaces);
     let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys, types);
     let locate = |row: &Row, last: &mut Last| -> Option<Located> {

@@ -6,6 +6,7 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::NONE;
 use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
 use super::nearby::PAGE_SHIFT;
@@ -15,10 +16,11 @@ use super::types::{ShapeId, TypeId, Types, VARIANTS};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 /// A bucket or group as a sample knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
     pub base: u64,
     /// `None`: of whatever shape.
@@ -29,7 +31,7 @@ pub struct Seen {
 }
 
 /// What a sample says of the memory at its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {
     /// A bucket or group starts here.
     Start {
@@ -45,10 +47,24 @@ pub enum Content {
     Other,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Witness {
     pub address: u64,
     pub content: Content,
+}
+
+/// What is seen at one place differs in little: most of the time of telling it apart would go into hashing
+/// the rest of it.
+impl Hash for Seen {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.base, self.header).hash(state);
+    }
+}
+
+impl Hash for Witness {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+    }
 }
 
 /// Memory that held buckets or groups of one shape from `first` to `last`.
@@ -92,8 +108,67 @@ pub struct Regions {
     regions: Vec<Region>,
     /// The regions that reach into each page, by the time at which they begin.
     on_page: Vec<OnPage>,
-    /// By page: where its regions are in `on_page`.
-    pages: FxHashMap<u64, Range<u32>>,
+    /// By number of the page: where its regions are in `on_page`.
+    ranges: Vec<Range<u32>>,
+    /// By page: its number.
+    pages: FxHashMap<u64, u32>,
+}
+
+/// What was asked for last: samples ask in the order of their times, more or less, so that most find what
+/// the one before them found.
+pub struct Last {
+    /// By number of the page: which window is its last, or [`NONE`].
+    of_page: Vec<u32>,
+    windows: Vec<Window>,
+}
+
+/// The regions of a page at a time.
+#[derive(Default)]
+struct Window {
+    /// From which time to which they are no others.
+    from: u64,
+    to: u64,
+    regions: Vec<Here>,
+}
+
+impl Window {
+    /// Keeps the first region of those that say the same of the same memory, by number: one owner's array is
+    /// known from several sides.
+    fn keep_first(&mut self) {
+        self.regions.sort_unstable_by_key(|here| here.region);
+        let mut kept = 0;
+        for i in 0..self.regions.len() {
+            let here = self.regions[i];
+            if !self.regions[..kept].iter().any(|k| k.stands_for(&here)) {
+                self.regions[kept] = here;
+                kept += 1;
+            }
+        }
+        self.regions.truncate(kept);
+    }
+}
+
+/// What an [`OnPage`] says but for times.
+#[derive(Debug, Clone, Copy)]
+struct Here {
+    region: u32,
+    /// Its first and its last byte in this page.
+    bytes: (u16, u16),
+    /// The number of what it says of an address in it.
+    says: u32,
+}
+
+impl Here {
+    fn covers(&self, address: u64) -> bool {
+        let byte = (address & IN_PAGE) as u16;
+        self.bytes.0 <= byte && byte <= self.bytes.1
+    }
+
+    /// Whether it says all that another one does, wherever that says it.
+    fn stands_for(&self, other: &Here) -> bool {
+        let (from, to) = self.bytes;
+        self.says == other.says && from <= other.bytes.0 && other.bytes.1 <= to
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +177,7 @@ struct OnPage {
     last: u64,
     /// The latest end of the regions that [`AtTime`] finds under this one.
     until: u64,
-    region: u32,
-    /// Its first and its last byte in this page.
-    bytes: (u16, u16),
+    here: Here,
 }
 
 impl Region {
@@ -112,12 +185,12 @@ impl Region {
     fn has_proof(&self) -> bool {
         (self.end - self.start) / self.stride >= PROOF
     }
-}
 
-impl OnPage {
-    fn covers(&self, address: u64) -> bool {
-        let byte = (address & IN_PAGE) as u16;
-        self.bytes.0 <= byte && byte <= self.bytes.1
+    /// All that it says of an address in it at a time that it is of.
+    fn says(&self) -> impl Eq + Hash + use<> {
+        let laid_out = (self.shape, self.start % self.stride);
+        let owner = (self.header, self.map_type, self.one_map, self.presumed);
+        (laid_out, owner)
     }
 }
 
@@ -126,6 +199,9 @@ impl OnPage {
 struct AtTime<'a> {
     page: &'a [OnPage],
     time: u64,
+    /// Of those looked at so far: from which time to which one would have found the same.
+    from: u64,
+    to: u64,
     /// Slices to be looked at, the next one last: two a level.
     slices: [(u32, u32); 2 * u32::BITS as usize],
     len: usize,
@@ -152,9 +228,21 @@ impl<'a> AtTime<'a> {
         AtTime {
             page,
             time,
+            from: 0,
+            to: u64::MAX,
             slices,
             len: 1,
         }
+    }
+
+    /// What ends before the time.
+    fn is_over(&mut self, last: u64) {
+        self.from = self.from.max(last.saturating_add(1));
+    }
+
+    /// What begins after the time.
+    fn is_to_come(&mut self, first: u64) {
+        self.to = self.to.min(first.saturating_sub(1));
     }
 
     fn push(&mut self, slice: (u32, u32)) {
@@ -175,10 +263,17 @@ impl<'a> Iterator for AtTime<'a> {
                 continue;
             };
             if here.until < self.time {
+                self.is_over(here.until);
                 continue;
             }
             if to - from == 1 {
-                if (here.first..=here.last).contains(&self.time) {
+                if self.time < here.first {
+                    self.is_to_come(here.first);
+                } else if here.last < self.time {
+                    self.is_over(here.last);
+                } else {
+                    self.from = self.from.max(here.first);
+                    self.to = self.to.min(here.last);
                     return Some(here);
                 }
                 continue;
@@ -187,6 +282,8 @@ impl<'a> Iterator for AtTime<'a> {
             if here.first <= self.time {
                 self.push((middle, middle + 1));
                 self.push((middle + 1, to));
+            } else {
+                self.is_to_come(here.first);
             }
         }
         None
@@ -357,7 +454,10 @@ impl Regions {
             )
         });
         let mut by_page: Vec<(u64, OnPage)> = Vec::new();
+        let mut said = FxHashMap::default();
         for (i, region) in regions.iter().enumerate() {
+            let next = said.len() as u32;
+            let says = *said.entry(region.says()).or_insert(next);
             let last = region.end.saturating_sub(1);
             let pages = region.start >> PAGE_SHIFT..=last >> PAGE_SHIFT;
             by_page.extend(pages.map(|page| {
@@ -368,34 +468,94 @@ impl Regions {
                     first: region.first,
                     last: region.last,
                     until: region.last,
-                    region: i as u32,
-                    bytes: (from, to),
+                    here: Here {
+                        region: i as u32,
+                        bytes: (from, to),
+                        says,
+                    },
                 };
                 (page, here)
             }));
         }
-        by_page.par_sort_unstable_by_key(|(page, here)| (*page, here.first, here.region));
-        let mut pages: FxHashMap<u64, Range<u32>> = FxHashMap::default();
+        by_page.par_sort_unstable_by_key(|(page, here)| (*page, here.first, here.here.region));
+        let (mut pages, mut ranges) = (FxHashMap::default(), Vec::new());
         let mut at = 0u32;
-        for run in by_page.chunk_by(|a, b| a.0 == b.0) {
+        for (number, run) in (0..).zip(by_page.chunk_by(|a, b| a.0 == b.0)) {
             let end = at + run.len() as u32;
-            pages.extend(run.first().map(|(page, _)| (*page, at..end)));
+            pages.extend(run.first().map(|(page, _)| (*page, number)));
+            ranges.push(at..end);
             at = end;
         }
         let mut on_page: Vec<OnPage> = by_page.into_iter().map(|(_, here)| here).collect();
-        for range in pages.values() {
+        for range in &ranges {
             AtTime::plant(&mut on_page[range.start as usize..range.end as usize]);
         }
         Regions {
             regions,
             on_page,
+            ranges,
             pages,
         }
     }
 
     fn page(&self, page: u64) -> &[OnPage] {
-        let range = self.pages.get(&page);
+        let number = self.pages.get(&page);
+        number.map_or(&[], |number| self.of_page(*number))
+    }
+
+    fn of_page(&self, number: u32) -> &[OnPage] {
+        let range = self.ranges.get(number as usize);
         range.map_or(&[], |r| &self.on_page[r.start as usize..r.end as usize])
+    }
+
+    /// To ask for the first time.
+    pub fn last(&self) -> Last {
+        Last {
+            of_page: vec![NONE; self.ranges.len()],
+            windows: Vec::new(),
+        }
+    }
+
+    /// The regions over an address at a time, with their numbers: of those that say the same, the first.
+    pub fn numbered_after<'l>(
+        &'l self,
+        address: u64,
+        time: u64,
+        last: &'l mut Last,
+    ) -> impl Iterator<Item = (u32, &'l Region)> {
+        let here = self.window(address >> PAGE_SHIFT, time, last).iter();
+        let here = here.filter(move |here| here.covers(address));
+        here.filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
+    }
+
+    fn window<'l>(&self, page: u64, time: u64, last: &'l mut Last) -> &'l [Here] {
+        let Some(number) = self.pages.get(&page) else {
+            return &[];
+        };
+        let Some(known) = last.of_page.get_mut(*number as usize) else {
+            return &[];
+        };
+        if *known == NONE {
+            *known = last.windows.len() as u32;
+            // Of no time.
+            last.windows.push(Window {
+                from: 1,
+                ..Window::default()
+            });
+        }
+        let Some(window) = last.windows.get_mut(*known as usize) else {
+            return &[];
+        };
+        if !(window.from..=window.to).contains(&time) {
+            let mut at_time = AtTime::at(self.of_page(*number), time);
+            window.regions.clear();
+            window
+                .regions
+                .extend(at_time.by_ref().map(|here| here.here));
+            (window.from, window.to) = (at_time.from, at_time.to);
+            window.keep_first();
+        }
+        &window.regions
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
@@ -403,7 +563,7 @@ impl Regions {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
-            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter_map(|here| self.regions.get(here.here.region as usize))
             .filter(|r| r.header != 0 || r.map_type.is_some() && region.map_type.is_none())
             .filter(|r| r.shape == region.shape && same(r.map_type, region.map_type))
             .filter(|r| r.start < region.end && region.start < r.end)
@@ -475,8 +635,13 @@ impl Regions {
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
         AtTime::at(self.page(address >> PAGE_SHIFT), time)
-            .filter(move |here| here.covers(address))
-            .filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
+            .filter(move |here| here.here.covers(address))
+            .filter_map(|here| {
+                Some((
+                    here.here.region,
+                    self.regions.get(here.here.region as usize)?,
+                ))
+            })
     }
 
     /// What lies at an address at a time, where all that is known agrees.
@@ -484,13 +649,26 @@ impl Regions {
         agreed(self.covering(address, time), address, part, types)
     }
 
+    /// The same.
+    pub fn at_after(
+        &self,
+        address: u64,
+        time: u64,
+        part: Option<Part>,
+        types: &Types,
+        last: &mut Last,
+    ) -> Option<Hit> {
+        let regions = self.numbered_after(address, time, last);
+        agreed(regions.map(|(_, region)| region), address, part, types)
+    }
+
     /// The same for what the collector reads at that time.
     pub fn marked(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
         let regions = self
             .page(address >> PAGE_SHIFT)
             .iter()
-            .filter(|here| here.covers(address))
-            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter(|here| here.here.covers(address))
+            .filter_map(|here| self.regions.get(here.here.region as usize))
             .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
     }
@@ -515,8 +693,8 @@ impl Regions {
         let around = after.saturating_sub(BESIDE)..page.len().min(after + BESIDE);
         let regions = page[around]
             .iter()
-            .filter(|here| here.covers(address))
-            .filter_map(|here| self.regions.get(here.region as usize))
+            .filter(|here| here.here.covers(address))
+            .filter_map(|here| self.regions.get(here.here.region as usize))
             .filter(|r| (r.near.0..=r.near.1).contains(&time))
             .filter(fits);
         let hit = agreed(regions, address, Some(part), types)?;
@@ -664,13 +842,8 @@ fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
                 continue;
             }
             let around = neighbours.get_or_insert_with(|| around(s.base, &typed, types));
-            let nearest = |time: &u64| {
-                let nearest = around
-                    .iter()
-                    .min_by_key(|(t, shape)| (t.abs_diff(*time), *shape));
-                nearest.map(|(_, shape)| *shape)
-            };
-            let shapes: Vec<Option<ShapeId>> = times.iter().map(nearest).collect();
+            let shapes = times.iter().map(|time| nearest(around, *time));
+            let shapes: Vec<Option<ShapeId>> = shapes.collect();
             for same in shapes.chunk_by(|a, b| a == b) {
                 let (these, rest) = times.split_at(same.len());
                 placed.extend(same[0].and_then(|shape| place(&s, shape, these)));
@@ -685,8 +858,17 @@ fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
         .collect()
 }
 
+/// The shape that was seen nearest to a time; of two as near the lower one. `seen` is in order of time, each
+/// time once.
+fn nearest(seen: &[(u64, ShapeId)], time: u64) -> Option<ShapeId> {
+    let after = seen.partition_point(|(t, _)| *t < time);
+    let around = seen[after.saturating_sub(1)..].iter().take(2);
+    let nearest = around.min_by_key(|(t, shape)| (t.abs_diff(time), *shape));
+    nearest.map(|(_, shape)| *shape)
+}
+
 /// Time and shape of the nearest buckets of known shape on either side of a base that it is congruent
-/// with. `typed` is sorted by base.
+/// with, in order of time; of several shapes at one time the lowest. `typed` is sorted by base.
 fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
     let fits = |(of, _, shape): &(u64, u64, ShapeId)| {
         let distance = of.abs_diff(base);
@@ -700,7 +882,10 @@ fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
     let above = above.iter().flat_map(|seen| of_shapes(seen));
     let nearest = below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS));
     let fitting = nearest.filter(fits);
-    fitting.map(|(_, time, shape)| (time, shape)).collect()
+    let mut around: Vec<_> = fitting.map(|(_, time, shape)| (time, shape)).collect();
+    around.sort_unstable();
+    around.dedup_by_key(|(time, _)| *time);
+    around
 }
 
 /// Base, time and shape of what was seen of one base and of known shape, in order of time: the first
@@ -1139,8 +1324,11 @@ mod tests {
             first,
             last,
             until: 0,
-            region,
-            bytes: (0, 0),
+            here: Here {
+                region,
+                bytes: (0, 0),
+                says: 0,
+            },
         };
         // One lasts all the time, others a little, one within another.
         let spans = [(1, 90), (2, 4), (3, 20), (5, 6), (5, 5), (30, 31), (40, 90)];
@@ -1150,10 +1338,49 @@ mod tests {
             AtTime::plant(&mut page);
             for time in 0..100 {
                 let in_time = |here: &&OnPage| here.first <= time && time <= here.last;
-                let expected = page.iter().rev().filter(in_time).map(|here| here.region);
-                assert!(AtTime::at(&page, time).map(|here| here.region).eq(expected));
+                let found = |time| AtTime::at(&page, time).map(|here| here.here.region);
+                let expected = page.iter().rev().filter(in_time);
+                assert!(found(time).eq(expected.map(|here| here.here.region)));
+                let mut all = AtTime::at(&page, time);
+                all.by_ref().for_each(drop);
+                let (from, to) = (all.from, all.to.min(100));
+                assert!((from..=to).contains(&time));
+                assert!((from..=to).all(|other| found(other).eq(found(time))));
             }
         }
+    }
+
+    #[test]
+    fn the_shape_seen_nearest_is_that_of_all_that_is_nearest() {
+        let seen = [(3, 5), (7, 1), (9, 4), (20, 0), (24, 9)];
+        for time in 0..30u64 {
+            let all = seen.iter().min_by_key(|(t, s)| (time.abs_diff(*t), *s));
+            assert_eq!(nearest(&seen, time), all.map(|(_, shape)| *shape), "{time}");
+        }
+        assert_eq!(nearest(&[], 3), None);
+    }
+
+    #[test]
+    fn of_regions_that_say_the_same_the_first_is_kept() {
+        let here = |region, says, bytes| Here {
+            region,
+            says,
+            bytes,
+        };
+        let all = [
+            here(4, 0, (0, 9)),
+            here(1, 0, (8, 99)),
+            here(3, 0, (8, 20)),
+            here(2, 7, (8, 20)),
+            here(5, 7, (8, 21)),
+        ];
+        let mut window = Window {
+            regions: all.to_vec(),
+            ..Window::default()
+        };
+        window.keep_first();
+        let kept: Vec<u32> = window.regions.iter().map(|here| here.region).collect();
+        assert_eq!(kept, [1, 2, 4, 5]);
     }
 
     /// Where four groups of 136 bytes lie, as samples from 100 to 200 have it.

@@ -3,7 +3,8 @@
 use super::Reason;
 use super::binary::Code;
 use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
-use super::packed::{CHUNK, Packed};
+use super::packed::{CHUNK, Own, Packed};
+use super::pages::Pages;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
@@ -108,11 +109,17 @@ impl<'a> Rows<'a> {
         (all, facts)
     }
 
-    /// Each with the number by which [`Rows::get`] finds it, in order.
-    pub fn par_numbered(&self) -> impl ParallelIterator<Item = (u32, Row)> {
+    /// Those that are `wanted`, each with the number by which [`Rows::get`] finds it, in order.
+    pub fn par_numbered<'r>(
+        &'r self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
+    ) -> impl ParallelIterator<Item = (u32, Row)> + 'r {
         let samples = &self.recording.samples;
         let chunks = self.chunks.par_iter().enumerate();
-        chunks.flat_map_iter(|(chunk, rows)| ((chunk * CHUNK) as u32..).zip(rows.iter(samples)))
+        chunks.flat_map_iter(move |(chunk, rows)| {
+            let numbered = rows.numbered_where(wanted, samples);
+            numbered.map(move |(n, row)| ((chunk * CHUNK + n) as u32, row))
+        })
     }
 
     pub fn get(&self, number: u32) -> Option<Row> {
@@ -121,49 +128,64 @@ impl<'a> Rows<'a> {
         rows.get(number % CHUNK, &self.recording.samples)
     }
 
+    /// What the row that [`Rows::get`] finds says beside its sample's time, address and table.
+    pub fn own(&self, number: u32) -> Option<&Own> {
+        let number = number as usize;
+        self.chunks.get(number / CHUNK)?.own(number % CHUNK)
+    }
+
     pub fn par_iter(&self) -> impl ParallelIterator<Item = Row> {
+        self.par_where(|_| true)
+    }
+
+    /// Those that are `wanted`.
+    pub fn par_where<'r>(
+        &'r self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
+    ) -> impl ParallelIterator<Item = Row> + 'r {
         let samples = &self.recording.samples;
         self.chunks
             .par_iter()
-            .flat_map_iter(|rows| rows.iter(samples))
+            .flat_map_iter(move |rows| rows.iter_where(wanted, samples))
     }
 
     /// Lets `change` change each, in order.
     pub fn change_in_order(&mut self, mut change: impl FnMut(&mut Row)) {
         let samples = &self.recording.samples;
         for rows in &mut self.chunks {
-            rows.change(samples, &mut change).for_each(drop);
+            rows.change(|_| true, samples, &mut change).for_each(drop);
         }
     }
 
     /// Lets `change` change each, several at once.
     pub fn change(&mut self, change: impl Fn(&mut Row) + Sync) {
-        self.par_change(&change).for_each(drop);
+        self.change_where(|_| true, change);
     }
 
-    /// The same where `change` remembers something of the rows before, from what `begin` gives on.
-    pub fn change_after<S>(
+    /// The same for those that are `wanted`.
+    pub fn change_where(
         &mut self,
-        begin: impl Fn() -> S + Sync,
-        change: impl Fn(&mut S, &mut Row) + Sync,
+        wanted: impl Fn(&Own) -> bool + Sync,
+        change: impl Fn(&mut Row) + Sync,
     ) {
-        let samples = &self.recording.samples;
-        self.chunks.par_iter_mut().for_each(|rows| {
-            let mut before = begin();
-            let change = |row: &mut Row| change(&mut before, row);
-            rows.change(samples, change).for_each(drop);
-        });
-    }
-
-    /// The same, with what `change` says to each.
-    pub fn par_change<'r, T: Send>(
-        &'r mut self,
-        change: &'r (impl Fn(&mut Row) -> T + Sync),
-    ) -> impl ParallelIterator<Item = T> {
         let samples = &self.recording.samples;
         self.chunks
             .par_iter_mut()
-            .flat_map_iter(move |rows| rows.change(samples, change))
+            .for_each(|rows| rows.change(&wanted, samples, &change).for_each(drop));
+    }
+
+    /// The same for all, where `change` remembers something of rows before, from what `begin` gives on.
+    pub fn change_after<S>(
+        &mut self,
+        begin: impl Fn() -> S + Sync + Send,
+        change: impl Fn(&mut S, &mut Row) + Sync + Send,
+    ) {
+        let samples = &self.recording.samples;
+        let chunks = self.chunks.par_iter_mut();
+        chunks.for_each_init(begin, |before, rows| {
+            let change = |row: &mut Row| change(before, row);
+            rows.change(|_| true, samples, change).for_each(drop);
+        });
     }
 
     fn at(&self, i: usize, row: Row) -> Row {
@@ -187,44 +209,40 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The samples without a row whose address is `wanted`, as if they had one.
-    pub fn others<'s>(
-        &'s self,
-        wanted: &'s (impl Fn(u64) -> bool + Sync),
-    ) -> impl ParallelIterator<Item = Row> + 's {
+    /// The samples without a row whose address lies on these pages, as if they had one.
+    pub fn others<'s>(&'s self, pages: &'s Pages) -> impl ParallelIterator<Item = Row> + 's {
         let chunks = (0..self.chunks.len()).into_par_iter();
-        chunks.flat_map_iter(move |chunk| self.others_of(chunk, wanted))
+        chunks.flat_map_iter(move |chunk| self.others_of(chunk, pages))
     }
 
-    fn others_of<'s>(
-        &'s self,
-        chunk: usize,
-        wanted: &'s impl Fn(u64) -> bool,
-    ) -> impl Iterator<Item = Row> + 's {
+    fn others_of<'s>(&'s self, chunk: usize, pages: &'s Pages) -> impl Iterator<Item = Row> + 's {
         let samples = chunk * CHUNK..self.part.len().min((chunk + 1) * CHUNK);
         let parts = self.part.get(samples.clone()).unwrap_or_default();
         let addresses = self.recording.samples.addr.range(samples.clone());
         let all = samples.zip(parts).zip(addresses);
+        let mut cover = pages.covers();
         all.filter_map(move |((i, part), address)| {
             let reason = part.err()?;
             let mark = self.spaces.mark(self.recording, i);
             let address = marked(address.unwrap_or(0), mark);
-            let other = wanted(address) && !self.is_kept(i, *part);
+            let other = cover(address) && !self.is_kept(i, *part);
             other.then(|| self.at(i, Row::unplaced(reason, address)))
         })
     }
 
-    /// Gives rows to those of the samples without one whose address is `wanted` of which `find` finds
-    /// something.
-    pub fn add_others(
+    /// Gives rows to those of the samples without one whose address lies on these pages of which `find`
+    /// finds something; it remembers something of those before, from what `begin` gives on.
+    pub fn add_others<S>(
         &mut self,
-        wanted: impl Fn(u64) -> bool + Sync + Send,
-        find: impl Fn(&mut Row) -> bool + Sync + Send,
+        pages: &Pages,
+        begin: impl Fn() -> S + Sync + Send,
+        find: impl Fn(&mut S, &mut Row) -> bool + Sync + Send,
     ) {
         let mut chunks = std::mem::take(&mut self.chunks);
-        chunks.par_iter_mut().enumerate().for_each(|(chunk, rows)| {
-            let others = self.others_of(chunk, &wanted);
-            let found = others.filter_map(|mut row| find(&mut row).then_some(row));
+        let numbered = chunks.par_iter_mut().enumerate();
+        numbered.for_each_init(begin, |before, (chunk, rows)| {
+            let others = self.others_of(chunk, pages);
+            let found = others.filter_map(|mut row| find(before, &mut row).then_some(row));
             rows.add(found, &self.recording.samples);
         });
         self.chunks = chunks;

@@ -13,10 +13,12 @@ use super::directories::{directories, settle};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
+use super::packed::Own;
+use super::pages::Pages;
 use super::places::Places;
 use super::position::Admitted;
 use super::positioned::position;
-use super::regions::Regions;
+use super::regions::{Last, Regions};
 use super::resolve::{About, Fact, Row, call_of};
 use super::rows::Rows;
 use super::slots::{Slots, is_open};
@@ -36,6 +38,7 @@ use crate::recording::Recording;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Attributes every sample. `programs[image]` is the binary of an image of the recording's address
 /// space, where it was found.
@@ -139,7 +142,7 @@ pub fn attribute_watching(
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
         rows.par_iter().for_each(|row| hear(&row));
-        rows.others(&|_| true).for_each(|row| hear(&row));
+        rows.others(&Pages::all()).for_each(|row| hear(&row));
         instant.heard();
         rows.par_iter()
             .for_each(|row| instant.hear_holder(&row, &types));
@@ -182,7 +185,8 @@ pub fn attribute_watching(
     let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
-    rows.change(|row| lasting.settle(row));
+    let kept = |own: &Own| lasting.keeps(own.header);
+    rows.change_where(kept, |row| lasting.settle(row));
     let may_be = |row: &Row, header| {
         let of = type_of(header, row.time, &learned, &lasting, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
@@ -212,7 +216,7 @@ pub fn attribute_watching(
         let place = places.place.get(row.sample as usize)?;
         *layouts.get(place as usize)?
     };
-    let finish = |row: &mut Row| {
+    let finish = |last: &mut Last, row: &mut Row| {
         let i = row.sample as usize;
         let layout = layout_of(row);
         let variant = places.variant(row.sample);
@@ -220,30 +224,29 @@ pub fn attribute_watching(
             Some(shape) => Admitted::Known(shape),
             None => places.admitted(row.sample),
         };
-        complete(row, places.behalf(i), variant, admitted, layout, &known)
+        let behalf = places.behalf(i);
+        complete(row, behalf, variant, admitted, layout, &known, last)
     };
-    tracer.conflict(|i| finish(&mut rows.of_sample(i)?));
-    let conflicts: Vec<(Evidence, u64)> = rows
-        .par_change(&finish)
-        .flatten_iter()
-        .fold(Vec::new, |mut all: Vec<(Evidence, u64)>, evidence| {
-            match all.iter_mut().find(|(e, _)| *e == evidence) {
-                Some((_, n)) => *n += 1,
-                None => all.push((evidence, 1)),
+    tracer.conflict(|i| finish(&mut regions.last(), &mut rows.of_sample(i)?));
+    let conflicts = Evidence::ALL.map(|_| AtomicU64::new(0));
+    rows.change_after(
+        || regions.last(),
+        |last, row| {
+            if let Some(evidence) = finish(last, row) {
+                conflicts[evidence as usize].fetch_add(1, Relaxed);
             }
-            all
-        })
-        .reduce(Vec::new, |a, b| a.into_iter().chain(b).collect());
+        },
+    );
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
     drop(succession);
     let pages = known.pages();
-    let find = |row: &mut Row| {
-        finish(row);
+    let find = |last: &mut Last, row: &mut Row| {
+        finish(last, row);
         row.part.is_ok()
     };
-    rows.add_others(|address| pages.cover(address), find);
+    rows.add_others(&pages, || regions.last(), find);
     share(&mut rows, &lasting, &markings, spaces);
     let of_core = instant.iter().flat_map(Instant::maps);
     name_types(

@@ -13,10 +13,12 @@ use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
 use super::directories::{Entry, is_drawn};
 use super::lasting::Lasting;
+use super::packed::Own;
 use super::places::Places;
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::timelines::together;
 use crate::gomap::Part;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -89,23 +91,27 @@ impl<'a> Succession<'a> {
                 place: places.place.get(i)?,
                 row: number,
             };
-            let counts = row.part.is_ok() && places.code_of(i)?.map_code;
+            let counts = places.code_of(i)?.map_code;
             counts.then_some((recording.samples.thread.ids.get(i)?, access))
         };
         let sorted = |mut all: BTreeMap<u32, Vec<Access>>, (thread, access)| {
             all.entry(thread).or_default().push(access);
             all
         };
-        let parts = rows.par_numbered().filter_map(access);
+        let parts = rows.par_numbered(|own| own.part.is_ok()).filter_map(access);
         let parts: Vec<_> = parts.fold(BTreeMap::new, sorted).collect();
-        let mut threads: BTreeMap<u32, Vec<Access>> = BTreeMap::new();
+        let mut threads: BTreeMap<u32, Vec<Vec<Access>>> = BTreeMap::new();
         for (thread, accesses) in parts.into_iter().flatten() {
-            threads.entry(thread).or_default().extend(accesses);
+            threads.entry(thread).or_default().push(accesses);
         }
-        let mut accesses: Vec<Vec<Access>> = threads.into_values().collect();
-        for accesses in &mut accesses {
-            accesses.par_sort_unstable_by_key(|a| (a.time, a.row));
-        }
+        let threads: Vec<Vec<Vec<Access>>> = threads.into_values().collect();
+        let in_order = |parts: Vec<Vec<Access>>| {
+            let mut accesses = parts.concat();
+            // Samples are in order but for those of other CPUs: in long runs, which this sort finds.
+            accesses.sort_by_key(|a| (a.time, a.row));
+            accesses
+        };
+        let accesses = threads.into_par_iter().map(in_order).collect();
         let makes = |place: &Place| {
             place
                 .function
@@ -138,9 +144,12 @@ impl<'a> Succession<'a> {
 
     /// The accesses that a thread made in one function, without any in another between.
     fn runs(&self) -> impl Iterator<Item = &[Access]> {
-        let same = |a: &Access, b: &Access| self.function(a) == self.function(b);
         let threads = self.accesses.iter();
-        threads.flat_map(move |accesses| accesses.chunk_by(same))
+        threads.flat_map(|accesses| self.runs_of(accesses))
+    }
+
+    fn runs_of<'s>(&'s self, thread: &'s [Access]) -> impl Iterator<Item = &'s [Access]> {
+        thread.chunk_by(|a, b| self.function(a) == self.function(b))
     }
 
     /// The number of the address space that accesses which follow each other are of.
@@ -155,44 +164,55 @@ impl<'a> Succession<'a> {
     /// How far the accesses of one operation of a process are apart.
     fn usual(&self, rows: &Rows) -> FxHashMap<u32, u64> {
         let is_header = |a: &Access| {
-            let part = rows.get(a.row).map(|row| row.part);
+            let part = rows.own(a.row).map(|own| own.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
-        let mut of_spaces: FxHashMap<u32, [(u64, u64); 64]> = FxHashMap::default();
-        for run in self.runs() {
-            let pairs = of_spaces
-                .entry(self.space(run, rows))
-                .or_insert([(0, 0); 64]);
-            let headers: Vec<&Access> = run.iter().filter(|a| is_header(a)).collect();
-            for pair in headers.windows(2) {
-                let [a, b] = pair else { continue };
-                let log = (b.time - a.time).max(1).ilog2() as usize;
-                match self.ip(a).cmp(&self.ip(b)) {
-                    std::cmp::Ordering::Less => pairs[log].0 += 1,
-                    std::cmp::Ordering::Greater => pairs[log].1 += 1,
-                    std::cmp::Ordering::Equal => {}
+        type Pairs = [(u64, u64); 64];
+        let of_thread = |accesses: &Vec<Access>| {
+            let mut of_spaces: FxHashMap<u32, Pairs> = FxHashMap::default();
+            for run in self.runs_of(accesses) {
+                let pairs = of_spaces.entry(self.space(run, rows));
+                let pairs = pairs.or_insert([(0, 0); 64]);
+                let mut headers = run.iter().filter(|a| is_header(a));
+                let Some(mut a) = headers.next() else {
+                    continue;
+                };
+                for b in headers {
+                    let log = (b.time - a.time).max(1).ilog2() as usize;
+                    match self.ip(a).cmp(&self.ip(b)) {
+                        std::cmp::Ordering::Less => pairs[log].0 += 1,
+                        std::cmp::Ordering::Greater => pairs[log].1 += 1,
+                        std::cmp::Ordering::Equal => {}
+                    }
+                    a = b;
                 }
             }
-        }
+            of_spaces
+        };
+        let of_threads = self.accesses.par_iter().map(of_thread);
+        let both = |a: Pairs, b: Pairs| std::array::from_fn(|i| (a[i].0 + b[i].0, a[i].1 + b[i].1));
         let within = |(space, pairs)| Some((space, soon(pairs)?));
-        of_spaces.into_iter().filter_map(within).collect()
+        together(of_threads.flatten_iter(), both)
+            .into_iter()
+            .filter_map(within)
+            .collect()
     }
 
-    /// What the nearest accesses of known `owner` (0: unknown) say of each of the rows that are
-    /// `wanted`, for what it returns.
+    /// What the nearest accesses of known owner say of each of the rows that are `wanted`, for what `about`
+    /// returns. `owner`: what a header says of it; 0: nothing.
     fn votes<T: Copy + Send>(
         &self,
         rows: &Rows,
-        wanted: impl Fn(&Row) -> Option<T> + Sync + Send,
-        owner: impl Fn(&Row) -> u64 + Sync + Send,
+        wanted: impl Fn(&Own) -> bool + Sync + Send,
+        about: impl Fn(&Row) -> Option<T> + Sync + Send,
+        owner: impl Fn(u64) -> u64 + Sync + Send,
     ) -> Vec<(T, Vote)> {
         if self.within.is_empty() {
             return Vec::new();
         }
         let runs: Vec<&[Access]> = self.runs().collect();
-        let row = |access: &Access| rows.get(access.row);
-        let header = |access: &Access| row(access).map_or(0, |row| owner(&row));
+        let header = |access: &Access| rows.own(access.row).map_or(0, |own| owner(own.header));
         let known = |access: &&Access| header(access) != 0;
         let of_run = |run: &[Access]| {
             let mut votes = Vec::new();
@@ -200,7 +220,11 @@ impl<'a> Succession<'a> {
                 return votes;
             };
             for (i, access) in run.iter().enumerate() {
-                let Some(asked) = row(access).and_then(|row| wanted(&row)) else {
+                if !rows.own(access.row).is_some_and(&wanted) {
+                    continue;
+                }
+                let row = rows.get(access.row);
+                let Some(asked) = row.and_then(|row| about(&row)) else {
                     continue;
                 };
                 let ip = self.ip(access);
@@ -225,19 +249,11 @@ impl<'a> Succession<'a> {
 
     /// The headers of the maps that variables of one map hold, by variable.
     pub fn variables(&self, rows: &Rows, lasting: &Lasting) -> FxHashMap<u64, u64> {
-        let wanted = |row: &Row| {
-            let variable = row.header & !VARIABLE;
-            lasting.keeps(row.header).then_some(variable)
-        };
-        let owner = |row: &Row| {
-            if row.header & VARIABLE == 0 {
-                row.header
-            } else {
-                0
-            }
-        };
+        let wanted = |own: &Own| lasting.keeps(own.header);
+        let variable = |row: &Row| Some(row.header & !VARIABLE);
+        let owner = |header: u64| if header & VARIABLE == 0 { header } else { 0 };
         let mut said: FxHashMap<u64, Vec<Vote>> = FxHashMap::default();
-        for (variable, vote) in self.votes(rows, wanted, owner) {
+        for (variable, vote) in self.votes(rows, wanted, variable, owner) {
             said.entry(variable).or_default().push(vote);
         }
         let only = |(variable, mut votes): (u64, Vec<Vote>)| match spells(&mut votes).as_slice() {
@@ -263,11 +279,11 @@ impl<'a> Succession<'a> {
             0 if row.part == Ok(Part::DirectoryTable) => row.address,
             base => base,
         };
-        let wanted = |row: &Row| unknown(row.header) && object(row) != 0;
-        let owner = |row: &Row| if unknown(row.header) { 0 } else { row.header };
+        let is_entry = |own: &Own| own.part == Ok(Part::DirectoryTable) && own.base == 0;
+        let wanted = |own: &Own| unknown(own.header) && (own.base != 0 || is_entry(own));
+        let owner = |header: u64| if unknown(header) { 0 } else { header };
         let (mut of_buckets, mut entries) = (Vec::new(), Vec::new());
         let mut of_others: FxHashMap<u64, Owned> = FxHashMap::default();
-        let is_entry = |row: &Row| row.part == Ok(Part::DirectoryTable) && row.base == 0;
         let entry = |row: &Row, header: u64| Entry {
             header,
             time: row.time,
@@ -276,10 +292,11 @@ impl<'a> Succession<'a> {
             variant: self.places.variant(row.sample),
         };
         let place = |row: &Row| {
-            let entry = is_entry(row).then(|| entry(row, 0));
-            wanted(row).then_some((about_bucket(row.part), object(row), entry))
+            let entry = (row.base == 0).then(|| entry(row, 0));
+            let object = Some(object(row)).filter(|object| *object != 0);
+            Some((about_bucket(row.part), object?, entry))
         };
-        for ((in_bucket, base, entry), vote) in self.votes(rows, place, owner) {
+        for ((in_bucket, base, entry), vote) in self.votes(rows, wanted, place, owner) {
             let header = vote.header;
             entries.extend(entry.map(|entry| Entry { header, ..entry }));
             match in_bucket {
@@ -287,17 +304,20 @@ impl<'a> Succession<'a> {
                 false => of_others.entry(base).or_default().votes.push(vote),
             }
         }
-        let known = rows.par_iter().filter(is_entry);
-        entries.par_extend(known.map(|row| entry(&row, owner(&row))));
+        let known = rows.par_where(is_entry);
+        entries.par_extend(known.map(|row| entry(&row, owner(row.header))));
         for fact in told.iter().filter(|fact| fact.about == About::Table) {
             let (time, header) = (fact.time, fact.header);
             if let Some(owned) = of_others.get_mut(&fact.address) {
                 owned.votes.push(Vote { time, header });
             }
         }
-        let is_other = |row: &Row| !about_bucket(row.part) && of_others.contains_key(&object(row));
-        let others: Vec<Row> = rows.par_iter().filter(is_other).collect();
-        for row in others {
+        if of_others.is_empty() {
+            return (of_buckets, entries);
+        }
+        let others = rows.par_where(|own| !about_bucket(own.part));
+        let others = others.filter(|row| of_others.contains_key(&object(row)));
+        for row in others.collect::<Vec<Row>>() {
             if let Some(owned) = of_others.get_mut(&object(&row)) {
                 owned.rows.push(row);
             }
@@ -313,10 +333,9 @@ impl<'a> Succession<'a> {
             place.and_then(|place| self.births.get(place as usize)) == Some(&true)
         };
         let against = |row: &Row, header: u64| born(row) || !may_be(row, header);
-        rows.change(|row| {
-            if wanted(row)
-                && !about_bucket(row.part)
-                && let Some(owned) = of_others.get(&object(row))
+        let unowned = |own: &Own| wanted(own) && !about_bucket(own.part);
+        rows.change_where(unowned, |row| {
+            if let Some(owned) = of_others.get(&object(row))
                 && let Some(header) = owned.owner(row.time, against)
             {
                 row.header = header;

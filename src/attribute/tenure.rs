@@ -1,37 +1,43 @@
 //! What one sample tells of an object holds for all samples of the object in a spell in which no memory was
 //! freed and used again.
 
+use super::Reason;
 use super::complete::about;
 use super::lasting::Lasting;
 use super::marking::Markings;
+use super::packed::Own;
 use super::resolve::{About, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::timelines::together;
 use super::types::TypeId;
+use crate::gomap::Part;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 /// Gives samples of tables, directories and the like whose owner others know to that.
 pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &Spaces) {
-    // What, where and in which spell.
-    let object = |row: &Row| {
-        let about = about(row.part.ok().filter(|_| row.base != 0)?);
+    let about = |part: Result<Part, Reason>, base: u64| {
+        let about = about(part.ok().filter(|_| base != 0)?);
         // The owners of buckets and groups the regions have; headers may lie in a frame.
         let elsewhere = matches!(about, About::Bucket | About::Header);
-        let marking = markings.of(spaces.mark_of(row.base));
-        let spell = (!elsewhere).then(|| marking.spell(row.time)).flatten()?;
-        Some((about, row.base, spell))
+        (!elsewhere).then_some(about)
     };
-    let said = rows.par_iter();
+    let shared = |own: &Own| about(own.part, own.base).is_some();
+    // What, where and in which spell.
+    let object = |row: &Row| {
+        let about = about(row.part, row.base)?;
+        let marking = markings.of(spaces.mark_of(row.base));
+        Some((about, row.base, marking.spell(row.time)?))
+    };
+    let said = rows.par_where(shared);
     let said = said.filter_map(|row| Some((object(&row)?, lasting.named(row.header)?)));
     // `None`: several.
     let said = said.map(|(object, owner)| (object, Some(owner)));
     let owners = together(said, |a, b| a.filter(|_| a == b));
-    rows.change(|row| {
-        if lasting.named(row.header).is_none()
-            && let Some(Some(header)) = object(row).and_then(|object| owners.get(&object))
-        {
+    let unnamed = |own: &Own| lasting.named(own.header).is_none() && shared(own);
+    rows.change_where(unnamed, |row| {
+        if let Some(Some(header)) = object(row).and_then(|object| owners.get(&object)) {
             row.header = *header;
         }
     });
@@ -48,10 +54,10 @@ pub fn name_types(
     told: impl Iterator<Item = (u64, TypeId, u64)>,
     may_be: impl Fn(&Row, TypeId) -> bool + Sync,
 ) {
-    let typed = rows.par_iter();
+    let typed = rows.par_where(|own| own.map_type().is_some() && own.part.is_ok());
     let typed = typed.filter_map(|row| {
         let of = (lasting.named(row.header)?, row.map_type?);
-        row.part.is_ok().then_some((of, (row.time, row.time)))
+        Some((of, (row.time, row.time)))
     });
     let told = told.map(|(header, of, time)| ((header, of), (time, time)));
     let told: Vec<_> = told.collect();
@@ -65,11 +71,9 @@ pub fn name_types(
         let types = of_headers.entry(header).or_default();
         types.push((map_type, first, last));
     }
-    rows.change(|row| {
-        if row.map_type.is_none()
-            && row.part.is_ok()
-            && let Some(types) = of_headers.get(&row.header)
-        {
+    let untyped = |own: &Own| own.map_type().is_none() && own.part.is_ok();
+    rows.change_where(untyped, |row| {
+        if let Some(types) = of_headers.get(&row.header) {
             let mut types = types
                 .iter()
                 .filter(|(_, first, last)| (first..=last).contains(&&row.time));

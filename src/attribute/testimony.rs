@@ -80,8 +80,7 @@ pub fn witnesses(
 ) -> Timelines<Witness> {
     let around = between(seen, types);
     let says = |row: Row| says(&row, places, types);
-    let cover = |address| around.cover(address);
-    let others = rows.others(&cover);
+    let others = rows.others(&around);
     Timelines::of(
         rows.par_iter()
             .filter_map(says)

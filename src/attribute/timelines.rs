@@ -25,15 +25,16 @@ struct Part<K> {
 }
 
 impl<K: Copy + Eq + Hash> Part<K> {
-    fn new() -> Part<K> {
-        Part {
+    fn new() -> Box<Part<K>> {
+        Box::new(Part {
             ids: FxHashMap::default(),
             keys: Vec::new(),
             said: Default::default(),
-        }
+        })
     }
 
-    fn say(mut self, (key, time): (K, u64)) -> Part<K> {
+    /// Boxed, for it is handed on with each statement.
+    fn say(mut self: Box<Part<K>>, (key, time): (K, u64)) -> Box<Part<K>> {
         let id = *self.ids.entry(key).or_insert_with(|| {
             self.keys.push((key, 0));
             self.keys.len() as u32 - 1
@@ -48,7 +49,7 @@ impl<K: Copy + Eq + Hash> Part<K> {
 impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
     /// From statements with the times at which they were made.
     pub fn of(all: impl ParallelIterator<Item = (K, u64)>) -> Timelines<K> {
-        let mut parts: Vec<Part<K>> = all.fold(Part::new, Part::say).collect();
+        let mut parts: Vec<Box<Part<K>>> = all.fold(Part::new, Part::say).collect();
         let mut counts: FxHashMap<K, usize> = FxHashMap::default();
         for (key, count) in parts.iter().flat_map(|part| &part.keys) {
             *counts.entry(*key).or_insert(0) += count;

@@ -75,7 +75,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // The page is made of the tables alone.
     drop((recording, attribution, binaries));
     if let Some(output) = report {
-        progress.stage("writing the report", || {
+        progress.last_stage("writing the report", || {
             output.write(|out| render(&tables, out))
         })?;
     }

@@ -24,6 +24,11 @@ impl Progress {
     /// Runs a stage.
     pub fn stage<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
         give_back();
+        self.last_stage(name, work)
+    }
+
+    /// Runs the last stage, in the memory that the others let go of.
+    pub fn last_stage<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
         if !self.wanted {
             return work();
         }

@@ -39,6 +39,11 @@ pub struct Step {
     pub measures: Measures,
 }
 
+/// The heads of a table of maps after the map's own, in the summary as in Markdown.
+pub const HEADS: [&str; 7] = [
+    "samples", "latency", "p50", "p95", "L1 miss", "LLC miss", "HITM",
+];
+
 /// Counts of samples; null is not applicable or not known (`loads` and `level_unknown` tell which).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measures {

@@ -1,10 +1,11 @@
 //! The summary as markdown that GitHub, Jira and a Slack code block show alike: headings, plain
 //! tables, no HTML.
 
-use super::digest::{Digest, Measures};
+use super::digest::{Digest, HEADS, Measures};
 use crate::tables::{percent, thousands};
 use crate::terminal::printable;
 use std::fmt::Write as _;
+use std::iter;
 
 /// Maps with a row, the costliest first.
 const MAPS: usize = 20;
@@ -66,19 +67,9 @@ pub fn text(digest: &Digest) -> String {
             cells.extend(measures(m));
             cells
         });
-        line(&table(
-            &[
-                &format!("map{of}"),
-                "samples",
-                "latency",
-                "p50",
-                "p95",
-                "L1 miss",
-                "LLC miss",
-                "HITM",
-            ],
-            maps,
-        ));
+        let own = format!("map{of}");
+        let heads: Vec<&str> = iter::once(own.as_str()).chain(HEADS).collect();
+        line(&table(&heads, maps));
         if digest.maps.len() > MAPS {
             let more = digest.maps.len() - MAPS;
             line(&format!("And {more} more maps."));

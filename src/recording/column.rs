@@ -200,6 +200,26 @@ impl Words {
         }
     }
 
+    /// Adds what `of` makes of the words of these rows, block by block.
+    fn read<T>(&self, rows: ops::Range<usize>, of: impl Fn(u64) -> T, into: &mut Vec<T>) {
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min((start / ROWS + 1) * ROWS);
+            let Some(block) = self.blocks.get(start / ROWS) else {
+                break;
+            };
+            let within = start % ROWS..start % ROWS + (end - start);
+            into.extend(within.map(|i| of(block.get(i).unwrap_or(0))));
+            start = end;
+        }
+        let before = self.blocks.len() * ROWS;
+        if start < rows.end {
+            let end = (rows.end - before).min(self.last.len());
+            let last = self.last.get(start - before..end);
+            into.extend(last.into_iter().flatten().map(|&word| of(word)));
+        }
+    }
+
     pub fn push(&mut self, word: u64) {
         self.last.push(word);
         if self.last.len() == ROWS {
@@ -294,6 +314,33 @@ impl Range<'_> {
     }
 }
 
+/// A column of which some rows are asked for, in order or nearly so: what is the same for a block is looked
+/// up once.
+#[derive(Clone)]
+pub struct InOrder<'a, T> {
+    words: &'a Words,
+    /// The number of the block that was asked last, and the block.
+    number: usize,
+    block: Option<&'a Block>,
+    of: PhantomData<T>,
+}
+
+impl<T: Cell> InOrder<'_, T> {
+    /// As [`Column::get`].
+    #[inline(always)]
+    pub fn get(&mut self, i: usize) -> Option<T> {
+        if i / ROWS != self.number {
+            self.number = i / ROWS;
+            self.block = self.words.blocks.get(self.number);
+        }
+        let word = match self.block {
+            Some(block) => block.get(i % ROWS),
+            None => self.words.get(i),
+        };
+        word.map(T::of)
+    }
+}
+
 /// A column of numbers, one a row.
 #[derive(Clone)]
 pub struct Column<T> {
@@ -336,6 +383,21 @@ impl<T: Cell> Column<T> {
             rows,
         };
         std::iter::from_fn(move || range.next().map(|word| word.map(T::of)))
+    }
+
+    /// Puts the numbers in these rows, as far as the column has them, in place of those in `numbers`.
+    pub fn read(&self, rows: ops::Range<usize>, numbers: &mut Vec<T>) {
+        numbers.clear();
+        self.words.read(rows, |word| T::of(word), numbers);
+    }
+
+    pub fn in_order(&self) -> InOrder<'_, T> {
+        InOrder {
+            words: &self.words,
+            number: usize::MAX,
+            block: None,
+            of: PhantomData,
+        }
     }
 
     /// The least number and the greatest.
@@ -447,9 +509,18 @@ mod tests {
                 let rows = column.range(first..values.len() + 1);
                 let rest = values[first..].iter().copied().map(Some);
                 assert!(rows.eq(rest.chain([None])), "{bits} bits from {first}");
+                let mut read = vec![7];
+                column.read(first..values.len() + 1, &mut read);
+                assert_eq!(read, values[first..], "{bits} bits from {first}");
+                column.read(0..first, &mut read);
+                assert_eq!(read, values[..first], "{bits} bits to {first}");
             }
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
+            let mut in_order = column.in_order();
+            let some = [1, ROWS - 1, ROWS, 2 * ROWS + 4, 3, 2 * ROWS + 5];
+            let some = some.map(|i| (in_order.get(i), column.get(i)));
+            assert!(some.iter().all(|(one, other)| one == other), "{some:?}");
             let width = if bits > 57 { 64 } else { bits as usize };
             assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width / 8 + 8);
         }

@@ -64,6 +64,17 @@ where
             .map(|(event, source)| self.of(event?, source))
     }
 
+    /// Puts the answers for these samples in place of those in `answers`.
+    pub fn read(&self, samples: Range<usize>, answers: &mut Vec<Option<T>>) {
+        let columns = &self.recording.samples;
+        let (mut events, mut sources) = (Vec::new(), Vec::new());
+        columns.event.read(samples.clone(), &mut events);
+        columns.data_src.ids.read(samples, &mut sources);
+        answers.clear();
+        let all = events.into_iter().enumerate();
+        answers.extend(all.map(|(i, event)| self.of(event, sources.get(i).copied())));
+    }
+
     /// The answer for samples of this event with this id of a `data_src`.
     #[inline(always)]
     fn of(&self, event: u16, source: Option<u32>) -> Option<T> {
@@ -103,6 +114,9 @@ mod tests {
         let kinds = recording.per_kind(of);
         let one_by_one: Vec<_> = (0..5).map(|i| kinds.get(i)).collect();
         assert!(kinds.range(0..5).eq(one_by_one.iter().copied()));
+        let mut read = vec![None];
+        kinds.read(1..4, &mut read);
+        assert_eq!(read, one_by_one[1..4]);
         one_by_one
     }
 

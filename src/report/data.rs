@@ -1,10 +1,13 @@
 //! The frames of [`Tables`] as rows, read once. A column that a frame lacks reads as null.
 
 use super::ReportError;
+use super::charts::Shared;
 use super::kept::Kept;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
-use polars::prelude::{DataFrame, DataType};
+use polars::prelude::{DataFrame, DataType, StringChunked};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// Larger counts are cut to it: a sum over 2^24 rows still fits in 64 bits.
 const MOST_COUNT: u64 = 1 << 40;
@@ -33,6 +36,7 @@ pub struct Data<'a> {
     pub levels: Vec<LevelRow>,
     pub order: Vec<OrderRow>,
     pub kept: Kept,
+    pub shared: Shared,
 }
 
 /// The columns that every frame of counts has. `None`: the recording does not tell.
@@ -225,7 +229,7 @@ pub struct LatencyRow {
     pub map: Option<u64>,
     pub time_bin: u64,
     pub latency_bin: u64,
-    pub level: Option<String>,
+    pub level: Option<Arc<str>>,
     pub samples: u64,
 }
 
@@ -284,21 +288,36 @@ impl<'a> Data<'a> {
         let steps = steps(&Frame::new("steps", &tables.steps))?;
         let listing = listing(&Frame::new("listing", &tables.listing))?;
         let time = tables.summary.time_ns;
+        let kept = || -> Result<(Kept, Shared), ReportError> {
+            let kept = Kept::read(&tables.kept, time, &functions, &lines, &steps, &listing)?;
+            let shared = Shared::of(&kept);
+            Ok((kept, shared))
+        };
+        let others = || {
+            Ok((
+                cells(&Frame::new("cells", &tables.cells))?,
+                latency(&Frame::new("latency", &tables.latency))?,
+                order(&Frame::new("order", &tables.order))?,
+            ))
+        };
+        let (kept, others) = rayon::join(kept, others);
+        let ((kept, shared), (cells, latency, order)) = (kept?, others?);
         Ok(Data {
-            kept: Kept::read(&tables.kept, time, &functions, &lines, &steps, &listing)?,
             summary: &tables.summary,
             maps,
             parts: parts(&Frame::new("parts", &tables.parts))?,
             arrays: arrays(&Frame::new("arrays", &tables.arrays))?,
-            cells: cells(&Frame::new("cells", &tables.cells))?,
+            cells,
             outside: outside(&Frame::new("outside", &tables.outside))?,
             functions,
             lines,
             listing,
             steps,
-            latency: latency(&Frame::new("latency", &tables.latency))?,
+            latency,
             levels: levels(&Frame::new("levels", &tables.levels))?,
-            order: order(&Frame::new("order", &tables.order))?,
+            order,
+            kept,
+            shared,
         })
     }
 
@@ -385,25 +404,37 @@ impl<'a> Frame<'a> {
         Ok(values.i64().map_err(error)?.iter().collect())
     }
 
-    pub fn strings(&self, column: Column) -> Result<Vec<Option<String>>, ReportError> {
+    /// A column of texts, as it is in the frame.
+    pub fn texts(&self, column: Column) -> Result<Texts, ReportError> {
+        let rows = self.rows();
         let Some(values) = self.cast(column, &DataType::String)? else {
-            return Ok(vec![None; self.rows()]);
+            return Ok(Texts { rows, values: None });
         };
         let error = |source| ReportError::Column {
             frame: self.name,
             column: column.name,
             source,
         };
-        Ok(values
-            .str()
-            .map_err(error)?
-            .iter()
-            .map(|s| s.map(str::to_owned))
-            .collect())
+        let values = Some(values.str().map_err(error)?.clone());
+        Ok(Texts { rows, values })
+    }
+
+    pub fn strings(&self, column: Column) -> Result<Vec<Option<String>>, ReportError> {
+        let texts = self.texts(column)?;
+        Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
+    }
+
+    /// A column of counts, cut so that no sum over the rows of a frame overflows: tables may come from a
+    /// file.
+    pub fn counts(&self, column: Column) -> Result<Vec<Option<u64>>, ReportError> {
+        let mut counts = self.u64s(column)?;
+        let all = counts.iter_mut().flatten();
+        all.for_each(|count| *count = MOST_COUNT.min(*count));
+        Ok(counts)
     }
 
     pub fn measures(&self) -> Result<Vec<Measures>, ReportError> {
-        let column = |c| self.u64s(c);
+        let column = |c| self.counts(c);
         let (samples, loads, stores) = (column(c::SAMPLES)?, column(c::LOADS)?, column(c::STORES)?);
         let (l1_hit, lfb) = (column(c::L1_HIT)?, column(c::LFB)?);
         let (l1_miss, llc_miss, hitm) =
@@ -411,10 +442,7 @@ impl<'a> Frame<'a> {
         let (unknown, store_miss) = (column(c::LEVEL_UNKNOWN)?, column(c::STORE_L1_MISS)?);
         let (sum, n) = (column(c::LATENCY_SUM)?, column(c::LATENCY_N)?);
         let (p50, p95) = (column(c::LATENCY_P50)?, column(c::LATENCY_P95)?);
-        // Tables may come from a file: no sum over the rows of a frame shall overflow.
-        let at = |values: &[Option<u64>], i: usize| {
-            values.get(i).copied().flatten().map(|n| n.min(MOST_COUNT))
-        };
+        let at = |values: &[Option<u64>], i: usize| values.get(i).copied().flatten();
         Ok((0..self.rows())
             .map(|i| Measures {
                 samples: at(&samples, i).unwrap_or(0),
@@ -433,6 +461,20 @@ impl<'a> Frame<'a> {
                 p95: at(&p95, i),
             })
             .collect())
+    }
+}
+
+/// A column of texts; one that the frame lacks is all null.
+pub(super) struct Texts {
+    rows: usize,
+    values: Option<StringChunked>,
+}
+
+impl Texts {
+    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        let missing = if self.values.is_some() { 0 } else { self.rows };
+        let told = self.values.iter().flat_map(|values| values.iter());
+        told.chain(std::iter::repeat_n(None, missing))
     }
 }
 
@@ -689,14 +731,17 @@ fn latency(frame: &Frame) -> Result<Vec<LatencyRow>, ReportError> {
     let mut map = Rows::new(frame.u64s(c::MAP)?);
     let mut time = Rows::new(frame.u64s(c::TIME_BIN)?);
     let mut latency = Rows::new(frame.u64s(c::LATENCY_BIN)?);
-    let mut level = Rows::new(frame.strings(c::LEVEL)?);
+    let level = frame.texts(c::LEVEL)?;
     let mut samples = Rows::new(frame.u64s(c::SAMPLES)?);
-    Ok((0..frame.rows())
-        .map(|_| LatencyRow {
+    let mut names = FxHashMap::<&str, Arc<str>>::default();
+    let mut shared = |name| Arc::clone(names.entry(name).or_insert_with(|| name.into()));
+    Ok(level
+        .iter()
+        .map(|level| LatencyRow {
             map: map.take(),
             time_bin: time.take().unwrap_or(0).min(MOST_TIME_BIN),
             latency_bin: latency.take().unwrap_or(0).min(MOST_LATENCY_BIN),
-            level: level.take(),
+            level: level.map(&mut shared),
             samples: samples.take().unwrap_or(0).min(MOST_COUNT),
         })
         .collect())

@@ -9,6 +9,7 @@ use super::grid::{Grid, grids};
 use super::html::{Html, Markup, script_json, visible};
 use crate::analyses::lines::Sharing;
 use base64::Engine;
+use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -138,7 +139,7 @@ fn grid(grid: &Grid) -> Value {
 fn latency(data: &Data) -> Value {
     // A cube of many maps is cut to one of no map, so that no sample is left out.
     let whole = data.latency.len() <= MOST_LATENCY;
-    let mut sums = BTreeMap::<(u64, u64, Option<&str>, i64), u64>::new();
+    let mut sums = FxHashMap::<(u64, u64, Option<&str>, i64), u64>::default();
     for row in &data.latency {
         let map = if whole {
             row.map.map_or(-1, |m| m as i64)
@@ -148,17 +149,20 @@ fn latency(data: &Data) -> Value {
         let key = (row.time_bin, row.latency_bin, row.level.as_deref(), map);
         *sums.entry(key).or_default() += row.samples;
     }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable();
+    let keys = || sums.iter().map(|(key, _)| key);
     let mut levels = Strings::default();
-    let level: Vec<i64> = sums.keys().map(|k| levels.id(k.2)).collect();
+    let level: Vec<i64> = keys().map(|k| levels.id(k.2)).collect();
     json!({
         "by_map": whole,
         "time_bin_ns": data.summary.time_bin_ns,
         "levels": levels.values,
-        "time": sums.keys().map(|k| k.0).collect::<Vec<_>>(),
-        "bin": sums.keys().map(|k| k.1).collect::<Vec<_>>(),
+        "time": keys().map(|k| k.0).collect::<Vec<_>>(),
+        "bin": keys().map(|k| k.1).collect::<Vec<_>>(),
         "level": level,
-        "map": sums.keys().map(|k| k.3).collect::<Vec<_>>(),
-        "samples": sums.values().collect::<Vec<_>>(),
+        "map": keys().map(|k| k.3).collect::<Vec<_>>(),
+        "samples": sums.iter().map(|(_, n)| n).collect::<Vec<_>>(),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::ReportError;
 use super::charts::shared_pairs;
-use super::data::{CodeRow, Data, Frame, ListingRow, Measures, StepRow};
+use super::data::{CodeRow, Data, Frame, ListingRow, StepRow};
 use super::html::{Markup, visible};
 use super::planes;
 use crate::analyses::background::Cause;
@@ -14,8 +14,11 @@ use crate::attribute::{Operation, Phase};
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{operation_name, phase_name};
 use polars::prelude::DataFrame;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 /// Bytes of the two cache lines that an adjacent-line prefetcher moves together.
 pub const PAIR: u64 = 128;
@@ -86,19 +89,15 @@ impl Kept {
         let time_unit_ns = end.saturating_sub(start) / TIMES + 1;
         let time = frame.u64s(c::TIME)?.into_iter();
         let time = time.map(|t| Some(t?.checked_sub(start)? / time_unit_ns));
-        let mut tids = Dictionary::default();
-        let tid = frame.i64s(c::TID)?.into_iter();
-        let tid: Vec<u32> = tid.map(|tid| tids.id_or_null(tid)).collect();
-        let mut parts = Dictionary::default();
-        let part = frame.strings(c::PART)?.into_iter();
-        let part: Vec<u32> = part.map(|part| parts.id_or_null(part)).collect();
-        let (mut reasons, mut evidences) = (Dictionary::default(), Dictionary::default());
-        let reason = frame.strings(c::REASON)?.into_iter();
-        let reason: Vec<u32> = reason.map(|name| reasons.id_or_null(name)).collect();
-        let evidence = frame.strings(c::EVIDENCE)?.into_iter();
-        let evidence: Vec<u32> = evidence.map(|name| evidences.id_or_null(name)).collect();
-        let (kinds, kind) = kinds(&frame)?;
-        let (codes, code) = codes(&frame, functions, lines, steps, listing)?;
+        let (tids, tid) = distinct(frame.i64s(c::TID)?);
+        let (parts, part) = named(&frame, c::PART)?;
+        let (reasons, reason) = named(&frame, c::REASON)?;
+        let (evidence, of_evidence) = named(&frame, c::EVIDENCE)?;
+        let (kinds, codes) = rayon::join(
+            || kinds(&frame),
+            || codes(&frame, functions, lines, steps, listing),
+        );
+        let ((kinds, kind), (codes, code)) = (kinds?, codes?);
         let number = |column: Column| -> Result<Vec<u32>, ReportError> {
             Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
         };
@@ -106,10 +105,10 @@ impl Kept {
             rows: frame.rows(),
             kinds,
             codes,
-            parts: parts.values,
-            reasons: reasons.values,
-            evidence: evidences.values,
-            tids: tids.values,
+            parts,
+            reasons,
+            evidence,
+            tids,
             time_unit_ns,
             bases: frame.u64s(c::BASE)?,
             columns: vec![
@@ -125,7 +124,7 @@ impl Kept {
                 ("index", number(c::INDEX)?),
                 ("off", number(c::OFF)?),
                 ("reason", reason),
-                ("evidence", evidence),
+                ("evidence", of_evidence),
             ],
         })
     }
@@ -141,13 +140,18 @@ impl Kept {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = Raw<'_>> {
+        (0..self.rows).filter_map(self.by_number())
+    }
+
+    /// The row of a number.
+    pub fn by_number<'a>(&'a self) -> impl Fn(usize) -> Option<Raw<'a>> {
         let column = |name: &str| {
             let found = self.columns.iter().find(|(known, _)| *known == name);
             found.map_or(&[][..], |(_, values)| values)
         };
         let names = ["kind", "code", "map", "part", "cpu", "off"];
         let columns = names.map(column);
-        (0..self.rows).filter_map(move |i| {
+        move |i| {
             let value = |column: &[u32]| column.get(i)?.checked_sub(1);
             let [kind, code, map, part, cpu, off] = columns.map(value);
             let kind = self.kinds.get(kind? as usize)?;
@@ -167,7 +171,7 @@ impl Kept {
                     .zip(off)
                     .and_then(|(base, off)| base.checked_add(off.into())),
             })
-        })
+        }
     }
 
     /// The rows as an element of the page.
@@ -175,7 +179,7 @@ impl Kept {
         let addresses: Vec<Option<u64>> = self.rows().map(|row| row.addr).collect();
         let pairs = shared_pairs(data);
         let numbered = pairs.iter().zip(1u32..);
-        let by_start: BTreeMap<u64, u32> = numbered.map(|(pair, n)| (*pair, n)).collect();
+        let by_start: FxHashMap<u64, u32> = numbered.map(|(pair, n)| (*pair, n)).collect();
         let of = |addr: &Option<u64>| {
             let addr = (*addr)?;
             Some((*by_start.get(&(addr / PAIR))?, addr % PAIR))
@@ -243,28 +247,25 @@ fn one_more(value: Option<u64>) -> u32 {
 /// Distinct values in the order in which they were met.
 #[derive(Debug)]
 struct Dictionary<T> {
-    ids: BTreeMap<T, u32>,
+    ids: FxHashMap<T, u32>,
     values: Vec<T>,
 }
 
 impl<T> Default for Dictionary<T> {
     fn default() -> Self {
         Dictionary {
-            ids: BTreeMap::new(),
+            ids: FxHashMap::default(),
             values: Vec::new(),
         }
     }
 }
 
-impl<T: Ord + Clone> Dictionary<T> {
+impl<T: Copy + Eq + Hash> Dictionary<T> {
     fn id(&mut self, value: T) -> u32 {
-        if let Some(&id) = self.ids.get(&value) {
-            return id;
-        }
-        let id = self.values.len() as u32;
-        self.ids.insert(value.clone(), id);
-        self.values.push(value);
-        id
+        *self.ids.entry(value).or_insert_with(|| {
+            self.values.push(value);
+            self.values.len() as u32 - 1
+        })
     }
 
     fn id_or_null(&mut self, value: Option<T>) -> u32 {
@@ -272,42 +273,52 @@ impl<T: Ord + Clone> Dictionary<T> {
     }
 }
 
-fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
-    let (ops, levels) = (frame.strings(c::OP)?, frame.strings(c::LEVEL)?);
+/// The distinct values, and each value's.
+fn distinct<T: Copy + Eq + Hash>(
+    values: impl IntoIterator<Item = Option<T>>,
+) -> (Vec<T>, Vec<u32>) {
     let mut dictionary = Dictionary::default();
-    let rows = frame
-        .measures()?
-        .into_iter()
-        .zip(ops.into_iter().zip(levels));
-    let ids = rows
-        .map(|(m, (op, level))| {
-            let Measures {
-                samples,
-                loads,
-                stores,
-                l1_hit,
-                lfb,
-                l1_miss,
-                llc_miss,
-                hitm,
-                level_unknown,
-                ..
-            } = m;
-            let counts = [
-                Some(samples),
-                Some(loads),
-                Some(stores),
-                l1_hit,
-                lfb,
-                l1_miss,
-                llc_miss,
-                hitm,
-                Some(level_unknown),
-            ];
-            dictionary.id(Kind { op, level, counts }) + 1
-        })
-        .collect();
-    Ok((dictionary.values, ids))
+    let ids = values.into_iter().map(|value| dictionary.id_or_null(value));
+    let ids = ids.collect();
+    (dictionary.values, ids)
+}
+
+/// The same of a column of texts.
+fn named(frame: &Frame, column: Column) -> Result<(Vec<String>, Vec<u32>), ReportError> {
+    let texts = frame.texts(column)?;
+    let (texts, ids) = distinct(texts.iter());
+    Ok((texts.into_iter().map(str::to_owned).collect(), ids))
+}
+
+fn kinds(frame: &Frame) -> Result<(Vec<Kind>, Vec<u32>), ReportError> {
+    const COUNTS: [Column; 9] = [
+        c::SAMPLES,
+        c::LOADS,
+        c::STORES,
+        c::L1_HIT,
+        c::LFB,
+        c::L1_MISS,
+        c::LLC_MISS,
+        c::HITM,
+        c::LEVEL_UNKNOWN,
+    ];
+    let (ops, levels) = (frame.texts(c::OP)?, frame.texts(c::LEVEL)?);
+    let mut counts = vec![[None; COUNTS.len()]; frame.rows()];
+    for (i, column) in COUNTS.into_iter().enumerate() {
+        // As [`Frame::measures`] has them.
+        let always = [c::SAMPLES, c::LOADS, c::STORES, c::LEVEL_UNKNOWN].contains(&column);
+        for (counts, value) in counts.iter_mut().zip(frame.counts(column)?) {
+            counts[i] = value.or(always.then_some(0));
+        }
+    }
+    let rows = counts.into_iter().zip(ops.iter().zip(levels.iter()));
+    let (kinds, ids) = distinct(rows.map(Some));
+    let kinds = kinds.into_iter().map(|(counts, (op, level))| Kind {
+        op: op.map(str::to_owned),
+        level: level.map(str::to_owned),
+        counts,
+    });
+    Ok((kinds.collect(), ids))
 }
 
 /// Places, and a row's place.
@@ -321,28 +332,30 @@ fn codes(
     steps: &[StepRow],
     listing: &[ListingRow],
 ) -> Result<Codes, ReportError> {
-    let columns = [
-        frame.strings(c::IMAGE)?,
-        frame.strings(c::FUNCTION)?,
-        frame.strings(c::OUTER)?,
-        frame.strings(c::ON_BEHALF)?,
-        frame.strings(c::FILE)?,
-        frame.strings(c::OPERATION)?,
-        frame.strings(c::PHASE)?,
-        frame.strings(c::PART)?,
-        frame.strings(c::INSTRUCTION)?,
+    const TEXTS: [Column; 9] = [
+        c::IMAGE,
+        c::FUNCTION,
+        c::OUTER,
+        c::ON_BEHALF,
+        c::FILE,
+        c::OPERATION,
+        c::PHASE,
+        c::PART,
+        c::INSTRUCTION,
     ];
-    let (line, step) = (frame.u64s(c::LINE)?, frame.u64s(c::STEP)?);
-    let offset = frame.u64s(c::CODE_OFF)?;
-    let mut texts = Dictionary::default();
-    let columns = columns.map(|column| {
-        let ids = column.into_iter().map(|text| texts.id_or_null(text));
-        ids.collect::<Vec<u32>>()
-    });
+    const NUMBERS: [Column; 3] = [c::LINE, c::STEP, c::CODE_OFF];
+    let texts = TEXTS.into_par_iter().map(|column| named(frame, column));
+    let texts: Vec<(Vec<String>, Vec<u32>)> = texts.collect::<Result<_, _>>()?;
+    let numbers = NUMBERS.map(|column| frame.u64s(column));
+    let [line, step, offset] = numbers;
+    let (line, step, offset) = (line?, step?, offset?);
     let mut places = Dictionary::default();
     let ids = (0..frame.rows())
         .map(|i| {
-            let of = columns.each_ref().map(|c| c.get(i).copied().unwrap_or(0));
+            let mut of = [0; TEXTS.len()];
+            for (id, (_, ids)) in of.iter_mut().zip(&texts) {
+                *id = ids.get(i).copied().unwrap_or(0);
+            }
             let number = |values: &[Option<u64>]| values.get(i).copied().flatten();
             places.id((of, number(&line), number(&step), number(&offset))) + 1
         })
@@ -363,8 +376,10 @@ fn codes(
     let steps = index(steps.iter().map(step_of));
     let listed = |row: &ListingRow| (row.image.clone(), row.outer.clone(), row.offset);
     let listing = index(listing.iter().map(listed));
-    let text =
-        |id: u32| -> Option<String> { texts.values.get(id.checked_sub(1)? as usize).cloned() };
+    let text = |column: usize, id: u32| -> Option<String> {
+        let (texts, _) = texts.get(column)?;
+        texts.get(id.checked_sub(1)? as usize).cloned()
+    };
     let codes = places
         .values
         .iter()
@@ -379,7 +394,7 @@ fn codes(
                 phase,
                 part,
                 instruction,
-            ] = ids.map(text);
+            ] = std::array::from_fn(|column| text(column, ids[column]));
             let at_line = (
                 (image.clone(), function.clone(), file),
                 *line,

@@ -53,11 +53,13 @@ pub enum ReportError {
 /// The page. The same tables give the same bytes.
 pub fn render(tables: &Tables) -> Result<String, ReportError> {
     let data = Data::read(tables)?;
-    // All are mostly compression.
-    let packed = || rayon::join(|| data.kept.element(&data), || cells::element(&data));
-    let ((rows, cells), page) = rayon::join(packed, || body(tables, &data));
-    let (mut html, json) = page?;
-    html.markup(&json);
+    // What takes longest comes first.
+    let ((rows, page), (json, cells)) = rayon::join(
+        || rayon::join(|| data.kept.element(&data), || body(tables, &data)),
+        || rayon::join(|| json::element(&data), || cells::element(&data)),
+    );
+    let mut html = page?;
+    html.markup(&json?);
     html.markup(&rows?);
     if let Some(cells) = cells? {
         html.markup(&cells);
@@ -69,8 +71,8 @@ pub fn render(tables: &Tables) -> Result<String, ReportError> {
     Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
 }
 
-/// The page up to its data, and the data that the views draw.
-fn body(tables: &Tables, data: &Data) -> Result<(Html, Markup), ReportError> {
+/// The page up to its data.
+fn body(tables: &Tables, data: &Data) -> Result<Html, ReportError> {
     let mut html = Html::new();
     head(&mut html, data);
     html.open("body", &[]);
@@ -112,7 +114,7 @@ fn body(tables: &Tables, data: &Data) -> Result<(Html, Markup), ReportError> {
     html.close("main");
     html.open("div", &[("id", "live"), ("role", "status"), ("hidden", "")])
         .close("div");
-    Ok((html, json::element(data)?))
+    Ok(html)
 }
 
 fn title(data: &Data) -> String {

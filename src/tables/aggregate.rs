@@ -2,13 +2,13 @@
 //! in plain hash maps keyed by ids, one set a thread, merged at the end: sums do not depend on the
 //! order, so neither do the frames.
 
+use super::bits::Bits;
 use super::counts::Counts;
 use super::histogram::Histogram;
-use super::kinds::{Kinds, NO_LEVEL};
+use super::kinds::{Kind, Kinds, NO_LEVEL};
 use super::rows::Rows;
-use crate::attribute::{Evidence, NONE, Reason};
+use crate::attribute::{Evidence, Hit, NONE, ReadHits, Reason};
 use crate::gomap::Part;
-use crate::recording::Recent;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
@@ -75,50 +75,50 @@ pub struct Totals {
     pub groups: FxHashMap<Key, Group>,
     pub cells: FxHashMap<Cell, Counts>,
     pub outside: FxHashMap<OutsideCell, Counts>,
-    pub latency: FxHashMap<LatencyCell, u32>,
+    /// Each cell once, in no order.
+    pub latency: Vec<(LatencyCell, u32)>,
     pub levels: FxHashMap<LevelKey, Group>,
     /// Samples by hash of the structure instance they hit: an upper bound for each instance, in
     /// bounded memory. `order` starts from it.
     pub heat: Vec<u32>,
+    /// The accesses to maps, and all others.
+    pub in_maps: Bits,
+    pub elsewhere: Bits,
 }
 
 /// Sums by key, apart from the keys: a table of small entries stays in a core's own cache.
 struct Sums<K, V> {
     ids: FxHashMap<K, u32>,
-    recent: Recent<K, u32>,
     sums: Vec<V>,
 }
 
-impl<K: Copy + Eq, V> Default for Sums<K, V> {
+impl<K, V> Default for Sums<K, V> {
     fn default() -> Self {
         Sums {
             ids: FxHashMap::default(),
-            recent: Recent::default(),
             sums: Vec::new(),
         }
     }
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
-    /// The number of a key, which two others tell from most keys.
-    fn id_of(&mut self, key: K, numbers: (u32, u32)) -> u32 {
-        self.recent.get(numbers, key, || {
-            *self.ids.entry(key).or_insert_with(|| {
-                self.sums.push(V::default());
-                self.sums.len() as u32 - 1
-            })
+    /// The number of a key.
+    fn id_of(&mut self, key: K) -> u32 {
+        *self.ids.entry(key).or_insert_with(|| {
+            self.sums.push(V::default());
+            self.sums.len() as u32 - 1
         })
     }
 
     /// The sum of a key.
-    fn of(&mut self, key: K, numbers: (u32, u32)) -> &mut V {
-        let id = self.id_of(key, numbers);
+    fn of(&mut self, key: K) -> &mut V {
+        let id = self.id_of(key);
         &mut self.sums[id as usize]
     }
 
     fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
         for (key, id) in other.ids {
-            merge(self.of(key, (id, 0)), &other.sums[id as usize]);
+            merge(self.of(key), &other.sums[id as usize]);
         }
         self
     }
@@ -129,43 +129,73 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     }
 }
 
-/// The cells of the latency cube that are of no map, by time, level and latency: most samples are of none,
-/// and those of one time of few cells.
-struct Outside {
+/// The latency cube, by time: samples that follow each other are of few of its cells.
+#[derive(Default)]
+struct Cube {
     levels: usize,
-    cells: Vec<u32>,
+    /// The cells that are of no map, by time, level and latency: most samples are of none.
+    elsewhere: Vec<u32>,
+    /// The others, by map, latency and level.
+    maps: Vec<FxHashMap<(u32, u8, u8), u32>>,
 }
 
 /// Bins of latencies.
 const LATENCY_BINS: usize = 1 << u8::BITS;
 
-impl Outside {
-    fn new(kinds: &Kinds) -> Outside {
+impl Cube {
+    fn new(kinds: &Kinds) -> Cube {
         // One more for samples without a level.
         let levels = kinds.levels.len().min(NO_LEVEL.into()) + 1;
-        Outside {
+        Cube {
             levels,
-            cells: vec![0; TIME_BINS as usize * levels * LATENCY_BINS],
+            elsewhere: vec![0; TIME_BINS as usize * levels * LATENCY_BINS],
+            maps: vec![FxHashMap::default(); TIME_BINS as usize],
         }
     }
 
-    fn add(&mut self, time_bin: u16, latency_bin: u8, level_id: u8) {
-        let level = usize::from(level_id).min(self.levels - 1);
-        let at = (usize::from(time_bin) * self.levels + level) * LATENCY_BINS;
-        if let Some(cell) = self.cells.get_mut(at + usize::from(latency_bin)) {
-            *cell += 1;
+    fn add(&mut self, (map, time_bin, latency_bin, level_id): LatencyCell) {
+        let time = usize::from(time_bin);
+        if map == NONE {
+            let level = usize::from(level_id).min(self.levels - 1);
+            let at = (time * self.levels + level) * LATENCY_BINS + usize::from(latency_bin);
+            if let Some(cell) = self.elsewhere.get_mut(at) {
+                *cell += 1;
+            }
+        } else if let Some(cells) = self.maps.get_mut(time) {
+            *cells.entry((map, latency_bin, level_id)).or_default() += 1;
         }
     }
 
-    fn cells(&self) -> impl Iterator<Item = (LatencyCell, u32)> {
-        let all = self.cells.iter().enumerate().filter(|(_, n)| **n > 0);
-        all.map(|(at, &n)| {
+    fn merge(mut self, other: Cube) -> Cube {
+        for (a, b) in self.elsewhere.iter_mut().zip(&other.elsewhere) {
+            *a += b;
+        }
+        for (cells, more) in self.maps.iter_mut().zip(other.maps) {
+            if cells.is_empty() {
+                *cells = more;
+            } else {
+                for (cell, n) in more {
+                    *cells.entry(cell).or_default() += n;
+                }
+            }
+        }
+        self
+    }
+
+    fn cells(self) -> Vec<(LatencyCell, u32)> {
+        let elsewhere = self.elsewhere.iter().enumerate().filter(|(_, n)| **n > 0);
+        let elsewhere = elsewhere.map(|(at, &n)| {
             let (at, latency_bin) = (at / LATENCY_BINS, at % LATENCY_BINS);
             let (time_bin, level) = (at / self.levels, at % self.levels);
             let known = level + 1 < self.levels;
             let level_id = if known { level as u8 } else { NO_LEVEL };
             ((NONE, time_bin as u16, latency_bin as u8, level_id), n)
-        })
+        });
+        let maps = self.maps.iter().zip(0..).flat_map(|(cells, time_bin)| {
+            let cells = cells.iter();
+            cells.map(move |(&(map, latency, level), &n)| ((map, time_bin, latency, level), n))
+        });
+        elsewhere.chain(maps).collect()
     }
 }
 
@@ -175,23 +205,30 @@ struct Partial {
     groups: Sums<Key, Group>,
     cells: Sums<Cell, Counts>,
     outside: Sums<OutsideCell, Counts>,
-    latency: Sums<LatencyCell, u32>,
+    latency: Cube,
     levels: Sums<LevelKey, Group>,
     heat: Vec<u32>,
+    in_maps: Bits,
+    elsewhere: Bits,
 }
 
 impl Partial {
+    /// With the sums over the samples after these.
     fn merge(mut self, other: Partial) -> Partial {
         for (a, b) in self.heat.iter_mut().zip(&other.heat) {
             *a += b;
         }
+        self.in_maps.append(other.in_maps);
+        self.elsewhere.append(other.elsewhere);
         Partial {
             groups: self.groups.merge(other.groups, Group::merge),
             cells: self.cells.merge(other.cells, Counts::merge),
             outside: self.outside.merge(other.outside, Counts::merge),
-            latency: self.latency.merge(other.latency, |a, b| *a += b),
+            latency: self.latency.merge(other.latency),
             levels: self.levels.merge(other.levels, Group::merge),
             heat: self.heat,
+            in_maps: self.in_maps,
+            elsewhere: self.elsewhere,
         }
     }
 
@@ -200,9 +237,11 @@ impl Partial {
             groups: self.groups.finish(),
             cells: self.cells.finish(),
             outside: self.outside.finish(),
-            latency: self.latency.finish(),
+            latency: self.latency.cells(),
             levels: self.levels.finish(),
             heat: self.heat,
+            in_maps: self.in_maps,
+            elsewhere: self.elsewhere,
         }
     }
 }
@@ -220,7 +259,7 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .collect();
     let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
     let threads = rayon::current_num_threads().max(1);
-    let each = rows.len().div_ceil(threads).max(1);
+    let each = rows.len().div_ceil(threads).next_multiple_of(BATCH);
     (0..threads)
         .into_par_iter()
         .map(|thread| {
@@ -232,107 +271,222 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .map_or_else(Totals::default, Partial::finish)
 }
 
+/// Samples that are looked at together, one question after the other: what is asked of them stays in a core's
+/// own cache, and it does not wait for the answer on one to ask for the next.
+const BATCH: usize = 1 << 11;
+
+/// What is known of the samples of a batch, by their number in it.
+#[derive(Default)]
+struct Batch<'a> {
+    places: Vec<u32>,
+    parts: Vec<Result<Part, Reason>>,
+    times: Vec<u64>,
+    /// `None`: no access.
+    kinds: Vec<Option<&'a Kind>>,
+    latencies: Vec<Option<u32>>,
+    bins: Vec<Option<u16>>,
+    hits: ReadHits,
+    /// The number of what each is counted under, and its map.
+    groups: Vec<u32>,
+    maps: Vec<u32>,
+    instances: Vec<(usize, u64)>,
+    events: Vec<u16>,
+    sources: Vec<u32>,
+    weights: Vec<u64>,
+}
+
+impl<'a> Batch<'a> {
+    fn read(&mut self, rows: &Rows, kinds: &'a Kinds, samples: Range<usize>) {
+        let (columns, len) = (rows.samples, samples.len());
+        let places = &rows.attribution.place;
+        places.read(samples.clone(), &mut self.places);
+        self.places.resize(len, NONE);
+        self.parts.clear();
+        self.parts.extend(samples.clone().map(|i| rows.part(i)));
+        columns.event.read(samples.clone(), &mut self.events);
+        let sources = &columns.data_src.ids;
+        sources.read(samples.clone(), &mut self.sources);
+        columns.weight.read(samples.clone(), &mut self.weights);
+        columns.time.read(samples.clone(), &mut self.times);
+        rows.attribution.hits.read(samples.clone(), &mut self.hits);
+        rows.instances(samples, &mut self.instances);
+        self.kinds.clear();
+        self.latencies.clear();
+        for (i, part) in self.parts.iter().enumerate() {
+            let event = self.events.get(i).map_or(usize::MAX, |&e| e.into());
+            let source = self.sources.get(i).copied();
+            let kind = kinds.kind(event, source.filter(|_| rows.samples_data_src(event)));
+            let weight = self.weights.get(i).copied();
+            let weight = weight.filter(|_| rows.samples_weight(event));
+            let is_access = *part != Err(Reason::NotAnAccess);
+            self.kinds.push(is_access.then_some(kind));
+            let latency = kinds.latency(event, kind, weight);
+            self.latencies.push(latency.filter(|_| is_access));
+        }
+    }
+
+    /// Puts the samples' times into bins.
+    fn bin(&mut self, rows: &Rows, time: &TimeAxis, here: &mut TimeBin) {
+        self.bins.clear();
+        let events = self.events.iter().map(|&event| event.into());
+        let times = self.times.iter().zip(events);
+        let bins = times.map(|(&at, event)| {
+            let sampled = rows.samples_time(event);
+            sampled.then(|| here.of(at, time))?
+        });
+        self.bins.extend(bins);
+    }
+}
+
 fn part_of_the_samples(
     rows: &Rows,
     kinds: &Kinds,
     time: &TimeAxis,
-    (widths, bins): (&[u32], &[u8]),
+    (widths, latency_bins): (&[u32], &[u8]),
     range: Range<usize>,
 ) -> Partial {
     let mut totals = Partial {
         heat: vec![0; HEAT_SLOTS],
+        latency: Cube::new(kinds),
         ..Partial::default()
     };
-    let samples = rows.samples;
-    let mut events = samples.event.range(range.clone());
-    let mut sources = samples.data_src.ids.range(range.clone());
-    let mut weights = samples.weight.range(range.clone());
-    let mut times = samples.time.range(range.clone());
-    let mut places = rows.attribution.place.range(range.clone());
     // By place: what most samples there that are of no map are counted under.
-    let mut of_places: Vec<Option<(Result<Part, Reason>, u32)>> =
-        vec![None; rows.attribution.places.len()];
-    let mut outside = Outside::new(kinds);
+    let mut of_places = vec![None; rows.attribution.places.len()];
     let mut here = TimeBin::default();
-    for i in range {
-        let event = events.next().flatten().map_or(usize::MAX, usize::from);
-        let source = sources.next().flatten();
-        let weight = weights.next().flatten();
-        let at = times.next().flatten();
-        let hit = rows.hit(i);
-        let key = Key {
-            map: hit.map,
-            place: places.next().flatten().unwrap_or(NONE),
-            part: rows.part(i),
-            evidence: hit.evidence,
-        };
-        let known = match (key.map, key.evidence) {
-            (NONE, Evidence::None) => of_places.get_mut(key.place as usize),
-            _ => None,
-        };
-        let id = match known {
-            Some(Some((part, id))) if *part == key.part => *id,
-            known => {
-                let id = totals.groups.id_of(key, (key.place, key.map));
-                if let Some(known) = known {
-                    *known = Some((key.part, id));
-                }
-                id
-            }
-        };
-        let group = &mut totals.groups.sums[id as usize];
-        group.rows += 1;
-        if key.part == Err(Reason::NotAnAccess) {
-            continue;
-        }
-        let kind = kinds.kind(event, source.filter(|_| rows.samples_data_src(event)));
-        let weight = weight.filter(|_| rows.samples_weight(event));
-        let latency = kinds.latency(event, kind, weight);
-        group.counts.add(kind, latency);
-        group.slotted += u32::from(hit.slot().is_some());
-        if let Some(cycles) = latency {
-            group.latencies.add(cycles);
-            let at = at.filter(|_| rows.samples_time(event));
-            if let Some(bin) = at.and_then(|t| here.of(t, time)) {
-                let usual = bins.get(cycles as usize).copied();
-                let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
-                let cell = (key.map, bin, latency_bin, kind.level_id);
-                let numbers = [latency_bin, kind.level_id, 0, 0];
-                match key.map {
-                    NONE => outside.add(bin, latency_bin, kind.level_id),
-                    map => *totals.latency.of(cell, (u32::from_le_bytes(numbers), map)) += 1,
-                }
-            }
-        }
-        if kind.counts.loads > 0 {
-            let level = (key.map, kind.level_id);
-            let loads = totals.levels.of(level, (u32::from(kind.level_id), key.map));
-            loads.rows += 1;
-            loads.counts.add(kind, latency);
-            if let Some(cycles) = latency {
-                loads.latencies.add(cycles);
-            }
-        }
-        if let (Ok(part @ (Part::IndirectKey | Part::IndirectElem)), Some(off)) =
-            (key.part, hit.off())
-        {
-            let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
-            let cell = (key.map, part, in_pair, off);
-            totals.outside.of(cell, (off, key.map)).add(kind, latency);
-        } else if let (Some(array), Some(index), Some(off)) = (hit.array(), hit.index(), hit.off())
-        {
-            let width = widths.get(array as usize).copied().unwrap_or(1);
-            let cell = (array, index / width * width, off);
-            totals.cells.of(cell, (off, index)).add(kind, latency);
-        }
-        if let Some(slot) = rows.instance(i, &hit).map(heat_slot) {
-            totals.heat[slot] += 1;
-        }
-    }
-    for (cell, n) in outside.cells() {
-        *totals.latency.of(cell, (u32::from(cell.1), NONE)) += n;
+    let mut batch = Batch::default();
+    for first in range.clone().step_by(BATCH) {
+        batch.read(rows, kinds, first..range.end.min(first + BATCH));
+        batch.bin(rows, time, &mut here);
+        totals.find_groups(&mut batch, first, &mut of_places);
+        totals.count(&batch);
+        totals.count_latencies(&batch, latency_bins);
+        totals.count_bytes(&batch, first, widths);
     }
     totals
+}
+
+impl Partial {
+    /// Finds what the samples of a batch are counted under, of which `first` is the first.
+    fn find_groups(
+        &mut self,
+        batch: &mut Batch,
+        first: usize,
+        of_places: &mut [Option<(Result<Part, Reason>, u32)>],
+    ) {
+        batch.groups.clear();
+        batch.maps.clear();
+        let hits = batch.hits.samples.iter().zip(batch.hits.hits());
+        let mut hits = hits.peekable();
+        let samples = batch.parts.iter().zip(&batch.places).enumerate();
+        for (i, (&part, &place)) in samples {
+            let hit = hits.next_if(|(at, _)| **at == first + i);
+            let hit = hit.map_or_else(Hit::default, |(_, hit)| *hit);
+            let key = Key {
+                map: hit.map,
+                place,
+                part,
+                evidence: hit.evidence,
+            };
+            let known = match (key.map, key.evidence) {
+                (NONE, Evidence::None) => of_places.get_mut(key.place as usize),
+                _ => None,
+            };
+            let id = match known {
+                Some(Some((part, id))) if *part == key.part => *id,
+                known => {
+                    let id = self.groups.id_of(key);
+                    if let Some(known) = known {
+                        *known = Some((key.part, id));
+                    }
+                    id
+                }
+            };
+            batch.groups.push(id);
+            batch.maps.push(key.map);
+        }
+        let samples: Vec<(&Option<&Kind>, &u32)> = batch.kinds.iter().zip(&batch.maps).collect();
+        for samples in samples.chunks(Bits::WORD) {
+            let (mut in_maps, mut elsewhere) = (0, 0);
+            for (i, (kind, map)) in samples.iter().enumerate() {
+                let access = u64::from(kind.is_some()) << i;
+                match **map {
+                    NONE => elsewhere |= access,
+                    _ => in_maps |= access,
+                }
+            }
+            self.in_maps.push(in_maps);
+            self.elsewhere.push(elsewhere);
+        }
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        let accesses = batch.kinds.iter().zip(&batch.latencies);
+        for ((kind, latency), &group) in accesses.clone().zip(&batch.groups) {
+            let group = &mut self.groups.sums[group as usize];
+            group.rows += 1;
+            if let Some(kind) = kind {
+                group.counts.add(kind, *latency);
+            }
+        }
+        for (latency, &group) in batch.latencies.iter().zip(&batch.groups) {
+            if let Some(cycles) = latency {
+                self.groups.sums[group as usize].latencies.add(*cycles);
+            }
+        }
+        for ((kind, latency), &map) in accesses.zip(&batch.maps) {
+            let loads = kind.filter(|kind| kind.counts.loads > 0);
+            let Some(kind) = loads else { continue };
+            let level = (map, kind.level_id);
+            let loads = self.levels.of(level);
+            loads.rows += 1;
+            loads.counts.add(kind, *latency);
+            if let Some(cycles) = latency {
+                loads.latencies.add(*cycles);
+            }
+        }
+    }
+
+    /// The latency cube.
+    fn count_latencies(&mut self, batch: &Batch, latency_bins: &[u8]) {
+        let latencies = batch.latencies.iter().zip(&batch.bins);
+        let accesses = latencies.zip(&batch.kinds).zip(&batch.maps);
+        for (((latency, bin), kind), &map) in accesses {
+            let (Some(cycles), Some(bin), Some(kind)) = (*latency, *bin, kind) else {
+                continue;
+            };
+            let usual = latency_bins.get(cycles as usize).copied();
+            let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
+            self.latency.add((map, bin, latency_bin, kind.level_id));
+        }
+    }
+
+    /// What is known of where in a structure the samples hit.
+    fn count_bytes(&mut self, batch: &Batch, first: usize, widths: &[u32]) {
+        for (at, hit) in batch.hits.samples.iter().zip(batch.hits.hits()) {
+            let i = at - first;
+            let (Some(Some(kind)), Some(latency)) = (batch.kinds.get(i), batch.latencies.get(i))
+            else {
+                continue;
+            };
+            if let (Some(_), Some(group)) = (hit.slot(), batch.groups.get(i)) {
+                self.groups.sums[*group as usize].slotted += 1;
+            }
+            let Some(off) = hit.off() else { continue };
+            if let Some(Ok(part @ (Part::IndirectKey | Part::IndirectElem))) = batch.parts.get(i) {
+                let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
+                let cell = (hit.map, *part, in_pair, off);
+                let sum = self.outside.of(cell);
+                sum.add(kind, *latency);
+            } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
+                let width = widths.get(array as usize).copied().unwrap_or(1);
+                let cell = (array, index / width * width, off);
+                self.cells.of(cell).add(kind, *latency);
+            }
+        }
+        for (_, instance) in &batch.instances {
+            self.heat[heat_slot(*instance)] += 1;
+        }
+    }
 }
 
 /// The bin of the time axis that was asked for last: that of most samples after it.
@@ -387,13 +541,12 @@ pub struct TimeAxis {
 impl TimeAxis {
     /// From the first to the last sample that has a time.
     pub fn of(rows: &Rows) -> TimeAxis {
-        let times = rows.times().map(|time| (time, time));
-        let span = times.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        span.map_or_else(TimeAxis::default, |(first, last)| TimeAxis {
-            first,
-            last,
-            bin_ns: (last - first) / TIME_BINS + 1,
-        })
+        rows.times()
+            .map_or_else(TimeAxis::default, |(first, last)| TimeAxis {
+                first,
+                last,
+                bin_ns: (last - first) / TIME_BINS + 1,
+            })
     }
 
     pub fn bin(&self, time: u64) -> Option<u16> {

@@ -17,6 +17,16 @@ pub const LEAST: u64 = 30;
 /// A share stands out when the lower end of its interval reaches this.
 const STANDS_OUT: f64 = 0.05;
 
+/// The interval of a share that is a finding. A share that does not reach the bound lies above the lower end of
+/// its interval, which takes long to find.
+pub fn stands_out(samples: u64, of: u64) -> Option<(f64, f64)> {
+    if samples < LEAST || (samples as f64) < STANDS_OUT * of as f64 {
+        return None;
+    }
+    let interval = clopper_pearson(samples, of);
+    (interval.0 >= STANDS_OUT).then_some(interval)
+}
+
 /// `loads` says what a rate of loads is of.
 pub fn findings(
     totals: &Totals,
@@ -90,24 +100,27 @@ impl<'a> Maps<'a> {
             .map_or("", |m| &m.name)
     }
 
-    /// A share of counts with everything a reader needs to check it.
-    fn finding(&self, map: u32, chart: &str, at_stake: u64, samples: u64, of: u64) -> Finding {
+    /// A share of counts that stands out, with everything a reader needs to check it.
+    fn finding(
+        &self,
+        map: u32,
+        chart: &str,
+        at_stake: u64,
+        samples: u64,
+        of: u64,
+    ) -> Option<Finding> {
+        let interval = stands_out(samples, of)?;
         let of_map = self.evidence.iter().filter(|((m, _), _)| *m == map);
         let most = of_map.max_by_key(|((_, e), n)| (**n, *e));
-        Finding {
+        Some(Finding {
             text: String::new(),
             at_stake,
             samples,
             of,
-            // Fewer are no finding: their interval is not asked for.
-            interval: if samples < LEAST {
-                (0.0, 1.0)
-            } else {
-                clopper_pearson(samples, of)
-            },
+            interval,
             evidence: most.map_or_else(String::new, |((_, e), _)| evidence_name(*e).to_owned()),
             chart: chart.to_owned(),
-        }
+        })
     }
 
     /// The map's share of all latency (of all samples in a recording without latencies).
@@ -125,10 +138,7 @@ impl<'a> Maps<'a> {
                 self.overall.samples,
             )
         };
-        let mut finding = self.finding(map, "maps", stake, samples, of);
-        if samples < LEAST || finding.interval.0 < STANDS_OUT {
-            return None;
-        }
+        let mut finding = self.finding(map, "maps", stake, samples, of)?;
         let parts = self
             .by_part
             .range((map, *Part::ALL.first()?)..=(map, *Part::ALL.last()?));
@@ -163,10 +173,7 @@ impl<'a> Maps<'a> {
             self.stake_of(group, hits),
             hits,
             group.counts.snoop_known.into(),
-        );
-        if hits < LEAST || finding.interval.0 < STANDS_OUT {
-            return None;
-        }
+        )?;
         finding.text = format!(
             "`{}`: `{}` was modified by another CPU (HITM) in {}",
             self.name(map),
@@ -182,10 +189,8 @@ impl<'a> Maps<'a> {
         let counts = &group.counts;
         let hits = counts.llc_miss()?;
         let with_level = u64::from(counts.loads - counts.level_unknown);
-        let mut finding = self.finding(map, "misses", self.stake_of(group, hits), hits, with_level);
-        if hits < LEAST || finding.interval.0 < STANDS_OUT {
-            return None;
-        }
+        let stake = self.stake_of(group, hits);
+        let mut finding = self.finding(map, "misses", stake, hits, with_level)?;
         finding.text = format!(
             "`{}`: the {} missed the last-level cache in {}",
             self.name(map),

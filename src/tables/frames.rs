@@ -491,7 +491,7 @@ pub fn loads_by_level(totals: &Totals, kinds: &Kinds) -> Vec<LevelLoads> {
 
 /// One row a map, time bin, latency bin and level.
 pub fn latency(totals: &Totals, kinds: &Kinds) -> PolarsResult<DataFrame> {
-    let mut cells: Vec<_> = totals.latency.iter().map(|(k, n)| (*k, *n)).collect();
+    let mut cells = totals.latency.clone();
     cells.sort_unstable();
     let level = |id: u8| level_name(id, kinds);
     DataFrame::new(

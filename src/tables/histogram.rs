@@ -11,11 +11,13 @@ const PAGE: usize = 64;
 /// Page 0 holds 0..64; page `p` holds the octave that starts at `64 << (p - 1)`; `u32::MAX` is in page 26.
 const PAGES: usize = 27;
 
-/// Counts of `u32` values. A page is allocated when the first value falls into it: latencies of
-/// one place span few octaves, and there are many places.
+/// Counts of `u32` values. A page is made when the first value falls into it: latencies of one place span
+/// few octaves, and there are many places.
 #[derive(Debug, Clone, Default)]
 pub struct Histogram {
-    pages: [Option<Box<[u32; PAGE]>>; PAGES],
+    /// Of each page, one more than where it is among those that were made.
+    made: [u8; PAGES],
+    pages: Vec<[u32; PAGE]>,
 }
 
 /// `(page, bucket)` of a value.
@@ -39,18 +41,35 @@ fn middle(page: usize, bucket: usize) -> u32 {
 impl Histogram {
     pub fn add(&mut self, value: u32) {
         let (page, bucket) = bucket_of(value);
-        let page = self.pages[page].get_or_insert_with(|| Box::new([0; PAGE]));
-        page[bucket] = page[bucket].saturating_add(1);
+        let count = &mut self.page(page)[bucket];
+        *count = count.saturating_add(1);
+    }
+
+    #[inline]
+    fn page(&mut self, page: usize) -> &mut [u32; PAGE] {
+        if self.made[page] == 0 {
+            self.pages.reserve_exact(1);
+            self.pages.push([0; PAGE]);
+            self.made[page] = self.pages.len() as u8;
+        }
+        &mut self.pages[usize::from(self.made[page]) - 1]
     }
 
     pub fn merge(&mut self, other: &Histogram) {
-        for (mine, theirs) in self.pages.iter_mut().zip(&other.pages) {
-            let Some(theirs) = theirs else { continue };
-            let mine = mine.get_or_insert_with(|| Box::new([0; PAGE]));
-            for (a, b) in mine.iter_mut().zip(theirs.iter()) {
+        for (page, theirs) in other.all() {
+            let mine = self.page(page);
+            for (a, b) in mine.iter_mut().zip(theirs) {
                 *a = a.saturating_add(*b);
             }
         }
+    }
+
+    /// The pages that were made, the lowest first.
+    fn all(&self) -> impl Iterator<Item = (usize, &[u32; PAGE])> {
+        let made = self.made.iter().enumerate();
+        made.filter_map(|(page, at)| {
+            Some((page, self.pages.get(usize::from(*at).checked_sub(1)?)?))
+        })
     }
 
     /// Values added.
@@ -69,13 +88,9 @@ impl Histogram {
     }
 
     fn buckets(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
-        self.pages.iter().enumerate().flat_map(|(p, page)| {
-            page.iter().flat_map(move |page| {
-                page.iter()
-                    .enumerate()
-                    .filter(|(_, count)| **count != 0)
-                    .map(move |(b, count)| (middle(p, b), u64::from(*count)))
-            })
+        self.all().flat_map(|(p, page)| {
+            let counts = page.iter().enumerate().filter(|(_, count)| **count != 0);
+            counts.map(move |(b, count)| (middle(p, b), u64::from(*count)))
         })
     }
 }

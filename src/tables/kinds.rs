@@ -17,11 +17,12 @@ pub struct Kind {
     /// What one such access adds to the counts, its latency apart.
     pub counts: Counts,
     pub op: Option<Op>,
-    level: Option<Level>,
+    pub level: Option<Level>,
     /// As [`Level::name`].
     pub level_name: Option<Cow<'static, str>>,
     pub snoop: Option<Snoop>,
     pub tlb: Option<Tlb>,
+    pub locked: Option<bool>,
     pub blocked: Option<Blocked>,
     /// Of each field whether what is there, or that nothing is there, is an answer.
     pub states: Fields,
@@ -38,6 +39,7 @@ impl Kind {
         level_name: None,
         snoop: None,
         tlb: None,
+        locked: None,
         blocked: None,
         states: Fields::all(Validity::Unknown),
         level_id: NO_LEVEL,
@@ -51,6 +53,7 @@ impl Kind {
             level_name: access.level.map(Level::name),
             snoop: access.snoop,
             tlb: access.tlb,
+            locked: access.locked,
             blocked: access.blocked,
             states: states_of(event, access),
             level_id: NO_LEVEL,

@@ -6,6 +6,7 @@
 
 mod accesses;
 mod aggregate;
+mod bits;
 mod caveats;
 pub mod columns;
 mod counts;
@@ -27,7 +28,7 @@ pub mod together;
 mod words;
 
 pub use accesses::{Access, Accesses, CHUNK};
-pub use findings::{LEAST, MOST_FINDINGS, percent, thousands};
+pub use findings::{LEAST, MOST_FINDINGS, percent, stands_out, thousands};
 pub use frames::{file_line, inner};
 pub use interval::clopper_pearson;
 pub use listing::list;
@@ -120,13 +121,17 @@ impl Tables {
                 frames::misses(&totals)?,
             ])
         };
-        let samples = || {
-            (
-                order::hottest(rows, &totals),
-                kept::frame(accesses, &totals),
-            )
+        let sums = || {
+            let both = (&totals, kinds);
+            let summary = summary::of(recording, attribution, binaries, both, &time);
+            (sums(), summary)
         };
-        let (sums, (order, kept)) = rayon::join(sums, samples);
+        let order = || order::frame(accesses, order::hottest(rows, &totals));
+        // What takes longest comes first.
+        let samples = || rayon::join(|| kept::frame(accesses, &totals), order);
+        let ((sums, mut summary), (kept, order)) = rayon::join(sums, samples);
+        let order = order?;
+        summary.order.rows = order.height() as u64;
         let [
             maps,
             parts,
@@ -142,14 +147,7 @@ impl Tables {
             misses,
         ] = sums?;
         Ok(Tables {
-            summary: summary::of(
-                recording,
-                attribution,
-                binaries,
-                (&totals, kinds),
-                &time,
-                order.len(),
-            ),
+            summary,
             maps,
             parts,
             arrays,
@@ -161,7 +159,7 @@ impl Tables {
             steps,
             latency,
             levels,
-            order: order::frame(accesses, order)?,
+            order,
             misses,
             gaps: frames::gaps(&recording.gaps)?,
             kept: kept?,

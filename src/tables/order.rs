@@ -5,7 +5,6 @@ use super::accesses::Accesses;
 use super::aggregate::{Totals, heat_slot};
 use super::columns as c;
 use super::rows::Rows;
-use crate::attribute::Reason;
 use polars::prelude::{Column, DataFrame, DataType, PolarsResult};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -16,16 +15,24 @@ pub const LIMIT: usize = 20_000;
 /// Rows of one instance; the first in time of a hotter one.
 pub const EACH: usize = 2_000;
 
+/// Samples that one thread looks at, at a time.
+const CHUNK: usize = 1 << 16;
+
 /// Row numbers, instance by instance from the hottest on.
 pub fn hottest(rows: &Rows, totals: &Totals) -> Vec<usize> {
-    let hot = hot_slots(&totals.heat);
-    let candidates: Vec<(u64, usize)> = (0..rows.len())
-        .into_par_iter()
-        .with_min_len(1 << 16)
-        .filter_map(|i| {
-            let instance = rows.instance(i, &rows.hit(i))?;
-            let accessed = rows.part(i) != Err(Reason::NotAnAccess);
-            (accessed && hot.binary_search(&heat_slot(instance)).is_ok()).then_some((instance, i))
+    let mut hot = vec![false; totals.heat.len()];
+    for slot in hot_slots(&totals.heat) {
+        hot[slot] = true;
+    }
+    let chunks = (0..rows.len().div_ceil(CHUNK)).into_par_iter();
+    let candidates: Vec<(u64, usize)> = chunks
+        .flat_map_iter(|chunk| {
+            let mut found = Vec::new();
+            let end = rows.len().min((chunk + 1) * CHUNK);
+            rows.instances(chunk * CHUNK..end, &mut found);
+            let hot = |instance: u64| hot.get(heat_slot(instance)) == Some(&true);
+            let hot = found.into_iter().filter(move |(_, at)| hot(*at));
+            hot.map(|(i, instance)| (instance, i))
         })
         .collect();
     let mut instances = FxHashMap::<u64, Vec<usize>>::default();
@@ -61,7 +68,7 @@ pub fn frame(accesses: &Accesses, rows: Vec<usize>) -> PolarsResult<DataFrame> {
     Ok(frame)
 }
 
-/// The slots with the most samples that hold enough for [`LIMIT`] rows; sorted. Two instances may
+/// The slots with the most samples that hold enough for [`LIMIT`] rows. Two instances may
 /// share a slot: the exact counts are made from the rows themselves.
 fn hot_slots(heat: &[u32]) -> Vec<usize> {
     let mut slots: Vec<usize> = (0..heat.len()).filter(|&slot| heat[slot] > 0).collect();
@@ -72,6 +79,5 @@ fn hot_slots(heat: &[u32]) -> Vec<usize> {
         room = room.saturating_sub((heat[slot] as usize).min(EACH));
         kept
     });
-    slots.sort_unstable();
     slots
 }

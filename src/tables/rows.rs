@@ -5,6 +5,7 @@ use crate::attribute::{Attribution, Hit, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// `PERF_SAMPLE_*` (`include/uapi/linux/perf_event.h`).
 mod bit {
@@ -60,10 +61,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Index into `Recording::events`.
+    #[inline]
     pub fn event(&self, i: usize) -> usize {
         self.samples.event.get(i).map_or(usize::MAX, |e| e.into())
     }
 
+    #[inline]
     pub fn event_name(&self, i: usize) -> &'a str {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
@@ -93,69 +96,79 @@ impl<'a> Rows<'a> {
         self.samples(event, bit::WEIGHT)
     }
 
-    /// The times of all samples that have one.
-    pub fn times(&self) -> impl ParallelIterator<Item = u64> {
-        let all = self.samples.time.par_numbered();
-        all.filter_map(|(i, time)| {
-            let sampled = self.always & bit::TIME != 0 || self.samples_time(self.event(i));
-            sampled.then_some(time)
-        })
+    /// The first and the last time of the samples that have one.
+    pub fn times(&self) -> Option<(u64, u64)> {
+        let times = &self.samples.time;
+        if self.always & bit::TIME != 0 {
+            return times.span();
+        }
+        let sampled = times.par_numbered();
+        let sampled = sampled.filter(|(i, _)| self.samples_time(self.event(*i)));
+        let times = sampled.map(|(_, time)| (time, time));
+        times.reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    #[inline]
     pub fn time(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.time, bit::TIME)
     }
 
+    #[inline]
     pub fn addr(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.addr, bit::ADDR)
     }
 
+    #[inline]
     pub fn cpu(&self, i: usize) -> Option<u16> {
         self.sampled(i, &self.samples.cpu, bit::CPU)
     }
 
+    #[inline]
     pub fn period(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.period, bit::PERIOD)
     }
 
+    #[inline]
     pub fn weight(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.weight, bit::WEIGHT)
     }
 
+    #[inline]
     pub fn phys_addr(&self, i: usize) -> Option<u64> {
         self.sampled(i, &self.samples.phys_addr, bit::PHYS_ADDR)
     }
 
     /// Index into `Samples::data_src.values`.
+    #[inline]
     pub fn data_src_id(&self, i: usize) -> Option<u32> {
         self.sampled(i, &self.samples.data_src.ids, bit::DATA_SRC)
     }
 
+    #[inline]
     pub fn data_src(&self, i: usize) -> Option<u64> {
         let values = &self.samples.data_src.values;
         values.get(self.data_src_id(i)? as usize).copied()
     }
 
     /// Process and thread.
+    #[inline]
     pub fn thread(&self, i: usize) -> Option<(i32, i32)> {
         let id = self.sampled(i, &self.samples.thread.ids, bit::TID)?;
         self.samples.thread.values.get(id as usize).copied()
     }
 
+    #[inline]
     pub fn ip(&self, i: usize) -> Option<u64> {
         self.samples.ip.get(i)
     }
 
+    #[inline]
     pub fn hit(&self, i: usize) -> Hit {
         self.attribution.hit(i)
     }
 
-    /// Index into `Attribution::maps`, or [`NONE`].
-    pub fn map(&self, i: usize) -> u32 {
-        self.attribution.hits.map(i)
-    }
-
     /// What sample `i` is counted under, of which this is the hit.
+    #[inline]
     pub fn key(&self, i: usize, hit: &Hit) -> Key {
         Key {
             map: hit.map,
@@ -165,14 +178,26 @@ impl<'a> Rows<'a> {
         }
     }
 
+    #[inline]
     pub fn part(&self, i: usize) -> Result<Part, Reason> {
         let part = self.attribution.part.get(i).copied();
         part.unwrap_or(Err(Reason::NotAnAccess))
     }
 
-    /// What `order` keeps together: the structure instance, or the watched word of a breakpoint.
-    pub fn instance(&self, i: usize, hit: &Hit) -> Option<u64> {
-        hit.base().or_else(|| {
+    /// The accesses among these samples to what `order` keeps together, with its address: the structure
+    /// instance, or the watched word of a breakpoint.
+    pub fn instances(&self, samples: Range<usize>, found: &mut Vec<(usize, u64)>) {
+        found.clear();
+        if self.breakpoint.contains(&true) {
+            found.extend(samples.filter_map(|i| Some((i, self.instance(i)?))));
+        } else {
+            self.attribution.hits.bases(samples, found);
+        }
+        found.retain(|(i, _)| self.part(*i) != Err(Reason::NotAnAccess));
+    }
+
+    fn instance(&self, i: usize) -> Option<u64> {
+        self.hit(i).base().or_else(|| {
             let breakpoint = self.breakpoint.get(self.event(i)).copied().unwrap_or(false);
             self.addr(i).filter(|_| breakpoint)
         })

@@ -160,14 +160,13 @@ pub struct Finding {
     pub chart: String,
 }
 
-/// The summary of one recording.
+/// The summary of one recording, the rows of `order` apart.
 pub(super) fn of(
     recording: &Recording,
     attribution: &Attribution,
     binaries: Vec<Binary>,
     (totals, kinds): (&Totals, &Kinds),
     time: &TimeAxis,
-    order_rows: usize,
 ) -> Summary {
     let overall = Overall::of(totals);
     Summary {
@@ -189,7 +188,7 @@ pub(super) fn of(
         levels: frames::loads_by_level(totals, kinds),
         time_bin_ns: time.bin_ns,
         order: OrderLimits {
-            rows: order_rows as u64,
+            rows: 0,
             limit: order::LIMIT as u64,
             each: order::EACH as u64,
         },

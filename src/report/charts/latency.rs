@@ -8,6 +8,7 @@ use crate::report::data::Data;
 use crate::report::number::{count, duration};
 use crate::report::svg::{Anchor, Drawing};
 use crate::report::table::{Cell, Head, Row, Table};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 pub struct Latency;
@@ -99,17 +100,17 @@ fn draw(data: &Data) -> Result<crate::report::html::Markup, ReportError> {
         / 8
         * 8
         + 8;
-    let mut cells = BTreeMap::<(u64, u64), BTreeMap<(u8, Option<&str>), u64>>::new();
+    let mut sums = FxHashMap::<(u64, u64, Option<&str>), u64>::default();
     for row in data.latency.iter().filter(|row| row.samples > 0) {
-        let level = row.level.as_deref();
-        *cells
-            .entry((
-                row.time_bin / per_column,
-                (row.latency_bin - low) / BINS_PER_ROW,
-            ))
-            .or_default()
-            .entry((colour::distance(level), level))
-            .or_default() += row.samples;
+        let column = row.time_bin / per_column;
+        let bin = (row.latency_bin - low) / BINS_PER_ROW;
+        let cell = (column, bin, row.level.as_deref());
+        *sums.entry(cell).or_default() += row.samples;
+    }
+    let mut cells = BTreeMap::<(u64, u64), BTreeMap<(u8, Option<&str>), u64>>::new();
+    for ((column, row, level), samples) in sums {
+        let levels = cells.entry((column, row)).or_default();
+        levels.insert((colour::distance(level), level), samples);
     }
     let most = cells
         .values()

@@ -5,11 +5,11 @@ use crate::analyses::lines::{Sharing as Kind, Used, sharing_of};
 use crate::recording::nodes_of;
 use crate::report::ReportError;
 use crate::report::data::Data;
-use crate::report::kept::{PAIR, Raw};
+use crate::report::kept::{Kept, PAIR, Raw};
 use crate::report::number::{address, count};
 use crate::report::table::{Cell, Head, Row, Table, counted};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub struct Sharing;
 
@@ -52,7 +52,7 @@ impl Chart for Sharing {
             why: "a pair is a store and a load, of which only parts, CPUs and the load's level are kept"
                 .to_owned(),
         }];
-        let shared = shared(data).len();
+        let shared = data.shared.numbers().len();
         if shared > PAIRS {
             all.push(Unfiltered {
                 what: "All but the first lines",
@@ -74,21 +74,16 @@ impl Chart for Sharing {
                 "No access has both a CPU and the address of a map's structure: whether lines are shared is not known.",
             )
         } else {
-            let lines = lines(data, 64);
+            let Shared { lines, pairs } = &data.shared;
             match lines.is_empty() {
                 true => Figure::empty(
                     "No line of a map was hit from two CPUs with a store or a HITM among its samples.",
                 ),
                 false => Figure {
-                    tables: vec![table(data, "sharing-table", "64-byte lines", &lines)],
+                    tables: vec![table(data, "sharing-table", "64-byte lines", lines)],
                     folded: vec![(
                         "Pairs of lines (128 bytes)".to_owned(),
-                        table(
-                            data,
-                            "pairs-table",
-                            "128-byte pairs of lines",
-                            &self::lines(data, 128),
-                        ),
+                        table(data, "pairs-table", "128-byte pairs of lines", pairs),
                     )],
                     ..Figure::default()
                 },
@@ -102,19 +97,34 @@ impl Chart for Sharing {
 
 /// What was sampled of one line.
 #[derive(Debug, Default)]
-struct Line<'a> {
+pub struct Line {
     start: u64,
     map: Option<u64>,
-    parts: BTreeSet<&'a str>,
     loads: u64,
     stores: u64,
     hitm: Option<u64>,
     readers: BTreeSet<u64>,
     writers: BTreeSet<u64>,
-    rows: Vec<Raw<'a>>,
+    /// Numbers of its raw accesses.
+    rows: Vec<usize>,
 }
 
-impl Line<'_> {
+impl Line {
+    fn add(&mut self, row: &Raw) {
+        self.map = self.map.or(row.map);
+        self.loads += row.loads;
+        self.stores += row.stores;
+        if let Some(hitm) = row.hitm {
+            *self.hitm.get_or_insert(0) += hitm;
+        }
+        if row.loads > 0 {
+            self.readers.extend(row.cpu);
+        }
+        if row.stores > 0 {
+            self.writers.extend(row.cpu);
+        }
+    }
+
     fn rank(&self) -> (Reverse<u64>, Reverse<u64>, u64) {
         let bounces = self.hitm.unwrap_or(0);
         let touched = self.loads.saturating_add(self.stores);
@@ -125,68 +135,77 @@ impl Line<'_> {
         let cpus = self.readers.union(&self.writers).count();
         cpus > 1 && (!self.writers.is_empty() || self.hitm.is_some_and(|n| n > 0))
     }
+}
 
-    /// What its CPUs share.
-    fn kind(&self) -> Option<Kind> {
-        let narrow = |n: u64| u32::try_from(n).ok();
-        sharing_of(self.rows.iter().filter_map(|row| {
-            Some(Used {
-                offset: row.addr?.checked_sub(self.start)?,
-                width: row.width,
-                cpu: u16::try_from(row.cpu?).ok()?,
-                map: row.map.and_then(narrow),
-                in_map: row.part.is_some(),
-                loads: row.loads > 0,
-                stores: row.stores > 0,
-                hitm: row.hitm.is_some_and(|n| n > 0),
-            })
-        }))
+/// What the CPUs share that made these accesses to the line that begins at `start`.
+fn kind<'a>(start: u64, rows: impl Iterator<Item = Raw<'a>>) -> Option<Kind> {
+    let narrow = |n: u64| u32::try_from(n).ok();
+    sharing_of(rows.filter_map(|row| {
+        Some(Used {
+            offset: row.addr?.checked_sub(start)?,
+            width: row.width,
+            cpu: u16::try_from(row.cpu?).ok()?,
+            map: row.map.and_then(narrow),
+            in_map: row.part.is_some(),
+            loads: row.loads > 0,
+            stores: row.stores > 0,
+            hitm: row.hitm.is_some_and(|n| n > 0),
+        })
+    }))
+}
+
+/// The shared lines and pairs of lines, those that bounce most first.
+#[derive(Debug)]
+pub struct Shared {
+    lines: Vec<Line>,
+    pairs: Vec<Line>,
+}
+
+impl Shared {
+    pub fn of(kept: &Kept) -> Shared {
+        let (lines, pairs) = rayon::join(|| shared(kept, 64), || shared(kept, PAIR));
+        Shared { lines, pairs }
+    }
+
+    /// Numbers of the pairs of lines that are shared, or of which a line is, in the same order.
+    fn numbers(&self) -> Vec<u64> {
+        let mut seen = BTreeSet::new();
+        let mut all: Vec<&Line> = self.lines.iter().chain(&self.pairs).collect();
+        all.sort_by_key(|line| line.rank());
+        let pairs = all.into_iter().map(|line| line.start / PAIR);
+        pairs.filter(|pair| seen.insert(*pair)).collect()
     }
 }
 
-/// Numbers of the pairs of lines that are shared, or of which a line is, those that bounce most first.
-fn shared(data: &Data) -> Vec<u64> {
-    let mut seen = BTreeSet::new();
-    let both = [64, PAIR].into_iter().flat_map(|size| lines(data, size));
-    let mut all: Vec<Line> = both.collect();
-    all.sort_by_key(Line::rank);
-    let pairs = all.into_iter().map(|line| line.start / PAIR);
-    pairs.filter(|pair| seen.insert(*pair)).collect()
-}
-
-/// Those of them whose accesses are in the page line by line.
+/// Those of the shared pairs whose accesses are in the page line by line.
 pub fn shared_pairs(data: &Data) -> Vec<u64> {
-    let mut all = shared(data);
+    let mut all = data.shared.numbers();
     all.truncate(PAIRS);
     all
 }
 
-/// Shared lines of `size` bytes, those that bounce most first.
-fn lines<'a>(data: &'a Data, size: u64) -> Vec<Line<'a>> {
-    let mut all = BTreeMap::<u64, Line>::new();
-    for row in data.kept.rows() {
-        let (Some(addr), Some(cpu)) = (row.addr, row.cpu) else {
-            continue;
+/// Shared lines of `size` bytes.
+fn shared(kept: &Kept, size: u64) -> Vec<Line> {
+    let row = kept.by_number();
+    let numbered = (0..kept.len()).filter_map(|i| {
+        let (addr, _) = row(i).and_then(|row| row.addr.zip(row.cpu))?;
+        Some((addr - addr % size, i))
+    });
+    let mut numbered: Vec<(u64, usize)> = numbered.collect();
+    numbered.sort_unstable();
+    let by_line = numbered.chunk_by(|(a, _), (b, _)| a == b);
+    // One access is of one CPU.
+    let lines = by_line.filter(|rows| rows.len() > 1).map(|rows| {
+        let mut line = Line {
+            start: rows.first().map_or(0, |(start, _)| *start),
+            rows: rows.iter().map(|(_, i)| *i).collect(),
+            ..Line::default()
         };
-        let start = addr - addr % size;
-        let line = all.entry(start).or_default();
-        line.start = start;
-        line.map = line.map.or(row.map);
-        line.parts.extend(row.part);
-        line.loads += row.loads;
-        line.stores += row.stores;
-        if let Some(hitm) = row.hitm {
-            *line.hitm.get_or_insert(0) += hitm;
-        }
-        if row.loads > 0 {
-            line.readers.insert(cpu);
-        }
-        if row.stores > 0 {
-            line.writers.insert(cpu);
-        }
-        line.rows.push(row);
-    }
-    let mut shared: Vec<Line> = all.into_values().filter(Line::is_shared).collect();
+        let rows = rows.iter().filter_map(|(_, i)| row(*i));
+        rows.for_each(|row| line.add(&row));
+        line
+    });
+    let mut shared: Vec<Line> = lines.filter(Line::is_shared).collect();
     shared.sort_by_key(Line::rank);
     shared
 }
@@ -236,10 +255,13 @@ const HEADS: [Head; 10] = [
 
 fn table(data: &Data, id: &'static str, what: &str, lines: &[Line]) -> Table {
     let whole = data.kept.whole();
+    let row = data.kept.by_number();
     let rows = lines.iter().take(MOST).map(|line| {
         let map = data.map(line.map);
-        let parts: Vec<&str> = line.parts.iter().copied().collect();
-        let kind = line.kind();
+        let rows = || line.rows.iter().filter_map(|i| row(*i));
+        let parts: BTreeSet<&str> = rows().filter_map(|row| row.part).collect();
+        let parts: Vec<&str> = parts.into_iter().collect();
+        let kind = kind(line.start, rows());
         Row {
             cells: vec![
                 map.map_or(Cell::Absent, |map| Cell::Code(map.name.clone())),
@@ -307,23 +329,18 @@ mod tests {
 
     #[test]
     fn a_word_that_one_cpu_wrote_and_another_read_is_true_sharing() {
-        let line = |accesses: &[(u64, u64, bool)]| Line {
-            start: 64,
-            rows: accesses
-                .iter()
-                .map(|&(addr, cpu, store)| Raw {
-                    loads: u64::from(!store),
-                    stores: u64::from(store),
-                    map: Some(0),
-                    part: Some("bmap.key"),
-                    cpu: Some(cpu),
-                    addr: Some(addr),
-                    ..Raw::default()
-                })
-                .collect(),
-            ..Line::default()
+        let kind = |accesses: &[(u64, u64, bool)]| {
+            let rows = accesses.iter().map(|&(addr, cpu, store)| Raw {
+                loads: u64::from(!store),
+                stores: u64::from(store),
+                map: Some(0),
+                part: Some("bmap.key"),
+                cpu: Some(cpu),
+                addr: Some(addr),
+                ..Raw::default()
+            });
+            kind(64, rows)
         };
-        let kind = |accesses: &[(u64, u64, bool)]| line(accesses).kind();
         // 64 and 68 are in one word of eight bytes, 72 is in the next.
         assert_eq!(kind(&[(64, 2, true), (68, 1, false)]), Some(Kind::SameWord));
         assert_eq!(
