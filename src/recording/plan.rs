@@ -184,7 +184,6 @@ impl From<&SampleBody<'_>> for Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Event;
 
     #[test]
     fn fields_read_one_after_the_other_are_those_of_each_row() {
@@ -193,13 +192,8 @@ mod tests {
             | sys::PERF_SAMPLE_TIME
             | sys::PERF_SAMPLE_CPU
             | sys::PERF_SAMPLE_DATA_SRC;
-        let attr = Attr {
-            event: Event {
-                sample_type: sampled.into(),
-                ..Event::default()
-            },
-            ..Attr::default()
-        };
+        let mut attr = Attr::default();
+        attr.event.sample_type = sampled.into();
         let plan = Plan::new(&attr).unwrap();
         let size = RECORD_HEADER + plan.len;
         let bytes: Vec<u8> = (0..3 * size).map(|i| (7 * i) as u8).collect();
