@@ -54,11 +54,12 @@ fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
     let none = || (vec![0u64; events], vec![false; events]);
     let count = |part: usize| {
         let (mut counts, mut says) = none();
-        for i in part * PART..samples.len().min((part + 1) * PART) {
-            let event = samples.event.get(i).map_or(usize::MAX, usize::from);
+        let rows = part * PART..samples.len().min((part + 1) * PART);
+        let events = samples.event.range(rows.clone());
+        for (event, id) in events.zip(samples.data_src.ids.range(rows)) {
+            let event = event.map_or(usize::MAX, usize::from);
             if let (Some(count), Some(says)) = (counts.get_mut(event), says.get_mut(event)) {
                 *count += 1;
-                let id = samples.data_src.ids.get(i);
                 *says |= id.is_some_and(|id| says_by_id.get(id as usize) == Some(&true));
             }
         }

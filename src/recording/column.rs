@@ -48,9 +48,10 @@ pub struct Block {
     /// Bits a value, and the bits of a word that they are.
     width: usize,
     below: u64,
-    /// The lowest bits of the values, one after the other, and after them so many bytes that eight can
-    /// be read from where the last one begins. A copy of the column has them, too.
+    /// The lowest bits of the values, one after the other from bit `first` on, and after the last one so
+    /// many bytes that eight can be read from where it begins. A copy of the column has them, too.
     bytes: Arc<[u8]>,
+    first: usize,
 }
 
 /// Values of more bits take whole words: one that begins within a byte has to end in the eight bytes
@@ -60,28 +61,12 @@ const WIDEST: usize = 57;
 impl Block {
     /// Bytes that it takes.
     pub fn held(&self) -> usize {
-        size_of::<Block>() + self.bytes.len()
-    }
-
-    pub fn new(values: &[u64]) -> Block {
-        let first = values.first().copied().unwrap_or(0);
-        let differ = values.iter().fold(0, |bits, value| bits | value ^ first);
-        let width = match (u64::BITS - differ.leading_zeros()) as usize {
-            bits @ 0..=WIDEST => bits,
-            _ => 64,
-        };
-        let below = lowest(width);
-        Block {
-            alike: first & !below,
-            width,
-            below,
-            bytes: pack(values, width, below),
-        }
+        size_of::<Block>() + ROWS * self.width / 8
     }
 
     #[inline(always)]
     fn get(&self, i: usize) -> Option<u64> {
-        self.at(i * self.width)
+        self.at(self.first + i * self.width)
     }
 
     /// The value that begins with this bit.
@@ -89,6 +74,48 @@ impl Block {
     fn at(&self, bit: usize) -> Option<u64> {
         let bytes: [u8; 8] = self.bytes.get(bit / 8..bit / 8 + 8)?.try_into().ok()?;
         Some(self.alike | u64::from_le_bytes(bytes) >> (bit % 8) & self.below)
+    }
+}
+
+/// Blocks of a column that follow each other: they lie in one piece of memory.
+#[derive(Debug, Default)]
+pub struct Strip {
+    /// What is alike, width, and first bit of each.
+    blocks: Vec<(u64, usize, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Strip {
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Adds a block of these values, [`ROWS`] of them.
+    pub fn push(&mut self, values: &[u64]) {
+        let first = values.first().copied().unwrap_or(0);
+        let differ = values.iter().fold(0, |bits, value| bits | value ^ first);
+        let width = match (u64::BITS - differ.leading_zeros()) as usize {
+            bits @ 0..=WIDEST => bits,
+            _ => 64,
+        };
+        let alike = first & !lowest(width);
+        self.blocks.push((alike, width, 8 * self.bytes.len()));
+        pack(values, width, &mut self.bytes);
+    }
+
+    /// The blocks, and none are left.
+    pub fn take(&mut self) -> Vec<Block> {
+        self.bytes.extend([0; 8]);
+        let bytes = Arc::from(self.bytes.as_slice());
+        self.bytes.clear();
+        let block = |(alike, width, first)| Block {
+            alike,
+            width,
+            below: lowest(width),
+            bytes: Arc::clone(&bytes),
+            first,
+        };
+        self.blocks.drain(..).map(block).collect()
     }
 }
 
@@ -100,24 +127,56 @@ fn lowest(bits: usize) -> u64 {
     }
 }
 
-fn pack(values: &[u64], width: usize, below: u64) -> Arc<[u8]> {
-    let len = (values.len() * width).div_ceil(64) * 8 + 8;
-    let mut bytes = Vec::with_capacity(len);
+/// Adds the lowest bits of values, so many of each.
+fn pack(values: &[u64], width: usize, bytes: &mut Vec<u8>) {
+    let below = lowest(width);
+    let low = |value: u64| value & below;
+    bytes.reserve(values.len() * width / 8 + 8);
+    // Values that fit into a word together are put together first: then they need not wait for each other.
+    match width {
+        0 => {}
+        1..=16 => {
+            let (fours, rest) = values.as_chunks();
+            let fours = fours.iter().map(|&[a, b, c, d]| {
+                let (ab, cd) = (low(a) | low(b) << width, low(c) | low(d) << width);
+                (ab | cd << (2 * width), 4 * width)
+            });
+            flow(
+                fours.chain(rest.iter().map(|&value| (low(value), width))),
+                bytes,
+            );
+        }
+        17..=32 => {
+            let (pairs, rest) = values.as_chunks();
+            let pairs = pairs
+                .iter()
+                .map(|&[a, b]| (low(a) | low(b) << width, 2 * width));
+            flow(
+                pairs.chain(rest.iter().map(|&value| (low(value), width))),
+                bytes,
+            );
+        }
+        _ => flow(values.iter().map(|&value| (low(value), width)), bytes),
+    }
+}
+
+/// Adds bits, so many each, one after the other.
+#[inline(always)]
+fn flow(all: impl Iterator<Item = (u64, usize)>, bytes: &mut Vec<u8>) {
     let (mut word, mut filled) = (0, 0);
-    for value in values.iter().filter(|_| width > 0) {
-        let value = value & below;
-        word |= value << filled;
+    all.for_each(|(bits, width)| {
+        word |= bits << filled;
         filled += width;
         if filled >= 64 {
             bytes.extend_from_slice(&word.to_le_bytes());
             filled -= 64;
             // What did not fit.
-            word = value.checked_shr((width - filled) as u32).unwrap_or(0);
+            word = bits.checked_shr((width - filled) as u32).unwrap_or(0);
         }
+    });
+    if filled > 0 {
+        bytes.extend_from_slice(&word.to_le_bytes());
     }
-    bytes.extend_from_slice(&word.to_le_bytes());
-    bytes.resize(len, 0);
-    bytes.into()
 }
 
 /// Words of the samples, one a row.
@@ -164,7 +223,9 @@ impl Words {
     pub fn push(&mut self, word: u64) {
         self.last.push(word);
         if self.last.len() == ROWS {
-            self.blocks.push(Block::new(&self.last));
+            let mut strip = Strip::default();
+            strip.push(&self.last);
+            self.blocks.extend(strip.take());
             self.last.clear();
         }
     }
@@ -241,7 +302,7 @@ impl Range<'_> {
         let i = self.rows.next()?;
         if i.is_multiple_of(ROWS) {
             self.block = self.words.blocks.get(i / ROWS);
-            self.bit = 0;
+            self.bit = self.block.map_or(0, |block| block.first);
         }
         let Some(block) = self.block else {
             let at = i.checked_sub(self.words.blocks.len() * ROWS);
@@ -317,7 +378,7 @@ impl<T: Cell> Column<T> {
         let block = self.words.blocks.get(rows.start / ROWS);
         let mut range = Range {
             words: &self.words,
-            bit: block.map_or(0, |block| rows.start % ROWS * block.width),
+            bit: block.map_or(0, |block| block.first + rows.start % ROWS * block.width),
             block,
             rows,
         };

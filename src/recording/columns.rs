@@ -3,15 +3,17 @@
 //! Rows are written into runs, several at once, and packed there where nothing has to be settled with
 //! the others. Runs are then added to the columns in the order of the file.
 
-use super::column::{Block, ROWS};
-use super::cursor::Words;
+use super::column::{Block, ROWS, Strip};
+use super::cursor::{ByteOrder, Words};
 use super::intern::{Interner, Known};
-use super::plan::Row;
+use super::plan::{Fields, Plan, Row};
 use super::sample::{ABI_64, SampleBody, WEIGHTS};
 use super::samples::{Chains, Interned, Samples};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::slice::ChunksExact;
+use std::sync::Mutex;
 
 /// Bits of `sample_type` that fill each column of [`Samples::words`]; every sample fills the first two.
 const FIELDS: [u64; 17] = [
@@ -70,6 +72,8 @@ pub struct Run {
     scratch: Vec<u64>,
     file_size: u64,
     to: Place,
+    /// Of the columns that are filled: what was packed of runs before.
+    strips: Vec<Strip>,
 }
 
 /// Where in the columns a run goes.
@@ -100,6 +104,7 @@ impl Run {
             scratch: Vec::new(),
             file_size,
             to: Place::default(),
+            strips: Vec::new(),
         }
     }
 
@@ -108,17 +113,68 @@ impl Run {
         self.rows == ROWS
     }
 
-    /// Ends the run. A whole one is packed, if it has nothing that depends on the runs before it, and
-    /// begins anew.
-    pub fn end(mut self: Box<Run>) -> (Ended, Option<Box<Run>>) {
+    /// Whether it is whole, and has nothing that depends on the runs before it.
+    pub fn is_settled(&self) -> bool {
         let settled = [&self.ips, &self.threads, &self.data_srcs];
         let settled = settled.into_iter().all(Known::is_settled);
-        if settled && self.is_whole() && self.sampled & APART == 0 {
-            let blocks = self.pack();
-            self.rows = 0;
-            return (Ended::Packed(blocks), Some(self));
+        settled && self.is_whole() && self.sampled & APART == 0
+    }
+
+    /// Adds samples of one plan and one `cpumode`, whose records are of one size and long enough, and
+    /// which `event` knows the events of; `None` when the run has no room for them.
+    pub fn push_all(
+        &mut self,
+        values: &Values,
+        (plan, order): (&Plan, ByteOrder),
+        records: ChunksExact<u8>,
+        mut event: impl FnMut(usize, &[u8]) -> u16,
+        cpumode: u8,
+    ) -> Option<()> {
+        let rows = self.rows..self.rows + records.len();
+        let fields: &mut [Field; FIELDS.len()] = (&mut *self.words).try_into().ok()?;
+        let rows = |field| <[u64]>::get_mut(field, rows.clone()).filter(|_| rows.end <= ROWS);
+        let [
+            events,
+            modes,
+            ip,
+            thread,
+            time,
+            addr,
+            cpu,
+            period,
+            weight,
+            data_src,
+            phys_addr,
+            ..,
+        ] = fields.each_mut().map(|field| rows(field));
+        let (ip, thread, data_src) = (ip?, thread?, data_src?);
+        for ((i, word), record) in events?.iter_mut().enumerate().zip(records.clone()) {
+            *word = event(i, record).into();
         }
-        (Ended::Open(self), None)
+        modes?.fill(cpumode.into());
+        let number = records.len();
+        let fields = Fields {
+            ip: &mut *ip,
+            thread: &mut *thread,
+            time: time?,
+            addr: addr?,
+            cpu: cpu?,
+            period: period?,
+            weight: weight?,
+            data_src: &mut *data_src,
+            phys_addr: phys_addr?,
+        };
+        plan.read(records, order, fields);
+        let ids = |known: &mut Known, interner: &Interner, words: &mut [u64]| {
+            for word in words {
+                *word = known.id(interner, *word);
+            }
+        };
+        ids(&mut self.ips, &values.ips, ip);
+        ids(&mut self.threads, &values.threads, thread);
+        ids(&mut self.data_srcs, &values.data_srcs, data_src);
+        self.rows += number;
+        Some(())
     }
 
     /// Adds a sample of which all fields have a fixed size; `None` when the run is full.
@@ -256,20 +312,32 @@ impl Run {
         }
     }
 
-    /// A block of each column that is filled.
-    fn pack(&self) -> Vec<Block> {
+    /// Packs the rows: the run begins anew.
+    pub fn pack(&mut self) {
         let fields = FIELDS.iter().zip(self.words.iter());
         let fields = fields.filter(|(field, _)| filled(**field, self.sampled));
-        fields
-            .map(|(_, words)| Block::new(&words[..self.rows.min(ROWS)]))
-            .collect()
+        for (n, (_, words)) in fields.enumerate() {
+            if n == self.strips.len() {
+                self.strips.push(Strip::default());
+            }
+            self.strips[n].push(&words[..self.rows.min(ROWS)]);
+        }
+        self.rows = 0;
+    }
+
+    /// What was packed, if anything was.
+    pub fn packed(&mut self) -> Option<Ended> {
+        let any = self.strips.iter().any(|strip| !strip.is_empty());
+        let take = || self.strips.iter_mut().map(Strip::take).collect();
+        any.then(take).map(Ended::Packed)
     }
 }
 
 /// A run that has ended.
 #[derive(Debug)]
 pub enum Ended {
-    Packed(Vec<Block>),
+    /// Several, one after the other: the blocks of each column that is filled.
+    Packed(Vec<Vec<Block>>),
     /// Its ids and places are its own.
     Open(Box<Run>),
 }
@@ -292,6 +360,10 @@ pub struct Columns {
     inflated: Vec<u8>,
     /// Bytes of the columns.
     packed: usize,
+    /// Whether most of the runs that were added last had no values of their own.
+    settled: bool,
+    /// To be filled.
+    spare: Mutex<Vec<Run>>,
 }
 
 impl Default for Columns {
@@ -305,6 +377,8 @@ impl Default for Columns {
             sampled: 0,
             inflated: Vec::new(),
             packed: 0,
+            settled: false,
+            spare: Mutex::default(),
         }
     }
 }
@@ -335,12 +409,29 @@ impl Columns {
         self.sampled
     }
 
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     pub fn values(&self) -> &Values {
         &self.values
     }
 
+    /// A run that was packed, to be filled again.
+    pub fn spare_run(&self) -> Option<Box<Run>> {
+        self.spare.lock().ok()?.pop().map(Box::new)
+    }
+
+    pub fn spare(&self, run: Box<Run>) {
+        if let Ok(mut spare) = self.spare.lock() {
+            spare.push(*run);
+        }
+    }
+
     /// Adds the rows of the runs.
     pub fn append(&mut self, mut runs: Vec<Ended>) {
+        let open = runs.iter().filter(|run| matches!(run, Ended::Open(_)));
+        self.settled = 2 * open.count() < runs.len();
         for run in &mut runs {
             let Ended::Open(run) = run else { continue };
             let chains = 0..run.chains.ends.len() as u32;
@@ -366,7 +457,10 @@ impl Columns {
             if let Ended::Open(run) = ended {
                 run.settle();
                 if run.is_whole() {
-                    *ended = Ended::Packed(run.pack());
+                    run.pack();
+                }
+                if let Some(packed) = run.packed() {
+                    *ended = packed;
                 }
             }
         });
@@ -375,9 +469,11 @@ impl Columns {
             let columns = columns.filter(|(_, field)| filled(*field, self.sampled));
             match run {
                 Ended::Packed(blocks) => {
-                    for ((column, _), block) in columns.zip(blocks) {
-                        self.packed += block.held();
-                        column.push_block(block);
+                    for ((column, _), blocks) in columns.zip(blocks) {
+                        for block in blocks {
+                            self.packed += block.held();
+                            column.push_block(block);
+                        }
                     }
                 }
                 Ended::Open(run) => {
@@ -397,6 +493,7 @@ impl Columns {
     /// begin with it (a pipe can announce events late).
     pub fn add_sample_type(&mut self, sample_type: u64) {
         self.sampled |= sample_type;
+        self.spare = Mutex::default();
         let rows = self.samples.len();
         if rows == 0 {
             return;
@@ -441,7 +538,7 @@ impl Columns {
 pub fn side_by_side<T: Send>(each: &mut [T], act: impl Fn(&mut T) + Sync) {
     match each {
         [one] => act(one),
-        many => many.par_iter_mut().for_each(&act),
+        many => many.par_iter_mut().with_max_len(1).for_each(&act),
     }
 }
 

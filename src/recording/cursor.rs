@@ -19,6 +19,15 @@ impl ByteOrder {
         })
     }
 
+    /// Of two `u32`s that were read as one `u64`, the first in the high half.
+    #[inline(always)]
+    pub fn first_half_high(self, halves: u64) -> u64 {
+        match self {
+            ByteOrder::Little => halves.rotate_left(32),
+            ByteOrder::Big => halves,
+        }
+    }
+
     /// The `u32` at byte `at`; `None` past the end.
     #[inline(always)]
     pub fn u32_at(self, data: &[u8], at: usize) -> Option<u32> {

@@ -5,8 +5,9 @@
 
 use super::attr::Attr;
 use super::column::ROWS;
-use super::columns::{Ended, Run, Values, side_by_side};
+use super::columns::{Columns, Ended, Run, side_by_side};
 use super::cursor::ByteOrder;
+use super::held::bring;
 use super::plan::Plan;
 use super::reader::Reader;
 use super::sample::SampleBody;
@@ -15,15 +16,22 @@ use super::walk::user::{FINISHED_ROUND, FIRST as FIRST_OF_PERF};
 use perf_event_open_sys::bindings as sys;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
+use std::slice::ChunksExact;
 
-/// Lanes a thread: one may be held up, or look at the next headers meanwhile.
-const LANES: usize = 1;
+/// Lanes a thread, and blocks that each fills before its rows are added: one lane may be held up, or look
+/// at the next headers meanwhile.
+const WIDE: (usize, usize) = (6, 8);
+/// The same while there are new values in most runs: these are in memory unpacked until they are added.
+const NARROW: (usize, usize) = (1, 4);
 /// Records that are no samples, in a stretch.
 const MAX_OTHERS: usize = 1 << 12;
-/// Blocks that a lane fills before its rows are added.
-const BLOCKS: usize = 4;
-/// A lane takes a MB or two.
-const MAX_LANES: usize = 16;
+/// A lane fills a MB or two.
+const MAX_LANES: usize = 32;
+/// Records whose fields are read one field after the other: as many as stay in a core's nearest cache.
+const NEAR: usize = 1 << 8;
+
+/// Ids of events that a lane has at hand.
+const LAST_IDS: usize = 64;
 
 /// The events, and how to tell which one a sample is of.
 pub struct Events {
@@ -33,6 +41,8 @@ pub struct Events {
     pub same_trailer: bool,
     order: ByteOrder,
     plans: Vec<Option<Plan>>,
+    /// That of all of them, if it is one.
+    plan: Option<Plan>,
     /// Byte of every sample where its id lies; `None` where there is one event, or no way to tell:
     /// then all are of the first.
     id_at: Option<usize>,
@@ -46,6 +56,7 @@ impl Events {
             same_trailer: true,
             order,
             plans: Vec::new(),
+            plan: None,
             id_at: None,
         }
     }
@@ -59,6 +70,8 @@ impl Events {
             self.ids.entry(id).or_insert(event);
         }
         self.plans.push(Plan::new(&attr));
+        let first = self.plans.first().copied().flatten();
+        self.plan = first.filter(|_| self.plans.iter().all(|plan| *plan == first));
         self.attrs.push(attr);
         self.id_at = self.id_offset().filter(|_| self.attrs.len() > 1);
         self.same_trailer = same_trailer(&self.attrs);
@@ -115,6 +128,14 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// That of the bytes from byte `at` on.
+    fn after(self, at: usize) -> Origin {
+        Origin {
+            base: self.base + at as u64,
+            ..self
+        }
+    }
+
     /// Where in the file to look for byte `at`.
     pub fn offset(self, at: usize) -> u64 {
         self.inflated.unwrap_or(self.base + at as u64)
@@ -136,45 +157,69 @@ pub struct Stretch {
 impl Stretch {
     /// Looks at the headers from byte `at` on until there is a run for every lane. The first run fills
     /// a block that has `rows` rows, or some of many blocks.
-    pub fn scan(data: &[u8], at: usize, rows: usize, order: ByteOrder) -> Stretch {
+    pub fn scan(
+        data: &[u8],
+        at: usize,
+        rows: usize,
+        (lanes, blocks): (usize, usize),
+        order: ByteOrder,
+    ) -> Stretch {
         let mut stretch = Stretch {
             end: at,
             ..Stretch::default()
         };
-        let lanes = (LANES * rayon::current_num_threads()).min(MAX_LANES);
+        let lanes = (lanes * rayon::current_num_threads()).min(MAX_LANES);
         let mut room = 0;
+        bring(data, at, at);
         while stretch.end < data.len() && stretch.others.len() < MAX_OTHERS {
             let at = stretch.end;
             let Some((header, _)) = Header::at(data, at, order) else {
                 stretch.stopped = true;
                 break;
             };
-            let end = at + header.size;
             if header.kind == sys::PERF_RECORD_SAMPLE {
-                let begun = stretch.runs.len();
-                match stretch.runs.last_mut() {
-                    Some(run) if room != 0 => run.end = end,
-                    _ if begun == lanes => break,
-                    _ => {
-                        room = match begun {
-                            0 => BLOCKS * ROWS - rows % ROWS,
-                            _ => BLOCKS * ROWS,
-                        };
-                        stretch.runs.push(at..end);
+                if room == 0 {
+                    let begun = stretch.runs.len();
+                    if begun == lanes {
+                        break;
                     }
+                    room = match begun {
+                        0 => blocks * ROWS - rows % ROWS,
+                        _ => blocks * ROWS,
+                    };
+                    stretch.runs.push(at..at);
                 }
-                room -= 1;
-                stretch.samples += 1;
+                let alike = alike(data, at, header.size, room).len();
+                stretch.end += alike * header.size;
+                if let Some(run) = stretch.runs.last_mut() {
+                    run.end = stretch.end;
+                }
+                room -= alike;
+                stretch.samples += alike;
             } else if header.is_perfs() {
                 stretch.stopped = true;
                 break;
-            } else if header.kind != FINISHED_ROUND {
-                stretch.others.push(at);
+            } else {
+                if header.kind != FINISHED_ROUND {
+                    stretch.others.push(at);
+                }
+                stretch.end += header.size;
             }
-            stretch.end = end;
+            bring(data, at, stretch.end);
         }
         stretch
     }
+}
+
+/// The records from byte `at` on, at most so many, that have the header of the first, and so its size.
+fn alike(data: &[u8], at: usize, size: usize, most: usize) -> ChunksExact<'_, u8> {
+    let data = data.get(at..).unwrap_or(&[]);
+    let size = size.max(RECORD_HEADER);
+    let header = data.first_chunk::<RECORD_HEADER>();
+    let records = data.chunks_exact(size).take(most);
+    let alike = records.take_while(|record| record.first_chunk() == header);
+    let alike = data.get(..size * alike.count());
+    alike.unwrap_or(&[]).chunks_exact(size)
 }
 
 /// A record that lies whole in its file.
@@ -198,6 +243,11 @@ impl Header {
         // A size less than the header's has no body.
         let body = data.get(at + RECORD_HEADER..at + header.size)?;
         Some((header, body))
+    }
+
+    /// `PERF_RECORD_MISC_CPUMODE`.
+    fn mode(self) -> u8 {
+        (u32::from(self.misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK) as u8
     }
 
     /// Whether perf wrote it, and it may bring events, or samples out of a compressed record.
@@ -234,13 +284,13 @@ impl Seen {
 pub struct Lane {
     run: Option<Box<Run>>,
     file_size: u64,
-    sampled: u64,
     ended: Vec<Ended>,
     /// The bytes to decode.
     range: Range<usize>,
     /// Rows after which a block of the columns is full.
     room: usize,
-    last_id: (u64, u16),
+    /// Ids of events that were seen last, each in the slot of its lowest bits: the kernel counts them up.
+    last_ids: [(u64, u16); LAST_IDS],
     /// Samples too short for what their event samples.
     short: Seen,
     /// Samples with the id of no event.
@@ -252,23 +302,13 @@ impl Lane {
         Lane {
             run: None,
             file_size,
-            sampled: 0,
             ended: Vec::new(),
             range: 0..0,
             room: ROWS,
-            last_id: (0, 0),
+            last_ids: [(0, 0); LAST_IDS],
             short: Seen::default(),
             strangers: Seen::default(),
         }
-    }
-
-    /// Begins with samples of events that sample these bits.
-    fn begin(&mut self, sampled: u64) {
-        if self.sampled != sampled {
-            self.run = None;
-        }
-        self.sampled = sampled;
-        self.room = ROWS;
     }
 
     /// All samples that were too short, and all that had the id of no event.
@@ -279,54 +319,102 @@ impl Lane {
         })
     }
 
-    fn decode(&mut self, events: &Events, values: &Values, data: &[u8], origin: Origin) {
-        self.last_id = (0, 0);
+    fn decode(&mut self, events: &Events, columns: &Columns, data: &[u8], origin: Origin) {
+        self.last_ids = [(0, 0); LAST_IDS];
+        self.run = columns.spare_run();
+        let data = data.get(..self.range.end).unwrap_or(data);
         let mut at = self.range.start;
-        while at < self.range.end {
-            let Some((header, body)) = Header::at(data, at, events.order) else {
-                return;
-            };
-            if header.kind == sys::PERF_RECORD_SAMPLE {
-                if self.room == 0 {
-                    self.end_run();
-                    self.room = ROWS;
-                }
-                self.room -= 1;
-                self.sample(events, values, body, header.misc, at, origin);
+        while let Some((header, body)) = Header::at(data, at, events.order) {
+            if header.kind != sys::PERF_RECORD_SAMPLE {
+                at += header.size;
+                continue;
             }
-            at += header.size;
+            if self.room == 0 {
+                self.end_run();
+                self.room = ROWS;
+            }
+            let plan = events.plan.as_ref();
+            let taken = match plan.filter(|plan| plan.len <= body.len()) {
+                Some(plan) => {
+                    let records = alike(data, at, header.size, self.room.min(NEAR));
+                    let taken = records.len();
+                    self.samples(events, columns, plan, header, records, origin.after(at));
+                    taken
+                }
+                None => {
+                    self.sample(events, columns, body, header, at, origin);
+                    1
+                }
+            };
+            self.room -= taken;
+            at += taken * header.size;
         }
         self.end_run();
+        if let Some(mut run) = self.run.take() {
+            self.ended.extend(run.packed());
+            columns.spare(run);
+        }
     }
 
+    /// Ends the run, which goes on when it can be packed.
     fn end_run(&mut self) {
-        if let Some(run) = self.run.take() {
-            let (ended, next) = run.end();
-            self.ended.push(ended);
-            self.run = next;
+        match self.run.take() {
+            Some(mut run) if run.is_settled() => {
+                run.pack();
+                self.run = Some(run);
+            }
+            Some(mut run) => {
+                self.ended.extend(run.packed());
+                self.ended.push(Ended::Open(run));
+            }
+            None => {}
         }
+    }
+
+    /// Samples of one plan, whose records have one header; the first lies where `origin` begins.
+    fn samples(
+        &mut self,
+        events: &Events,
+        columns: &Columns,
+        plan: &Plan,
+        header: Header,
+        records: ChunksExact<u8>,
+        origin: Origin,
+    ) {
+        let begin = || Box::new(Run::new(self.file_size, columns.sampled()));
+        let mut run = self.run.take().unwrap_or_else(begin);
+        let order = events.order;
+        let event = |i: usize, record: &[u8]| {
+            let body = record.get(RECORD_HEADER..).unwrap_or(&[]);
+            self.event(events, body, origin.offset(i * header.size))
+        };
+        let pushed = run.push_all(
+            columns.values(),
+            (plan, order),
+            records,
+            event,
+            header.mode(),
+        );
+        debug_assert!(pushed.is_some(), "there is no room for as many");
+        self.run = Some(run);
     }
 
     #[inline(always)]
     fn sample(
         &mut self,
         events: &Events,
-        values: &Values,
+        columns: &Columns,
         body: &[u8],
-        misc: u16,
+        header: Header,
         at: usize,
         origin: Origin,
     ) {
         let order = events.order;
-        let event = match events.id_at.and_then(|at| order.u64_at(body, at)) {
-            Some(id) if id == self.last_id.0 && id != 0 => self.last_id.1,
-            Some(id) => self.event_of(events, id, origin.offset(at)),
-            None => 0,
-        };
-        let (file_size, sampled) = (self.file_size, self.sampled);
-        let begin = || Box::new(Run::new(file_size, sampled));
+        let event = self.event(events, body, origin.offset(at));
+        let file_size = self.file_size;
+        let begin = || Box::new(Run::new(file_size, columns.sampled()));
         let run = self.run.get_or_insert_with(begin);
-        let cpumode = (u32::from(misc) & sys::PERF_RECORD_MISC_CPUMODE_MASK) as u8;
+        let (values, cpumode) = (columns.values(), header.mode());
         let pushed = match events.plans.get(usize::from(event)) {
             Some(Some(plan)) => plan
                 .row(body, order)
@@ -344,10 +432,22 @@ impl Lane {
         }
     }
 
+    /// The event of a sample, whose record lies at this byte of the file.
+    #[inline(always)]
+    fn event(&mut self, events: &Events, body: &[u8], offset: u64) -> u16 {
+        match events.id_at.and_then(|at| events.order.u64_at(body, at)) {
+            Some(id) => match self.last_ids[id as usize % LAST_IDS] {
+                (last, event) if last == id && id != 0 => event,
+                _ => self.event_of(events, id, offset),
+            },
+            None => 0,
+        }
+    }
+
     fn event_of(&mut self, events: &Events, id: u64, offset: u64) -> u16 {
         match events.ids.get(&id) {
             Some(&event) => {
-                self.last_id = (id, event);
+                self.last_ids[id as usize % LAST_IDS] = (id, event);
                 event
             }
             None => {
@@ -362,9 +462,17 @@ impl Lane {
 }
 
 impl Reader {
+    /// How many runs there may be in the next stretch: lanes a thread, and blocks of each.
+    pub fn width(&self) -> (usize, usize) {
+        match self.columns.is_settled() {
+            true => WIDE,
+            false => NARROW,
+        }
+    }
+
     /// Adds the samples of a stretch of `data`, and looks at the headers after it meanwhile.
     pub fn decode(&mut self, data: &[u8], origin: Origin, stretch: &mut Stretch) -> Stretch {
-        let (order, end) = (self.order, stretch.end);
+        let (order, end, width) = (self.order, stretch.end, self.width());
         let last = stretch.stopped || end == data.len();
         let rows = self.columns.len() + stretch.samples;
         let runs = std::mem::take(&mut stretch.runs);
@@ -374,7 +482,7 @@ impl Reader {
         }
         let ((), next) = rayon::join(
             || self.decode_runs(data, origin, runs),
-            || Stretch::scan(data, end, rows, order),
+            || Stretch::scan(data, end, rows, width, order),
         );
         next
     }
@@ -389,7 +497,7 @@ impl Reader {
         let (events, columns) = (&self.events, &self.columns);
         let lanes = self.lanes.get_mut(..runs.len()).unwrap_or_default();
         for lane in lanes.iter_mut() {
-            lane.begin(columns.sampled());
+            lane.room = ROWS;
         }
         if let Some(first) = lanes.first_mut() {
             first.room = ROWS - columns.len() % ROWS;
@@ -398,7 +506,7 @@ impl Reader {
             lane.range = run;
         }
         side_by_side(lanes, |lane| {
-            lane.decode(events, columns.values(), data, origin);
+            lane.decode(events, columns, data, origin);
         });
         let ended = lanes.iter_mut().flat_map(|lane| lane.ended.drain(..));
         self.columns.append(ended.collect());

@@ -7,7 +7,20 @@ use rustc_hash::FxHashMap;
 pub struct Interner {
     pub values: Vec<u64>,
     ids: FxHashMap<u64, u32>,
+    /// Ids of most values, each in one of the [`NEAR`] slots from that of its value on: less to look at
+    /// than `ids`.
+    slots: Vec<u32>,
+    /// So many values were given slots.
+    filled: usize,
 }
+
+/// Slots for a value, until there are [`MOST`]: more would not stay in a core's cache.
+const SLOTS: usize = 4;
+const MOST: usize = 1 << 16;
+/// Slots that are looked at.
+const NEAR: usize = 4;
+/// No id.
+const EMPTY: u32 = u32::MAX;
 
 impl Interner {
     pub fn id(&mut self, value: u64) -> u32 {
@@ -18,61 +31,72 @@ impl Interner {
         }
         id
     }
+
+    /// The id of a value that has one.
+    #[inline(always)]
+    fn find(&self, value: u64) -> Option<u32> {
+        let is = |id: &&u32| self.values.get(**id as usize) == Some(&value);
+        let slot = slot(value, self.slots.len());
+        let near = self.slots.get(slot..slot + NEAR).unwrap_or(&[]);
+        near.iter()
+            .find(is)
+            .or_else(|| self.find_any(value))
+            .copied()
+    }
+
+    #[inline(never)]
+    fn find_any(&self, value: u64) -> Option<&u32> {
+        self.ids.get(&value)
+    }
+
+    /// Gives slots to the values that came since it was last done.
+    fn fill_slots(&mut self) {
+        let wanted = MOST.min(SLOTS * self.values.len());
+        if self.slots.len() < wanted {
+            self.slots = vec![EMPTY; wanted.next_power_of_two()];
+            self.filled = 0;
+        }
+        for (id, &value) in self.values.iter().enumerate().skip(self.filled) {
+            let slot = slot(value, self.slots.len());
+            let near = self.slots.get_mut(slot..slot + NEAR).unwrap_or_default();
+            if let Some(empty) = near.iter_mut().find(|id| **id == EMPTY) {
+                *empty = id as u32;
+            }
+        }
+        self.filled = self.values.len();
+    }
 }
 
-/// Slots of the cache at first, and at most: more would not stay in a core's own.
-const SLOTS: usize = 1 << 8;
-const MAX_SLOTS: usize = 1 << 14;
+/// Where the slots of a value begin, among so many: a power of two, or none.
+#[inline(always)]
+fn slot(value: u64, slots: usize) -> usize {
+    // Fibonacci hashing: the highest bits of the product depend on all bits of the value.
+    let hash = (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
+    (hash & slots.wrapping_sub(1)).min(slots.saturating_sub(NEAR))
+}
+
 /// Set in the id of a value that the interner did not know.
 const UNKNOWN: u64 = 1 << 32;
 
-/// What a run knows of an interner that several runs look into: a cache of two ways, for most samples
-/// repeat an ip, thread or `data_src` seen shortly before; and the values that are not in it.
-#[derive(Debug)]
+/// What a run knows beside an interner that several runs look into: the values that are not in it.
+#[derive(Debug, Default)]
 pub struct Known {
-    /// `(value, id + 1)`; 0 for an empty slot. Ids of an interner stay what they are.
-    cache: Vec<[(u64, u32); 2]>,
     unknown: Interner,
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Known {
-            cache: vec![[(0, 0); 2]; SLOTS],
-            unknown: Interner::default(),
-        }
-    }
 }
 
 impl Known {
     /// The id that `interner` has for the value, or one of its own until [`Known::translate`].
     #[inline(always)]
     pub fn id(&mut self, interner: &Interner, value: u64) -> u64 {
-        match self.cache.get(self.slot(value)) {
-            Some([(cached, id), _]) if *id != 0 && *cached == value => u64::from(*id) - 1,
-            Some([_, (cached, id)]) if *id != 0 && *cached == value => u64::from(*id) - 1,
-            _ => self.look_up(interner, value),
+        match interner.find(value) {
+            Some(id) => id.into(),
+            None => self.own(value),
         }
     }
 
-    #[inline(always)]
-    fn slot(&self, value: u64) -> usize {
-        // Fibonacci hashing: the highest bits of the product depend on all bits of the value.
-        (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (self.cache.len() - 1)
-    }
-
-    fn look_up(&mut self, interner: &Interner, value: u64) -> u64 {
-        let Some(&id) = interner.ids.get(&value) else {
-            return UNKNOWN | u64::from(self.unknown.id(value));
-        };
-        if interner.values.len() > self.cache.len() && self.cache.len() < MAX_SLOTS {
-            self.cache = vec![[(0, 0); 2]; 2 * self.cache.len()];
-        }
-        let slot = self.slot(value);
-        if let Some(ways) = self.cache.get_mut(slot) {
-            *ways = [(value, id.wrapping_add(1)), ways[0]];
-        }
-        u64::from(id)
+    #[inline(never)]
+    fn own(&mut self, value: u64) -> u64 {
+        UNKNOWN | u64::from(self.unknown.id(value))
     }
 
     /// Whether all ids are the interner's.
@@ -83,7 +107,9 @@ impl Known {
     /// Adds the unknown values to the interner; gives their ids.
     pub fn add_to(&self, interner: &mut Interner) -> Vec<u32> {
         let unknown = self.unknown.values.iter();
-        unknown.map(|&value| interner.id(value)).collect()
+        let ids = unknown.map(|&value| interner.id(value)).collect();
+        interner.fill_slots();
+        ids
     }
 
     /// Puts the interner's ids, as [`Known::add_to`] gave them, where there are own ones.
@@ -91,5 +117,32 @@ impl Known {
         for id in ids.iter_mut().filter(|id| **id & UNKNOWN != 0) {
             *id = added.get(*id as u32 as usize).map_or(0, |&id| id.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_one_id_wherever_its_slot_is() {
+        // Multiples of what undoes the hash share their slots.
+        let undo = 0xf1de_83e1_9937_733d;
+        assert_eq!(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(undo), 1);
+        let values = (0..40).map(|i: u64| i.wrapping_mul(undo));
+        let values: Vec<u64> = values.chain((1000..3000).map(|i| 8 * i)).collect();
+        let mut interner = Interner::default();
+        for (id, &value) in values.iter().enumerate() {
+            assert_eq!(interner.find(value), None);
+            assert_eq!(interner.id(value), id as u32);
+            if id % 100 == 7 {
+                interner.fill_slots();
+            }
+        }
+        for (id, &value) in values.iter().enumerate() {
+            assert_eq!(interner.id(value), id as u32);
+            assert_eq!(interner.find(value), Some(id as u32));
+        }
+        assert_eq!(interner.values, values);
     }
 }

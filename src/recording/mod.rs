@@ -66,6 +66,9 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     if recording.needs_bytes() {
         recording.bytes.file = held;
         recording.decode();
+    } else {
+        // It takes the system a while to unmap a large file.
+        rayon::spawn(|| drop(held));
     }
     Ok(recording)
 }

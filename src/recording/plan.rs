@@ -3,7 +3,9 @@
 use super::attr::Attr;
 use super::cursor::ByteOrder;
 use super::sample::{SampleBody, WEIGHTS};
+use super::walk::RECORD_HEADER;
 use perf_event_open_sys::bindings as sys;
+use std::slice::ChunksExact;
 
 /// The fields of one sample that become columns; 0 where the event did not sample one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +44,7 @@ const FIXED: u64 = (sys::PERF_SAMPLE_IDENTIFIER
 const NONE: usize = usize::MAX >> 1;
 
 /// Byte offsets in the bodies of samples whose every field has a fixed size.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     ip: usize,
     thread: usize,
@@ -54,7 +56,20 @@ pub struct Plan {
     data_src: usize,
     phys_addr: usize,
     /// Bytes that a body must have.
-    len: usize,
+    pub len: usize,
+}
+
+/// Where the fields of some samples go, as those of [`Row`].
+pub struct Fields<'a> {
+    pub ip: &'a mut [u64],
+    pub thread: &'a mut [u64],
+    pub time: &'a mut [u64],
+    pub addr: &'a mut [u64],
+    pub cpu: &'a mut [u64],
+    pub period: &'a mut [u64],
+    pub weight: &'a mut [u64],
+    pub data_src: &'a mut [u64],
+    pub phys_addr: &'a mut [u64],
 }
 
 impl Plan {
@@ -102,6 +117,34 @@ impl Plan {
         })
     }
 
+    /// Reads the fields of records of one size that are long enough, one field after the other.
+    pub fn read(&self, records: ChunksExact<u8>, order: ByteOrder, into: Fields) {
+        let read = |at: usize, into: &mut [u64]| {
+            if at == NONE {
+                return into.fill(0);
+            }
+            let at = RECORD_HEADER + at;
+            for (word, record) in into.iter_mut().zip(records.clone()) {
+                *word = order.u64_at(record, at).unwrap_or(0);
+            }
+        };
+        read(self.ip, into.ip);
+        read(self.thread, into.thread);
+        read(self.time, into.time);
+        read(self.addr, into.addr);
+        read(self.cpu, into.cpu);
+        read(self.period, into.period);
+        read(self.weight, into.weight);
+        read(self.data_src, into.data_src);
+        read(self.phys_addr, into.phys_addr);
+        for thread in into.thread {
+            *thread = order.first_half_high(*thread);
+        }
+        for cpu in into.cpu {
+            *cpu = u64::from((order.first_half_high(*cpu) >> 32) as u16);
+        }
+    }
+
     /// `None` when `body` is too short.
     #[inline(always)]
     pub fn row(&self, body: &[u8], order: ByteOrder) -> Option<Row> {
@@ -109,10 +152,7 @@ impl Plan {
         let word = |at| order.u64_at(body, at).unwrap_or(0);
         Some(Row {
             ip: word(self.ip),
-            thread: match order {
-                ByteOrder::Little => word(self.thread).rotate_left(32),
-                ByteOrder::Big => word(self.thread),
-            },
+            thread: order.first_half_high(word(self.thread)),
             time: word(self.time),
             addr: word(self.addr),
             cpu: order.u32_at(body, self.cpu).unwrap_or(0) as u16,
@@ -137,6 +177,66 @@ impl From<&SampleBody<'_>> for Row {
             weight: sample.weight.unwrap_or(0),
             data_src: sample.data_src.unwrap_or(0),
             phys_addr: sample.phys_addr.unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_read_one_after_the_other_are_those_of_each_row() {
+        let sampled = sys::PERF_SAMPLE_IP
+            | sys::PERF_SAMPLE_TID
+            | sys::PERF_SAMPLE_TIME
+            | sys::PERF_SAMPLE_CPU
+            | sys::PERF_SAMPLE_DATA_SRC;
+        let mut attr = Attr::default();
+        attr.event.sample_type = sampled.into();
+        let plan = Plan::new(&attr).unwrap();
+        let size = RECORD_HEADER + plan.len;
+        let bytes: Vec<u8> = (0..3 * size).map(|i| (7 * i) as u8).collect();
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let mut words = [[9; 3]; 9];
+            let [
+                ip,
+                thread,
+                time,
+                addr,
+                cpu,
+                period,
+                weight,
+                data_src,
+                phys_addr,
+            ] = &mut words;
+            let fields = Fields {
+                ip,
+                thread,
+                time,
+                addr,
+                cpu,
+                period,
+                weight,
+                data_src,
+                phys_addr,
+            };
+            plan.read(bytes.chunks_exact(size), order, fields);
+            for (i, record) in bytes.chunks_exact(size).enumerate() {
+                let row = plan.row(&record[RECORD_HEADER..], order).unwrap();
+                let expected = [
+                    row.ip,
+                    row.thread,
+                    row.time,
+                    row.addr,
+                    row.cpu.into(),
+                    row.period,
+                    row.weight,
+                    row.data_src,
+                    row.phys_addr,
+                ];
+                assert_eq!(words.map(|field| field[i]), expected);
+            }
         }
     }
 }

@@ -46,8 +46,11 @@ impl Reader {
     /// lies that they came out of. Returns the bytes it took.
     pub(super) fn walk(&mut self, data: &[u8], base: u64, inflated: Option<u64>) -> usize {
         let origin = Origin { base, inflated };
-        let scan = |at, rows, order| Stretch::scan(data, at, rows, order);
-        let mut stretch = scan(0, self.columns.len(), self.order);
+        let scan = |reader: &Reader, at| {
+            let rows = reader.columns.len();
+            Stretch::scan(data, at, rows, reader.width(), reader.order)
+        };
+        let mut stretch = scan(self, 0);
         while !self.stopped && stretch.end <= data.len() {
             let next = self.decode(data, origin, &mut stretch);
             for &at in &stretch.others {
@@ -64,7 +67,7 @@ impl Reader {
             let Some(after) = self.take(data, at, origin) else {
                 return at;
             };
-            stretch = scan(after, self.columns.len(), self.order);
+            stretch = scan(self, after);
         }
         stretch.end
     }
