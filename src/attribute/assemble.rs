@@ -185,7 +185,7 @@ pub fn assemble(
         hits.add(of_chunk);
     }
     let mut out = Attribution {
-        place: places.place.into_owned(),
+        place: places.place,
         places: places.places,
         part,
         hits,

@@ -18,7 +18,6 @@ use crate::recording::{Column, Event, ImageId, Recent, Recording};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How the code of a sample comes to touch memory that is not its own.
@@ -50,9 +49,9 @@ impl Behalf {
 }
 
 /// The places of all samples.
-pub struct Places<'a> {
+pub struct Places {
     /// By sample.
-    pub place: Cow<'a, Column<u32>>,
+    pub place: Column<u32>,
     pub places: Vec<Place>,
     pub codes: Vec<Result<Code, Reason>>,
     /// By place, as the next.
@@ -63,7 +62,7 @@ pub struct Places<'a> {
     pub marking: Vec<bool>,
 }
 
-impl<'a> Places<'a> {
+impl Places {
     /// The code of a sample.
     pub fn code_of(&self, i: usize) -> Option<&Code> {
         let place = self.place.get(i)?;
@@ -120,7 +119,7 @@ impl<'a> Places<'a> {
             changes.push((i, to));
         }
         if !changes.is_empty() {
-            self.place.to_mut().replace(changes);
+            self.place.replace(changes);
         }
     }
 
@@ -163,7 +162,7 @@ impl<'a> Places<'a> {
         let mut changes: Vec<(usize, u32)> = told.into_iter().filter_map(change).collect();
         changes.sort_unstable();
         if !changes.is_empty() {
-            self.place.to_mut().replace(changes);
+            self.place.replace(changes);
         }
     }
 
@@ -253,13 +252,9 @@ impl<'a> Places<'a> {
         self.marking = self.places.iter().map(|p| told(p, marks)).collect();
     }
 
-    pub fn of(
-        recording: &'a Recording,
-        binaries: &mut [Option<Binary>],
-        kernel: &Kernel,
-    ) -> Places<'a> {
+    pub fn of(recording: &Recording, binaries: &mut [Option<Binary>], kernel: &Kernel) -> Places {
         let mut all = Places {
-            place: Cow::default(),
+            place: Column::default(),
             places: Vec::new(),
             codes: Vec::new(),
             behalf: Vec::new(),
@@ -280,7 +275,7 @@ impl<'a> Places<'a> {
             spots.iter().for_each(|spot| {
                 look(spot);
             });
-            all.place = Cow::Borrowed(&recording.samples.ip.ids);
+            all.place = recording.samples.ip.ids.clone();
             all.tell();
             return all;
         }
@@ -305,7 +300,7 @@ impl<'a> Places<'a> {
                 })
                 .collect();
             for column in columns {
-                all.place.to_mut().append(column);
+                all.place.append(column);
             }
         }
         all.tell();

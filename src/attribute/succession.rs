@@ -67,7 +67,7 @@ struct Run {
 
 /// The accesses that follow others soon.
 pub struct Succession<'a> {
-    places: &'a Places<'a>,
+    places: &'a Places,
     spaces: &'a Spaces,
     runs: Vec<Run>,
     /// Run after run.
@@ -81,7 +81,7 @@ pub struct Succession<'a> {
 impl<'a> Succession<'a> {
     pub fn of(
         recording: &Recording,
-        places: &'a Places<'a>,
+        places: &'a Places,
         rows: &Rows,
         spaces: &'a Spaces,
     ) -> Succession<'a> {
