@@ -164,7 +164,6 @@ pub fn attribute_watching(
         facts.shrink_to_fit();
     });
     give_back();
-    facts.shrink_to_fit();
     lasting.learn(learned.variables());
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
@@ -203,9 +202,10 @@ pub fn attribute_watching(
     tracer.step("the object's owner", &rows, &types, spaces);
     let seen = seen(&rows, &facts, &arrays, &types);
     drop(facts);
-    // The next is the most that is held at a time.
+    // About here the most is held at a time.
     give_back();
     let witnesses = witnesses(&rows, &seen, &places, &types);
+    give_back();
     let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));
     let blocks = Blocks::build(&rows, &types);
