@@ -9,6 +9,7 @@
 
 use super::skew::skew;
 use super::touch::{Decoded, decoded};
+use crate::allocator::give_back;
 use crate::attribute::Attribution;
 use crate::data_src::{DataSrc, Level, Op, Snoop};
 use crate::recording::{Event, Memory, PerKind, Recent, Recording, partition_near};
@@ -272,6 +273,8 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             words.extend(of_some);
         }
     }
+    // The pieces that they came in.
+    give_back();
     if stores.is_empty() {
         return Stale::CannotTell(Missing::Stores);
     }
