@@ -649,7 +649,7 @@ impl Regions {
         agreed(self.covering(address, time), address, part, types)
     }
 
-    /// The same.
+    /// The same, with what was asked for last.
     pub fn at_after(
         &self,
         address: u64,
