@@ -320,6 +320,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_asked_for_last_changes_no_answer() {
+        let start = |i: u64| Start {
+            base: (i * 7 % 40) << 10,
+            time: (i * i % 97) << 20,
+            shapes: Admitted::Variant(0, i as usize % VARIANTS),
+        };
+        let mut starts: Vec<Start> = (0..200).map(start).collect();
+        starts.sort_unstable();
+        let nearby = Nearby::new(starts);
+        let mut last = nearby.last();
+        // Onwards, with steps back, and around the times of starts.
+        for time in (0..100).flat_map(|t| [t << 20, (t << 20) + 1, (t * 13 % 100) << 20]) {
+            for address in (0..48).map(|page| (page << 10) + 512) {
+                let anew = nearby.around(address, time, &mut nearby.last());
+                let after = nearby.around(address, time, &mut last);
+                assert_eq!(format!("{after:?}"), format!("{anew:?}"));
+            }
+        }
+    }
+
+    #[test]
     fn remainders_are_those_of_division() {
         for bytes in (1..2100).chain([3 << PAGE_SHIFT, u16::MAX.into()]) {
             let stride = Stride::new(bytes).unwrap();
