@@ -119,8 +119,8 @@ impl Known<'_> {
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-/// `last`: of the regions; `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
-/// `admitted` which shapes it may be of.
+/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
+/// `admitted` which shapes it may be of; `last`: of the regions.
 pub fn complete(
     row: &mut Row,
     behalf: Behalf,

@@ -195,7 +195,7 @@ impl Grid {
             return None;
         }
         let mut all: Option<Option<(u64, usize)>> = None;
-        let disagrees = |kind: &Kind, span, number, with| {
+        let disagrees = |kind: &Kind, span, (number, _), with| {
             let within = kind.within(span, address);
             let within = within.filter(|(other, _)| *other == number);
             let base = within.map(|(_, off)| (address - off % self.stride, with));
@@ -275,13 +275,11 @@ impl Grid {
         admits: impl Fn(Nearest) -> bool,
         mut see: impl FnMut(u64, usize),
     ) {
-        let mut see_in = |kind: &Kind, span, _, with| {
-            if let Some((_, off)) = kind.within(span, address) {
-                see(address - off % self.stride, with);
-            }
+        let see_in = |_: &Kind, _, (_, off), with| {
+            see(address - off % self.stride, with);
             false
         };
-        self.any_layout(near, address, &admits, |_| true, &mut see_in);
+        self.any_layout(near, address, &admits, |_| true, see_in);
         if let Some((base, with)) = self.large_base(near, address, admits) {
             see(base, with);
         }
@@ -307,15 +305,16 @@ impl Grid {
     }
 
     /// Whether a layout around an address that goes with the starts there is `wanted`: by its kind, where the
-    /// span begins, the number of the address's object in it, and how many starts are in that. Only those are
-    /// asked about of which `fits` says so, by how far behind the first bucket's start the address lies.
+    /// span begins, where in that the address lies as [`Kind::within`] has it, and how many starts are in the
+    /// same object. Only those are asked about of which `fits` says so, by how far behind the first bucket's
+    /// start the address lies.
     fn any_layout(
         &self,
         near: &Near,
         address: u64,
         admits: impl Fn(Nearest) -> bool,
         fits: impl Fn(u64) -> bool,
-        mut wanted: impl FnMut(&Kind, u64, u64, usize) -> bool,
+        mut wanted: impl FnMut(&Kind, u64, (u64, u64), usize) -> bool,
     ) -> bool {
         let page = address / PAGE * PAGE;
         let mut starts = [(0, false); MOST];
@@ -329,7 +328,7 @@ impl Grid {
                     break;
                 };
                 let within = kind.within(span, address);
-                let Some((number, _)) = within.filter(|(_, off)| fits(*off)) else {
+                let Some((number, off)) = within.filter(|(_, off)| fits(*off)) else {
                     continue;
                 };
                 let end = span.saturating_add(kind.pages * PAGE);
@@ -350,7 +349,7 @@ impl Grid {
                     within.is_some_and(|(other, _)| other == number)
                 };
                 let with = starts.iter().filter(|(at, _)| same(*at)).count();
-                if wanted(kind, span, number, with) {
+                if wanted(kind, span, (number, off), with) {
                     return true;
                 }
             }

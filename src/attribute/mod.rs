@@ -14,6 +14,7 @@ mod grid;
 mod hits;
 mod instant;
 mod keys;
+mod last;
 mod lasting;
 mod leaf;
 mod learn;

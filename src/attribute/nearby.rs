@@ -22,7 +22,7 @@ pub const MOST: usize = 3 * 2 * IN_TIME;
 
 /// A start by its distance from where its neighbourhood begins, and what it admits: in 8 bytes, as
 /// most of the time of placing a sample goes into reading and sorting them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nearest(u64);
 
 impl Nearest {
@@ -106,20 +106,12 @@ pub struct Nearby {
     pages: FxHashMap<u64, [u32; 3]>,
 }
 
-/// What was asked for last: samples ask in the order of their times, more or less, so that most find what
-/// the one before them found.
-pub struct Last {
-    /// By number of the page: which window is its last, or [`NONE`].
-    of_page: Vec<u32>,
-    windows: Vec<Window>,
-}
+/// What was asked for last.
+pub type Last = super::last::Last<Window>;
 
 /// The starts of a page that are nearest to a time.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    /// From which time to which it is of.
-    from: u64,
-    to: u64,
+#[derive(Debug, Default)]
+pub struct Window {
     /// The first start that is not before.
     at: usize,
     /// By place, each place once: as [`Nearest`], but from where the page begins.
@@ -128,17 +120,12 @@ struct Window {
 }
 
 impl Window {
-    /// The window before `at` of a page that has these starts at these times.
-    fn new(starts: &[u32], times: &[u64], at: usize) -> Window {
+    /// Moves to a time, on a page that has these starts at these times; returns from which time to which they
+    /// are the same.
+    fn move_to(&mut self, time: u64, starts: &[u32], times: &[u64]) -> (u64, u64) {
+        let at = partition_near(times, self.at, |t| *t < time);
         let around = at.saturating_sub(IN_TIME)..times.len().min(at + IN_TIME);
-        let mut window = Window {
-            from: at.checked_sub(1).map_or(0, |before| times[before] + 1),
-            to: times.get(at).copied().unwrap_or(u64::MAX),
-            at,
-            starts: [Nearest(0); 2 * IN_TIME],
-            len: 0,
-        };
-        let nearest = &mut window.starts[..around.len()];
+        let nearest = &mut self.starts[..around.len()];
         for (place, start) in nearest.iter_mut().zip(&starts[around]) {
             *place = Nearest(u64::from(start >> CODE_BITS) << 32 | u64::from(start & CODE));
         }
@@ -150,8 +137,9 @@ impl Window {
                 kept += 1;
             }
         }
-        window.len = kept;
-        window
+        (self.at, self.len) = (at, kept);
+        let from = at.checked_sub(1).map_or(0, |before| times[before] + 1);
+        (from, times.get(at).copied().unwrap_or(u64::MAX))
     }
 }
 
@@ -200,10 +188,7 @@ impl Nearby {
 
     /// To ask for the first time.
     pub fn last(&self) -> Last {
-        Last {
-            of_page: vec![NONE; self.ranges.len()],
-            windows: Vec::new(),
-        }
+        Last::new(self.ranges.len())
     }
 
     /// Where the starts of a page are.
@@ -225,7 +210,11 @@ impl Nearby {
             return near;
         };
         for (side, number) in (0u64..).zip(pages) {
-            let Some(window) = self.window(*number, time, last) else {
+            let look = |window: &mut Window| {
+                let range = self.of_page(*number);
+                window.move_to(time, &self.starts[range.clone()], &self.times[range])
+            };
+            let Some(window) = last.at(*number, time, look) else {
                 continue;
             };
             let here = &mut near.starts[near.len..][..window.len];
@@ -236,28 +225,6 @@ impl Nearby {
         }
         near.settle(address);
         near
-    }
-
-    /// The starts of a page that are nearest in time.
-    fn window<'l>(&self, number: u32, time: u64, last: &'l mut Last) -> Option<&'l Window> {
-        let known = last.of_page.get_mut(number as usize)?;
-        let range = self.of_page(number);
-        let times = &self.times[range.clone()];
-        match last.windows.get_mut(*known as usize) {
-            Some(window) => {
-                if !(window.from..=window.to).contains(&time) {
-                    let at = partition_near(times, window.at, |t| *t < time);
-                    *window = Window::new(&self.starts[range], times, at);
-                }
-            }
-            None => {
-                let at = times.partition_point(|t| *t < time);
-                *known = last.windows.len() as u32;
-                last.windows
-                    .push(Window::new(&self.starts[range], times, at));
-            }
-        }
-        last.windows.get(*known as usize)
     }
 
     /// Of the page of `base`: the last start before a time, and the first from then on, that is `here`.

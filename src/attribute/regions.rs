@@ -6,7 +6,6 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
-use super::NONE;
 use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
 use super::nearby::PAGE_SHIFT;
@@ -114,43 +113,12 @@ pub struct Regions {
     pages: FxHashMap<u64, u32>,
 }
 
-/// What was asked for last: samples ask in the order of their times, more or less, so that most find what
-/// the one before them found.
-pub struct Last {
-    /// By number of the page: which window is its last, or [`NONE`].
-    of_page: Vec<u32>,
-    windows: Vec<Window>,
-}
-
-/// The regions of a page at a time.
-#[derive(Default)]
-struct Window {
-    /// From which time to which they are no others.
-    from: u64,
-    to: u64,
-    regions: Vec<Here>,
-}
-
-impl Window {
-    /// Keeps the first region of those that say the same of the same memory, by number: one owner's array is
-    /// known from several sides.
-    fn keep_first(&mut self) {
-        self.regions.sort_unstable_by_key(|here| here.region);
-        let mut kept = 0;
-        for i in 0..self.regions.len() {
-            let here = self.regions[i];
-            if !self.regions[..kept].iter().any(|k| k.stands_for(&here)) {
-                self.regions[kept] = here;
-                kept += 1;
-            }
-        }
-        self.regions.truncate(kept);
-    }
-}
+/// What was asked for last: the regions of each page.
+pub type Last = super::last::Last<Vec<Here>>;
 
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
-struct Here {
+pub struct Here {
     region: u32,
     /// Its first and its last byte in this page.
     bytes: (u16, u16),
@@ -169,6 +137,21 @@ impl Here {
         let (from, to) = self.bytes;
         self.says == other.says && from <= other.bytes.0 && other.bytes.1 <= to
     }
+}
+
+/// Keeps the first region of those that say the same of the same memory, by number: one owner's array is known
+/// from several sides.
+fn keep_first(regions: &mut Vec<Here>) {
+    regions.sort_unstable_by_key(|here| here.region);
+    let mut kept = 0;
+    for i in 0..regions.len() {
+        let here = regions[i];
+        if !regions[..kept].iter().any(|k| k.stands_for(&here)) {
+            regions[kept] = here;
+            kept += 1;
+        }
+    }
+    regions.truncate(kept);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -510,10 +493,7 @@ impl Regions {
 
     /// To ask for the first time.
     pub fn last(&self) -> Last {
-        Last {
-            of_page: vec![NONE; self.ranges.len()],
-            windows: Vec::new(),
-        }
+        Last::new(self.ranges.len())
     }
 
     /// The regions over an address at a time, with their numbers: of those that say the same, the first.
@@ -523,39 +503,31 @@ impl Regions {
         time: u64,
         last: &'l mut Last,
     ) -> impl Iterator<Item = (u32, &'l Region)> {
-        let here = self.window(address >> PAGE_SHIFT, time, last).iter();
-        let here = here.filter(move |here| here.covers(address));
-        here.filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
+        let here = self.here(address >> PAGE_SHIFT, time, last);
+        self.over(address, here.iter().copied())
     }
 
-    fn window<'l>(&self, page: u64, time: u64, last: &'l mut Last) -> &'l [Here] {
-        let Some(number) = self.pages.get(&page) else {
-            return &[];
+    fn here<'l>(&self, page: u64, time: u64, last: &'l mut Last) -> &'l [Here] {
+        let look = |regions: &mut Vec<Here>, number| {
+            let mut at_time = AtTime::at(self.of_page(number), time);
+            regions.clear();
+            regions.extend(at_time.by_ref().map(|on_page| on_page.here));
+            keep_first(regions);
+            (at_time.from, at_time.to)
         };
-        let Some(known) = last.of_page.get_mut(*number as usize) else {
-            return &[];
-        };
-        if *known == NONE {
-            *known = last.windows.len() as u32;
-            // Of no time.
-            last.windows.push(Window {
-                from: 1,
-                ..Window::default()
-            });
-        }
-        let Some(window) = last.windows.get_mut(*known as usize) else {
-            return &[];
-        };
-        if !(window.from..=window.to).contains(&time) {
-            let mut at_time = AtTime::at(self.of_page(*number), time);
-            window.regions.clear();
-            window
-                .regions
-                .extend(at_time.by_ref().map(|here| here.here));
-            (window.from, window.to) = (at_time.from, at_time.to);
-            window.keep_first();
-        }
-        &window.regions
+        let number = self.pages.get(&page);
+        let here = number.and_then(|&n| last.at(n, time, |regions| look(regions, n)));
+        here.map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of these regions that an address lies in, with their numbers.
+    fn over<'a>(
+        &'a self,
+        address: u64,
+        here: impl Iterator<Item = Here> + 'a,
+    ) -> impl Iterator<Item = (u32, &'a Region)> {
+        let here = here.filter(move |here| here.covers(address));
+        here.filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
@@ -563,7 +535,7 @@ impl Regions {
         let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
         let mut inside: Vec<&Region> = pages
             .flat_map(|page| self.page(page))
-            .filter_map(|here| self.regions.get(here.here.region as usize))
+            .filter_map(|on_page| self.regions.get(on_page.here.region as usize))
             .filter(|r| r.header != 0 || r.map_type.is_some() && region.map_type.is_none())
             .filter(|r| r.shape == region.shape && same(r.map_type, region.map_type))
             .filter(|r| r.start < region.end && region.start < r.end)
@@ -634,14 +606,8 @@ impl Regions {
 
     /// The same with their numbers.
     pub fn numbered(&self, address: u64, time: u64) -> impl Iterator<Item = (u32, &Region)> {
-        AtTime::at(self.page(address >> PAGE_SHIFT), time)
-            .filter(move |here| here.here.covers(address))
-            .filter_map(|here| {
-                Some((
-                    here.here.region,
-                    self.regions.get(here.here.region as usize)?,
-                ))
-            })
+        let at_time = AtTime::at(self.page(address >> PAGE_SHIFT), time);
+        self.over(address, at_time.map(|on_page| on_page.here))
     }
 
     /// What lies at an address at a time, where all that is known agrees.
@@ -664,11 +630,10 @@ impl Regions {
 
     /// The same for what the collector reads at that time.
     pub fn marked(&self, address: u64, time: u64, types: &Types) -> Option<Hit> {
+        let page = self.page(address >> PAGE_SHIFT).iter();
         let regions = self
-            .page(address >> PAGE_SHIFT)
-            .iter()
-            .filter(|here| here.here.covers(address))
-            .filter_map(|here| self.regions.get(here.here.region as usize))
+            .over(address, page.map(|on_page| on_page.here))
+            .map(|(_, region)| region)
             .filter(|r| (r.marked.0..=r.marked.1).contains(&time));
         agreed(regions, address, None, types)
     }
@@ -691,10 +656,10 @@ impl Regions {
         let page = self.page(address >> PAGE_SHIFT);
         let after = page.partition_point(|here| here.first <= time);
         let around = after.saturating_sub(BESIDE)..page.len().min(after + BESIDE);
-        let regions = page[around]
-            .iter()
-            .filter(|here| here.here.covers(address))
-            .filter_map(|here| self.regions.get(here.here.region as usize))
+        let around = page[around].iter();
+        let regions = self
+            .over(address, around.map(|on_page| on_page.here))
+            .map(|(_, region)| region)
             .filter(|r| (r.near.0..=r.near.1).contains(&time))
             .filter(fits);
         let hit = agreed(regions, address, Some(part), types)?;
@@ -1374,12 +1339,9 @@ mod tests {
             here(2, 7, (8, 20)),
             here(5, 7, (8, 21)),
         ];
-        let mut window = Window {
-            regions: all.to_vec(),
-            ..Window::default()
-        };
-        window.keep_first();
-        let kept: Vec<u32> = window.regions.iter().map(|here| here.region).collect();
+        let mut regions = all.to_vec();
+        keep_first(&mut regions);
+        let kept: Vec<u32> = regions.iter().map(|here| here.region).collect();
         assert_eq!(kept, [1, 2, 4, 5]);
     }
 
