@@ -4,6 +4,7 @@ use super::{Event, Memory, Recording};
 use crate::data_src::DataSrc;
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Samples counted at a time.
 const PART: usize = 1 << 16;
@@ -45,35 +46,32 @@ pub fn classify(recording: &mut Recording) {
 /// level.
 fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
     let (samples, events) = (&recording.samples, recording.events.len());
+    let counts = samples.event.counts(events);
     let says_by_id: Vec<bool> = samples
         .data_src
         .values
         .iter()
         .map(|&value| DataSrc(value).says_something())
         .collect();
-    let none = || (vec![0u64; events], vec![false; events]);
-    let count = |part: usize| {
-        let (mut counts, mut says) = none();
+    let says: Vec<AtomicBool> = (0..events).map(|_| AtomicBool::new(false)).collect();
+    let is_open = |(count, says): (&u64, &AtomicBool)| *count > 0 && !says.load(Relaxed);
+    let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
+    parts.for_each(|part| {
+        // A first sample or two of each event tell, as a rule.
+        if !counts.iter().zip(&says).any(is_open) {
+            return;
+        }
         let rows = part * PART..samples.len().min((part + 1) * PART);
         let events = samples.event.range(rows.clone());
         for (event, id) in events.zip(samples.data_src.ids.range(rows)) {
-            let event = event.map_or(usize::MAX, usize::from);
-            if let (Some(count), Some(says)) = (counts.get_mut(event), says.get_mut(event)) {
-                *count += 1;
-                *says |= id.is_some_and(|id| says_by_id.get(id as usize) == Some(&true));
+            let tells = id.is_some_and(|id| says_by_id.get(id as usize) == Some(&true));
+            let event = event.filter(|_| tells).map(usize::from);
+            if let Some(says) = event.and_then(|event| says.get(event)) {
+                says.store(true, Relaxed);
             }
         }
-        (counts, says)
-    };
-    if samples.len() <= PART {
-        return count(0);
-    }
-    let parts = (0..samples.len().div_ceil(PART)).into_par_iter().map(count);
-    parts.reduce(none, |(mut counts, mut says), (other, other_says)| {
-        counts.iter_mut().zip(other).for_each(|(n, m)| *n += m);
-        says.iter_mut().zip(other_says).for_each(|(n, m)| *n |= m);
-        (counts, says)
-    })
+    });
+    (counts, says.into_iter().map(AtomicBool::into_inner).collect())
 }
 
 fn samples(event: &Event, bit: sys::perf_event_sample_format) -> bool {

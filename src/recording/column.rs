@@ -69,11 +69,36 @@ impl Block {
         self.at(self.first + i * self.width)
     }
 
+    /// Adds to the count of each value.
+    fn count(&self, counts: &mut [u64]) {
+        match self.width {
+            0 => count(self.alike, ROWS as u64, counts),
+            1 => {
+                let bytes = self.bytes.iter().skip(self.first / 8).take(ROWS / 8);
+                let ones: u64 = bytes.map(|byte| u64::from(byte.count_ones())).sum();
+                count(self.alike | 1, ones, counts);
+                count(self.alike, ROWS as u64 - ones, counts);
+            }
+            _ => {
+                let values = (0..ROWS).filter_map(|i| self.get(i));
+                values.for_each(|value| count(value, 1, counts));
+            }
+        }
+    }
+
     /// The value that begins with this bit.
     #[inline(always)]
     fn at(&self, bit: usize) -> Option<u64> {
         let bytes: [u8; 8] = self.bytes.get(bit / 8..bit / 8 + 8)?.try_into().ok()?;
         Some(self.alike | u64::from_le_bytes(bytes) >> (bit % 8) & self.below)
+    }
+}
+
+/// Adds to the count of a word, if there is one.
+fn count(word: u64, n: u64, counts: &mut [u64]) {
+    let number = usize::try_from(word).ok();
+    if let Some(count) = number.and_then(|number| counts.get_mut(number)) {
+        *count += n;
     }
 }
 
@@ -400,6 +425,22 @@ impl<T: Cell> Column<T> {
         }
     }
 
+    /// How many rows have each of the numbers below `numbers`.
+    pub fn counts(&self, numbers: usize) -> Vec<u64> {
+        let words = &self.words;
+        let none = || vec![0; numbers];
+        let of_blocks = words.blocks.par_iter().fold(none, |mut counts, block| {
+            block.count(&mut counts);
+            counts
+        });
+        let mut counts = of_blocks.reduce(none, |mut counts, more| {
+            counts.iter_mut().zip(more).for_each(|(n, m)| *n += m);
+            counts
+        });
+        words.last.iter().for_each(|&word| count(word, 1, &mut counts));
+        counts
+    }
+
     /// The least number and the greatest.
     pub fn span(&self) -> Option<(T, T)> {
         let (least, greatest) = self.words.span()?;
@@ -524,6 +565,20 @@ mod tests {
             let width = if bits > 57 { 64 } else { bits as usize };
             assert_eq!(column.words.blocks[0].bytes.len(), ROWS * width / 8 + 8);
         }
+    }
+
+    #[test]
+    fn rows_are_counted_by_their_numbers() {
+        // Blocks of one number, of two and of more; then no whole one.
+        let number = |i: usize| match i / ROWS {
+            0 => 2,
+            1 => 2 + (i % 3 == 0) as u16,
+            _ => (i % 6) as u16,
+        };
+        let column: Column<u16> = (0..4 * ROWS + 5).map(number).collect();
+        let of = |n: u16| column.iter().filter(|number| *number == n).count() as u64;
+        let expected: Vec<u64> = (0..5).map(of).collect();
+        assert_eq!(column.counts(5), expected);
     }
 
     #[test]

@@ -121,13 +121,13 @@ impl Run {
     }
 
     /// Adds samples of one plan and one `cpumode`, whose records are of one size and long enough, and
-    /// which `event` knows the events of; `None` when the run has no room for them.
+    /// whose events `find_events` puts into the column of those; `None` when the run has no room for them.
     pub fn push_all(
         &mut self,
         values: &Values,
         (plan, order): (&Plan, ByteOrder),
         records: ChunksExact<u8>,
-        mut event: impl FnMut(usize, &[u8]) -> u16,
+        find_events: impl FnOnce(&mut [u64]),
         cpumode: u8,
     ) -> Option<()> {
         let rows = self.rows..self.rows + records.len();
@@ -148,9 +148,7 @@ impl Run {
             ..,
         ] = fields.each_mut().map(|field| rows(field));
         let (ip, thread, data_src) = (ip?, thread?, data_src?);
-        for ((i, word), record) in events?.iter_mut().enumerate().zip(records.clone()) {
-            *word = event(i, record).into();
-        }
+        find_events(events?);
         modes?.fill(cpumode.into());
         let number = records.len();
         let fields = Fields {
@@ -171,7 +169,11 @@ impl Run {
             }
         };
         ids(&mut self.ips, &values.ips, ip);
-        ids(&mut self.threads, &values.threads, thread);
+        // The samples of a CPU's buffer are of one thread for a while.
+        for thread in thread.chunk_by_mut(|a, b| a == b) {
+            let id = self.threads.id(&values.threads, thread[0]);
+            thread.fill(id);
+        }
         ids(&mut self.data_srcs, &values.data_srcs, data_src);
         self.rows += number;
         Some(())

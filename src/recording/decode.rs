@@ -8,7 +8,7 @@ use super::column::ROWS;
 use super::columns::{Columns, Ended, Run, side_by_side};
 use super::cursor::ByteOrder;
 use super::held::bring;
-use super::plan::Plan;
+use super::plan::{Plan, words_at};
 use super::reader::Reader;
 use super::sample::SampleBody;
 use super::walk::RECORD_HEADER;
@@ -384,15 +384,22 @@ impl Lane {
         let begin = || Box::new(Run::new(self.file_size, columns.sampled()));
         let mut run = self.run.take().unwrap_or_else(begin);
         let order = events.order;
-        let event = |i: usize, record: &[u8]| {
-            let body = record.get(RECORD_HEADER..).unwrap_or(&[]);
-            self.event(events, body, origin.offset(i * header.size))
+        let all = records.clone();
+        let find_events = |words: &mut [u64]| {
+            let Some(id_at) = events.id_at else {
+                return words.fill(0);
+            };
+            words_at(id_at, all, order, words);
+            for (i, word) in words.iter_mut().enumerate() {
+                let event = self.event(events, *word, origin.offset(i * header.size));
+                *word = event.into();
+            }
         };
         let pushed = run.push_all(
             columns.values(),
             (plan, order),
             records,
-            event,
+            find_events,
             header.mode(),
         );
         debug_assert!(pushed.is_some(), "there is no room for as many");
@@ -410,7 +417,8 @@ impl Lane {
         origin: Origin,
     ) {
         let order = events.order;
-        let event = self.event(events, body, origin.offset(at));
+        let id = events.id_at.and_then(|at| order.u64_at(body, at));
+        let event = id.map_or(0, |id| self.event(events, id, origin.offset(at)));
         let file_size = self.file_size;
         let begin = || Box::new(Run::new(file_size, columns.sampled()));
         let run = self.run.get_or_insert_with(begin);
@@ -432,15 +440,12 @@ impl Lane {
         }
     }
 
-    /// The event of a sample, whose record lies at this byte of the file.
+    /// The event with an id, which a sample has whose record lies at this byte of the file.
     #[inline(always)]
-    fn event(&mut self, events: &Events, body: &[u8], offset: u64) -> u16 {
-        match events.id_at.and_then(|at| events.order.u64_at(body, at)) {
-            Some(id) => match self.last_ids[id as usize % LAST_IDS] {
-                (last, event) if last == id && id != 0 => event,
-                _ => self.event_of(events, id, offset),
-            },
-            None => 0,
+    fn event(&mut self, events: &Events, id: u64, offset: u64) -> u16 {
+        match self.last_ids[id as usize % LAST_IDS] {
+            (last, event) if last == id && id != 0 => event,
+            _ => self.event_of(events, id, offset),
         }
     }
 

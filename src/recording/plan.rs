@@ -119,14 +119,9 @@ impl Plan {
 
     /// Reads the fields of records of one size that are long enough, one field after the other.
     pub fn read(&self, records: ChunksExact<u8>, order: ByteOrder, into: Fields) {
-        let read = |at: usize, into: &mut [u64]| {
-            if at == NONE {
-                return into.fill(0);
-            }
-            let at = RECORD_HEADER + at;
-            for (word, record) in into.iter_mut().zip(records.clone()) {
-                *word = order.u64_at(record, at).unwrap_or(0);
-            }
+        let read = |at: usize, into: &mut [u64]| match at {
+            NONE => into.fill(0),
+            at => words_at(at, records.clone(), order, into),
         };
         read(self.ip, into.ip);
         read(self.thread, into.thread);
@@ -161,6 +156,19 @@ impl Plan {
             data_src: word(self.data_src),
             phys_addr: word(self.phys_addr),
         })
+    }
+}
+
+/// Reads the word at byte `at` of the body of each of these records, which are of one size.
+#[inline(never)]
+pub fn words_at(at: usize, records: ChunksExact<u8>, order: ByteOrder, into: &mut [u64]) {
+    let (from, to) = (RECORD_HEADER + at, RECORD_HEADER + at + 8);
+    for (word, record) in into.iter_mut().zip(records) {
+        let bytes = record.get(from..to).and_then(<[u8]>::first_chunk);
+        *word = bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    }
+    if order == ByteOrder::Big {
+        into.iter_mut().for_each(|word| *word = word.swap_bytes());
     }
 }
 
