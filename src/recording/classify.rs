@@ -71,7 +71,10 @@ fn counts(recording: &Recording) -> (Vec<u64>, Vec<bool>) {
             }
         }
     });
-    (counts, says.into_iter().map(AtomicBool::into_inner).collect())
+    (
+        counts,
+        says.into_iter().map(AtomicBool::into_inner).collect(),
+    )
 }
 
 fn samples(event: &Event, bit: sys::perf_event_sample_format) -> bool {

@@ -154,54 +154,52 @@ fn lowest(bits: usize) -> u64 {
 
 /// Adds the lowest bits of values, so many of each.
 fn pack(values: &[u64], width: usize, bytes: &mut Vec<u8>) {
-    let below = lowest(width);
-    let low = |value: u64| value & below;
-    bytes.reserve(values.len() * width / 8 + 8);
-    // Values that fit into a word together are put together first: then they need not wait for each other.
+    let from = bytes.len();
+    bytes.resize(from + (values.len() * width).div_ceil(64) * 8, 0);
+    let (words, _) = bytes[from..].as_chunks_mut();
     match width {
         0 => {}
-        1..=16 => {
-            let (fours, rest) = values.as_chunks();
-            let fours = fours.iter().map(|&[a, b, c, d]| {
-                let (ab, cd) = (low(a) | low(b) << width, low(c) | low(d) << width);
-                (ab | cd << (2 * width), 4 * width)
-            });
-            flow(
-                fours.chain(rest.iter().map(|&value| (low(value), width))),
-                bytes,
-            );
-        }
-        17..=32 => {
-            let (pairs, rest) = values.as_chunks();
-            let pairs = pairs
-                .iter()
-                .map(|&[a, b]| (low(a) | low(b) << width, 2 * width));
-            flow(
-                pairs.chain(rest.iter().map(|&value| (low(value), width))),
-                bytes,
-            );
-        }
-        _ => flow(values.iter().map(|&value| (low(value), width)), bytes),
+        1 => pack_by::<64>(values, width, words),
+        2 => pack_by::<32>(values, width, words),
+        3..=4 => pack_by::<16>(values, width, words),
+        5..=8 => pack_by::<8>(values, width, words),
+        9..=16 => pack_by::<4>(values, width, words),
+        17..=32 => pack_by::<2>(values, width, words),
+        _ => pack_by::<1>(values, width, words),
     }
 }
 
-/// Adds bits, so many each, one after the other.
-#[inline(always)]
-fn flow(all: impl Iterator<Item = (u64, usize)>, bytes: &mut Vec<u8>) {
+/// The same for so many values that fit into a word together: those are put together first, as then they
+/// need not wait for the ones before them.
+fn pack_by<const N: usize>(values: &[u64], width: usize, words: &mut [[u8; 8]]) {
+    let below = lowest(width);
+    let (groups, rest) = values.as_chunks::<N>();
+    let join = |group: &[u64]| {
+        let values = group.iter().rev();
+        values.fold(0, |bits: u64, value| {
+            bits.unbounded_shl(width as u32) | value & below
+        })
+    };
+    let mut words = words.iter_mut();
+    let mut put = |word: u64| {
+        if let Some(next) = words.next() {
+            *next = word.to_le_bytes();
+        }
+    };
     let (mut word, mut filled) = (0, 0);
-    all.for_each(|(bits, width)| {
+    let mut add = |bits: u64, width: usize| {
         word |= bits << filled;
         filled += width;
         if filled >= 64 {
-            bytes.extend_from_slice(&word.to_le_bytes());
+            put(word);
             filled -= 64;
             // What did not fit.
-            word = bits.checked_shr((width - filled) as u32).unwrap_or(0);
+            word = bits.unbounded_shr((width - filled) as u32);
         }
-    });
-    if filled > 0 {
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
+    };
+    groups.iter().for_each(|group| add(join(group), N * width));
+    rest.iter().for_each(|value| add(value & below, width));
+    put(word);
 }
 
 /// Words of the samples, one a row.
@@ -437,7 +435,10 @@ impl<T: Cell> Column<T> {
             counts.iter_mut().zip(more).for_each(|(n, m)| *n += m);
             counts
         });
-        words.last.iter().for_each(|&word| count(word, 1, &mut counts));
+        words
+            .last
+            .iter()
+            .for_each(|&word| count(word, 1, &mut counts));
         counts
     }
 

@@ -163,18 +163,13 @@ impl Run {
             phys_addr: phys_addr?,
         };
         plan.read(records, order, fields);
-        let ids = |known: &mut Known, interner: &Interner, words: &mut [u64]| {
-            for word in words {
-                *word = known.id(interner, *word);
-            }
-        };
-        ids(&mut self.ips, &values.ips, ip);
+        self.ips.ids(&values.ips, ip);
         // The samples of a CPU's buffer are of one thread for a while.
         for thread in thread.chunk_by_mut(|a, b| a == b) {
             let id = self.threads.id(&values.threads, thread[0]);
             thread.fill(id);
         }
-        ids(&mut self.data_srcs, &values.data_srcs, data_src);
+        self.data_srcs.ids(&values.data_srcs, data_src);
         self.rows += number;
         Some(())
     }

@@ -19,6 +19,8 @@ const SLOTS: usize = 4;
 const MOST: usize = 1 << 16;
 /// Slots that are looked at.
 const NEAR: usize = 4;
+/// Values whose ids are guessed before they are looked at.
+const GUESSES: usize = 1 << 6;
 /// No id.
 const EMPTY: u32 = u32::MAX;
 
@@ -42,6 +44,13 @@ impl Interner {
             .find(is)
             .or_else(|| self.find_any(value))
             .copied()
+    }
+
+    /// The id that a value has, if it has one, nearly always.
+    #[inline(always)]
+    fn guess(&self, value: u64) -> u32 {
+        let id = self.slots.get(slot(value, self.slots.len()));
+        id.copied().unwrap_or(EMPTY)
     }
 
     #[inline(never)]
@@ -91,6 +100,23 @@ impl Known {
         match interner.find(value) {
             Some(id) => id.into(),
             None => self.own(value),
+        }
+    }
+
+    /// Puts ids in place of values. Guesses come first: what
+    /// looks at one does not wait for the table.
+    pub fn ids(&mut self, interner: &Interner, values: &mut [u64]) {
+        let mut guesses = [EMPTY; GUESSES];
+        for values in values.chunks_mut(GUESSES) {
+            for (guess, value) in guesses.iter_mut().zip(&*values) {
+                *guess = interner.guess(*value);
+            }
+            for (value, guess) in values.iter_mut().zip(guesses) {
+                *value = match interner.values.get(guess as usize) {
+                    Some(known) if known == value => guess.into(),
+                    _ => self.id(interner, *value),
+                };
+            }
         }
     }
 
@@ -144,5 +170,11 @@ mod tests {
             assert_eq!(interner.find(value), Some(id as u32));
         }
         assert_eq!(interner.values, values);
+        let mut known = Known::default();
+        let mut ids: Vec<u64> = values.iter().rev().copied().chain([1, 2, 1]).collect();
+        known.ids(&interner, &mut ids);
+        let own = [UNKNOWN, UNKNOWN | 1, UNKNOWN];
+        let expected = (0..values.len() as u64).rev().chain(own);
+        assert!(ids.into_iter().eq(expected));
     }
 }
