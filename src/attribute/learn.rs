@@ -4,6 +4,7 @@
 use super::resolve::{About, Fact, ON_STACK};
 use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 /// An object's owner as one sample saw it.
@@ -113,12 +114,10 @@ impl Learned {
     }
 
     fn sort(&mut self) {
-        for list in self.seen.values_mut() {
-            list.sort_unstable_by_key(|s| (s.time, s.header));
-        }
-        for list in self.types.values_mut() {
-            list.sort_unstable();
-        }
+        let lists = self.seen.par_iter_mut();
+        lists.for_each(|(_, list)| list.sort_unstable_by_key(|s| (s.time, s.header)));
+        let lists = self.types.par_iter_mut();
+        lists.for_each(|(_, list)| list.sort_unstable());
     }
 
     /// The header that owned this object at `time`: what the samples before and after it agree on.

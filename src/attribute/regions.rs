@@ -6,6 +6,7 @@
 //! array as long as no sample in between says otherwise: memory is reused, so the boxes are cut, in
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
+use super::NONE;
 use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
 use super::nearby::PAGE_SHIFT;
@@ -381,51 +382,53 @@ impl Regions {
 
     /// Of the regions whose owner no sample knows, what the votes at their buckets give to one.
     fn voted(&self, votes: Vec<(u64, Vote)>) -> Vec<Region> {
-        let mut of_region: FxHashMap<u32, Vec<(u64, Vote)>> = FxHashMap::default();
-        for (base, vote) in votes {
-            if self.covering(base, vote.time).any(|r| r.header != 0) {
-                continue;
-            }
-            for (number, _) in self.numbered(base, vote.time) {
-                of_region.entry(number).or_default().push((base, vote));
-            }
-        }
+        let of_regions = |(base, vote): (u64, Vote)| {
+            let owned = self.covering(base, vote.time).any(|r| r.header != 0);
+            let regions = (!owned).then(|| self.numbered(base, vote.time));
+            let regions = regions.into_iter().flatten();
+            regions.map(move |(number, _)| (number, base, vote))
+        };
+        let votes = votes.into_par_iter().flat_map_iter(of_regions);
+        let mut votes: Vec<(u32, u64, Vote)> = votes.collect();
+        votes.par_sort_unstable();
+        let of_region = votes.par_chunk_by(|a, b| a.0 == b.0);
+        of_region
+            .flat_map_iter(|votes| self.voted_in(votes))
+            .collect()
+    }
+
+    /// The same for one of them, with the votes at its buckets in order.
+    fn voted_in(&self, votes: &[(u32, u64, Vote)]) -> Vec<Region> {
         let mut regions = Vec::new();
-        for (number, mut votes) in of_region {
-            let Some(region) = self.regions.get(number as usize) else {
-                continue;
+        let number = votes.first().map_or(NONE, |(number, ..)| *number);
+        let Some(region) = self.regions.get(number as usize) else {
+            return regions;
+        };
+        let of_bases = votes.chunk_by(|a, b| a.1 == b.1);
+        let of_bases: Vec<_> = of_bases.map(|of_base| (most(of_base), of_base)).collect();
+        // Small arrays of several maps lie side by side.
+        let joined = |a: &(u64, _), b: &(u64, _)| region.one_map || a.0 == b.0;
+        for run in of_bases.chunk_by(joined) {
+            let said = run.iter().flat_map(|(_, of_base)| of_base.iter());
+            let mut bases = said.clone().map(|(_, base, _)| *base);
+            let Some(low) = bases.next() else { continue };
+            let high = bases.next_back().unwrap_or(low);
+            let (start, end) = match region.one_map {
+                true => (region.start, region.end),
+                false => (low, high.saturating_add(region.stride)),
             };
-            votes.sort_unstable();
-            let of_bases: Vec<(u64, &[(u64, Vote)])> = votes
-                .chunk_by(|a, b| a.0 == b.0)
-                .map(|of_base| (most(of_base), of_base))
-                .collect();
-            // Small arrays of several maps lie side by side.
-            let joined = |a: &(u64, _), b: &(u64, _)| region.one_map || a.0 == b.0;
-            for run in of_bases.chunk_by(joined) {
-                let said = run.iter().flat_map(|(_, of_base)| of_base.iter());
-                let bases = said.clone().map(|(base, _)| *base);
-                let (Some(low), Some(high)) = (bases.clone().next(), bases.clone().next_back())
-                else {
-                    continue;
-                };
-                let (start, end) = match region.one_map {
-                    true => (region.start, region.end),
-                    false => (low, high.saturating_add(region.stride)),
-                };
-                let mut said: Vec<Vote> = said.map(|(_, vote)| *vote).collect();
-                regions.extend(spells(&mut said).iter().map(|spell| Region {
-                    start,
-                    end,
-                    header: spell.header,
-                    first: spell.first,
-                    last: spell.last,
-                    marked: (spell.first, spell.last),
-                    near: (spell.first, spell.last),
-                    one_map: true,
-                    ..*region
-                }));
-            }
+            let mut said: Vec<Vote> = said.map(|(.., vote)| *vote).collect();
+            regions.extend(spells(&mut said).iter().map(|spell| Region {
+                start,
+                end,
+                header: spell.header,
+                first: spell.first,
+                last: spell.last,
+                marked: (spell.first, spell.last),
+                near: (spell.first, spell.last),
+                one_map: true,
+                ..*region
+            }));
         }
         regions
     }
@@ -732,8 +735,8 @@ fn agreed<'a>(
 }
 
 /// The header that most votes at a bucket are for.
-fn most(votes: &[(u64, Vote)]) -> u64 {
-    let mut headers: Vec<u64> = votes.iter().map(|(_, vote)| vote.header).collect();
+fn most(votes: &[(u32, u64, Vote)]) -> u64 {
+    let mut headers: Vec<u64> = votes.iter().map(|(.., vote)| vote.header).collect();
     headers.sort_unstable();
     let runs = headers.chunk_by(|a, b| a == b);
     let most = runs.max_by_key(|run| run.len()).and_then(|run| run.first());

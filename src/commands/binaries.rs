@@ -296,12 +296,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn samples_by_image(attribution: &Attribution) -> FxHashMap<&str, u64> {
-    let mut by_place = vec![0u64; attribution.places.len()];
-    for place in attribution.place.iter() {
-        if let Some(samples) = by_place.get_mut(place as usize) {
-            *samples += 1;
-        }
-    }
+    let by_place = attribution.place.counts(attribution.places.len());
     let mut by_image = FxHashMap::default();
     for (place, samples) in attribution.places.iter().zip(by_place) {
         *by_image.entry(place.image.as_str()).or_default() += samples;
