@@ -296,12 +296,18 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn samples_by_image(attribution: &Attribution) -> FxHashMap<&str, u64> {
-    let mut by_place = vec![0u64; attribution.places.len()];
-    for place in attribution.place.iter() {
+    let none = || vec![0u64; attribution.places.len()];
+    let places = attribution.place.par_iter();
+    let by_place = places.fold(none, |mut by_place, place| {
         if let Some(samples) = by_place.get_mut(place as usize) {
             *samples += 1;
         }
-    }
+        by_place
+    });
+    let by_place = by_place.reduce(none, |mut all, more| {
+        all.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+        all
+    });
     let mut by_image = FxHashMap::default();
     for (place, samples) in attribution.places.iter().zip(by_place) {
         *by_image.entry(place.image.as_str()).or_default() += samples;
