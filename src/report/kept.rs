@@ -90,24 +90,18 @@ impl Kept {
         let time = frame.u64s(c::TIME)?.into_iter();
         let time = time.map(|t| Some(t?.checked_sub(start)? / time_unit_ns));
         let (tids, tid) = distinct(frame.i64s(c::TID)?);
-        let ((kinds, codes), (names, numbers)) = rayon::join(
-            || {
-                rayon::join(
-                    || kinds(&frame),
-                    || codes(&frame, functions, lines, steps, listing),
-                )
-            },
-            || {
-                let number = |column: Column| -> Result<Vec<u32>, ReportError> {
-                    Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
-                };
-                let names = [c::PART, c::REASON, c::EVIDENCE];
-                let numbers = [c::MAP, c::CPU, c::LATENCY, c::ARRAY, c::INDEX, c::OFF];
-                (
-                    names.map(|column| named(&frame, column)),
-                    numbers.map(number),
-                )
-            },
+        let number = |column: Column| -> Result<Vec<u32>, ReportError> {
+            Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
+        };
+        let numbers = [c::MAP, c::CPU, c::LATENCY, c::ARRAY, c::INDEX, c::OFF];
+        let others = || {
+            let names = [c::PART, c::REASON, c::EVIDENCE].map(|column| named(&frame, column));
+            (names, numbers.map(number))
+        };
+        // What takes longest comes first.
+        let (codes, (kinds, (names, numbers))) = rayon::join(
+            || codes(&frame, functions, lines, steps, listing),
+            || rayon::join(|| kinds(&frame), others),
         );
         let [parts, reasons, evidence] = names;
         let (parts, part) = parts?;
