@@ -5,7 +5,7 @@ use super::touch::{Decoded, decoded};
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, c2c::Stats};
 use crate::gomap::Part;
-use crate::recording::{Memory, Node, Recording, nodes_of};
+use crate::recording::{Mapped, Memory, Node, Recording, nodes_of};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -220,15 +220,17 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
     } else {
         samples.written_and_used()
     };
-    let mut found: FxHashMap<(i32, u64), Building> = FxHashMap::default();
-    let parts: Vec<FxHashMap<(i32, u64), Building>> = chunks()
-        .map(|chunk| samples.collect(range(chunk), &wanted))
-        .collect();
-    for part in parts {
-        for (key, line) in part {
-            found.entry(key).or_default().merge(line);
+    let found = chunks().fold(FxHashMap::default, |mut lines, chunk| {
+        samples.collect(range(chunk), &wanted, &mut lines);
+        lines
+    });
+    let found = found.reduce(FxHashMap::default, |a, b| {
+        let (mut all, fewer) = if a.len() < b.len() { (b, a) } else { (a, b) };
+        for (key, line) in fewer {
+            all.entry(key).or_default().merge(line);
         }
-    }
+        all
+    });
     let tells_cpu = recording.events.iter().all(|event| {
         let samples_cpu = event.sample_type & u64::from(sys::PERF_SAMPLE_CPU) != 0;
         samples_cpu || event.samples == 0 || event.memory == Memory::No
@@ -296,22 +298,13 @@ impl Samples<'_> {
         })
     }
 
-    /// Adds sample `i`, of which this is what is known.
-    fn count(&self, i: usize, used: &Use, stats: &mut Stats) {
-        let samples = &self.recording.samples;
-        let mapped = || {
-            let time = samples.time.get(i).unwrap_or(0);
-            let ip = samples.ip.get(i).unwrap_or(0);
-            let space = &self.recording.space;
-            // Nothing of a virtual machine's memory is mapped in the process that runs it.
-            let guest = samples
-                .cpumode
-                .get(i)
-                .is_some_and(|mode| GUEST.contains(&mode));
-            let is_mapped = |addr| space.find(used.pid, addr, time).is_some();
-            !guest && is_mapped(used.addr) && is_mapped(ip)
-        };
-        stats.count(used.data_src, used.addr, used.addr == 0 || mapped());
+    fn look(&self) -> Look<'_> {
+        let mapped = || self.recording.space.in_order();
+        Look {
+            samples: self,
+            data: mapped(),
+            code: mapped(),
+        }
     }
 
     fn is_store(&self, i: usize) -> bool {
@@ -328,10 +321,11 @@ impl Samples<'_> {
     /// All samples added up, and the lines that a load found in another cache.
     fn first_look(&self, range: std::ops::Range<usize>) -> (Stats, FxHashSet<(i32, u64)>) {
         let (mut totals, mut moved) = (Stats::default(), FxHashSet::default());
+        let mut look = self.look();
         for (i, used) in range.filter_map(|i| Some((i, self.of(i)?))) {
             let elsewhere = |totals: &Stats| totals.hitm() + totals.peer();
             let before = elsewhere(&totals);
-            self.count(i, &used, &mut totals);
+            look.count(i, &used, &mut totals);
             if elsewhere(&totals) > before {
                 moved.insert(self.line(used.pid, used.addr));
             }
@@ -365,8 +359,9 @@ impl Samples<'_> {
         &self,
         range: std::ops::Range<usize>,
         wanted: &FxHashSet<(i32, u64)>,
-    ) -> FxHashMap<(i32, u64), Building> {
-        let mut lines: FxHashMap<(i32, u64), Building> = FxHashMap::default();
+        lines: &mut FxHashMap<(i32, u64), Building>,
+    ) {
+        let mut look = self.look();
         for (i, used) in range.filter_map(|i| Some((i, self.of(i)?))) {
             let addr = used.addr;
             let key = self.line(used.pid, addr);
@@ -374,7 +369,7 @@ impl Samples<'_> {
                 continue;
             }
             let mut stats = Stats::default();
-            self.count(i, &used, &mut stats);
+            look.count(i, &used, &mut stats);
             let stored = self.is_store(i);
             let part = self.attribution.part.get(i).and_then(|part| part.ok());
             let hit = self.attribution.hit(i);
@@ -390,7 +385,29 @@ impl Samples<'_> {
             let line = lines.entry(key).or_default();
             line.add(entry, (&used, stats, stored), latency, width);
         }
-        lines
+    }
+}
+
+/// Samples that are counted one after the other.
+struct Look<'a> {
+    samples: &'a Samples<'a>,
+    data: Mapped<'a>,
+    code: Mapped<'a>,
+}
+
+impl Look<'_> {
+    /// Adds sample `i`, of which this is what is known.
+    fn count(&mut self, i: usize, used: &Use, stats: &mut Stats) {
+        let samples = &self.samples.recording.samples;
+        let mut mapped = || {
+            let time = samples.time.get(i).unwrap_or(0);
+            let ip = samples.ip.get(i).unwrap_or(0);
+            // Nothing of a virtual machine's memory is mapped in the process that runs it.
+            let mode = samples.cpumode.get(i);
+            let guest = mode.is_some_and(|mode| GUEST.contains(&mode));
+            !guest && self.data.is(used.pid, used.addr, time) && self.code.is(used.pid, ip, time)
+        };
+        stats.count(used.data_src, used.addr, used.addr == 0 || mapped());
     }
 }
 

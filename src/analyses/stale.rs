@@ -259,18 +259,19 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
     // Batch by batch: collected at once they would be in memory twice.
     for first in (0..samples.len()).step_by(BATCH) {
         let batch = first..samples.len().min(first + BATCH);
-        let found = parts(batch).fold(none, |(mut stores, mut recent, mut words), part| {
+        let found = parts(batch).fold(none, |(mut stores, mut recent, mut new), part| {
             for_accesses(recording, kinds, part, |access| {
                 if let Some((word, store)) = store(access) {
-                    recent.get(halves(word), word, || words.insert(word));
+                    let is_new = || !words.contains(&word) && new.insert(word);
+                    recent.get(halves(word), word, is_new);
                     stores.push(store);
                 }
             });
-            (stores, recent, words)
+            (stores, recent, new)
         });
-        for (some, _, of_some) in found.collect::<Vec<_>>() {
+        for (some, _, new) in found.collect::<Vec<_>>() {
             stores.extend(some);
-            words.extend(of_some);
+            words.extend(new);
         }
     }
     // The pieces that they came in.

@@ -86,8 +86,10 @@ pub fn add(
     let accesses = Accesses::new(recording, attribution);
     let all = Touches::new(recording, &accesses);
     let told = Told { all: &all };
-    let lines = lines(recording, attribution, Unit::Line, MOST);
-    let touches = all.first_in_order(MOST);
+    let (lines, touches) = rayon::join(
+        || lines(recording, attribution, Unit::Line, MOST),
+        || all.first_in_order(MOST),
+    );
     let writing = || {
         let brackets = operations(&touches, recording);
         let overlaps = concurrent(&touches, &brackets, within.operation_ns);

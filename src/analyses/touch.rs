@@ -1,7 +1,7 @@
 //! One memory access with what the order and sharing analyses ask of it.
 
 use crate::attribute::flow::abi;
-use crate::attribute::{Operation, Phase, Place};
+use crate::attribute::{Operation, Phase, Place, Reason};
 use crate::data_src::{Level, Op, Snoop};
 use crate::gomap::Part;
 use crate::program::Arch;
@@ -104,6 +104,19 @@ impl<'a> Touches<'a> {
         })
     }
 
+    /// What sample `n` is put in order by, if [`Touches::get`] has it.
+    fn key(&self, n: u32) -> Option<(Option<u64>, u32)> {
+        let (rows, i) = (self.accesses.rows(), n as usize);
+        let is_there = match rows.is_watched(i) {
+            true => self.get(i).is_some(),
+            false => {
+                let is_access = rows.part(i) != Err(Reason::NotAnAccess);
+                is_access && rows.addr(i).is_some_and(|addr| addr != 0)
+            }
+        };
+        is_there.then(|| (rows.time(i), n))
+    }
+
     /// All accesses with an address, in the order of their times; of one time in file order.
     pub fn in_order(&self) -> Vec<Touch<'a>> {
         self.first_in_order(usize::MAX)
@@ -113,10 +126,10 @@ impl<'a> Touches<'a> {
     pub fn first_in_order(&self, most: usize) -> Vec<Touch<'a>> {
         let (count, end) = first_accesses(self.recording, most);
         // Touches are large: their numbers are put in order instead, and each is written to its place.
-        let key = |n: u32| Some((self.get(n as usize)?.time, n));
         let mut in_order: Vec<(Option<u64>, u32)> = Vec::with_capacity(count);
-        in_order.par_extend((0..end as u32).into_par_iter().filter_map(key));
-        in_order.par_sort_unstable();
+        in_order.par_extend((0..end as u32).into_par_iter().filter_map(|n| self.key(n)));
+        // A sort that makes use of what is in order: a CPU's samples are.
+        in_order.par_sort();
         let touches = in_order.par_iter();
         let touches = touches.map(|(_, n)| self.get(*n as usize).unwrap_or_default());
         touches.collect()

@@ -45,7 +45,7 @@ pub use recent::{Recent, partition_near};
 pub use records::Stamp;
 pub use sample::{ABI_64, Branches, Counter, Counters, Registers, SampleBody, UserStack};
 pub use samples::{CONTEXT_MAX, CONTEXT_USER, Chains, Interned, Regs, Samples};
-pub use space::{AddressSpace, Image, ImageId, Mapping, SpaceBuilder};
+pub use space::{AddressSpace, Image, ImageId, Mapped, Mapping, SpaceBuilder};
 
 use held::{Held, Piece};
 use serde::{Deserialize, Serialize};

@@ -120,6 +120,15 @@ impl AddressSpace {
         Some(of(self.process(pid)?)?.max(kernel))
     }
 
+    /// Tells of one address after the other whether it is mapped.
+    pub fn in_order(&self) -> Mapped<'_> {
+        Mapped {
+            space: self,
+            settled: None,
+            last: None,
+        }
+    }
+
     /// Whether [`AddressSpace::find`] gives the same for each of these addresses of a process at all times
     /// from `since` on.
     pub fn stay(&self, pid: i32, addrs: &[u64], since: u64) -> bool {
@@ -221,6 +230,41 @@ impl AddressSpace {
 
     pub fn image(&self, mapping: &Mapping) -> Option<&Image> {
         self.images.get(mapping.image as usize)
+    }
+}
+
+/// What was found mapped last: most addresses lie beside the one before.
+pub struct Mapped<'a> {
+    space: &'a AddressSpace,
+    /// As [`AddressSpace::settled`] has it of a process.
+    settled: Option<(i32, Option<u64>)>,
+    /// A process, and a mapping that it has from its settling on.
+    last: Option<(i32, &'a Mapping)>,
+}
+
+impl Mapped<'_> {
+    /// Whether [`AddressSpace::find`] finds a mapping.
+    pub fn is(&mut self, pid: i32, addr: u64, time: u64) -> bool {
+        let settled = match self.settled {
+            Some((of, settled)) if of == pid => settled,
+            _ => {
+                let settled = self.space.settled(pid);
+                self.settled = Some((pid, settled));
+                settled
+            }
+        };
+        let stays = settled.is_some_and(|settled| settled <= time);
+        let near = |(of, mapping): (i32, &Mapping)| {
+            of == pid && (mapping.start..mapping.end).contains(&addr)
+        };
+        if stays && self.last.is_some_and(near) {
+            return true;
+        }
+        let found = self.space.find(pid, addr, time);
+        if let Some(mapping) = found.filter(|_| stays) {
+            self.last = Some((pid, mapping));
+        }
+        found.is_some()
     }
 }
 

@@ -90,17 +90,25 @@ impl Kept {
         let time = frame.u64s(c::TIME)?.into_iter();
         let time = time.map(|t| Some(t?.checked_sub(start)? / time_unit_ns));
         let (tids, tid) = distinct(frame.i64s(c::TID)?);
-        let (parts, part) = named(&frame, c::PART)?;
-        let (reasons, reason) = named(&frame, c::REASON)?;
-        let (evidence, of_evidence) = named(&frame, c::EVIDENCE)?;
-        let (kinds, codes) = rayon::join(
-            || kinds(&frame),
-            || codes(&frame, functions, lines, steps, listing),
-        );
-        let ((kinds, kind), (codes, code)) = (kinds?, codes?);
         let number = |column: Column| -> Result<Vec<u32>, ReportError> {
             Ok(frame.u64s(column)?.into_iter().map(one_more).collect())
         };
+        let numbers = [c::MAP, c::CPU, c::LATENCY, c::ARRAY, c::INDEX, c::OFF];
+        let others = || {
+            let names = [c::PART, c::REASON, c::EVIDENCE].map(|column| named(&frame, column));
+            (names, numbers.map(number))
+        };
+        // What takes longest comes first.
+        let (codes, (kinds, (names, numbers))) = rayon::join(
+            || codes(&frame, functions, lines, steps, listing),
+            || rayon::join(|| kinds(&frame), others),
+        );
+        let [parts, reasons, evidence] = names;
+        let (parts, part) = parts?;
+        let (reasons, reason) = reasons?;
+        let (evidence, of_evidence) = evidence?;
+        let ((kinds, kind), (codes, code)) = (kinds?, codes?);
+        let [map, cpu, latency, array, index, off] = numbers;
         Ok(Kept {
             rows: frame.rows(),
             kinds,
@@ -114,15 +122,15 @@ impl Kept {
             columns: vec![
                 ("kind", kind),
                 ("code", code),
-                ("map", number(c::MAP)?),
+                ("map", map?),
                 ("part", part),
-                ("cpu", number(c::CPU)?),
+                ("cpu", cpu?),
                 ("tid", tid),
                 ("time", time.map(one_more).collect()),
-                ("latency", number(c::LATENCY)?),
-                ("array", number(c::ARRAY)?),
-                ("index", number(c::INDEX)?),
-                ("off", number(c::OFF)?),
+                ("latency", latency?),
+                ("array", array?),
+                ("index", index?),
+                ("off", off?),
                 ("reason", reason),
                 ("evidence", of_evidence),
             ],

@@ -39,6 +39,10 @@ impl<'a> Accesses<'a> {
         self.rows.is_empty()
     }
 
+    pub fn rows(&self) -> &Rows<'a> {
+        &self.rows
+    }
+
     pub fn attribution(&self) -> &'a Attribution {
         self.rows.attribution
     }

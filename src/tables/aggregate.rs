@@ -7,7 +7,7 @@ use super::counts::Counts;
 use super::histogram::Histogram;
 use super::kinds::{Kind, Kinds, NO_LEVEL};
 use super::rows::Rows;
-use crate::attribute::{Evidence, Hit, NONE, ReadHits, Reason};
+use crate::attribute::{Evidence, NONE, ReadHits, Reason};
 use crate::gomap::Part;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -286,9 +286,13 @@ struct Batch<'a> {
     latencies: Vec<Option<u32>>,
     bins: Vec<Option<u16>>,
     hits: ReadHits,
+    /// Those that have a latency. A question that half of them answer with yes is asked once: guessing the
+    /// answer, a core would throw away what it began to fetch for the next ones.
+    timed: Vec<(usize, &'a Kind, u32)>,
     /// The number of what each is counted under, and its map.
     groups: Vec<u32>,
     maps: Vec<u32>,
+    cells: Vec<(usize, u32)>,
     instances: Vec<(usize, u64)>,
     events: Vec<u16>,
     sources: Vec<u32>,
@@ -301,8 +305,7 @@ impl<'a> Batch<'a> {
         let places = &rows.attribution.place;
         places.read(samples.clone(), &mut self.places);
         self.places.resize(len, NONE);
-        self.parts.clear();
-        self.parts.extend(samples.clone().map(|i| rows.part(i)));
+        rows.parts(samples.clone(), &mut self.parts);
         columns.event.read(samples.clone(), &mut self.events);
         let sources = &columns.data_src.ids;
         sources.read(samples.clone(), &mut self.sources);
@@ -312,6 +315,7 @@ impl<'a> Batch<'a> {
         rows.instances(samples, &mut self.instances);
         self.kinds.clear();
         self.latencies.clear();
+        self.timed.clear();
         for (i, part) in self.parts.iter().enumerate() {
             let event = self.events.get(i).map_or(usize::MAX, |&e| e.into());
             let source = self.sources.get(i).copied();
@@ -321,7 +325,9 @@ impl<'a> Batch<'a> {
             let is_access = *part != Err(Reason::NotAnAccess);
             self.kinds.push(is_access.then_some(kind));
             let latency = kinds.latency(event, kind, weight);
-            self.latencies.push(latency.filter(|_| is_access));
+            let latency = latency.filter(|_| is_access);
+            self.latencies.push(latency);
+            self.timed.extend(latency.map(|cycles| (i, kind, cycles)));
         }
     }
 
@@ -360,7 +366,7 @@ fn part_of_the_samples(
         totals.find_groups(&mut batch, first, &mut of_places);
         totals.count(&batch);
         totals.count_latencies(&batch, latency_bins);
-        totals.count_bytes(&batch, first, widths);
+        totals.count_bytes(&mut batch, first, widths);
     }
     totals
 }
@@ -373,49 +379,57 @@ impl Partial {
         first: usize,
         of_places: &mut [Option<(Result<Part, Reason>, u32)>],
     ) {
-        batch.groups.clear();
-        batch.maps.clear();
-        let hits = batch.hits.samples.iter().zip(batch.hits.hits());
-        let mut hits = hits.peekable();
-        let samples = batch.parts.iter().zip(&batch.places).enumerate();
-        for (i, (&part, &place)) in samples {
-            let hit = hits.next_if(|(at, _)| **at == first + i);
-            let hit = hit.map_or_else(Hit::default, |(_, hit)| *hit);
-            let key = Key {
-                map: hit.map,
-                place,
-                part,
-                evidence: hit.evidence,
+        let len = batch.parts.len();
+        for ids in [&mut batch.groups, &mut batch.maps] {
+            ids.clear();
+            ids.resize(len, NONE);
+        }
+        for (at, hit) in batch.hits.samples.iter().zip(batch.hits.hits()) {
+            let i = at - first;
+            let (Some(&part), Some(&place)) = (batch.parts.get(i), batch.places.get(i)) else {
+                continue;
             };
-            let known = match (key.map, key.evidence) {
-                (NONE, Evidence::None) => of_places.get_mut(key.place as usize),
-                _ => None,
-            };
-            let id = match known {
-                Some(Some((part, id))) if *part == key.part => *id,
+            if (hit.map, hit.evidence) != (NONE, Evidence::None) {
+                batch.groups[i] = self.groups.id_of(Key {
+                    map: hit.map,
+                    place,
+                    part,
+                    evidence: hit.evidence,
+                });
+                batch.maps[i] = hit.map;
+            }
+        }
+        let samples = batch.parts.iter().zip(&batch.places);
+        for ((&part, &place), id) in samples.zip(&mut batch.groups) {
+            if *id != NONE {
+                continue;
+            }
+            let known = of_places.get_mut(place as usize);
+            *id = match known {
+                Some(Some((of, id))) if *of == part => *id,
                 known => {
-                    let id = self.groups.id_of(key);
+                    let id = self.groups.id_of(Key {
+                        map: NONE,
+                        place,
+                        part,
+                        evidence: Evidence::None,
+                    });
                     if let Some(known) = known {
-                        *known = Some((key.part, id));
+                        *known = Some((part, id));
                     }
                     id
                 }
             };
-            batch.groups.push(id);
-            batch.maps.push(key.map);
         }
-        let samples: Vec<(&Option<&Kind>, &u32)> = batch.kinds.iter().zip(&batch.maps).collect();
-        for samples in samples.chunks(Bits::WORD) {
-            let (mut in_maps, mut elsewhere) = (0, 0);
-            for (i, (kind, map)) in samples.iter().enumerate() {
-                let access = u64::from(kind.is_some()) << i;
-                match **map {
-                    NONE => elsewhere |= access,
-                    _ => in_maps |= access,
-                }
+        let kinds = batch.kinds.chunks(Bits::WORD);
+        for (kinds, maps) in kinds.zip(batch.maps.chunks(Bits::WORD)) {
+            let (mut accesses, mut in_maps) = (0, 0);
+            for (i, (kind, map)) in kinds.iter().zip(maps).enumerate() {
+                accesses |= u64::from(kind.is_some()) << i;
+                in_maps |= u64::from(*map != NONE) << i;
             }
-            self.in_maps.push(in_maps);
-            self.elsewhere.push(elsewhere);
+            self.in_maps.push(accesses & in_maps);
+            self.elsewhere.push(accesses & !in_maps);
         }
     }
 
@@ -428,16 +442,14 @@ impl Partial {
                 group.counts.add(kind, *latency);
             }
         }
-        for (latency, &group) in batch.latencies.iter().zip(&batch.groups) {
-            if let Some(cycles) = latency {
-                self.groups.sums[group as usize].latencies.add(*cycles);
-            }
+        for &(i, _, cycles) in &batch.timed {
+            let group = batch.groups[i];
+            self.groups.sums[group as usize].latencies.add(cycles);
         }
         for ((kind, latency), &map) in accesses.zip(&batch.maps) {
             let loads = kind.filter(|kind| kind.counts.loads > 0);
             let Some(kind) = loads else { continue };
-            let level = (map, kind.level_id);
-            let loads = self.levels.of(level);
+            let loads = self.levels.of((map, kind.level_id));
             loads.rows += 1;
             loads.counts.add(kind, *latency);
             if let Some(cycles) = latency {
@@ -448,20 +460,20 @@ impl Partial {
 
     /// The latency cube.
     fn count_latencies(&mut self, batch: &Batch, latency_bins: &[u8]) {
-        let latencies = batch.latencies.iter().zip(&batch.bins);
-        let accesses = latencies.zip(&batch.kinds).zip(&batch.maps);
-        for (((latency, bin), kind), &map) in accesses {
-            let (Some(cycles), Some(bin), Some(kind)) = (*latency, *bin, kind) else {
+        for &(i, kind, cycles) in &batch.timed {
+            let Some(&Some(bin)) = batch.bins.get(i) else {
                 continue;
             };
             let usual = latency_bins.get(cycles as usize).copied();
             let latency_bin = usual.unwrap_or_else(|| latency_bin(cycles));
-            self.latency.add((map, bin, latency_bin, kind.level_id));
+            let cell = (batch.maps[i], bin, latency_bin, kind.level_id);
+            self.latency.add(cell);
         }
     }
 
     /// What is known of where in a structure the samples hit.
-    fn count_bytes(&mut self, batch: &Batch, first: usize, widths: &[u32]) {
+    fn count_bytes(&mut self, batch: &mut Batch, first: usize, widths: &[u32]) {
+        batch.cells.clear();
         for (at, hit) in batch.hits.samples.iter().zip(batch.hits.hits()) {
             let i = at - first;
             let (Some(Some(kind)), Some(latency)) = (batch.kinds.get(i), batch.latencies.get(i))
@@ -480,7 +492,12 @@ impl Partial {
             } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
                 let width = widths.get(array as usize).copied().unwrap_or(1);
                 let cell = (array, index / width * width, off);
-                self.cells.of(cell).add(kind, *latency);
+                batch.cells.push((i, self.cells.id_of(cell)));
+            }
+        }
+        for &(i, cell) in &batch.cells {
+            if let Some(kind) = batch.kinds[i] {
+                self.cells.sums[cell as usize].add(kind, batch.latencies[i]);
             }
         }
         for (_, instance) in &batch.instances {

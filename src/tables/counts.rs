@@ -48,10 +48,8 @@ impl Counts {
 
     pub fn add(&mut self, kind: &Kind, latency: Option<u32>) {
         self.merge(&kind.counts);
-        if let Some(cycles) = latency {
-            self.latency_n += 1;
-            self.latency_sum += u64::from(cycles);
-        }
+        self.latency_n += u32::from(latency.is_some());
+        self.latency_sum += u64::from(latency.unwrap_or(0));
     }
 
     /// The counts of `n` accesses like this one.

@@ -33,6 +33,7 @@ pub use frames::{file_line, inner};
 pub use interval::clopper_pearson;
 pub use listing::list;
 pub use redact::redact;
+pub use rows::Rows;
 pub use store::{TablesError, write_accesses, write_parquet};
 pub use summary::{
     Binary, Caveat, Finding, LevelLoads, OrderLimits, Overall, Severity, Step, Summary,

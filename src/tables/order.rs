@@ -25,37 +25,66 @@ pub fn hottest(rows: &Rows, totals: &Totals) -> Vec<usize> {
         hot[slot] = true;
     }
     let chunks = (0..rows.len().div_ceil(CHUNK)).into_par_iter();
-    let candidates: Vec<(u64, usize)> = chunks
-        .flat_map_iter(|chunk| {
-            let mut found = Vec::new();
-            let end = rows.len().min((chunk + 1) * CHUNK);
-            rows.instances(chunk * CHUNK..end, &mut found);
-            let hot = |instance: u64| hot.get(heat_slot(instance)) == Some(&true);
-            let hot = found.into_iter().filter(move |(_, at)| hot(*at));
-            hot.map(|(i, instance)| (instance, i))
-        })
-        .collect();
-    let mut instances = FxHashMap::<u64, Vec<usize>>::default();
-    for (instance, i) in candidates {
-        instances.entry(instance).or_default().push(i);
-    }
-    let mut instances: Vec<_> = instances.into_iter().collect();
-    instances.sort_unstable_by_key(|(address, rows)| (Reverse(rows.len()), *address));
+    let instances = chunks.fold(FxHashMap::<u64, Instance>::default, |mut all, chunk| {
+        let mut found = Vec::new();
+        let end = rows.len().min((chunk + 1) * CHUNK);
+        rows.instances(chunk * CHUNK..end, &mut found);
+        found.retain(|(_, at)| hot.get(heat_slot(*at)) == Some(&true));
+        for (i, at) in found {
+            let instance = all.entry(at).or_default();
+            instance.samples += 1;
+            instance.add((rows.time(i), i));
+        }
+        all
+    });
+    let instances = instances.reduce(FxHashMap::default, |mut all, more| {
+        for (at, other) in more {
+            let instance = all.entry(at).or_default();
+            instance.samples += other.samples;
+            other.first.into_iter().for_each(|row| instance.add(row));
+        }
+        all
+    });
+    let mut instances: Vec<(u64, Instance)> = instances.into_iter().collect();
+    instances.sort_unstable_by_key(|(address, of)| (Reverse(of.samples), *address));
     let mut kept = Vec::new();
-    for (_, members) in instances {
+    for (_, instance) in instances {
         let room = LIMIT.saturating_sub(kept.len()).min(EACH);
         if room == 0 {
             break;
         }
-        let mut members: Vec<_> = members.into_iter().map(|i| (rows.time(i), i)).collect();
-        if room < members.len() {
-            members.select_nth_unstable(room);
-            members.truncate(room);
-        }
-        members.sort_unstable();
-        kept.extend(members.into_iter().map(|(_, i)| i));
+        let mut rows = instance.first;
+        rows.sort_unstable();
+        kept.extend(rows.into_iter().take(room).map(|(_, i)| i));
     }
     kept
+}
+
+/// Time and number of a row.
+type Row = (Option<u64>, usize);
+
+/// The samples of one instance.
+#[derive(Default)]
+struct Instance {
+    samples: usize,
+    /// The first [`EACH`] in time, and at most as many again.
+    first: Vec<Row>,
+    /// Of later rows than this one there are enough.
+    last: Option<Row>,
+}
+
+impl Instance {
+    fn add(&mut self, row: Row) {
+        if self.last.is_some_and(|last| row > last) {
+            return;
+        }
+        self.first.push(row);
+        if self.first.len() == 2 * EACH {
+            let (_, last, _) = self.first.select_nth_unstable(EACH - 1);
+            self.last = Some(*last);
+            self.first.truncate(EACH);
+        }
+    }
 }
 
 /// The rows as a frame; its last two columns are null until the memory model is asked for its rules.

@@ -71,7 +71,7 @@ impl<'a> Rows<'a> {
         self.events.get(self.event(i)).map_or("", |e| &e.name)
     }
 
-    #[inline]
+    #[inline(always)]
     fn sampled<T: Cell>(&self, i: usize, column: &Column<T>, bit: u64) -> Option<T> {
         let sampled = self.always & bit != 0 || self.samples(self.event(i), bit);
         sampled.then(|| column.get(i))?
@@ -184,6 +184,15 @@ impl<'a> Rows<'a> {
         part.unwrap_or(Err(Reason::NotAnAccess))
     }
 
+    /// Puts the parts of these samples in place of those in `parts`.
+    pub fn parts(&self, samples: Range<usize>, parts: &mut Vec<Result<Part, Reason>>) {
+        let known = self.attribution.part.as_slice();
+        let end = samples.end.min(known.len());
+        parts.clear();
+        parts.extend_from_slice(known.get(samples.start..end).unwrap_or(&[]));
+        parts.resize(samples.len(), Err(Reason::NotAnAccess));
+    }
+
     /// The accesses among these samples to what `order` keeps together, with its address: the structure
     /// instance, or the watched word of a breakpoint.
     pub fn instances(&self, samples: Range<usize>, found: &mut Vec<(usize, u64)>) {
@@ -197,9 +206,13 @@ impl<'a> Rows<'a> {
     }
 
     fn instance(&self, i: usize) -> Option<u64> {
-        self.hit(i).base().or_else(|| {
-            let breakpoint = self.breakpoint.get(self.event(i)).copied().unwrap_or(false);
-            self.addr(i).filter(|_| breakpoint)
-        })
+        let watched = || self.addr(i).filter(|_| self.is_watched(i));
+        self.hit(i).base().or_else(watched)
+    }
+
+    /// Whether sample `i` is of a breakpoint.
+    #[inline]
+    pub fn is_watched(&self, i: usize) -> bool {
+        self.breakpoint.get(self.event(i)) == Some(&true)
     }
 }
