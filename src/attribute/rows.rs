@@ -9,9 +9,11 @@ use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
 use super::types::Types;
-use crate::recording::{Event, Memory, Recording};
+use crate::data_src::DataSrc;
+use crate::recording::{Event, Memory, PerKind, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
+use std::ops::Range;
 
 /// One row, or one reason, a sample; most samples of a program are of no map and need no more.
 #[derive(Debug)]
@@ -44,56 +46,50 @@ impl<'a> Rows<'a> {
             spaces,
         };
         let mut reasons = std::mem::take(&mut all.reasons);
-        let kinds = recording.per_kind(|event, data_src| {
+        let stored: Stored = |event, data_src| {
             let stored = stores(event, data_src);
             event.is_access(data_src).then_some(stored)
-        });
+        };
+        let kinds = recording.per_kind(stored);
         let foregone = Foregone::of(recording, places, leaves);
         let chunks: Vec<(Packed, Vec<Fact>)> = reasons
             .par_chunks_mut(CHUNK)
             .enumerate()
             .map(|(chunk, reasons)| {
                 let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
-                let samples = &recording.samples;
-                let all_of_chunk = chunk * CHUNK..chunk * CHUNK + reasons.len();
-                let mut stored = kinds.range(all_of_chunk.clone());
-                let mut events = samples.event.range(all_of_chunk.clone());
-                let mut of_places = places.place.range(all_of_chunk.clone());
-                let mut addresses = samples.addr.range(all_of_chunk.clone());
-                for (i, none) in all_of_chunk.zip(reasons) {
-                    let before = facts.len();
-                    let stored = stored.next().flatten().flatten();
-                    let event = events.next().flatten();
-                    let place = of_places.next().flatten();
-                    let address = addresses.next().flatten().unwrap_or(0);
-                    if let (Some(stored), Some(event), Some(place)) = (stored, event, place)
-                        && watch != Some(i)
-                        && let Some(reason) = foregone.reason(event, place, stored)
-                    {
-                        *none = Some(match address {
-                            0 => Reason::NoAddress,
-                            _ => reason,
-                        });
-                        continue;
-                    }
-                    let mut row = match stored {
-                        Some(stored) => {
-                            let sample = (i, stored);
-                            let given = (chains, leaves, above);
-                            one(recording, places, given, types, sample, &mut facts)
+                let mut told = Told::default();
+                for (batch, reasons) in reasons.chunks_mut(BATCH).enumerate() {
+                    let first = chunk * CHUNK + batch * BATCH;
+                    told.read(recording, places, &kinds, first..first + reasons.len());
+                    for (n, none) in reasons.iter_mut().enumerate() {
+                        let i = first + n;
+                        let (stored, address) = (told.stored(n), told.address(n));
+                        if let Some(reason) = told.foregone(n, &foregone)
+                            && watch != Some(i)
+                        {
+                            *none = Some(reason);
+                            continue;
                         }
-                        None => Row::unplaced(Reason::NotAnAccess, address),
-                    };
-                    if !spaces.is_one() {
-                        let mark = spaces.mark(recording, i);
-                        row.mark(mark);
-                        for fact in facts.iter_mut().skip(before) {
-                            fact.mark(mark);
+                        let before = facts.len();
+                        let mut row = match stored {
+                            Some(stored) => {
+                                let sample = (i, stored);
+                                let given = (chains, leaves, above);
+                                one(recording, places, given, types, sample, &mut facts)
+                            }
+                            None => Row::unplaced(Reason::NotAnAccess, address),
+                        };
+                        if !spaces.is_one() {
+                            let mark = spaces.mark(recording, i);
+                            row.mark(mark);
+                            for fact in facts.iter_mut().skip(before) {
+                                fact.mark(mark);
+                            }
                         }
-                    }
-                    match row.part {
-                        Err(reason) if !all.is_kept(i, reason) => *none = Some(reason),
-                        _ => rows.push(&all.at(i, row), &recording.samples),
+                        match row.part {
+                            Err(reason) if !all.is_kept(i, reason) => *none = Some(reason),
+                            _ => rows.push(&all.at(i, row), &recording.samples),
+                        }
                     }
                 }
                 rows.shrink();
@@ -246,6 +242,57 @@ impl<'a> Rows<'a> {
     pub fn of_sample(&self, i: usize) -> Option<Row> {
         let rows = self.chunks.get(i / CHUNK)?;
         rows.of_sample(i, &self.recording.samples)
+    }
+}
+
+/// Whether an access is a store; `None`: it is no access.
+type Stored = fn(&Event, Option<DataSrc>) -> Option<bool>;
+
+/// Samples whose columns are read together.
+const BATCH: usize = 1 << 11;
+
+/// What decides most of the samples of a batch, by their number in it.
+#[derive(Default)]
+struct Told {
+    stored: Vec<Option<Option<bool>>>,
+    events: Vec<u16>,
+    places: Vec<u32>,
+    addresses: Vec<u64>,
+}
+
+impl Told {
+    fn read(
+        &mut self,
+        recording: &Recording,
+        places: &Places,
+        kinds: &PerKind<Option<bool>, Stored>,
+        samples: Range<usize>,
+    ) {
+        let columns = &recording.samples;
+        kinds.read(samples.clone(), &mut self.stored);
+        columns.event.read(samples.clone(), &mut self.events);
+        places.place.read(samples.clone(), &mut self.places);
+        columns.addr.read(samples, &mut self.addresses);
+    }
+
+    /// Whether a sample is of a store; `None`: it is no access.
+    fn stored(&self, n: usize) -> Option<bool> {
+        self.stored.get(n).copied().flatten().flatten()
+    }
+
+    fn address(&self, n: usize) -> u64 {
+        self.addresses.get(n).copied().unwrap_or(0)
+    }
+
+    /// Why a sample is of no map, if it is foregone.
+    #[inline]
+    fn foregone(&self, n: usize, foregone: &Foregone) -> Option<Reason> {
+        let (event, place) = (self.events.get(n)?, self.places.get(n)?);
+        let reason = foregone.reason(*event, *place, self.stored(n)?)?;
+        Some(match self.address(n) {
+            0 => Reason::NoAddress,
+            _ => reason,
+        })
     }
 }
 
