@@ -175,3 +175,27 @@ fn addresses_stay_where_no_later_mapping_fork_or_exec_moves_them() {
         );
     }
 }
+
+#[test]
+fn whether_an_address_is_mapped_does_not_depend_on_the_one_before() {
+    let mut builder = SpaceBuilder::default();
+    map(&mut builder, 1, 0x1000, 0x3000, "first", 10);
+    map(&mut builder, 1, 0x5000, 0x6000, "late", 50);
+    map(&mut builder, -1, 0x8000, 0x9000, "kernel", 20);
+    map(&mut builder, 2, 0x1000, 0x2000, "of another", 0);
+    builder.exec(2, 40);
+    builder.fork(3, Some(1), 30);
+    let space = builder.finish();
+    let addrs = [0x1800, 0x2800, 0x5800, 0x8800, 0x9800];
+    let times = [5, 15, 25, 35, 45, 55];
+    let asked = |pid: i32| times.map(|time| addrs.map(|addr| (pid, addr, time)));
+    let of_pids = [1, 2, 3, 4].map(asked);
+    let asked: Vec<_> = of_pids.iter().flatten().flatten().collect();
+    let mut mapped = space.in_order();
+    for (&one, &other) in asked.iter().flat_map(|a| asked.iter().map(move |b| (a, b))) {
+        for &(pid, addr, time) in [one, other] {
+            let expected = space.find(pid, addr, time).is_some();
+            assert_eq!(mapped.is(pid, addr, time), expected, "{one:?} {other:?}");
+        }
+    }
+}

@@ -110,3 +110,21 @@ fn hot_slots(heat: &[u32]) -> Vec<usize> {
     });
     slots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_instance_the_first_in_time_are_kept() {
+        let rows = 5 * EACH;
+        // Every time once, in no order: 7 is no divisor of their number.
+        let row = |i: usize| (Some((7 * i % rows) as u64), i);
+        let mut instance = Instance::default();
+        (0..rows).map(row).for_each(|row| instance.add(row));
+        assert!(instance.first.len() < 2 * EACH);
+        instance.first.sort_unstable();
+        let times = instance.first.iter().take(EACH).map(|(time, _)| *time);
+        assert!(times.eq((0..EACH as u64).map(Some)));
+    }
+}
