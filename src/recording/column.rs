@@ -573,7 +573,7 @@ mod tests {
         // Blocks of one number, of two and of more; then no whole one.
         let number = |i: usize| match i / ROWS {
             0 => 2,
-            1 => 2 + (i % 3 == 0) as u16,
+            1 => 2 + u16::from(i.is_multiple_of(3)),
             _ => (i % 6) as u16,
         };
         let column: Column<u16> = (0..4 * ROWS + 5).map(number).collect();
