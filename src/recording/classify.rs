@@ -6,7 +6,7 @@ use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Samples counted at a time.
+/// Samples looked at, at a time.
 const PART: usize = 1 << 16;
 
 /// Why a recording holds no usable memory accesses, and how to record some.
