@@ -28,8 +28,8 @@ fn view_looks(file: &Path, fragment: &str, scheme: &str, name: &str) {
     browser.open(file, fragment);
     browser.ready();
     // What is off the screen is not laid out, and takes its height when it comes near: all of it at once,
-    // so that the view stays where it is.
-    browser.eval("{ const sheet = new CSSStyleSheet(); sheet.replaceSync('section.view { content-visibility: visible !important; }'); document.adoptedStyleSheets = [sheet]; }");
+    // so that the view stays where it is. Lists to choose from look as each version of a browser has them.
+    browser.eval("{ const sheet = new CSSStyleSheet(); sheet.replaceSync('section.view { content-visibility: visible !important; } select { visibility: hidden !important; }'); document.adoptedStyleSheets = [sheet]; }");
     let id = fragment.trim_start_matches('#').split('&').next().unwrap();
     let frames = |n: usize| {
         format!(
