@@ -1,7 +1,7 @@
 //! One memory access with what the order and sharing analyses ask of it.
 
 use crate::attribute::flow::abi;
-use crate::attribute::{Operation, Phase, Place, Reason};
+use crate::attribute::{Operation, Phase, Place};
 use crate::data_src::{Level, Op, Snoop};
 use crate::gomap::Part;
 use crate::program::Arch;
@@ -109,10 +109,7 @@ impl<'a> Touches<'a> {
         let (rows, i) = (self.accesses.rows(), n as usize);
         let is_there = match rows.is_watched(i) {
             true => self.get(i).is_some(),
-            false => {
-                let is_access = rows.part(i) != Err(Reason::NotAnAccess);
-                is_access && rows.addr(i).is_some_and(|addr| addr != 0)
-            }
+            false => rows.is_access(i) && rows.addr(i).is_some_and(|addr| addr != 0),
         };
         is_there.then(|| (rows.time(i), n))
     }

@@ -46,12 +46,8 @@ impl<'a> Rows<'a> {
             spaces,
         };
         let mut reasons = std::mem::take(&mut all.reasons);
-        let stored: Stored = |event, data_src| {
-            let stored = stores(event, data_src);
-            event.is_access(data_src).then_some(stored)
-        };
-        let kinds = recording.per_kind(stored);
-        let foregone = Foregone::of(recording, places, leaves);
+        let kinds = recording.per_kind(Kind::of);
+        let foregone = Foregone::of(places, leaves);
         let chunks: Vec<(Packed, Vec<Fact>)> = reasons
             .par_chunks_mut(CHUNK)
             .enumerate()
@@ -63,7 +59,6 @@ impl<'a> Rows<'a> {
                     told.read(recording, places, &kinds, first..first + reasons.len());
                     for (n, none) in reasons.iter_mut().enumerate() {
                         let i = first + n;
-                        let (stored, address) = (told.stored(n), told.address(n));
                         if let Some(reason) = told.foregone(n, &foregone)
                             && watch != Some(i)
                         {
@@ -71,13 +66,13 @@ impl<'a> Rows<'a> {
                             continue;
                         }
                         let before = facts.len();
-                        let mut row = match stored {
-                            Some(stored) => {
-                                let sample = (i, stored);
+                        let mut row = match told.kind(n) {
+                            Some(kind) => {
+                                let sample = (i, kind.stored);
                                 let given = (chains, leaves, above);
                                 one(recording, places, given, types, sample, &mut facts)
                             }
-                            None => Row::unplaced(Reason::NotAnAccess, address),
+                            None => Row::unplaced(Reason::NotAnAccess, told.address(n)),
                         };
                         if !spaces.is_one() {
                             let mark = spaces.mark(recording, i);
@@ -245,8 +240,27 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Whether an access is a store; `None`: it is no access.
-type Stored = fn(&Event, Option<DataSrc>) -> Option<bool>;
+/// What the event and the `data_src` of an access decide.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// It is a store.
+    stored: bool,
+    /// Whether its ip is exact; `None`: more of it counts than its place.
+    exact: Option<bool>,
+}
+
+impl Kind {
+    /// `None`: it is no access.
+    fn of(event: &Event, data_src: Option<DataSrc>) -> Option<Kind> {
+        let pmu = event.pmu.pmu();
+        let registers = pmu.regs_sound && event.samples_registers();
+        let by_place = event.memory == Memory::Sampled && !registers;
+        event.is_access(data_src).then(|| Kind {
+            stored: stores(event, data_src),
+            exact: by_place.then(|| pmu.ip_is_exact(event)),
+        })
+    }
+}
 
 /// Samples whose columns are read together.
 const BATCH: usize = 1 << 11;
@@ -254,30 +268,29 @@ const BATCH: usize = 1 << 11;
 /// What decides most of the samples of a batch, by their number in it.
 #[derive(Default)]
 struct Told {
-    stored: Vec<Option<Option<bool>>>,
-    events: Vec<u16>,
+    kinds: Vec<Option<Option<Kind>>>,
     places: Vec<u32>,
     addresses: Vec<u64>,
 }
 
 impl Told {
-    fn read(
+    fn read<F>(
         &mut self,
         recording: &Recording,
         places: &Places,
-        kinds: &PerKind<Option<bool>, Stored>,
+        kinds: &PerKind<Option<Kind>, F>,
         samples: Range<usize>,
-    ) {
-        let columns = &recording.samples;
-        kinds.read(samples.clone(), &mut self.stored);
-        columns.event.read(samples.clone(), &mut self.events);
+    ) where
+        F: Fn(&Event, Option<DataSrc>) -> Option<Kind>,
+    {
+        kinds.read(samples.clone(), &mut self.kinds);
         places.place.read(samples.clone(), &mut self.places);
-        columns.addr.read(samples, &mut self.addresses);
+        recording.samples.addr.read(samples, &mut self.addresses);
     }
 
-    /// Whether a sample is of a store; `None`: it is no access.
-    fn stored(&self, n: usize) -> Option<bool> {
-        self.stored.get(n).copied().flatten().flatten()
+    /// `None`: the sample is no access.
+    fn kind(&self, n: usize) -> Option<Kind> {
+        self.kinds.get(n).copied().flatten().flatten()
     }
 
     fn address(&self, n: usize) -> u64 {
@@ -287,8 +300,7 @@ impl Told {
     /// Why a sample is of no map, if it is foregone.
     #[inline]
     fn foregone(&self, n: usize, foregone: &Foregone) -> Option<Reason> {
-        let (event, place) = (self.events.get(n)?, self.places.get(n)?);
-        let reason = foregone.reason(*event, *place, self.stored(n)?)?;
+        let reason = foregone.reason(*self.places.get(n)?, self.kind(n)?)?;
         Some(match self.address(n) {
             0 => Reason::NoAddress,
             _ => reason,
@@ -301,12 +313,10 @@ impl Told {
 struct Foregone {
     /// By place, then for loads and for stores; of events whose ips are exact, and not.
     of_places: [Vec<[Option<Reason>; 2]>; 2],
-    /// By event: which of these holds. `None`: more of a sample counts than its place.
-    of_events: Vec<Option<usize>>,
 }
 
 impl Foregone {
-    fn of(recording: &Recording, places: &Places, leaves: &LeafTargets) -> Foregone {
+    fn of(places: &Places, leaves: &LeafTargets) -> Foregone {
         let leaves: FxHashSet<u32> = leaves.keys().map(|(place, ..)| *place).collect();
         let of_place = |place: u32, code: &Result<Code, Reason>, exact: bool| {
             [false, true].map(|stored| match code {
@@ -323,24 +333,16 @@ impl Foregone {
             let reasons = reasons.map(|of| of.map(|reason| reason.filter(foregone)));
             reasons.collect()
         };
-        let of_event = |event: &Event| {
-            let pmu = event.pmu.pmu();
-            let registers = pmu.regs_sound && event.samples_registers();
-            let exact = pmu.ip_is_exact(event);
-            (event.memory == Memory::Sampled && !registers).then_some(exact.into())
-        };
         Foregone {
             of_places: [false, true].map(of_places),
-            of_events: recording.events.iter().map(of_event).collect(),
         }
     }
 
-    /// Why an access of this event at this place is of no map, if it is foregone.
+    /// Why an access of this kind at this place is of no map, if it is foregone.
     #[inline]
-    fn reason(&self, event: u16, place: u32, stored: bool) -> Option<Reason> {
-        let exact = (*self.of_events.get(usize::from(event))?)?;
-        let of_place = self.of_places[exact].get(place as usize)?;
-        of_place[usize::from(stored)]
+    fn reason(&self, place: u32, kind: Kind) -> Option<Reason> {
+        let of_place = self.of_places[usize::from(kind.exact?)].get(place as usize)?;
+        of_place[usize::from(kind.stored)]
     }
 }
 

@@ -103,8 +103,7 @@ impl Known {
         }
     }
 
-    /// Puts ids in place of values. Guesses come first: what
-    /// looks at one does not wait for the table.
+    /// Puts ids in place of values. Guesses come first: what looks at one does not wait for the table.
     pub fn ids(&mut self, interner: &Interner, values: &mut [u64]) {
         let mut guesses = [EMPTY; GUESSES];
         for values in values.chunks_mut(GUESSES) {

@@ -159,7 +159,8 @@ impl Plan {
     }
 }
 
-/// Reads the word at byte `at` of the body of each of these records, which are of one size.
+/// Reads the word at byte `at` of the body of each of these records, which are of one size: by itself, so that
+/// the compiler checks once for all of them that it lies within.
 #[inline(never)]
 pub fn words_at(at: usize, records: ChunksExact<u8>, order: ByteOrder, into: &mut [u64]) {
     let (from, to) = (RECORD_HEADER + at, RECORD_HEADER + at + 8);

@@ -184,6 +184,10 @@ impl<'a> Rows<'a> {
         part.unwrap_or(Err(Reason::NotAnAccess))
     }
 
+    pub fn is_access(&self, i: usize) -> bool {
+        self.part(i) != Err(Reason::NotAnAccess)
+    }
+
     /// Puts the parts of these samples in place of those in `parts`.
     pub fn parts(&self, samples: Range<usize>, parts: &mut Vec<Result<Part, Reason>>) {
         let known = self.attribution.part.as_slice();
@@ -202,7 +206,7 @@ impl<'a> Rows<'a> {
         } else {
             self.attribution.hits.bases(samples, found);
         }
-        found.retain(|(i, _)| self.part(*i) != Err(Reason::NotAnAccess));
+        found.retain(|(i, _)| self.is_access(*i));
     }
 
     fn instance(&self, i: usize) -> Option<u64> {
