@@ -6,12 +6,12 @@ use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
-use super::packed::{CHUNK, Packed};
 use super::places::Places;
 use super::regions::{Last, Regions};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::statements::{CHUNK, Said, Until};
 use super::types::{TypeId, Types};
 use super::{Array, Attribution, Contradiction, Evidence, NONE, Reason};
 use crate::gomap::Part;
@@ -22,13 +22,6 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
-/// The maps and arrays that the rows of a chunk hit, by numbers of its own.
-#[derive(Default)]
-struct Numbered {
-    names: Names,
-    arrays: Arrays,
-}
 
 #[derive(Default)]
 struct Arrays {
@@ -69,27 +62,75 @@ struct Ground<'a> {
     starts: Vec<(u64, u64)>,
 }
 
+/// What samples of one statement hit that follow each other.
+struct Found {
+    /// Of the statement.
+    number: u32,
+    /// The time of the first of them.
+    from: u64,
+    /// The first of all samples that hit it.
+    sample: u32,
+    samples: u32,
+    row: Row,
+    map_type: Option<TypeId>,
+    /// The region with its number.
+    region: Option<(u32, Bounds)>,
+}
+
+/// What is needed of a region.
+#[derive(Clone, Copy)]
+struct Bounds {
+    start: u64,
+    stride: u64,
+    one_map: bool,
+}
+
 impl Ground<'_> {
-    /// What a row hit, by numbers that `to` gives.
-    fn hit(&self, row: &Row, to: &mut Numbered, last: &mut Last) -> Hit {
-        let region = about_bucket(row.part).then(|| {
-            let here = self.regions.numbered_after(row.base, row.time, last);
-            let own = here.filter(|(_, r)| r.header == row.header);
-            own.min_by_key(|(number, r)| (!r.one_map, *number))
-        });
-        let region = region.flatten();
-        let map = if row.part.is_ok() {
-            let seen = || self.learned.type_of(row.header, row.time);
-            let map_type: Option<TypeId> = match row.header {
-                0 => row.map_type,
-                _ => row.map_type.or_else(seen),
+    /// What samples that say the same hit.
+    fn found(&self, said: Said, last: &mut Last) -> Vec<Found> {
+        let look = |row: &Row, until: &mut Until| {
+            let region = about_bucket(row.part).then(|| {
+                let here = self.regions.numbered_after(row.base, row.time, last, until);
+                let own = here.filter(|(_, r)| r.header == row.header);
+                let (number, region) = own.min_by_key(|(number, r)| (!r.one_map, *number))?;
+                let bounds = Bounds {
+                    start: region.start,
+                    stride: region.stride,
+                    one_map: region.one_map,
+                };
+                Some((number, bounds))
+            });
+            let map_type = match (row.map_type, row.header) {
+                (None, header) if header != 0 && row.part.is_ok() => {
+                    self.learned.type_of(header, row.time, until)
+                }
+                (known, _) => known,
             };
+            (region.flatten(), map_type)
+        };
+        let found = |(said, (region, map_type)): (Said, _)| Found {
+            number: said.number,
+            from: said.row.time,
+            sample: said.samples.iter().copied().min().unwrap_or(NONE),
+            samples: said.samples.len() as u32,
+            row: said.row,
+            map_type,
+            region,
+        };
+        said.pieces(look).map(found).collect()
+    }
+
+    /// What that is, by numbers that `names` and `arrays` give.
+    fn hit(&self, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
+        let (row, region) = (&found.row, found.region);
+        let map = if row.part.is_ok() {
             let lasting = self.lasting.keeps(row.header);
             let memory = region.filter(|(_, r)| r.one_map && !lasting);
             let memory = memory.map(|(n, r)| (n, r.start));
-            let site = self.chains.of_sample(self.recording, row.sample as usize);
+            let site = self.chains.of_sample(self.recording, found.sample as usize);
             let space = self.spaces.mark_of(row.address);
-            to.names.map_of(row.header, map_type, memory, site, space)
+            let samples = found.samples.into();
+            names.map_of(row.header, found.map_type, memory, site, space, samples)
         } else {
             NONE
         };
@@ -98,7 +139,7 @@ impl Ground<'_> {
                 let start = self.start_of(row, region.start);
                 let index = ((row.base - start) / region.stride) as u32;
                 let len = index.saturating_add(1);
-                (to.arrays.id_of(map, start, region.stride, len), index)
+                (arrays.id_of(map, start, region.stride, len), index)
             }
             None => (NONE, NONE),
         };
@@ -157,33 +198,50 @@ pub fn assemble(
     ground.starts.sort_unstable();
     let without = |reason: &Option<Reason>| Err(reason.unwrap_or(Reason::NotAnAccess));
     let mut part: Vec<Result<Part, Reason>> = rows.reasons.par_iter().map(without).collect();
-    let fill = |last: &mut Last, (rows, parts): (Packed, &mut [Result<Part, Reason>])| {
-        let mut numbered = Numbered::default();
-        let mut hits = hits::Part::default();
-        for row in rows.iter(&recording.samples) {
-            let i = row.sample as usize % CHUNK;
-            if let Some(part) = parts.get_mut(i) {
-                *part = row.part;
-            }
-            hits.push(i, &ground.hit(&row, &mut numbered, last));
-        }
-        (hits, numbered)
-    };
-    let chunks = rows.chunks.into_par_iter();
-    let chunks = chunks.zip(part.par_chunks_mut(CHUNK));
-    let chunks = chunks.map_init(|| regions.last(), fill);
-    let chunks: Vec<(hits::Part, Numbered)> = chunks.collect();
+    let all = rows.said.par_said(|_| true);
+    let all = all.map_init(|| regions.last(), |last, said| ground.found(said, last));
+    let found: Vec<Found> = all.flatten_iter().collect();
+    // Maps and arrays are numbered as samples come by them.
+    let mut order: Vec<u32> = (0..found.len() as u32).collect();
+    order.par_sort_unstable_by_key(|&n| found[n as usize].sample);
     let mut names = Names::default();
     let mut arrays = Arrays::default();
     let mut hits = Hits::default();
-    for (mut of_chunk, numbered) in chunks {
-        let maps = names.merge(numbered.names);
-        let map_of = |id: u32| maps.get(id as usize).copied().unwrap_or(NONE);
-        let merge = |a: &Array| arrays.id_of(map_of(a.map), a.base, a.stride, a.len);
-        let arrays = numbered.arrays.arrays.iter().map(merge).collect();
-        of_chunk.stand_for(maps, arrays);
-        hits.add(of_chunk);
+    let mut numbers = vec![NONE; found.len()];
+    for n in order {
+        let hit = ground.hit(&found[n as usize], &mut names, &mut arrays);
+        numbers[n as usize] = hits.number_of(&hit);
     }
+    hits.end();
+    let times = &recording.samples.time;
+    let fill = |(chunk, parts): (usize, &mut [Result<Part, Reason>])| {
+        let mut time = times.in_order();
+        let mut hits = hits::Part::default();
+        for (i, number) in rows.said.of_chunk(chunk) {
+            // Of most statements all samples hit the same.
+            let from = found.partition_point(|f| f.number < number);
+            let of = &found[from..];
+            let of = &of[..of.partition_point(|f| f.number == number)];
+            let n = match of.len() {
+                1 => 0,
+                _ => {
+                    let time = time.get(i).unwrap_or(0);
+                    of.partition_point(|f| f.from <= time).saturating_sub(1)
+                }
+            };
+            let (Some(of), Some(number)) = (of.get(n), numbers.get(from + n)) else {
+                continue;
+            };
+            if let Some(part) = parts.get_mut(i % CHUNK) {
+                *part = of.row.part;
+            }
+            hits.push(i % CHUNK, *number);
+        }
+        hits
+    };
+    let chunks = part.par_chunks_mut(CHUNK).enumerate().map(fill);
+    let chunks: Vec<hits::Part> = chunks.collect();
+    chunks.into_iter().for_each(|of_chunk| hits.add(of_chunk));
     let mut out = Attribution {
         place: places.place,
         places: places.places,

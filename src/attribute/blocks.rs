@@ -4,9 +4,9 @@
 //! their page. `duffcopy` always runs to its end: how far that is from the sampled instruction tells
 //! where the copied object ends, and so which one of the grid it is.
 
-use super::packed::Own;
 use super::resolve::{Row, in_bucket};
 use super::rows::Rows;
+use super::statements::Own;
 use super::types::{TypeId, Types};
 use crate::gomap::{Part, size_class};
 use rayon::prelude::*;
@@ -49,14 +49,12 @@ impl Blocks {
             }
         }
         if !pages.is_empty() {
-            let other = |row: Row| {
-                let page = row.address / size_class::PAGE;
-                pages.contains_key(&page).then_some((page, row.time))
-            };
-            let others = rows.par_where(|own| own.part.is_ok_and(in_bucket));
-            let others: Vec<(u64, u64)> = others.filter_map(other).collect();
-            for (page, time) in others {
-                pages.entry(page).or_default().others.push(time);
+            let others = rows.said.par_said(|own| own.part.is_ok_and(in_bucket));
+            let others = others.map(|said| (said.row.address / size_class::PAGE, said.times));
+            let others = others.filter(|(page, _)| pages.contains_key(page));
+            let others: Vec<(u64, &[u64])> = others.collect();
+            for (page, times) in others {
+                pages.entry(page).or_default().others.extend(times);
             }
         }
         for page in pages.values_mut() {

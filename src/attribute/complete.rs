@@ -11,6 +11,7 @@ use super::position::Admitted;
 use super::regions::{Hit, Last, Regions};
 use super::resolve::{About, Row};
 use super::spaces::{Spaces, marked};
+use super::statements::Until;
 use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Layout, Part, Stage, Structure};
@@ -20,7 +21,13 @@ use crate::gomap::{Layout, Part, Stage, Structure};
 pub const VARIABLE: u64 = 1 << 63;
 
 /// Finds the map of a row from the other samples of the variable, the table or the object it hit.
-pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Lasting) {
+pub fn own(
+    row: &mut Row,
+    global: Option<u64>,
+    learned: &Learned,
+    lasting: &Lasting,
+    until: &mut Until,
+) {
     let time = row.time;
     let Ok(part) = row.part else { return };
     if row.header == 0
@@ -36,16 +43,17 @@ pub fn own(row: &mut Row, global: Option<u64>, learned: &Learned, lasting: &Last
     for (about, address) in owners {
         if row.header == 0
             && address != 0
-            && let Some(header) = learned
-                .header_of(about, address, time)
-                .or_else(|| learned.header_of_typed(about, address, time, row.map_type?))
+            && let Some(header) = learned.header_of(about, address, time, until).or_else(|| {
+                let of = row.map_type?;
+                learned.header_of_typed(about, address, time, of, until)
+            })
         {
             row.header = header;
         }
     }
     if part == Part::DirectoryTable
         && row.base == 0
-        && let Some(directory) = learned.directory_of(row.header, time)
+        && let Some(directory) = learned.directory_of(row.header, time, until)
     {
         row.base = directory;
     }
@@ -66,15 +74,16 @@ pub fn type_of(
     types: &Types,
 ) -> Option<TypeId> {
     let sole = || types.sole_type(|variable| lasting.holds_in(variable, header));
-    learned.type_of(header, time).or_else(sole)
+    let learned = learned.type_of(header, time, &mut Until::always());
+    learned.or_else(sole)
 }
 
 /// Finds the map of a row of a type whose maps one variable holds.
-fn own_by_type(row: &mut Row, known: &Known) {
+fn own_by_type(row: &mut Row, known: &Known, until: &mut Until) {
     let variable = row.map_type.and_then(|t| known.types.sole_variable(t));
     if let Some(variable) = variable.filter(|_| row.header == 0) {
         let variable = marked(variable, known.spaces.mark_of(row.address));
-        own(row, Some(variable), known.learned, known.lasting);
+        own(row, Some(variable), known.learned, known.lasting, until);
     }
 }
 
@@ -92,10 +101,10 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     /// Whether a map of this type is alive at a time: samples around it say so, or it is all the time.
-    fn lives_as(&self, map_type: TypeId, header: u64, time: u64) -> bool {
+    fn lives_as(&self, map_type: TypeId, header: u64, time: u64, until: &mut Until) -> bool {
         let variable = self.types.sole_variable(map_type);
         let always = |variable| self.lasting.holds_in(variable, header);
-        variable.is_some_and(always) || self.learned.lives_as(header, time) == Some(map_type)
+        variable.is_some_and(always) || self.learned.lives_as(header, time, until) == Some(map_type)
     }
 
     /// Whether what is in use at both times was so in between: an object of its own is soon used again.
@@ -120,7 +129,7 @@ impl Known<'_> {
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
 /// `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
-/// `admitted` which shapes it may be of; `last`: of the regions.
+/// `admitted` which shapes it may be of; `last`: of the regions; `until`: as long as that is so.
 pub fn complete(
     row: &mut Row,
     behalf: Behalf,
@@ -129,6 +138,7 @@ pub fn complete(
     layout: Option<&Layout>,
     known: &Known,
     last: &mut Last,
+    until: &mut Until,
 ) -> Option<Evidence> {
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
@@ -143,13 +153,18 @@ pub fn complete(
         let part = row.part.ok();
         let hit = known
             .regions
-            .at_after(row.address, time, part, known.types, last);
-        let marked = || known.regions.marked(row.address, time, known.types);
-        let hit = hit.or_else(|| behalf.reads.then(marked).flatten());
+            .at_after(row.address, time, part, known.types, last, until);
+        let mut marked = || {
+            until.at_most(time);
+            known.regions.marked(row.address, time, known.types)
+        };
+        let hit = hit.or_else(|| behalf.reads.then(&mut marked).flatten());
         let beside = || {
             let admits = |shape| admitted.admits(shape, known.types);
             let regions = part.filter(|_| row.base == 0).map(|_| known.regions);
-            regions?.beside(row.address, time, part?, admits, known.types)
+            let regions = regions?;
+            until.at_most(time);
+            regions.beside(row.address, time, part?, admits, known.types)
         };
         let hit = hit.or_else(beside);
         let keys = |shape| {
@@ -188,16 +203,21 @@ pub fn complete(
             if row.header == 0 {
                 row.header = hit.header;
             }
-            let learned = || known.learned.type_of(hit.presumed, time);
             if row.header == 0
                 && hit.presumed != 0
-                && let Some(map_type) = row.map_type.or(hit.presumed_type).or_else(learned)
-                && known.lives_as(map_type, hit.presumed, time)
+                && let Some(map_type) = row
+                    .map_type
+                    .or(hit.presumed_type)
+                    .or_else(|| known.learned.type_of(hit.presumed, time, until))
+                && known.lives_as(map_type, hit.presumed, time, until)
                 && known.types.shape_of(map_type) == Some(hit.shape)
             {
                 row.header = hit.presumed;
             }
         }
+    }
+    if known.instant.is_some() || unknown && row.part.is_err() && behalf.to_end.is_some() {
+        until.at_most(time);
     }
     if let Some(instant) = known.instant
         && let Some(found) = instant.indirect(row.address, time)
@@ -227,7 +247,7 @@ pub fn complete(
         row.map_type = Some(block.map_type);
         row.evidence = Evidence::LearnedRegion;
     }
-    own_by_type(row, known);
+    own_by_type(row, known, until);
     if row.map_type.is_none() && row.part.is_ok() {
         row.map_type = row.shape.and_then(|s| {
             let handled = |id| known.types.handles(variant, id);
@@ -240,7 +260,7 @@ pub fn complete(
     if row.part.is_ok() && (!outside || row.slot >= 0) || !unknown && !outside && !counts {
         return None;
     }
-    let object = known.learned.at(row.address, time)?;
+    let object = known.learned.at(row.address, time, until)?;
     let part = part_at(object.about, row.address - object.start, layout?)?;
     let count = object.about == About::Header && row.address == object.start;
     if !unknown && counts && !count || row.part.map_or(!behalf.may_touch(part), |p| p != part) {
@@ -251,7 +271,7 @@ pub fn complete(
     }
     row.part = Ok(part);
     row.base = object.start;
-    row.slot = known.learned.slot_of(&object, time).unwrap_or(-1);
+    row.slot = known.learned.slot_of(&object, time, until).unwrap_or(-1);
     row.header = object.header;
     row.map_type = row.map_type.or(object.map_type);
     row.evidence = row.evidence.max(Evidence::LearnedRegion);
@@ -259,7 +279,7 @@ pub fn complete(
 }
 
 /// Whether a sample without a part cannot be of a map's memory, whatever lies around its address.
-fn is_elsewhere(reason: Reason) -> bool {
+pub fn is_elsewhere(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::NotAnAccess | Reason::Kernel | Reason::Guest | Reason::Goroutine

@@ -8,6 +8,7 @@
 use super::marking::Marking;
 use super::places::Places;
 use super::rows::Rows;
+use super::statements::Until;
 use super::{NONE, Operation};
 use crate::gomap::{Part, size_class};
 use size_class::{MAX_SMALL, PAGE};
@@ -55,8 +56,8 @@ const SWISS: u32 = 24;
 const MOST_ENTRIES: u64 = 1 << 32;
 
 impl Directory {
-    pub fn covers(&self, address: u64, time: u64) -> bool {
-        (self.start..self.end).contains(&address) && (self.first..=self.last).contains(&time)
+    fn covers(&self, address: u64, time: u64, until: &mut Until) -> bool {
+        (self.start..self.end).contains(&address) && until.is_in(time, self.first, self.last)
     }
 }
 
@@ -129,7 +130,10 @@ fn directory(entries: &[Entry], all: &[Entry]) -> Option<Directory> {
     let around = all[from..].iter().take_while(|e| e.address < high);
     let around = around.filter(|e| (covering.first..=covering.last).contains(&e.time));
     let around: Vec<&Entry> = around.collect();
-    let is_in = |entry: &Entry| covering.covers(entry.address, entry.time);
+    let is_in = |entry: &Entry| {
+        let until = &mut Until::always();
+        covering.covers(entry.address, entry.time, until)
+    };
     let own = |entry: &Entry| entry.header == covering.header;
     let others = around
         .iter()
@@ -199,16 +203,17 @@ pub fn settle(rows: &mut Rows, directories: &[Directory]) {
     if directories.is_empty() {
         return;
     }
-    let at = |address: u64, time: u64| {
+    let at = |address: u64, time: u64, until: &mut Until| {
         let after = directories.partition_point(|d| d.start <= address);
         let below = directories[..after].iter().rev();
-        let mut here = below.take(MOST_OVER).filter(|d| d.covers(address, time));
+        let below = below.take(MOST_OVER);
+        let mut here = below.filter(|d| d.covers(address, time, until));
         here.next().filter(|_| here.next().is_none())
     };
-    rows.change(|row| {
+    rows.change(|row, until| {
         if row.part == Ok(Part::DirectoryTable)
             && row.base == 0
-            && let Some(directory) = at(row.address, row.time)
+            && let Some(directory) = at(row.address, row.time, until)
         {
             row.base = directory.start;
             if row.header == 0 {

@@ -2,10 +2,11 @@
 
 use super::{Evidence, NONE};
 use crate::recording::Column;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// What one access hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hit {
     /// Address of the structure instance that the part belongs to: the header, the one bucket, the
     /// one group, the table, the directory, the indirect key or elem. 0: not known.
@@ -62,56 +63,39 @@ impl Hit {
     }
 }
 
-/// The hits of all samples, by parts of `PART` samples.
+/// The hits of all samples: each thing that is hit once, and by parts of `PART` samples which of them it is.
 #[derive(Debug, Default)]
 pub struct Hits {
     parts: Vec<Part>,
+    all: Vec<Hit>,
+    numbers: FxHashMap<Hit, u32>,
 }
 
 /// Samples in a part.
 pub const PART: usize = 1 << 16;
 
-/// The hits of some samples, column by column. What may be [`NONE`] is one more there: numbers are small
-/// as a rule, and columns as narrow as their numbers.
+/// The hits of some samples.
 #[derive(Debug, Default)]
 pub struct Part {
     /// Of 64 samples each: which of them have a hit, and how many hits are before theirs.
     which: Vec<(u64, u32)>,
-    base: Column<u64>,
-    map: Column<u32>,
-    off: Column<u32>,
-    array: Column<u32>,
-    index: Column<u32>,
-    slot: Column<u8>,
-    evidence: Column<u8>,
-    /// What the numbers in `map` and in `array` stand for, where they are the part's own.
-    maps: Option<Vec<u32>>,
-    arrays: Option<Vec<u32>>,
+    /// By number in [`Hits`].
+    hits: Column<u32>,
 }
 
 impl Part {
-    /// Adds what sample `i` of the part hit, a later one than those before.
-    pub fn push(&mut self, i: usize, hit: &Hit) {
-        if *hit == Hit::default() {
+    /// Adds what sample `i` of the part hit, a later one than those before, by its number; [`NONE`]: nothing
+    /// is known.
+    pub fn push(&mut self, i: usize, hit: u32) {
+        if hit == NONE {
             return;
         }
-        let before = self.base.len() as u32;
+        let before = self.hits.len() as u32;
         self.which.resize(i / 64 + 1, (0, before));
         if let Some((which, _)) = self.which.last_mut() {
             *which |= 1 << (i % 64);
         }
-        self.base.push(hit.base);
-        self.map.push(hit.map.wrapping_add(1));
-        self.off.push(hit.off.wrapping_add(1));
-        self.array.push(hit.array.wrapping_add(1));
-        self.index.push(hit.index.wrapping_add(1));
-        self.slot.push((hit.slot as u8).wrapping_add(1));
-        self.evidence.push(hit.evidence as u8);
-    }
-
-    /// Says what its numbers of maps and arrays stand for.
-    pub fn stand_for(&mut self, maps: Vec<u32>, arrays: Vec<u32>) {
-        (self.maps, self.arrays) = (Some(maps), Some(arrays));
+        self.hits.push(hit);
     }
 
     /// Which of the hits that of sample `i` of the part is, if it has one.
@@ -121,18 +105,6 @@ impl Part {
         let bit = 1u64 << (i % 64);
         let n = before as usize + (which & (bit - 1)).count_ones() as usize;
         (which & bit != 0).then_some(n)
-    }
-
-    /// The number that is one less than what a column of them has in row `n`.
-    fn number(column: &Column<u32>, n: usize, own: Option<&Vec<u32>>) -> Option<u32> {
-        Some(Part::stands_for(column.get(n)?.wrapping_sub(1), own))
-    }
-
-    fn stands_for(number: u32, own: Option<&Vec<u32>>) -> u32 {
-        match own {
-            Some(own) => own.get(number as usize).copied().unwrap_or(NONE),
-            None => number,
-        }
     }
 
     /// Calls `each` with every one of these samples of the part that has a hit, and has the hits' numbers.
@@ -161,27 +133,25 @@ impl Part {
         first..first + count
     }
 
-    fn map(&self, i: usize) -> Option<u32> {
-        Part::number(&self.map, self.find(i)?, self.maps.as_ref())
-    }
-
-    fn get(&self, i: usize) -> Option<Hit> {
-        let n = self.find(i)?;
-        let map = Part::number(&self.map, n, self.maps.as_ref())?;
-        let array = Part::number(&self.array, n, self.arrays.as_ref())?;
-        Some(Hit {
-            base: self.base.get(n)?,
-            map,
-            off: self.off.get(n)?.wrapping_sub(1),
-            array,
-            index: self.index.get(n)?.wrapping_sub(1),
-            slot: self.slot.get(n)?.wrapping_sub(1) as i8,
-            evidence: Evidence::ALL[usize::from(self.evidence.get(n)?)],
-        })
+    /// The number of what sample `i` of the part hit.
+    #[inline]
+    fn get(&self, i: usize) -> Option<u32> {
+        self.hits.get(self.find(i)?)
     }
 }
 
 impl Hits {
+    /// The number of a hit; [`NONE`] where nothing is known.
+    pub fn number_of(&mut self, hit: &Hit) -> u32 {
+        if *hit == Hit::default() {
+            return NONE;
+        }
+        *self.numbers.entry(*hit).or_insert_with(|| {
+            self.all.push(*hit);
+            self.all.len() as u32 - 1
+        })
+    }
+
     /// Adds those of the next `PART` samples.
     pub fn add(&mut self, part: Part) {
         self.parts.push(part);
@@ -189,10 +159,21 @@ impl Hits {
 
     /// Adds what sample `i` hit, a later one than those before.
     fn push(&mut self, i: usize, hit: &Hit) {
+        let number = self.number_of(hit);
         self.parts.resize_with(i / PART + 1, Part::default);
         if let Some(part) = self.parts.last_mut() {
-            part.push(i % PART, hit);
+            part.push(i % PART, number);
         }
+    }
+
+    /// Lets go of what only numbering more of them would need.
+    pub fn end(&mut self) {
+        self.numbers = FxHashMap::default();
+        self.all.shrink_to_fit();
+    }
+
+    fn numbered(&self, number: u32) -> Hit {
+        self.all.get(number as usize).copied().unwrap_or_default()
     }
 
     /// Lets go of parts that begin after `rows` samples.
@@ -220,19 +201,21 @@ impl Hits {
         read.clear();
         for (part, first, range) in self.parts_of(samples) {
             let hits = part.find_all(range, |i| read.samples.push(first + i));
-            read.add(part, hits);
+            part.hits.read(hits, &mut read.numbers);
+            let hits = read.numbers.iter().map(|number| self.numbered(*number));
+            read.hits.extend(hits);
         }
     }
 
     /// Adds the samples of these whose hit has a base, with it.
     pub fn bases(&self, samples: Range<usize>, found: &mut Vec<(usize, u64)>) {
-        let mut bases = Vec::new();
+        let mut numbers = Vec::new();
         for (part, first, range) in self.parts_of(samples) {
             let before = found.len();
             let hits = part.find_all(range, |i| found.push((first + i, 0)));
-            part.base.read(hits, &mut bases);
-            let all = found.iter_mut().skip(before).zip(&bases);
-            all.for_each(|((_, base), read)| *base = *read);
+            part.hits.read(hits, &mut numbers);
+            let all = found.iter_mut().skip(before).zip(&numbers);
+            all.for_each(|((_, base), number)| *base = self.numbered(*number).base);
         }
         found.retain(|(_, base)| *base != 0);
     }
@@ -240,15 +223,15 @@ impl Hits {
     /// The map that sample `i` hit.
     #[inline]
     pub fn map(&self, i: usize) -> u32 {
-        let part = self.parts.get(i / PART);
-        part.and_then(|part| part.map(i % PART)).unwrap_or(NONE)
+        self.get(i).map
     }
 
     /// What sample `i` hit.
     #[inline]
     pub fn get(&self, i: usize) -> Hit {
         let part = self.parts.get(i / PART);
-        part.and_then(|part| part.get(i % PART)).unwrap_or_default()
+        let number = part.and_then(|part| part.get(i % PART));
+        number.map_or(Hit::default(), |number| self.numbered(number))
     }
 }
 
@@ -258,9 +241,7 @@ pub struct ReadHits {
     /// The samples that have one.
     pub samples: Vec<usize>,
     hits: Vec<Hit>,
-    wide: Vec<u64>,
     numbers: Vec<u32>,
-    narrow: Vec<u8>,
 }
 
 impl ReadHits {
@@ -273,37 +254,6 @@ impl ReadHits {
         self.samples.clear();
         self.hits.clear();
     }
-
-    /// Adds these hits of a part, column by column.
-    fn add(&mut self, part: &Part, hits: Range<usize>) {
-        part.base.read(hits.clone(), &mut self.wide);
-        let before = self.hits.len();
-        self.hits.extend(self.wide.iter().map(|&base| Hit {
-            base,
-            ..Hit::default()
-        }));
-        let added = &mut self.hits[before..];
-        let mut numbers = |column: &Column<u32>, own: Option<&Vec<u32>>, set: fn(&mut Hit, u32)| {
-            column.read(hits.clone(), &mut self.numbers);
-            for (hit, number) in added.iter_mut().zip(&self.numbers) {
-                set(hit, Part::stands_for(number.wrapping_sub(1), own));
-            }
-        };
-        numbers(&part.map, part.maps.as_ref(), |hit, map| hit.map = map);
-        numbers(&part.array, part.arrays.as_ref(), |hit, array| {
-            hit.array = array
-        });
-        numbers(&part.off, None, |hit, off| hit.off = off);
-        numbers(&part.index, None, |hit, index| hit.index = index);
-        part.slot.read(hits.clone(), &mut self.narrow);
-        for (hit, slot) in added.iter_mut().zip(&self.narrow) {
-            hit.slot = slot.wrapping_sub(1) as i8;
-        }
-        part.evidence.read(hits, &mut self.narrow);
-        for (hit, &evidence) in added.iter_mut().zip(&self.narrow) {
-            hit.evidence = Evidence::ALL[usize::from(evidence)];
-        }
-    }
 }
 
 /// One hit a sample.
@@ -313,6 +263,7 @@ impl FromIterator<Hit> for Hits {
         for (i, hit) in hits.into_iter().enumerate() {
             all.push(i, &hit);
         }
+        all.end();
         all
     }
 }
@@ -379,28 +330,5 @@ mod tests {
         };
         let hits: Hits = [full, bare].into_iter().collect();
         assert_eq!([hits.get(0), hits.get(1)], [full, bare]);
-    }
-
-    #[test]
-    fn numbers_of_a_part_stand_for_those_of_all() {
-        let own = Hit {
-            map: 1,
-            array: 0,
-            ..Hit::default()
-        };
-        let mut part = Part::default();
-        part.push(3, &own);
-        part.push(PART - 1, &Hit { array: NONE, ..own });
-        part.stand_for(vec![7, 5], vec![9]);
-        let mut hits = Hits::default();
-        hits.add(Part::default());
-        hits.add(part);
-        let found = [PART + 3, 2 * PART - 1, 2 * PART].map(|i| hits.get(i));
-        let found = found.map(|hit| (hit.map, hit.array));
-        assert_eq!(found, [(5, 9), (5, NONE), (NONE, NONE)]);
-        let mut read = ReadHits::default();
-        hits.read(0..3 * PART, &mut read);
-        let read = read.hits().iter().map(|hit| (hit.map, hit.array));
-        assert_eq!(read.collect::<Vec<_>>(), [(5, 9), (5, NONE)]);
     }
 }

@@ -10,10 +10,12 @@ use super::complete::{VARIABLE, about};
 use super::position::Admitted;
 use super::resolve::{About, Fact, Row, in_bucket};
 use super::rows::Rows;
+use super::statements::{Own, Until};
 use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
 use crate::gomap::{Layout, Part, Structure};
 use crate::heap::{Heap, Kind, Region};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,24 +129,38 @@ impl<'a> Instant<'a> {
 
     /// Completes the rows whose part the core has at their address.
     pub fn complete(&self, rows: &mut Rows, types: &Types, facts: &mut Vec<Fact>) {
-        rows.change_in_order(|row| {
-            let certain = row.part.is_ok_and(|part| match part.structure() {
+        let certain = |own: &Own| {
+            own.part.is_ok_and(|part| match part.structure() {
                 // Tables are small, and soon used again for another map's.
                 Structure::Table => false,
                 // Theirs is decided by the bucket that holds them.
                 Structure::Other => false,
                 _ => true,
-            });
-            if certain {
-                self.one(row, row.time, types, facts);
-            }
+            })
+        };
+        let told = rows.par_where(certain).flat_map_iter(|mut row| {
+            let mut told = Vec::new();
+            self.one(&mut row, &mut Until::always(), types, &mut told);
+            told
+        });
+        facts.par_extend(told);
+        rows.change_where(certain, |row, until| {
+            self.one(row, until, types, &mut Vec::new());
         });
     }
 
     /// Completes a row whose part the core has at its address.
-    fn one(&self, row: &mut Row, time: u64, types: &Types, facts: &mut Vec<Fact>) -> Option<()> {
+    fn one(
+        &self,
+        row: &mut Row,
+        until: &mut Until,
+        types: &Types,
+        facts: &mut Vec<Fact>,
+    ) -> Option<()> {
         let (number, region) = self.region_at(row.address)?;
+        let time = row.time;
         if !self.lived(number, time) {
+            until.at_most(self.born.get(number)?.load(Ordering::Relaxed));
             return None;
         }
         let spot = self.spot(region, row.address, types)?;

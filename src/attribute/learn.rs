@@ -2,6 +2,7 @@
 //! bucket belongs to, and which memory is a map's, each for the time that the evidence spans.
 
 use super::resolve::{About, Fact, ON_STACK};
+use super::statements::Until;
 use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};
 use rayon::prelude::*;
@@ -55,11 +56,25 @@ pub struct Learned {
     max_end: Vec<u64>,
 }
 
-/// What the samples before and after `time` agree on: memory is reused, so one of them is no proof.
-fn owner(seen: &[Seen], time: u64) -> Option<Seen> {
-    let after = seen.partition_point(|s| s.time < time);
+/// The last sample before `time` and the first from then on, which are these up to the time of the latter.
+fn beside<'s, T>(
+    seen: &'s [T],
+    time_of: impl Fn(&T) -> u64,
+    time: u64,
+    until: &mut Until,
+) -> (Option<&'s T>, Option<&'s T>) {
+    let after = seen.partition_point(|s| time_of(s) < time);
     let before = after.checked_sub(1).and_then(|i| seen.get(i));
-    match (before, seen.get(after)) {
+    let after = seen.get(after);
+    if let Some(after) = after {
+        until.at_most(time_of(after));
+    }
+    (before, after)
+}
+
+/// What the samples before and after `time` agree on: memory is reused, so one of them is no proof.
+fn owner(seen: &[Seen], time: u64, until: &mut Until) -> Option<Seen> {
+    match beside(seen, |s| s.time, time, until) {
         (Some(a), Some(b)) => (a.header == b.header).then_some(*a),
         _ => None,
     }
@@ -77,7 +92,11 @@ impl Learned {
         // Table code does not get the map: other samples tell whose the table is.
         let of_tables: Vec<(&Fact, u64)> = facts
             .filter(|f| f.header == 0 && f.table != 0)
-            .filter_map(|f| Some((f, learned.header_of(About::Table, f.table, f.time)?)))
+            .filter_map(|f| {
+                let until = &mut Until::always();
+                let header = learned.header_of(About::Table, f.table, f.time, until)?;
+                Some((f, header))
+            })
             .collect();
         for (fact, header) in of_tables {
             learned.see(fact, header);
@@ -121,8 +140,14 @@ impl Learned {
     }
 
     /// The header that owned this object at `time`: what the samples before and after it agree on.
-    pub fn header_of(&self, about: About, address: u64, time: u64) -> Option<u64> {
-        owner(self.seen.get(&(about, address))?, time).map(|s| s.header)
+    pub fn header_of(
+        &self,
+        about: About,
+        address: u64,
+        time: u64,
+        until: &mut Until,
+    ) -> Option<u64> {
+        owner(self.seen.get(&(about, address))?, time, until).map(|s| s.header)
     }
 
     /// Variables with the header that all samples that knew one agree on, whenever they were.
@@ -147,38 +172,42 @@ impl Learned {
         address: u64,
         time: u64,
         map_type: TypeId,
+        until: &mut Until,
     ) -> Option<u64> {
         let seen = self.seen.get(&(about, address))?;
         let (first, last) = (seen.first()?, seen.last()?);
-        let outside = time < first.time || time > last.time;
-        let same = outside && seen.iter().all(|s| s.header == first.header);
-        (same && self.lives_as(first.header, time) == Some(map_type)).then_some(first.header)
+        if until.is_in(time, first.time, last.time) {
+            return None;
+        }
+        let same = seen.iter().all(|s| s.header == first.header);
+        let lives = same.then(|| self.lives_as(first.header, time, until))?;
+        (lives == Some(map_type)).then_some(first.header)
     }
 
     /// The type as which samples both before and after `time` saw this map.
-    pub fn lives_as(&self, header: u64, time: u64) -> Option<TypeId> {
-        let seen = self.types.get(&header)?;
-        let after = seen.partition_point(|(t, _)| *t < time);
-        let (_, before) = seen.get(after.checked_sub(1)?)?;
-        let (_, after) = seen.get(after)?;
-        (before == after).then_some(*before)
+    pub fn lives_as(&self, header: u64, time: u64, until: &mut Until) -> Option<TypeId> {
+        match beside(self.types.get(&header)?, |(t, _)| *t, time, until) {
+            (Some((_, before)), Some((_, after))) => (before == after).then_some(*before),
+            _ => None,
+        }
     }
 
     /// The directory of a map at `time`: what the samples before and after it agree on.
-    pub fn directory_of(&self, header: u64, time: u64) -> Option<u64> {
+    pub fn directory_of(&self, header: u64, time: u64, until: &mut Until) -> Option<u64> {
         let seen = self.seen.get(&(About::Directory, header))?;
-        let after = seen.partition_point(|s| s.time < time);
-        let before = after.checked_sub(1).and_then(|i| seen.get(i))?;
-        (before.value == seen.get(after)?.value).then_some(before.value)
+        match beside(seen, |s| s.time, time, until) {
+            (Some(before), Some(after)) => (before.value == after.value).then_some(before.value),
+            _ => None,
+        }
     }
 
     /// The type of the map with this header at `time`: the one that was seen nearest.
-    pub fn type_of(&self, header: u64, time: u64) -> Option<TypeId> {
-        let seen = self.types.get(&header)?;
-        let after = seen.partition_point(|(t, _)| *t < time);
-        let before = after.checked_sub(1).and_then(|i| seen.get(i));
-        match (before, seen.get(after)) {
+    pub fn type_of(&self, header: u64, time: u64, until: &mut Until) -> Option<TypeId> {
+        match beside(self.types.get(&header)?, |(t, _)| *t, time, until) {
+            (Some((_, first)), Some((_, second))) if first == second => Some(*first),
             (Some((a, first)), Some((b, second))) => Some(if time - a <= b - time {
+                // The middle between them.
+                until.at_most(a + (b - a) / 2);
                 *first
             } else {
                 *second
@@ -189,7 +218,7 @@ impl Learned {
     }
 
     /// The object that covers `address` at `time`; `None` also when two maps claim it.
-    pub fn at(&self, address: u64, time: u64) -> Option<Object> {
+    pub fn at(&self, address: u64, time: u64, until: &mut Until) -> Option<Object> {
         let mut best: Option<Object> = None;
         let mut i = self.objects.partition_point(|r| r.start <= address);
         while let Some(before) = i.checked_sub(1) {
@@ -198,8 +227,7 @@ impl Learned {
                 break;
             }
             let object = self.objects[i];
-            let covers = address < object.end && (object.first..=object.last).contains(&time);
-            if !covers {
+            if address >= object.end || !until.is_in(time, object.first, object.last) {
                 continue;
             }
             match best {
@@ -212,9 +240,12 @@ impl Learned {
 
     /// The slot that points to a key or an elem outside of it: what the samples before and after `time`
     /// that know it agree on. Growth moves the pointer to another bucket, and slot.
-    pub fn slot_of(&self, object: &Object, time: u64) -> Option<i8> {
+    pub fn slot_of(&self, object: &Object, time: u64, until: &mut Until) -> Option<i8> {
         let seen = self.seen.get(&(object.about, object.start))?;
         let (before, after) = seen.split_at(seen.partition_point(|s| s.time < time));
+        if let Some(next) = after.first() {
+            until.at_most(next.time);
+        }
         let known = |s: &&Seen| s.value != 0;
         let (before, after) = (before.iter().rev().find(known)?, after.iter().find(known)?);
         let same = before.value == after.value && before.header == after.header;
@@ -270,7 +301,7 @@ impl Learned {
         let first = run.first()?;
         run.iter()
             .find_map(|s| s.map_type)
-            .or_else(|| self.type_of(first.header, first.time))
+            .or_else(|| self.type_of(first.header, first.time, &mut Until::always()))
     }
 
     /// The arrays that each header or table used one after the other, each from the first to the
@@ -300,7 +331,7 @@ impl Learned {
                 let map_type = run
                     .iter()
                     .find_map(|(_, s)| s.map_type)
-                    .or_else(|| self.type_of(header, first.time));
+                    .or_else(|| self.type_of(header, first.time, &mut Until::always()));
                 let Some(map_type) = map_type else {
                     continue;
                 };

@@ -63,7 +63,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The id of the map that a sample hit; [`NONE`] where neither header nor region nor type is
+    /// The id of the map that so many samples hit; [`NONE`] where neither header nor region nor type is
     /// known. `region` is the number and the start of a region of one map.
     pub fn map_of(
         &mut self,
@@ -72,6 +72,7 @@ impl Names {
         region: Option<(u32, u64)>,
         site: Option<&ChainSite>,
         space: u64,
+        samples: u64,
     ) -> u32 {
         let unknown = header == 0 || header & VARIABLE != 0;
         let region = region.filter(|_| unknown);
@@ -97,7 +98,7 @@ impl Names {
                     samples: 0,
                     typed: site.typed.clone(),
                 });
-            count.samples += 1;
+            count.samples += samples;
             count.agree_on(&site.typed.kept);
         }
         id
@@ -108,32 +109,6 @@ impl Names {
             self.seen.push((key, seen()));
             self.seen.len() as u32 - 1
         })
-    }
-
-    /// Adds what other samples were seen to hit; returns the ids that its maps have here.
-    pub fn merge(&mut self, other: Names) -> Vec<u32> {
-        let add = |(key, seen): (Key, Seen)| {
-            let Seen { sites, .. } = seen;
-            let id = self.id_of(key, || Seen {
-                sites: FxHashMap::default(),
-                ..seen
-            });
-            if let Some((_, seen)) = self.seen.get_mut(id as usize) {
-                for (site, count) in sites {
-                    match seen.sites.get_mut(&site) {
-                        Some(known) => {
-                            known.samples += count.samples;
-                            known.agree_on(&count.typed.kept);
-                        }
-                        None => {
-                            seen.sites.insert(site, count);
-                        }
-                    }
-                }
-            }
-            id
-        };
-        other.seen.into_iter().map(add).collect()
     }
 
     pub fn finish(

@@ -30,6 +30,15 @@ impl Pages {
         Pages { runs }
     }
 
+    /// These, with those up to `reach` bytes before and behind them, and those of these spans.
+    pub fn with(&self, mut spans: Vec<(u64, u64)>, reach: u64) -> Pages {
+        spans.extend(self.runs.iter().map(|(first, last)| {
+            let (from, to) = (first.saturating_mul(PAGE), last.saturating_mul(PAGE));
+            (from.saturating_sub(reach), to.saturating_add(reach))
+        }));
+        Pages::of(spans, 0)
+    }
+
     /// The pages of all memory.
     pub fn all() -> Pages {
         Pages {

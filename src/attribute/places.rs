@@ -138,7 +138,11 @@ impl Places {
             open(place)?;
             Some((row.sample as usize, place, row.part.ok()?))
         };
-        let told: Vec<(usize, u32, Part)> = rows.par_iter().filter_map(of_row).collect();
+        let told = rows.said.par_said(|own| own.part.is_ok());
+        let told = told.filter(|said| of_row(said.row).is_some());
+        let told = told.flat_map_iter(|said| said.rows().filter_map(of_row));
+        let mut told: Vec<(usize, u32, Part)> = told.collect();
+        told.par_sort_unstable();
         let mut parts: FxHashMap<u32, Vec<Part>> = FxHashMap::default();
         for &(_, id, part) in &told {
             let of_place = parts.entry(id).or_default();
@@ -159,8 +163,7 @@ impl Places {
             }
         }
         let change = |(sample, id, part)| Some((sample, *split.get(&(id, part))?));
-        let mut changes: Vec<(usize, u32)> = told.into_iter().filter_map(change).collect();
-        changes.sort_unstable();
+        let changes: Vec<(usize, u32)> = told.into_iter().filter_map(change).collect();
         if !changes.is_empty() {
             self.place.replace(changes);
         }

@@ -5,12 +5,12 @@ use super::complete::about_bucket;
 use super::keys::{KeyKind, KeyRead};
 use super::learn::Learned;
 use super::nearby::Last;
-use super::packed::Own;
 use super::places::Places;
 use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::statements::{Changed, Own, Until};
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -25,8 +25,8 @@ pub fn position(
     rows: &mut Rows,
 ) {
     let untyped = |own: &Own| own.map_type().is_none() && own.header != 0;
-    rows.change_where(untyped, |row| {
-        row.map_type = learned.lives_as(row.header, row.time);
+    rows.change_where(untyped, |row, until| {
+        row.map_type = learned.lives_as(row.header, row.time, until);
     });
     let in_bucket = |row: &Row| about_bucket(row.part);
     let start_of = |row: &Row| Start {
@@ -57,20 +57,24 @@ pub fn position(
             shape: Some(shape),
         })
     };
-    rows.change_after(
-        || starts.last(),
-        |last, row| {
-            let Some(found) = locate(row, last) else {
-                return;
-            };
-            row.shape = found.shape;
-            if row.base == 0 {
-                row.base = found.base;
-                row.slot = found.spot.slot.map_or(-1, |s| s as i8);
-                row.evidence = row.evidence.max(Evidence::Position);
-            }
-        },
-    );
+    let place = |last: &mut Last, row: &mut Row, until: &mut Until| {
+        until.at_most(row.time);
+        let Some(found) = locate(row, last) else {
+            return;
+        };
+        row.shape = found.shape;
+        if row.base == 0 {
+            row.base = found.base;
+            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+            row.evidence = row.evidence.max(Evidence::Position);
+        }
+    };
+    let all = |last: &mut Last, row: &Row, times: &[u64], changed: &mut Changed| {
+        let place = |row: &mut Row, until: &mut Until| place(last, row, until);
+        changed.each(row, times, place, |(), _| {});
+    };
+    let of_buckets = |own: &Own| about_bucket(own.part);
+    rows.said.change_spans(of_buckets, || starts.last(), all);
 }
 
 /// The keys that samples in hashing and comparing functions touched. Which of both operands of a

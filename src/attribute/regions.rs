@@ -10,13 +10,14 @@ use super::NONE;
 use super::grid::{Grid, MAX_GROUPS};
 use super::marking::Marking;
 use super::nearby::PAGE_SHIFT;
+use super::statements::Until;
 use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types, VARIANTS};
 use crate::gomap::{MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::ops::Range;
 
 /// A bucket or group as a sample knows it.
@@ -51,20 +52,6 @@ pub enum Content {
 pub struct Witness {
     pub address: u64,
     pub content: Content,
-}
-
-/// What is seen at one place differs in little: most of the time of telling it apart would go into hashing
-/// the rest of it.
-impl Hash for Seen {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.base, self.header).hash(state);
-    }
-}
-
-impl Hash for Witness {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address.hash(state);
-    }
 }
 
 /// Memory that held buckets or groups of one shape from `first` to `last`.
@@ -499,18 +486,20 @@ impl Regions {
         Last::new(self.ranges.len())
     }
 
-    /// The regions over an address at a time, with their numbers: of those that say the same, the first.
+    /// The regions over an address at a time, and `until` another, with their numbers: of those that say the
+    /// same, the first.
     pub fn numbered_after<'l>(
         &'l self,
         address: u64,
         time: u64,
         last: &'l mut Last,
-    ) -> impl Iterator<Item = (u32, &'l Region)> {
-        let here = self.here(address >> PAGE_SHIFT, time, last);
+        until: &mut Until,
+    ) -> impl Iterator<Item = (u32, &'l Region)> + use<'l> {
+        let here = self.here(address >> PAGE_SHIFT, time, last, until);
         self.over(address, here.iter().copied())
     }
 
-    fn here<'l>(&self, page: u64, time: u64, last: &'l mut Last) -> &'l [Here] {
+    fn here<'l>(&self, page: u64, time: u64, last: &'l mut Last, until: &mut Until) -> &'l [Here] {
         let look = |regions: &mut Vec<Here>, number| {
             let mut at_time = AtTime::at(self.of_page(number), time);
             regions.clear();
@@ -520,7 +509,9 @@ impl Regions {
         };
         let number = self.pages.get(&page);
         let here = number.and_then(|&n| last.at(n, time, |regions| look(regions, n)));
-        here.map_or(&[], Vec::as_slice)
+        let Some((here, to)) = here else { return &[] };
+        until.at_most(to);
+        here
     }
 
     /// Those of these regions that an address lies in, with their numbers.
@@ -626,8 +617,9 @@ impl Regions {
         part: Option<Part>,
         types: &Types,
         last: &mut Last,
+        until: &mut Until,
     ) -> Option<Hit> {
-        let regions = self.numbered_after(address, time, last);
+        let regions = self.numbered_after(address, time, last, until);
         agreed(regions.map(|(_, region)| region), address, part, types)
     }
 

@@ -1,18 +1,19 @@
 //! The rows: what is known of each sample that may touch a map, and why the others do not.
 
-use super::Reason;
 use super::binary::Code;
 use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
-use super::packed::{CHUNK, Own, Packed};
+use super::complete::is_elsewhere;
 use super::pages::Pages;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
+use super::statements::{Alike, CHUNK, Heard, Own, Statements, Until};
 use super::types::Types;
+use super::{NONE, Reason};
 use crate::data_src::DataSrc;
 use crate::recording::{Event, Memory, PerKind, Recording};
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 
 /// One row, or one reason, a sample; most samples of a program are of no map and need no more.
@@ -21,8 +22,10 @@ pub struct Rows<'a> {
     recording: &'a Recording,
     /// Why a sample has no row.
     pub reasons: Vec<Option<Reason>>,
-    /// Chunk by chunk of [`CHUNK`] samples, which one thread works on at a time, in order of samples.
-    pub chunks: Vec<Packed>,
+    /// Those that say the same are one.
+    pub said: Statements,
+    /// Samples without a row that may get one.
+    pub others: Statements,
     watch: Option<usize>,
     spaces: &'a Spaces,
 }
@@ -41,90 +44,59 @@ impl<'a> Rows<'a> {
         let mut all = Rows {
             recording,
             reasons: vec![None; recording.samples.len()],
-            chunks: Vec::new(),
+            said: Statements::default(),
+            others: Statements::default(),
             watch,
             spaces,
         };
         let mut reasons = std::mem::take(&mut all.reasons);
         let kinds = recording.per_kind(Kind::of);
         let foregone = Foregone::of(places, leaves);
-        let chunks: Vec<(Packed, Vec<Fact>)> = reasons
-            .par_chunks_mut(CHUNK)
+        let piece = piece_of(reasons.len());
+        let heard: Vec<(Heard, Vec<Vec<Fact>>)> = reasons
+            .par_chunks_mut(piece)
             .enumerate()
-            .map(|(chunk, reasons)| {
-                let (mut rows, mut facts) = (Packed::new(chunk), Vec::new());
+            .map(|(number, reasons)| {
+                let first = number * piece;
+                let mut alone = Alone {
+                    all: &all,
+                    places,
+                    given: (chains, leaves, above),
+                    types,
+                    heard: Heard::new(first / CHUNK),
+                    said: FxHashMap::default(),
+                    templates: Vec::new(),
+                    facts: Vec::new(),
+                };
                 let mut told = Told::default();
-                for (batch, reasons) in reasons.chunks_mut(BATCH).enumerate() {
-                    let first = chunk * CHUNK + batch * BATCH;
-                    told.read(recording, places, &kinds, first..first + reasons.len());
-                    for (n, none) in reasons.iter_mut().enumerate() {
-                        let i = first + n;
-                        if let Some(reason) = told.foregone(n, &foregone)
-                            && watch != Some(i)
-                        {
-                            *none = Some(reason);
-                            continue;
-                        }
-                        let before = facts.len();
-                        let mut row = match told.kind(n) {
-                            Some(kind) => {
-                                let sample = (i, kind.stored);
-                                let given = (chains, leaves, above);
-                                one(recording, places, given, types, sample, &mut facts)
-                            }
-                            None => Row::unplaced(Reason::NotAnAccess, told.address(n)),
-                        };
-                        if !spaces.is_one() {
-                            let mark = spaces.mark(recording, i);
-                            row.mark(mark);
-                            for fact in facts.iter_mut().skip(before) {
-                                fact.mark(mark);
-                            }
-                        }
-                        match row.part {
-                            Err(reason) if !all.is_kept(i, reason) => *none = Some(reason),
-                            _ => rows.push(&all.at(i, row), &recording.samples),
+                let mut facts = Vec::new();
+                for (chunk, reasons) in reasons.chunks_mut(CHUNK).enumerate() {
+                    for (batch, reasons) in reasons.chunks_mut(BATCH).enumerate() {
+                        let first = first + chunk * CHUNK + batch * BATCH;
+                        told.read(recording, places, &kinds, first..first + reasons.len());
+                        for (n, none) in reasons.iter_mut().enumerate() {
+                            let i = first + n;
+                            *none = match told.foregone(n, &foregone) {
+                                Some(reason) if watch != Some(i) => Some(reason),
+                                _ => alone.hear(i, &told, n),
+                            };
                         }
                     }
+                    alone.facts.shrink_to_fit();
+                    facts.push(std::mem::take(&mut alone.facts));
                 }
-                rows.shrink();
-                facts.shrink_to_fit();
-                (rows, facts)
+                (alone.heard.end(), facts)
             })
             .collect();
         all.reasons = reasons;
-        let facts;
-        (all.chunks, facts) = chunks.into_iter().unzip();
-        (all, facts)
+        let (heard, facts): (Vec<Heard>, Vec<Vec<Vec<Fact>>>) = heard.into_iter().unzip();
+        all.said = Statements::of(heard, &recording.samples);
+        (all, facts.into_iter().flatten().collect())
     }
 
-    /// Those that are `wanted`, each with the number by which [`Rows::get`] finds it, in order.
-    pub fn par_numbered<'r>(
-        &'r self,
-        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
-    ) -> impl ParallelIterator<Item = (u32, Row)> + 'r {
-        let samples = &self.recording.samples;
-        let chunks = self.chunks.par_iter().enumerate();
-        chunks.flat_map_iter(move |(chunk, rows)| {
-            let numbered = rows.numbered_where(wanted, samples);
-            numbered.map(move |(n, row)| ((chunk * CHUNK + n) as u32, row))
-        })
-    }
-
-    pub fn get(&self, number: u32) -> Option<Row> {
-        let number = number as usize;
-        let rows = self.chunks.get(number / CHUNK)?;
-        rows.get(number % CHUNK, &self.recording.samples)
-    }
-
-    /// What the row that [`Rows::get`] finds says beside its sample's time, address and table.
-    pub fn own(&self, number: u32) -> Option<&Own> {
-        let number = number as usize;
-        self.chunks.get(number / CHUNK)?.own(number % CHUNK)
-    }
-
+    /// What all samples say, sample by sample.
     pub fn par_iter(&self) -> impl ParallelIterator<Item = Row> {
-        self.par_where(|_| true)
+        self.said.par_where(|_| true)
     }
 
     /// Those that are `wanted`.
@@ -132,63 +104,32 @@ impl<'a> Rows<'a> {
         &'r self,
         wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 'r,
     ) -> impl ParallelIterator<Item = Row> + 'r {
-        let samples = &self.recording.samples;
-        self.chunks
-            .par_iter()
-            .flat_map_iter(move |rows| rows.iter_where(wanted, samples))
+        self.said.par_where(wanted)
     }
 
-    /// Lets `change` change each, in order.
-    pub fn change_in_order(&mut self, mut change: impl FnMut(&mut Row)) {
-        let samples = &self.recording.samples;
-        for rows in &mut self.chunks {
-            rows.change(|_| true, samples, &mut change).for_each(drop);
-        }
-    }
-
-    /// Lets `change` change each, several at once.
-    pub fn change(&mut self, change: impl Fn(&mut Row) + Sync) {
-        self.change_where(|_| true, change);
-    }
-
-    /// The same for those that are `wanted`.
+    /// Lets `change` change each that is `wanted`, at one time for all of them up to which it says that it
+    /// holds.
     pub fn change_where(
         &mut self,
         wanted: impl Fn(&Own) -> bool + Sync,
-        change: impl Fn(&mut Row) + Sync,
+        change: impl Fn(&mut Row, &mut Until) + Sync + Send,
     ) {
-        let samples = &self.recording.samples;
-        self.chunks
-            .par_iter_mut()
-            .for_each(|rows| rows.change(&wanted, samples, &change).for_each(drop));
+        let all =
+            |(): &mut (), row: &Row, times: &[u64], changed: &mut super::statements::Changed| {
+                changed.each(row, times, &change, |(), _| {});
+            };
+        self.said.change_spans(wanted, || (), all);
     }
 
-    /// The same for all, where `change` remembers something of rows before, from what `begin` gives on.
-    pub fn change_after<S>(
-        &mut self,
-        begin: impl Fn() -> S + Sync + Send,
-        change: impl Fn(&mut S, &mut Row) + Sync + Send,
-    ) {
-        let samples = &self.recording.samples;
-        let chunks = self.chunks.par_iter_mut();
-        chunks.for_each_init(begin, |before, rows| {
-            let change = |row: &mut Row| change(before, row);
-            rows.change(|_| true, samples, change).for_each(drop);
-        });
-    }
-
-    fn at(&self, i: usize, row: Row) -> Row {
-        Row {
-            sample: i as u32,
-            time: self.recording.samples.time.get(i).unwrap_or(0),
-            ..row
-        }
+    /// The same for all.
+    pub fn change(&mut self, change: impl Fn(&mut Row, &mut Until) + Sync + Send) {
+        self.change_where(|_| true, change);
     }
 
     /// Whether more may become known of a sample without a part than its reason. A breakpoint's sample has
     /// its address from its registers.
     fn is_kept(&self, i: usize, reason: Reason) -> bool {
-        if may_be_placed(reason) || self.watch == Some(i) {
+        if may_be_placed(reason) {
             return true;
         }
         let event = self.recording.event(i);
@@ -196,8 +137,8 @@ impl<'a> Rows<'a> {
     }
 
     /// The samples without a row whose address lies on these pages, as if they had one.
-    pub fn others<'s>(&'s self, pages: &'s Pages) -> impl ParallelIterator<Item = Row> + 's {
-        let chunks = (0..self.chunks.len()).into_par_iter();
+    pub fn par_others<'s>(&'s self, pages: &'s Pages) -> impl ParallelIterator<Item = Row> + 's {
+        let chunks = (0..self.reasons.len().div_ceil(CHUNK)).into_par_iter();
         chunks.flat_map_iter(move |chunk| self.others_of(chunk, pages))
     }
 
@@ -205,38 +146,200 @@ impl<'a> Rows<'a> {
         let samples = chunk * CHUNK..self.reasons.len().min((chunk + 1) * CHUNK);
         let reasons = self.reasons.get(samples.clone()).unwrap_or_default();
         let addresses = self.recording.samples.addr.range(samples.clone());
-        let all = samples.zip(reasons).zip(addresses);
+        let times = self.recording.samples.time.range(samples.clone());
+        let all = samples.zip(reasons).zip(addresses).zip(times);
         let mut cover = pages.covers();
-        all.filter_map(move |((i, reason), address)| {
+        all.filter_map(move |(((i, reason), address), time)| {
             let reason = (*reason)?;
             let mark = self.spaces.mark(self.recording, i);
             let address = marked(address.unwrap_or(0), mark);
-            cover(address).then(|| self.at(i, Row::unplaced(reason, address)))
+            cover(address).then(|| Row {
+                sample: i as u32,
+                time: time.unwrap_or(0),
+                ..Row::unplaced(reason, address)
+            })
         })
     }
 
-    /// Gives rows to those of the samples without one whose address lies on these pages of which `find`
-    /// finds something; it remembers something of those before, from what `begin` gives on.
+    /// Gathers the samples without a row whose address lies on these pages.
+    pub fn gather_others(&mut self, places: &Places, pages: &Pages) {
+        let samples = &self.recording.samples;
+        let kinds = self.recording.per_kind(Kind::of);
+        let chunks = self.reasons.len().div_ceil(CHUNK);
+        let piece = piece_of(self.reasons.len()) / CHUNK;
+        let pieces = (0..chunks.div_ceil(piece)).into_par_iter();
+        let gather = |number: usize| {
+            let first = number * piece;
+            let mut heard = Heard::new(first);
+            for chunk in first..chunks.min(first + piece) {
+                let mut place = places.place.in_order();
+                for row in self.others_of(chunk, pages) {
+                    // Nothing becomes of them, and they say nothing.
+                    if row
+                        .part
+                        .is_err_and(|reason| reason != Reason::Goroutine && is_elsewhere(reason))
+                    {
+                        continue;
+                    }
+                    let i = row.sample as usize;
+                    let kind = kinds.get(i).flatten();
+                    let alike = Alike {
+                        place: place.get(i).unwrap_or(NONE),
+                        chain: samples.chain.get(i).unwrap_or(NONE),
+                        address: row.address,
+                        stored: kind.is_some_and(|kind| kind.stored),
+                        regs_sound: kind.is_some_and(|kind| kind.regs_sound),
+                        alone: kind.map_or(number_of(i), |kind| kind.alone(i)),
+                    };
+                    let id = match heard.id_of(&alike) {
+                        Some(id) => id,
+                        None => heard.add(alike, &row),
+                    };
+                    heard.hear(i, id);
+                }
+            }
+            heard.end()
+        };
+        let heard: Vec<Heard> = pieces.map(gather).collect();
+        self.others = Statements::of(heard, samples);
+    }
+
+    /// Gives rows to those of the samples gathered whose address lies on these pages of which `find` finds
+    /// something; it remembers something of those before, from what `begin` gives on.
     pub fn add_others<S>(
         &mut self,
         pages: &Pages,
         begin: impl Fn() -> S + Sync + Send,
-        find: impl Fn(&mut S, &mut Row) -> bool + Sync + Send,
+        find: impl Fn(&mut S, &mut Row, &mut Until) -> bool + Sync + Send,
     ) {
-        let mut chunks = std::mem::take(&mut self.chunks);
-        let numbered = chunks.par_iter_mut().enumerate();
-        numbered.for_each_init(begin, |before, (chunk, rows)| {
-            let others = self.others_of(chunk, pages);
-            let found = others.filter_map(|mut row| find(before, &mut row).then_some(row));
-            rows.add(found, &self.recording.samples);
-        });
-        self.chunks = chunks;
+        let mut others = std::mem::take(&mut self.others);
+        let all =
+            |state: &mut S, row: &Row, times: &[u64], changed: &mut super::statements::Changed| {
+                if !pages.cover(row.address) {
+                    return changed.says(0, row);
+                }
+                let find = |now: &mut Row, until: &mut Until| {
+                    let before = *now;
+                    if !find(state, now, until) {
+                        *now = before;
+                    }
+                };
+                changed.each(row, times, find, |(), _| {});
+            };
+        others.change_spans(|_| true, begin, all);
+        self.said.add(others, |own| own.part.is_ok());
     }
 
     /// The row of one sample, if it has one.
     pub fn of_sample(&self, i: usize) -> Option<Row> {
-        let rows = self.chunks.get(i / CHUNK)?;
-        rows.of_sample(i, &self.recording.samples)
+        let time = self.recording.samples.time.get(i).unwrap_or(0);
+        self.said.of_sample(i, time)
+    }
+}
+
+/// Samples that one thread goes through: whole chunks, in few pieces, for what was said before is known.
+fn piece_of(samples: usize) -> usize {
+    let pieces = PIECES * rayon::current_num_threads();
+    samples.div_ceil(pieces).next_multiple_of(CHUNK).max(CHUNK)
+}
+
+/// Pieces a thread.
+const PIECES: usize = 4;
+
+/// What samples say by themselves.
+struct Alone<'a, 'r> {
+    all: &'a Rows<'r>,
+    places: &'a Places,
+    given: (&'a ChainSites, &'a LeafTargets, &'a Aboves),
+    types: &'a Types,
+    heard: Heard,
+    /// What those before said.
+    said: FxHashMap<Alike, (Result<u32, Reason>, Range<u32>)>,
+    /// Of other objects, as the first sample said it.
+    templates: Vec<Fact>,
+    /// Of other objects.
+    facts: Vec<Fact>,
+}
+
+impl Alone<'_, '_> {
+    /// Hears sample `i`, number `n` of a batch; returns why it has no row.
+    fn hear(&mut self, i: usize, told: &Told, n: usize) -> Option<Reason> {
+        let Rows {
+            recording, spaces, ..
+        } = *self.all;
+        let mark = spaces.mark(recording, i);
+        let kind = told.kind(n);
+        let alike = Alike {
+            place: told.places.get(n).copied().unwrap_or(NONE),
+            chain: recording.samples.chain.get(i).unwrap_or(NONE),
+            address: marked(told.address(n), mark),
+            stored: kind.is_some_and(|kind| kind.stored),
+            regs_sound: kind.is_some_and(|kind| kind.regs_sound),
+            alone: kind.map_or(number_of(i), |kind| kind.alone(i)),
+        };
+        let time = recording.samples.time.get(i).unwrap_or(0);
+        let watched = self.all.watch == Some(i);
+        if let Some((said, facts)) = self.said.get(&alike)
+            && (said.is_ok() || !watched)
+        {
+            let facts = facts.start as usize..facts.end as usize;
+            let facts = self.templates.get(facts).unwrap_or_default();
+            let said = *said;
+            self.facts
+                .extend(facts.iter().map(|fact| Fact { time, ..*fact }));
+            if let Ok(id) = said {
+                self.heard.hear(i, id);
+            }
+            return said.err();
+        }
+        let before = self.facts.len();
+        let mut row = match kind {
+            Some(kind) => {
+                let sample = (i, kind.stored);
+                one(
+                    recording,
+                    self.places,
+                    self.given,
+                    self.types,
+                    sample,
+                    &mut self.facts,
+                )
+            }
+            None => Row::unplaced(Reason::NotAnAccess, told.address(n)),
+        };
+        row = Row {
+            sample: i as u32,
+            time,
+            ..row
+        };
+        if !spaces.is_one() {
+            row.mark(mark);
+            for fact in self.facts.iter_mut().skip(before) {
+                fact.mark(mark);
+            }
+        }
+        let said = match row.part {
+            Err(reason) if !self.all.is_kept(i, reason) => Err(reason),
+            _ => Ok(self.heard.add(alike, &row)),
+        };
+        let own = match said {
+            Err(_) if watched => {
+                let alone = number_of(i);
+                Ok(self.heard.add(Alike { alone, ..alike }, &row))
+            }
+            said => said,
+        };
+        if let Ok(id) = own {
+            self.heard.hear(i, id);
+        }
+        if alike.alone == 0 {
+            let first = self.templates.len() as u32;
+            self.templates
+                .extend_from_slice(self.facts.get(before..).unwrap_or_default());
+            let facts = first..self.templates.len() as u32;
+            self.said.insert(alike, (said, facts));
+        }
+        own.err()
     }
 }
 
@@ -247,6 +350,8 @@ struct Kind {
     stored: bool,
     /// Whether its ip is exact; `None`: more of it counts than its place.
     exact: Option<bool>,
+    /// Of its PMU.
+    regs_sound: bool,
 }
 
 impl Kind {
@@ -258,8 +363,22 @@ impl Kind {
         event.is_access(data_src).then(|| Kind {
             stored: stores(event, data_src),
             exact: by_place.then(|| pmu.ip_is_exact(event)),
+            regs_sound: pmu.regs_sound,
         })
     }
+
+    /// [`Alike::alone`] of sample `i`.
+    fn alone(self, i: usize) -> u32 {
+        match self.exact {
+            Some(_) => 0,
+            None => number_of(i),
+        }
+    }
+}
+
+/// The number of sample `i`, from 1 on.
+fn number_of(i: usize) -> u32 {
+    (i as u32).saturating_add(1)
 }
 
 /// Samples whose columns are read together.

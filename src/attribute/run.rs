@@ -13,7 +13,6 @@ use super::directories::{directories, settle};
 use super::instant::Instant;
 use super::lasting::Lasting;
 use super::learn::Learned;
-use super::packed::Own;
 use super::pages::Pages;
 use super::places::Places;
 use super::position::Admitted;
@@ -24,9 +23,10 @@ use super::rows::Rows;
 use super::slots::{Slots, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
+use super::statements::{Changed, Own, Until};
 use super::succession::Succession;
 use super::tenure::{name_types, share};
-use super::testimony::{markings, seen, witnesses};
+use super::testimony::{between, markings, seen, witnesses};
 use super::trace::{Given, SLOT, Trace, Tracer};
 use super::types::Types;
 use super::{Attribution, Evidence, Reason};
@@ -143,7 +143,7 @@ pub fn attribute_watching(
             instant.hear(row, places.is_proxy(row.sample as usize), admitted, &types);
         };
         rows.par_iter().for_each(|row| hear(&row));
-        rows.others(&Pages::all()).for_each(|row| hear(&row));
+        rows.par_others(&Pages::all()).for_each(|row| hear(&row));
         instant.heard();
         rows.par_iter()
             .for_each(|row| instant.hear_holder(&row, &types));
@@ -168,7 +168,7 @@ pub fn attribute_watching(
     lasting.learn(heap.iter().flat_map(|heap| heap.variables.iter().copied()));
     let arrays = learned.arrays();
     let stores = recording.per_kind(stores);
-    rows.change(|row| {
+    rows.change(|row, until| {
         let i = row.sample as usize;
         let Some(code) = places.code_of(i) else {
             return;
@@ -185,14 +185,14 @@ pub fn attribute_watching(
         let of_type = || types.sole_variable(row.map_type?);
         let global = site.and_then(|s| s.global).or_else(of_type);
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
-        own(row, global, &learned, &lasting);
+        own(row, global, &learned, &lasting, until);
     });
     let markings = markings(&places, recording, spaces);
     let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));
     let kept = |own: &Own| lasting.keeps(own.header);
-    rows.change_where(kept, |row| lasting.settle(row));
+    rows.change_where(kept, |row, _| lasting.settle(row));
     let may_be = |row: &Row, header| {
         let of = type_of(header, row.time, &learned, &lasting, &types);
         of.is_none_or(|of| types.handles(places.variant(row.sample), of))
@@ -204,11 +204,18 @@ pub fn attribute_watching(
     drop(facts);
     // About here the most is held at a time.
     give_back();
-    let witnesses = witnesses(&rows, &seen, &places, &types);
+    let blocks = Blocks::build(&rows, &types);
+    let of_core = instant.iter().flat_map(Instant::indirect_spans);
+    let known = learned.spans().chain(blocks.spans()).chain(of_core);
+    let around = between(&seen, &types);
+    rows.gather_others(
+        &places,
+        &around.with(known.collect(), types.largest_table()),
+    );
+    let witnesses = witnesses(&rows, &around, &places, &types);
     give_back();
     let regions = Regions::build(&seen, &witnesses, votes, marking, &types);
     drop((seen, witnesses));
-    let blocks = Blocks::build(&rows, &types);
     let known = Known {
         blocks: &blocks,
         learned: &learned,
@@ -225,7 +232,7 @@ pub fn attribute_watching(
         let place = places.place.get(row.sample as usize)?;
         *layouts.get(place as usize)?
     };
-    let finish = |last: &mut Last, row: &mut Row| {
+    let finish = |last: &mut Last, row: &mut Row, until: &mut Until| {
         let i = row.sample as usize;
         let layout = layout_of(row);
         let variant = places.variant(row.sample);
@@ -234,25 +241,30 @@ pub fn attribute_watching(
             None => places.admitted(row.sample),
         };
         let behalf = places.behalf(i);
-        complete(row, behalf, variant, admitted, layout, &known, last)
+        complete(row, behalf, variant, admitted, layout, &known, last, until)
     };
-    tracer.conflict(|i| finish(&mut regions.last(), &mut rows.of_sample(i)?));
+    tracer.conflict(|i| {
+        let until = &mut Until::always();
+        finish(&mut regions.last(), &mut rows.of_sample(i)?, until)
+    });
     let conflicts = Evidence::ALL.map(|_| AtomicU64::new(0));
-    rows.change_after(
-        || regions.last(),
-        |last, row| {
-            if let Some(evidence) = finish(last, row) {
-                conflicts[evidence as usize].fetch_add(1, Relaxed);
-            }
-        },
-    );
+    let hear = |evidence: Option<Evidence>, samples: usize| {
+        if let Some(evidence) = evidence {
+            conflicts[evidence as usize].fetch_add(samples as u64, Relaxed);
+        }
+    };
+    let all = |last: &mut Last, row: &Row, times: &[u64], changed: &mut Changed| {
+        let finish = |row: &mut Row, until: &mut Until| finish(last, row, until);
+        changed.each(row, times, finish, hear);
+    };
+    rows.said.change_spans(|_| true, || regions.last(), all);
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
     drop(succession);
     let pages = known.pages();
-    let find = |last: &mut Last, row: &mut Row| {
-        finish(last, row);
+    let find = |last: &mut Last, row: &mut Row, until: &mut Until| {
+        finish(last, row, until);
         row.part.is_ok()
     };
     rows.add_others(&pages, || regions.last(), find);
@@ -283,10 +295,11 @@ pub fn attribute_watching(
         };
         let left = |row: &Row| sample(row)?.left(row, &regions, &types, spaces);
         let slots = Slots::of(&rows, recording, &places, &types, spaces, left);
-        rows.change(|row| {
+        rows.change(|row, until| {
             if !is_open(row) || row.base == 0 {
                 return;
             }
+            until.at_most(row.time);
             if let Some((_, slot)) = left(row) {
                 row.slot = slot;
                 row.evidence = row.evidence.max(Evidence::Registers);

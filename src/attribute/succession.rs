@@ -13,11 +13,11 @@ use super::Place;
 use super::complete::{VARIABLE, about, about_bucket};
 use super::directories::{Entry, is_drawn};
 use super::lasting::Lasting;
-use super::packed::Own;
 use super::places::Places;
 use super::resolve::{About, Fact, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::statements::Own;
 use super::timelines::together;
 use crate::gomap::Part;
 use crate::recording::Recording;
@@ -46,8 +46,18 @@ const MAKERS: &[&str] = &[
 struct Access {
     time: u64,
     place: u32,
-    /// As [`Rows::get`] finds it.
-    row: u32,
+    /// The number of what it says.
+    said: u32,
+}
+
+impl Access {
+    fn own<'r>(&self, rows: &'r Rows) -> Option<&'r Own> {
+        rows.said.own_at(self.said, self.time)
+    }
+
+    fn row(&self, rows: &Rows) -> Option<Row> {
+        rows.said.row_at(self.said, self.time)
+    }
 }
 
 /// A structure's owner, as the accesses around one of its samples have it.
@@ -90,22 +100,33 @@ impl<'a> Succession<'a> {
             let ip = code.as_ref().map_or(0, |code| code.instruction.ip());
             (function, ip)
         });
-        let access = |(number, row): (u32, Row)| {
-            let i = row.sample as usize;
-            let access = Access {
-                time: row.time,
-                place: places.place.get(i)?,
-                row: number,
-            };
-            let counts = places.code_of(i)?.map_code;
-            counts.then_some((recording.samples.thread.ids.get(i)?, access))
+        let counts = |place: u32| {
+            let code = places.codes.get(place as usize);
+            code.is_some_and(|code| code.as_ref().is_ok_and(|code| code.map_code))
         };
-        let sorted = |mut all: BTreeMap<u32, Vec<Access>>, (thread, access)| {
-            all.entry(thread).or_default().push(access);
+        let samples = &recording.samples;
+        let of_chunk = |chunk: usize| {
+            let mut times = samples.time.in_order();
+            let mut threads = samples.thread.ids.in_order();
+            let mut all: BTreeMap<u32, Vec<Access>> = BTreeMap::new();
+            for (i, said) in rows.said.of_chunk(chunk) {
+                let time = times.get(i).unwrap_or(0);
+                let Some(place) = rows.said.place_of(said) else {
+                    continue;
+                };
+                let part = rows.said.own_at(said, time).map(|own| own.part);
+                if !counts(place) || part.is_none_or(|part| part.is_err()) {
+                    continue;
+                }
+                if let Some(thread) = threads.get(i) {
+                    let access = Access { time, place, said };
+                    all.entry(thread).or_default().push(access);
+                }
+            }
             all
         };
-        let parts = rows.par_numbered(|own| own.part.is_ok()).filter_map(access);
-        let parts: Vec<_> = parts.fold(BTreeMap::new, sorted).collect();
+        let parts = (0..rows.said.chunks()).into_par_iter().map(of_chunk);
+        let parts: Vec<_> = parts.collect();
         let mut threads: BTreeMap<u32, Vec<Vec<Access>>> = BTreeMap::new();
         for (thread, accesses) in parts.into_iter().flatten() {
             threads.entry(thread).or_default().push(accesses);
@@ -114,7 +135,7 @@ impl<'a> Succession<'a> {
         let in_order = |parts: Vec<Vec<Access>>| {
             let mut accesses = parts.concat();
             // Samples are in order but for those of other CPUs: in long runs, which this sort finds.
-            accesses.sort_by_key(|a| (a.time, a.row));
+            accesses.sort_by_key(|a| a.time);
             accesses
         };
         let threads: Vec<Vec<Access>> = threads.into_par_iter().map(in_order).collect();
@@ -176,7 +197,7 @@ impl<'a> Succession<'a> {
         if self.spaces.is_one() {
             return 0;
         }
-        let first = run.first().and_then(|access| rows.get(access.row));
+        let first = run.first().and_then(|access| access.row(rows));
         first.map_or(0, |row| self.spaces.number_of(row.address))
     }
 
@@ -184,7 +205,7 @@ impl<'a> Succession<'a> {
     /// where that is not known.
     fn usual(&self, threads: &[Vec<Access>], rows: &Rows) -> FxHashMap<u32, u64> {
         let is_header = |a: &Access| {
-            let part = rows.own(a.row).map(|own| own.part);
+            let part = a.own(rows).map(|own| own.part);
             part.is_some_and(|part| part.is_ok_and(|part| about(part) == About::Header))
         };
         // By the logarithm of the time between: forward and back.
@@ -235,15 +256,15 @@ impl<'a> Succession<'a> {
             (run.within, accesses)
         });
         let runs: Vec<(u64, &[Access])> = runs.collect();
-        let header = |access: &Access| rows.own(access.row).map_or(0, |own| owner(own.header));
+        let header = |access: &Access| access.own(rows).map_or(0, |own| owner(own.header));
         let known = |access: &&Access| header(access) != 0;
         let of_run = |(within, run): (u64, &[Access])| {
             let mut votes = Vec::new();
             for (i, access) in run.iter().enumerate() {
-                if !rows.own(access.row).is_some_and(&wanted) {
+                if !access.own(rows).is_some_and(&wanted) {
                     continue;
                 }
-                let row = rows.get(access.row);
+                let row = access.row(rows);
                 let Some(asked) = row.and_then(|row| about(&row)) else {
                     continue;
                 };
@@ -354,8 +375,12 @@ impl<'a> Succession<'a> {
         };
         let against = |row: &Row, header: u64| born(row) || !may_be(row, header);
         let unowned = |own: &Own| wanted(own) && !about_bucket(own.part);
-        rows.change_where(unowned, |row| {
-            if let Some(owned) = of_others.get(&object(row))
+        rows.change_where(unowned, |row, until| {
+            let owned = of_others.get(&object(row));
+            if owned.is_some() {
+                until.at_most(row.time);
+            }
+            if let Some(owned) = owned
                 && let Some(header) = owned.owner(row.time, against)
             {
                 row.header = header;

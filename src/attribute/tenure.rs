@@ -5,10 +5,10 @@ use super::Reason;
 use super::complete::about;
 use super::lasting::Lasting;
 use super::marking::Markings;
-use super::packed::Own;
 use super::resolve::{About, Row};
 use super::rows::Rows;
 use super::spaces::Spaces;
+use super::statements::Own;
 use super::timelines::together;
 use super::types::TypeId;
 use crate::gomap::Part;
@@ -36,7 +36,8 @@ pub fn share(rows: &mut Rows, lasting: &Lasting, markings: &Markings, spaces: &S
     let said = said.map(|(object, owner)| (object, Some(owner)));
     let owners = together(said, |a, b| a.filter(|_| a == b));
     let unnamed = |own: &Own| lasting.named(own.header).is_none() && shared(own);
-    rows.change_where(unnamed, |row| {
+    rows.change_where(unnamed, |row, until| {
+        until.at_most(row.time);
         if let Some(Some(header)) = object(row).and_then(|object| owners.get(&object)) {
             row.header = *header;
         }
@@ -54,10 +55,11 @@ pub fn name_types(
     told: impl Iterator<Item = (u64, TypeId, u64)>,
     may_be: impl Fn(&Row, TypeId) -> bool + Sync,
 ) {
-    let typed = rows.par_where(|own| own.map_type().is_some() && own.part.is_ok());
-    let typed = typed.filter_map(|row| {
-        let of = (lasting.named(row.header)?, row.map_type?);
-        Some((of, (row.time, row.time)))
+    let typed = |own: &Own| own.map_type().is_some() && own.part.is_ok();
+    let typed = rows.said.par_said(typed);
+    let typed = typed.filter_map(|said| {
+        let of = (lasting.named(said.row.header)?, said.row.map_type?);
+        Some((of, (*said.times.first()?, *said.times.last()?)))
     });
     let told = told.map(|(header, of, time)| ((header, of), (time, time)));
     let told: Vec<_> = told.collect();
@@ -72,11 +74,11 @@ pub fn name_types(
         types.push((map_type, first, last));
     }
     let untyped = |own: &Own| own.map_type().is_none() && own.part.is_ok();
-    rows.change_where(untyped, |row| {
+    rows.change_where(untyped, |row, until| {
         if let Some(types) = of_headers.get(&row.header) {
             let mut types = types
                 .iter()
-                .filter(|(_, first, last)| (first..=last).contains(&&row.time));
+                .filter(|(_, first, last)| until.is_in(row.time, *first, *last));
             if let (Some((map_type, ..)), None) = (types.next(), types.next())
                 && may_be(row, *map_type)
             {

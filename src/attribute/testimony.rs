@@ -15,46 +15,47 @@ use super::types::{ShapeId, Types};
 use crate::recording::{Event, Memory, Recording};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::slice::from_ref;
 
 fn shape_of(row: &Row, types: &Types) -> Option<ShapeId> {
     row.map_type.and_then(|t| types.shape_of(t)).or(row.shape)
 }
 
 /// Every bucket and group that a sample knows.
-pub fn seen(
-    rows: &Rows,
-    facts: &[Vec<Fact>],
-    arrays: &[KnownArray],
+pub fn seen<'t>(
+    rows: &'t Rows,
+    facts: &'t [Vec<Fact>],
+    arrays: &'t [KnownArray],
     types: &Types,
 ) -> Timelines<Seen> {
-    let of_row = |row: Row| {
+    let of_row = |row: &Row| {
         let seen = Seen {
             base: row.base,
-            shape: shape_of(&row, types),
+            shape: shape_of(row, types),
             map_type: row.map_type,
             header: row.header,
         };
-        (row.base != 0 && about_bucket(row.part)).then_some((seen, row.time))
+        (row.base != 0 && about_bucket(row.part)).then_some(seen)
     };
-    let of_itself = |row: Row| {
+    let of_itself = |row: &Row| {
         let seen = Seen {
             base: row.base,
             shape: row.map_type.and_then(|t| types.shape_of(t)),
             map_type: row.map_type,
             header: 0,
         };
-        row.starts.then_some((seen, row.time))
+        row.starts.then_some(seen)
     };
-    let of_fact = |fact: &Fact| {
+    let of_fact = |fact: &'t Fact| {
         let seen = Seen {
             base: fact.address,
             shape: fact.map_type.and_then(|t| types.shape_of(t)),
             map_type: fact.map_type,
             header: fact.header,
         };
-        (fact.about == About::Bucket).then_some((seen, fact.time))
+        (fact.about == About::Bucket).then(|| (seen, from_ref(&fact.time)))
     };
-    let of_array = |array: &KnownArray| {
+    let of_array = |array: &'t KnownArray| {
         let stride = types.get(array.map_type).map_or(0, |t| t.shape.stride());
         let last = array.len.unwrap_or(1).saturating_sub(1);
         let end = array.start.saturating_add(last.saturating_mul(stride));
@@ -64,36 +65,36 @@ pub fn seen(
             map_type: Some(array.map_type),
             header: array.header,
         });
-        let times = [array.first, array.last];
-        times
-            .into_iter()
-            .flat_map(move |time| seen.map(|seen| (seen, time)))
+        let times = [&array.first, &array.last].map(from_ref);
+        let both = times.into_iter();
+        both.flat_map(move |time| seen.map(|seen| (seen, time)))
     };
-    let of_rows = rows.par_iter();
-    let of_rows = of_rows.flat_map_iter(|row| of_row(row).into_iter().chain(of_itself(row)));
+    let of_rows = rows.said.par_said(|_| true);
+    let of_rows = of_rows.flat_map_iter(|said| {
+        let both = of_row(&said.row).into_iter().chain(of_itself(&said.row));
+        both.map(move |seen| (seen, said.times))
+    });
     let of_facts = facts.par_iter().flatten_iter().filter_map(of_fact);
     let of_arrays = arrays.par_iter().flat_map_iter(of_array);
-    Timelines::of(of_rows.chain(of_facts).chain(of_arrays))
+    Timelines::of(of_rows.chain(of_facts).chain(of_arrays).collect())
 }
 
-/// What each sample says of the memory that it touched, around the buckets and groups seen.
+/// What each sample says of the memory that it touched, `around` the buckets and groups seen.
 pub fn witnesses(
     rows: &Rows,
-    seen: &Timelines<Seen>,
+    around: &Pages,
     places: &Places,
     types: &Types,
 ) -> Timelines<Witness> {
-    let around = between(seen, types);
-    let says = |row: Row| says(&row, places, types);
-    let others = rows.others(&around);
-    Timelines::of(
-        rows.par_iter()
-            .filter_map(says)
-            .chain(others.filter_map(says)),
-    )
+    let own = rows.said.par_said(|_| true);
+    let others = rows.others.par_said(|_| true);
+    let others = others.filter(|said| around.cover(said.row.address));
+    let all = own.chain(others);
+    let all = all.filter_map(|said| Some((says(&said.row, places, types)?, said.times)));
+    Timelines::of(all.collect())
 }
 
-fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
+fn says(row: &Row, places: &Places, types: &Types) -> Option<Witness> {
     let content = match row.part {
         Ok(_) if about_bucket(row.part) && row.base != 0 => Content::Start {
             shape: shape_of(row, types),
@@ -115,11 +116,11 @@ fn says(row: &Row, places: &Places, types: &Types) -> Option<(Witness, u64)> {
         Content::Start { .. } => row.base,
         _ => row.address,
     };
-    (address != 0).then_some((Witness { address, content }, row.time))
+    (address != 0).then_some(Witness { address, content })
 }
 
 /// The memory that regions may be made of: from bucket to bucket.
-fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
+pub fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
     let stride = types.largest_stride();
     let reach = stride.saturating_mul(MAX_UNSEEN);
     let span = |s: Seen| (s.base, s.base.saturating_add(stride));

@@ -1,11 +1,9 @@
 //! What was said, each thing once, with the times at which it was: samples repeat each other.
 
-use crate::recording::Column;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Distinct statements in order, each with its times in order.
 #[derive(Debug)]
@@ -15,104 +13,35 @@ pub struct Timelines<K> {
     times: Vec<u64>,
 }
 
-/// What was said in a part of the samples.
-struct Part<K> {
-    ids: FxHashMap<K, u32>,
-    /// By id: the statement, and how often it was made.
-    keys: Vec<(K, usize)>,
-    /// Id and time of each.
-    said: (Column<u32>, Column<u64>),
-}
-
-impl<K: Copy + Eq + Hash> Part<K> {
-    fn new() -> Box<Part<K>> {
-        Box::new(Part {
-            ids: FxHashMap::default(),
-            keys: Vec::new(),
-            said: Default::default(),
-        })
-    }
-
-    /// Boxed, for it is handed on with each statement.
-    fn say(mut self: Box<Part<K>>, (key, time): (K, u64)) -> Box<Part<K>> {
-        let id = *self.ids.entry(key).or_insert_with(|| {
-            self.keys.push((key, 0));
-            self.keys.len() as u32 - 1
-        });
-        self.keys[id as usize].1 += 1;
-        self.said.0.push(id);
-        self.said.1.push(time);
-        self
-    }
-
-    /// Lets go of what only the next statement would need.
-    fn end(mut self: Box<Part<K>>) -> Box<Part<K>> {
-        self.ids = FxHashMap::default();
-        self.keys.shrink_to_fit();
-        self
-    }
-}
-
-impl<K: Copy + Ord + Hash + Send + Sync> Timelines<K> {
+impl<K: Copy + Ord + Send + Sync> Timelines<K> {
     /// From statements with the times at which they were made.
-    pub fn of(all: impl ParallelIterator<Item = (K, u64)>) -> Timelines<K> {
-        let parts = all.fold(Part::new, Part::say).map(Part::end);
-        let mut parts: Vec<Box<Part<K>>> = parts.collect();
-        let mut counts: FxHashMap<K, usize> = FxHashMap::default();
-        for (key, count) in parts.iter().flat_map(|part| &part.keys) {
-            *counts.entry(*key).or_insert(0) += count;
-        }
-        let mut said: Vec<(K, usize)> = counts.iter().map(|(key, count)| (*key, *count)).collect();
-        said.par_sort_unstable_by_key(|(key, _)| *key);
+    pub fn of(mut pieces: Vec<(K, &[u64])>) -> Timelines<K> {
+        pieces.par_sort_unstable_by_key(|(key, _)| *key);
+        let alike: Vec<&[(K, &[u64])]> = pieces.chunk_by(|a, b| a.0 == b.0).collect();
         let mut end = 0;
-        for (key, count) in &mut said {
-            // From here on, where the next times of this statement go.
-            counts.insert(*key, end);
-            end += *count;
-            *count = end;
-        }
-        for (key, count) in parts.iter_mut().flat_map(|part| &mut part.keys) {
-            if let Some(next) = counts.get_mut(key) {
-                let own = *next;
-                *next += *count;
-                *count = own;
-            }
-        }
-        drop(counts);
-        // Each place is written once, by the part that it is of.
-        let times: Vec<AtomicU64> = (0..end)
-            .into_par_iter()
-            .map(|_| AtomicU64::new(0))
-            .collect();
-        parts.into_par_iter().for_each(|mut part| {
-            let (ids, at) = part.said;
-            for (id, time) in ids.iter().zip(at.iter()) {
-                let next = &mut part.keys[id as usize].1;
-                if let Some(place) = times.get(*next) {
-                    place.store(time, Relaxed);
-                }
-                *next += 1;
-            }
+        let said = alike.iter().map(|pieces| {
+            end += pieces.iter().map(|(_, times)| times.len()).sum::<usize>();
+            (pieces[0].0, end)
         });
-        let mut all = Timelines {
-            said,
-            times: times.into_iter().map(AtomicU64::into_inner).collect(),
-        };
-        all.sort();
-        all
-    }
-
-    fn sort(&mut self) {
-        let mut rest = self.times.as_mut_slice();
-        let mut lines = Vec::with_capacity(self.said.len());
+        let said: Vec<(K, usize)> = said.collect();
+        let mut times = vec![0; end];
+        let mut rest = times.as_mut_slice();
+        let mut lines = Vec::with_capacity(said.len());
         let mut start = 0;
-        for (_, end) in &self.said {
+        for ((_, end), pieces) in said.iter().zip(alike) {
             let (line, after) = rest.split_at_mut(end - start);
-            lines.push(line);
+            lines.push((line, pieces));
             (rest, start) = (after, *end);
         }
-        // Samples are in order but for those of other CPUs: in long runs, which this sort finds.
-        lines.into_par_iter().for_each(<[u64]>::sort);
+        lines.into_par_iter().for_each(|(line, pieces)| {
+            let all = pieces.iter().flat_map(|(_, times)| *times);
+            line.iter_mut().zip(all).for_each(|(to, time)| *to = *time);
+            // Of one piece they are in order, of several in long runs, which this sort finds.
+            if pieces.len() > 1 {
+                line.sort();
+            }
+        });
+        Timelines { said, times }
     }
 
     pub fn len(&self) -> usize {
@@ -162,13 +91,19 @@ mod tests {
 
     #[test]
     fn each_statement_has_its_times_in_order() {
-        let said = [("b", 7), ("a", 9), ("b", 3), ("b", 7), ("a", 1), ("c", 5)];
-        let all = Timelines::of(said.into_par_iter());
+        let said: Vec<(&str, &[u64])> = vec![
+            ("b", &[7, 7]),
+            ("a", &[9]),
+            ("b", &[3]),
+            ("a", &[1]),
+            ("c", &[5]),
+        ];
+        let all = Timelines::of(said);
         let lines: Vec<(&str, &[u64])> = all.iter().collect();
         let expected: [(&str, &[u64]); 3] = [("a", &[1, 9]), ("b", &[3, 7, 7]), ("c", &[5])];
         assert_eq!(lines, expected);
         let from: Vec<(&str, &[u64])> = all.from(|key| *key < "b").collect();
         assert_eq!(from, expected[1..]);
-        assert_eq!(Timelines::<u8>::of(Vec::new().into_par_iter()).len(), 0);
+        assert_eq!(Timelines::<u8>::of(Vec::new()).len(), 0);
     }
 }

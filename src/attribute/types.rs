@@ -1,6 +1,7 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
 use super::callers::CallSite;
+use super::grid::MAX_GROUPS;
 use super::keys::KeyKind;
 use super::nearby::Stride;
 use crate::gomap::{Family, MAX_INLINE, MapType, Shape};
@@ -157,6 +158,13 @@ impl Types {
     pub fn largest_stride(&self) -> u64 {
         let strides = self.widest.iter().map(|t| t.shape.stride());
         strides.max().unwrap_or(0)
+    }
+
+    /// Bytes that all groups of a Swiss table have at most; 0 without any.
+    pub fn largest_table(&self) -> u64 {
+        let swiss = |of: &&MapType| matches!(of.shape, Shape::Swiss { .. });
+        let strides = self.widest.iter().filter(swiss).map(|t| t.shape.stride());
+        strides.max().unwrap_or(0).saturating_mul(MAX_GROUPS)
     }
 
     /// Whether the collector reads the maps of a type of this shape, or does not: of the one that is given,

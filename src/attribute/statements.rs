@@ -1,0 +1,664 @@
+//! What samples say of themselves, each thing once, with the samples that say it: those of one instruction at
+//! one address repeat each other. What all samples together add to it depends on the time alone, and changes
+//! seldom.
+
+use super::resolve::Row;
+use super::{Evidence, NONE, Reason};
+use crate::gomap::Part;
+use crate::recording::{Samples, partition_near};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Samples in a chunk: as many as an `u16` numbers.
+pub const CHUNK: usize = super::hits::PART;
+
+/// Statements that one thread works on at a time.
+const BLOCK: usize = 1 << 8;
+
+/// What decides all that a sample says by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alike {
+    pub place: u32,
+    /// [`NONE`] without one.
+    pub chain: u32,
+    pub address: u64,
+    pub stored: bool,
+    /// Of its PMU.
+    pub regs_sound: bool,
+    /// Its number + 1, where its registers count as well: no other sample says the same.
+    pub alone: u32,
+}
+
+/// The rest differs in little between samples of one address and place.
+impl Hash for Alike {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.address, self.place).hash(state);
+    }
+}
+
+/// What a statement says but for sample, time, address and table: fields as in [`Row`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Own {
+    pub part: Result<Part, Reason>,
+    slot: i8,
+    evidence: Evidence,
+    starts: bool,
+    pub base: u64,
+    pub header: u64,
+    /// [`NONE`] where it is not known, as `shape`.
+    map_type: u32,
+    shape: u32,
+}
+
+impl Own {
+    fn of(row: &Row) -> Own {
+        Own {
+            part: row.part,
+            slot: row.slot,
+            evidence: row.evidence,
+            starts: row.starts,
+            base: row.base,
+            header: row.header,
+            map_type: row.map_type.unwrap_or(NONE),
+            shape: row.shape.unwrap_or(NONE),
+        }
+    }
+
+    pub fn map_type(&self) -> Option<u32> {
+        Some(self.map_type).filter(|&id| id != NONE)
+    }
+}
+
+/// Up to which time what was found holds: the least of what all say that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until(u64);
+
+impl Until {
+    pub fn always() -> Until {
+        Until(u64::MAX)
+    }
+
+    pub fn at_most(&mut self, time: u64) {
+        self.0 = self.0.min(time);
+    }
+
+    /// The first of these times, in order, that it does not hold for any more: behind `at`, where it began.
+    fn end_in(self, times: &[u64], at: usize) -> usize {
+        partition_near(times, at + 1, |time| *time <= self.0).max(at + 1)
+    }
+
+    /// Whether a time is one of these, which last as long as that is so.
+    pub fn is_in(&mut self, time: u64, first: u64, last: u64) -> bool {
+        let (begun, over) = (first <= time, last < time);
+        match (begun, over) {
+            (false, _) => self.at_most(first - 1),
+            (true, false) => self.at_most(last),
+            (true, true) => {}
+        }
+        begun && !over
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Statement {
+    /// The first sample that says it: for what all of them have in common.
+    sample: u32,
+    place: u32,
+    address: u64,
+    table: u64,
+    /// Its samples, by time.
+    from: u32,
+    to: u32,
+    /// The first of its spans.
+    spans: u32,
+}
+
+/// What a statement says of its samples from one on up to those of the next span.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: u32,
+    own: Own,
+}
+
+/// Statements that follow each other.
+#[derive(Debug, Default)]
+struct Block {
+    all: Vec<Statement>,
+    spans: Vec<Span>,
+}
+
+impl Block {
+    fn spans_of(&self, n: usize) -> &[Span] {
+        let from = self.all.get(n).map_or(0, |of| of.spans as usize);
+        let to = self.all.get(n + 1).map(|next| next.spans as usize);
+        let to = to.unwrap_or(self.spans.len());
+        self.spans.get(from..to).unwrap_or_default()
+    }
+
+    /// Each span with its statement, the number of that, and its samples, by time.
+    fn each(&self) -> impl Iterator<Item = (usize, &Statement, &Own, Range<usize>)> {
+        (0..self.all.len()).flat_map(move |n| {
+            let (of, spans) = (&self.all[n], self.spans_of(n));
+            spans.iter().enumerate().map(move |(k, span)| {
+                let to = spans.get(k + 1).map_or(of.to, |next| next.from);
+                (n, of, &span.own, span.from as usize..to as usize)
+            })
+        })
+    }
+}
+
+impl Statement {
+    fn row(&self, own: &Own, time: u64) -> Row {
+        Row {
+            sample: self.sample,
+            time,
+            part: own.part,
+            address: self.address,
+            base: own.base,
+            slot: own.slot,
+            header: own.header,
+            table: self.table,
+            map_type: own.map_type(),
+            shape: Some(own.shape).filter(|&id| id != NONE),
+            evidence: own.evidence,
+            starts: own.starts,
+        }
+    }
+}
+
+/// What some samples of a statement say.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'s> {
+    /// Of the statement.
+    pub number: u32,
+    /// As of the first of them in time; the sample is any of the statement's.
+    pub row: Row,
+    /// In order, as the samples.
+    pub times: &'s [u64],
+    pub samples: &'s [u32],
+}
+
+impl<'s> Said<'s> {
+    /// The same sample by sample.
+    pub fn rows(self) -> impl Iterator<Item = Row> + 's {
+        let both = self.times.iter().zip(self.samples);
+        both.map(move |(&time, &sample)| Row {
+            sample,
+            time,
+            ..self.row
+        })
+    }
+
+    /// The samples between which `look`, which gets the row and tells up to which time what it finds holds,
+    /// finds the same, each with that.
+    pub fn pieces<T>(
+        self,
+        mut look: impl FnMut(&Row, &mut Until) -> T + 's,
+    ) -> impl Iterator<Item = (Said<'s>, T)> + 's {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let time = *self.times.get(at)?;
+            let row = Row { time, ..self.row };
+            let mut until = Until::always();
+            let found = look(&row, &mut until);
+            let next = until.end_in(self.times, at);
+            let piece = Said {
+                row,
+                times: self.times.get(at..next)?,
+                samples: self.samples.get(at..next)?,
+                ..self
+            };
+            at = next;
+            Some((piece, found))
+        })
+    }
+}
+
+/// Which samples of a chunk there are, and what they say.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Counted from the first one of the chunk, in order.
+    samples: Vec<u16>,
+    /// By number of the statement.
+    said: Vec<u32>,
+}
+
+/// Statements, and the samples that make them.
+#[derive(Debug, Default)]
+pub struct Statements {
+    chunks: Vec<Chunk>,
+    blocks: Vec<Block>,
+    /// Statement after statement, in order of time: when, and by which sample.
+    times: Vec<u64>,
+    samples: Vec<u32>,
+}
+
+/// What some samples said, each thing once.
+#[derive(Debug, Default)]
+pub struct Heard {
+    ids: FxHashMap<Alike, u32>,
+    /// By id: what it is, and how often it was said.
+    said: Vec<(Alike, Row, u32)>,
+    /// The number of the first chunk.
+    first: usize,
+    chunks: Vec<Chunk>,
+}
+
+impl Heard {
+    /// Of no sample yet, from this chunk on.
+    pub fn new(first: usize) -> Heard {
+        Heard {
+            first,
+            ..Heard::default()
+        }
+    }
+
+    /// The number of what a sample says, if one before said it.
+    pub fn id_of(&self, alike: &Alike) -> Option<u32> {
+        self.ids.get(alike).copied()
+    }
+
+    /// Hears for the first time what a sample says, and numbers it.
+    pub fn add(&mut self, alike: Alike, row: &Row) -> u32 {
+        let id = self.said.len() as u32;
+        self.said.push((alike, *row, 0));
+        if alike.alone == 0 {
+            self.ids.insert(alike, id);
+        }
+        id
+    }
+
+    /// Hears it from sample `i`, a later one than those before.
+    pub fn hear(&mut self, i: usize, id: u32) {
+        let chunk = i / CHUNK - self.first;
+        if chunk >= self.chunks.len() {
+            self.chunks.resize_with(chunk + 1, Chunk::default);
+        }
+        let chunk = &mut self.chunks[chunk];
+        chunk.samples.push((i % CHUNK) as u16);
+        chunk.said.push(id);
+        self.said[id as usize].2 += 1;
+    }
+
+    /// Lets go of what only the next sample would need.
+    pub fn end(mut self) -> Heard {
+        self.ids = FxHashMap::default();
+        self.said.shrink_to_fit();
+        for chunk in &mut self.chunks {
+            chunk.samples.shrink_to_fit();
+            chunk.said.shrink_to_fit();
+        }
+        self
+    }
+}
+
+impl Statements {
+    /// All that was heard, in order of samples.
+    pub fn of(mut heard: Vec<Heard>, of: &Samples) -> Statements {
+        let mut ids: FxHashMap<Alike, u32> = FxHashMap::default();
+        let mut all: Vec<(Row, u32, u32)> = Vec::new();
+        let mut numbers: Vec<Vec<u32>> = Vec::new();
+        for part in &heard {
+            let number = |(alike, row, count): &(Alike, Row, u32)| {
+                let mut new = || {
+                    all.push((*row, alike.place, 0));
+                    all.len() as u32 - 1
+                };
+                let id = match alike.alone {
+                    0 => *ids.entry(*alike).or_insert_with(new),
+                    _ => new(),
+                };
+                all[id as usize].2 += count;
+                id
+            };
+            numbers.push(part.said.iter().map(number).collect());
+        }
+        drop(ids);
+        let mut at = 0;
+        let statement = |(row, place, count): &(Row, u32, u32)| {
+            at += count;
+            let statement = Statement {
+                sample: row.sample,
+                place: *place,
+                address: row.address,
+                table: row.table,
+                from: at - count,
+                to: at,
+                spans: 0,
+            };
+            (statement, Own::of(row))
+        };
+        let statements: Vec<(Statement, Own)> = all.iter().map(statement).collect();
+        let mut next: Vec<u32> = statements.iter().map(|(of, _)| of.from).collect();
+        // From here on, where the next sample of a part that says this goes.
+        for (part, numbers) in heard.iter_mut().zip(&numbers) {
+            for ((.., count), number) in part.said.iter_mut().zip(numbers) {
+                let next = &mut next[*number as usize];
+                (*count, *next) = (*next, *next + *count);
+            }
+        }
+        // Each place is written once, by the part that it is of.
+        let places = 0..at as usize;
+        let times: Vec<AtomicU64> = places.clone().map(|_| AtomicU64::new(0)).collect();
+        let samples: Vec<AtomicU32> = places.map(|_| AtomicU32::new(0)).collect();
+        let parts = heard.into_par_iter().zip(&numbers);
+        let chunks = parts.flat_map_iter(|(part, numbers)| {
+            let Heard {
+                first,
+                mut chunks,
+                mut said,
+                ..
+            } = part;
+            for (chunk, number) in chunks.iter_mut().zip(first..) {
+                let mut time = of.time.in_order();
+                for (sample, id) in chunk.samples.iter().zip(&mut chunk.said) {
+                    let i = number * CHUNK + usize::from(*sample);
+                    let next = &mut said[*id as usize].2;
+                    let at = *next as usize;
+                    if let (Some(when), Some(who)) = (times.get(at), samples.get(at)) {
+                        when.store(time.get(i).unwrap_or(0), Relaxed);
+                        who.store(i as u32, Relaxed);
+                    }
+                    *next += 1;
+                    *id = numbers[*id as usize];
+                }
+            }
+            chunks.into_iter().zip(first..)
+        });
+        let numbered: Vec<(Chunk, usize)> = chunks.collect();
+        let mut chunks = Vec::new();
+        for (chunk, number) in numbered {
+            chunks.resize_with(number, Chunk::default);
+            chunks.push(chunk);
+        }
+        let mut all = Statements {
+            chunks,
+            blocks: statements.chunks(BLOCK).map(Block::of).collect(),
+            times: times.into_iter().map(AtomicU64::into_inner).collect(),
+            samples: samples.into_iter().map(AtomicU32::into_inner).collect(),
+        };
+        all.sort();
+        all
+    }
+
+    /// Puts the samples of each in order of time: they are but for those of other CPUs.
+    fn sort(&mut self) {
+        let mut rest = (self.times.as_mut_slice(), self.samples.as_mut_slice());
+        let mut lines = Vec::new();
+        for of in self.blocks.iter().flat_map(|block| &block.all) {
+            let len = (of.to - of.from) as usize;
+            let (times, later) = rest.0.split_at_mut(len);
+            let (samples, others) = rest.1.split_at_mut(len);
+            if !times.is_sorted() {
+                lines.push((times, samples));
+            }
+            rest = (later, others);
+        }
+        lines.into_par_iter().for_each(|(times, samples)| {
+            let both = times.iter().copied().zip(samples.iter().copied());
+            let mut both: Vec<(u64, u32)> = both.collect();
+            both.sort();
+            let places = times.iter_mut().zip(samples);
+            for (place, one) in places.zip(both) {
+                (*place.0, *place.1) = one;
+            }
+        });
+    }
+
+    fn statement(&self, number: u32) -> Option<(&Statement, &[Span])> {
+        let (block, n) = (number as usize / BLOCK, number as usize % BLOCK);
+        let block = self.blocks.get(block)?;
+        Some((block.all.get(n)?, block.spans_of(n)))
+    }
+
+    /// What a statement says at the time of one of its samples.
+    #[inline]
+    fn said_at(&self, number: u32, time: u64) -> Option<(&Statement, &Own)> {
+        let (of, spans) = self.statement(number)?;
+        let later = |span: &Span| {
+            let first = self.times.get(span.from as usize);
+            first.is_some_and(|first| *first <= time)
+        };
+        let span = match spans {
+            [one] => one,
+            _ => spans.get(spans.partition_point(later).checked_sub(1)?)?,
+        };
+        Some((of, &span.own))
+    }
+
+    /// The same beside the sample's time, address and table.
+    #[inline]
+    pub fn own_at(&self, number: u32, time: u64) -> Option<&Own> {
+        Some(self.said_at(number, time)?.1)
+    }
+
+    pub fn row_at(&self, number: u32, time: u64) -> Option<Row> {
+        let (of, own) = self.said_at(number, time)?;
+        Some(of.row(own, time))
+    }
+
+    /// The row of one sample, if it says something.
+    pub fn of_sample(&self, i: usize, time: u64) -> Option<Row> {
+        let chunk = self.chunks.get(i / CHUNK)?;
+        let at = chunk.samples.binary_search(&((i % CHUNK) as u16)).ok()?;
+        let row = self.row_at(*chunk.said.get(at)?, time)?;
+        Some(Row {
+            sample: i as u32,
+            ..row
+        })
+    }
+
+    /// The place of the samples of a statement.
+    pub fn place_of(&self, number: u32) -> Option<u32> {
+        Some(self.statement(number)?.0.place)
+    }
+
+    pub fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The samples of a chunk in order, each with the number of what it says.
+    pub fn of_chunk(&self, chunk: usize) -> impl Iterator<Item = (usize, u32)> {
+        let of = self.chunks.get(chunk).into_iter();
+        of.flat_map(move |of| {
+            let samples = of
+                .samples
+                .iter()
+                .map(move |i| chunk * CHUNK + usize::from(*i));
+            samples.zip(of.said.iter().copied())
+        })
+    }
+
+    /// What is said that is `wanted`, statement after statement.
+    pub fn par_said<'s>(
+        &'s self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 's,
+    ) -> impl ParallelIterator<Item = Said<'s>> {
+        let blocks = self.blocks.par_iter().enumerate();
+        blocks.flat_map_iter(move |(number, block)| {
+            let each = block.each().filter(move |(_, _, own, _)| wanted(own));
+            each.map(move |(n, of, own, range)| {
+                let times = self.times.get(range.clone()).unwrap_or_default();
+                Said {
+                    number: (number * BLOCK + n) as u32,
+                    row: of.row(own, times.first().copied().unwrap_or(0)),
+                    times,
+                    samples: self.samples.get(range).unwrap_or_default(),
+                }
+            })
+        })
+    }
+
+    /// The same sample by sample.
+    pub fn par_where<'s>(
+        &'s self,
+        wanted: impl Fn(&Own) -> bool + Copy + Sync + Send + 's,
+    ) -> impl ParallelIterator<Item = Row> + 's {
+        self.par_said(wanted).flat_map_iter(|said| said.rows())
+    }
+
+    /// Lets `change` change what is `wanted`, span by span, where it remembers something of those before, from
+    /// what `begin` gives on. It gets the times, and tells from which of them on what is said.
+    pub fn change_spans<S>(
+        &mut self,
+        wanted: impl Fn(&Own) -> bool + Sync,
+        begin: impl Fn() -> S + Sync + Send,
+        change: impl Fn(&mut S, &Row, &[u64], &mut Changed) + Sync + Send,
+    ) {
+        let times = &self.times;
+        let blocks = self.blocks.par_iter_mut();
+        blocks.for_each_init(begin, |state, block| {
+            if !block.spans.iter().any(|span| wanted(&span.own)) {
+                return;
+            }
+            let mut spans = Vec::with_capacity(block.spans.len());
+            let mut starts = Vec::with_capacity(block.all.len());
+            let mut of_last = None;
+            for (n, of, own, range) in block.each() {
+                if of_last.replace(n) != Some(n) {
+                    starts.push(spans.len() as u32);
+                }
+                let mut changed = Changed {
+                    first: starts.last().map_or(0, |first| *first as usize),
+                    from: range.start as u32,
+                    spans: &mut spans,
+                };
+                let here = times.get(range).unwrap_or_default();
+                let row = of.row(own, here.first().copied().unwrap_or(0));
+                match wanted(own) {
+                    true => change(state, &row, here, &mut changed),
+                    false => changed.says(0, &row),
+                }
+            }
+            let all = block.all.iter_mut().zip(starts);
+            all.for_each(|(of, start)| of.spans = start);
+            block.spans = spans;
+        });
+    }
+
+    /// Adds those of others of which something is said at some time that is `found`.
+    pub fn add(&mut self, others: Statements, found: impl Fn(&Own) -> bool) {
+        let mut numbers = Vec::new();
+        let mut statements: Vec<(Statement, Vec<Span>)> = Vec::new();
+        let before = self
+            .blocks
+            .iter()
+            .map(|block| block.all.len())
+            .sum::<usize>();
+        for block in &others.blocks {
+            for (n, of) in block.all.iter().enumerate() {
+                let spans = block.spans_of(n);
+                if !spans.iter().any(|span| found(&span.own)) {
+                    numbers.push(NONE);
+                    continue;
+                }
+                numbers.push((before + statements.len()) as u32);
+                let range = of.from as usize..of.to as usize;
+                let from = self.times.len() as u32;
+                self.times
+                    .extend(others.times.get(range.clone()).unwrap_or_default());
+                self.samples
+                    .extend(others.samples.get(range).unwrap_or_default());
+                let spans = spans.iter().map(|span| Span {
+                    from: from + (span.from - of.from),
+                    own: span.own,
+                });
+                let to = from + (of.to - of.from);
+                statements.push((Statement { from, to, ..*of }, spans.collect()));
+            }
+        }
+        for (of, spans) in statements {
+            if self
+                .blocks
+                .last()
+                .is_none_or(|block| block.all.len() == BLOCK)
+            {
+                self.blocks.push(Block::default());
+            }
+            if let Some(block) = self.blocks.last_mut() {
+                let first = block.spans.len() as u32;
+                block.all.push(Statement { spans: first, ..of });
+                block.spans.extend(spans);
+            }
+        }
+        let len = self.chunks.len().max(others.chunks.len());
+        self.chunks.resize_with(len, Chunk::default);
+        let chunks = self.chunks.par_iter_mut().zip(others.chunks);
+        chunks.for_each(|(chunk, more)| chunk.add(&more, &numbers));
+    }
+}
+
+impl Chunk {
+    /// Adds the samples of others whose statements have numbers.
+    fn add(&mut self, others: &Chunk, numbers: &[u32]) {
+        let number = |id: u32| numbers.get(id as usize).copied().unwrap_or(NONE);
+        let said = others.said.iter().map(|id| number(*id));
+        let more = others.samples.iter().copied().zip(said);
+        let more = more.filter(|(_, number)| *number != NONE);
+        let own = std::mem::take(&mut self.samples).into_iter();
+        let own = own.zip(std::mem::take(&mut self.said));
+        let mut all: Vec<(u16, u32)> = own.chain(more).collect();
+        // Two runs.
+        all.sort();
+        (self.samples, self.said) = all.into_iter().unzip();
+    }
+}
+
+impl Block {
+    fn of(all: &[(Statement, Own)]) -> Block {
+        let statement = |(spans, (of, _)): (u32, &(Statement, Own))| Statement { spans, ..*of };
+        let span = |(of, own): &(Statement, Own)| Span {
+            from: of.from,
+            own: *own,
+        };
+        Block {
+            all: (0..).zip(all).map(statement).collect(),
+            spans: all.iter().map(span).collect(),
+        }
+    }
+}
+
+/// What a statement says now of the samples that it said one thing of.
+pub struct Changed<'a> {
+    /// The first span of the statement.
+    first: usize,
+    /// The first of the samples.
+    from: u32,
+    spans: &'a mut Vec<Span>,
+}
+
+impl Changed<'_> {
+    /// Says it of the samples from this one on, a later one than those before; the first is 0.
+    pub fn says(&mut self, at: usize, row: &Row) {
+        let own = Own::of(row);
+        let before = self.spans.get(self.first..).and_then(<[Span]>::last);
+        if before.is_none_or(|before| before.own != own) {
+            let from = self.from + at as u32;
+            self.spans.push(Span { from, own });
+        }
+    }
+
+    /// Lets `change` change what is said at each time, as long as what it says holds, and `hear` of what it
+    /// returns with the samples that it is of.
+    pub fn each<T>(
+        &mut self,
+        row: &Row,
+        times: &[u64],
+        mut change: impl FnMut(&mut Row, &mut Until) -> T,
+        hear: impl Fn(T, usize),
+    ) {
+        let mut at = 0;
+        while let Some(&time) = times.get(at) {
+            let mut now = Row { time, ..*row };
+            let mut until = Until::always();
+            let said = change(&mut now, &mut until);
+            let next = until.end_in(times, at);
+            hear(said, next - at);
+            self.says(at, &now);
+            at = next;
+        }
+    }
+}
