@@ -199,7 +199,7 @@ pub fn assemble(
     let without = |reason: &Option<Reason>| Err(reason.unwrap_or(Reason::NotAnAccess));
     let mut part: Vec<Result<Part, Reason>> = rows.reasons.par_iter().map(without).collect();
     let all = rows.said.par_said(|_| true);
-    let all = all.map_init(|| regions.last(), |last, said| ground.found(said, last));
+    let all = all.map_init(Last::default, |last, said| ground.found(said, last));
     let found: Vec<Found> = all.flatten_iter().collect();
     // Maps and arrays are numbered as samples come by them.
     let mut order: Vec<u32> = (0..found.len() as u32).collect();
@@ -213,15 +213,22 @@ pub fn assemble(
         numbers[n as usize] = hits.number_of(&hit);
     }
     hits.end();
+    // By statement: the first of what its samples hit.
+    let mut firsts = vec![0; rows.said.len() + 1];
+    found
+        .iter()
+        .for_each(|f| firsts[f.number as usize + 1] += 1);
+    for n in 1..firsts.len() {
+        firsts[n] += firsts[n - 1];
+    }
     let times = &recording.samples.time;
     let fill = |(chunk, parts): (usize, &mut [Result<Part, Reason>])| {
         let mut time = times.in_order();
         let mut hits = hits::Part::default();
         for (i, number) in rows.said.of_chunk(chunk) {
+            let [from, to] = [number, number + 1].map(|n| firsts[n as usize]);
+            let of = &found[from..to];
             // Of most statements all samples hit the same.
-            let from = found.partition_point(|f| f.number < number);
-            let of = &found[from..];
-            let of = &of[..of.partition_point(|f| f.number == number)];
             let n = match of.len() {
                 1 => 0,
                 _ => {

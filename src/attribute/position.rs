@@ -233,6 +233,24 @@ impl Starts {
         best.filter(|_| !tied).map(|(_, shape)| shape)
     }
 
+    /// Whether no start, of whatever time, says that another bucket or group than this lay in its memory: then
+    /// what samples of one instruction and address before and after say of it holds for those between.
+    pub fn allow(&self, located: &Located, types: &Types) -> bool {
+        located.shape.is_some_and(|shape| {
+            let Some(of) = types.of_shape(shape) else {
+                return false;
+            };
+            let stride = of.shape.stride();
+            let end = located.base.saturating_add(stride);
+            let from = self
+                .bases
+                .partition_point(|(base, _)| base.saturating_add(stride) <= located.base);
+            let around = self.bases[from..].iter();
+            let mut around = around.take_while(|(base, _)| *base < end);
+            around.all(|(base, of)| *base == located.base && of.admits(shape, types))
+        })
+    }
+
     /// Which of two shapes the keys have that were hashed or compared around an address, around a time:
     /// where they are keys of one and never of the other.
     fn keys_tell(

@@ -10,7 +10,7 @@ use super::position::{Admitted, Located, Start, Starts};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
-use super::statements::{Changed, Own, Until};
+use super::statements::{Changed, Own};
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -57,21 +57,42 @@ pub fn position(
             shape: Some(shape),
         })
     };
-    let place = |last: &mut Last, row: &mut Row, until: &mut Until| {
-        until.at_most(row.time);
-        let Some(found) = locate(row, last) else {
-            return;
-        };
-        row.shape = found.shape;
-        if row.base == 0 {
-            row.base = found.base;
-            row.slot = found.spot.slot.map_or(-1, |s| s as i8);
-            row.evidence = row.evidence.max(Evidence::Position);
+    let placed = |row: &Row, found: &Option<Located>| {
+        let mut row = *row;
+        if let Some(found) = found {
+            row.shape = found.shape;
+            if row.base == 0 {
+                row.base = found.base;
+                row.slot = found.spot.slot.map_or(-1, |s| s as i8);
+                row.evidence = row.evidence.max(Evidence::Position);
+            }
         }
+        row
     };
     let all = |last: &mut Last, row: &Row, times: &[u64], changed: &mut Changed| {
-        let place = |row: &mut Row, until: &mut Until| place(last, row, until);
-        changed.each(row, times, place, |(), _| {});
+        let mut look = |n: usize| {
+            let time = times.get(n).copied().unwrap_or(row.time);
+            locate(&Row { time, ..*row }, last)
+        };
+        let mut found = vec![(0, look(0))];
+        // What lies between, the next ones last.
+        let mut ends = Vec::new();
+        if times.len() > 1 {
+            ends.push((times.len() - 1, look(times.len() - 1)));
+        }
+        while let Some((end, there)) = ends.pop() {
+            let (begin, here) = found.last().copied().unwrap_or((0, None));
+            let same = here == there && here.is_some_and(|here| starts.allow(&here, types));
+            if same || end - begin == 1 {
+                found.push((end, there));
+            } else {
+                let middle = begin + (end - begin) / 2;
+                ends.extend([(end, there), (middle, look(middle))]);
+            }
+        }
+        for (n, found) in &found {
+            changed.says(*n, &placed(row, found));
+        }
     };
     let of_buckets = |own: &Own| about_bucket(own.part);
     rows.said.change_spans(of_buckets, || starts.last(), all);

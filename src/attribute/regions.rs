@@ -101,8 +101,57 @@ pub struct Regions {
     pages: FxHashMap<u64, u32>,
 }
 
-/// What was asked for last: the regions of each page.
-pub type Last = super::last::Last<Vec<Here>>;
+/// What was asked for last, by address.
+#[derive(Debug, Default)]
+pub struct Last(FxHashMap<u64, Over>);
+
+/// The regions over an address.
+#[derive(Debug)]
+struct Over {
+    /// Those of all times, once that pays: as on a page.
+    all: Option<Vec<OnPage>>,
+    /// How often they were looked for.
+    looks: usize,
+    /// Those found last, and from which time to which they are these.
+    here: Vec<Here>,
+    from: u64,
+    to: u64,
+}
+
+impl Over {
+    fn none() -> Over {
+        Over {
+            all: None,
+            looks: 0,
+            here: Vec::new(),
+            from: 1,
+            to: 0,
+        }
+    }
+
+    /// Looks for those at a time; `page`: all of the address's page.
+    fn look(&mut self, address: u64, time: u64, page: &[OnPage]) {
+        self.looks += 1;
+        if self.all.is_none() && self.looks.saturating_mul(LOOKS) >= page.len() {
+            let over = page.iter().filter(|on_page| on_page.here.covers(address));
+            let mut over: Vec<OnPage> = over.copied().collect();
+            AtTime::plant(&mut over);
+            self.all = Some(over);
+        }
+        let mut at_time = AtTime::at(self.all.as_deref().unwrap_or(page), time);
+        let here = at_time.by_ref().map(|on_page| on_page.here);
+        self.here.clear();
+        self.here.extend(here.filter(|here| here.covers(address)));
+        (self.from, self.to) = (at_time.from, at_time.to);
+        keep_first(&mut self.here);
+    }
+}
+
+/// To go through so many regions of a page takes as long as to look for those at a time.
+const LOOKS: usize = 64;
+
+/// Addresses that are remembered.
+const REMEMBERED: usize = 1 << 14;
 
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
@@ -481,11 +530,6 @@ impl Regions {
         range.map_or(&[], |r| &self.on_page[r.start as usize..r.end as usize])
     }
 
-    /// To ask for the first time.
-    pub fn last(&self) -> Last {
-        Last::new(self.ranges.len())
-    }
-
     /// The regions over an address at a time, and `until` another, with their numbers: of those that say the
     /// same, the first.
     pub fn numbered_after<'l>(
@@ -495,23 +539,16 @@ impl Regions {
         last: &'l mut Last,
         until: &mut Until,
     ) -> impl Iterator<Item = (u32, &'l Region)> + use<'l> {
-        let here = self.here(address >> PAGE_SHIFT, time, last, until);
-        self.over(address, here.iter().copied())
-    }
-
-    fn here<'l>(&self, page: u64, time: u64, last: &'l mut Last, until: &mut Until) -> &'l [Here] {
-        let look = |regions: &mut Vec<Here>, number| {
-            let mut at_time = AtTime::at(self.of_page(number), time);
-            regions.clear();
-            regions.extend(at_time.by_ref().map(|on_page| on_page.here));
-            keep_first(regions);
-            (at_time.from, at_time.to)
-        };
-        let number = self.pages.get(&page);
-        let here = number.and_then(|&n| last.at(n, time, |regions| look(regions, n)));
-        let Some((here, to)) = here else { return &[] };
-        until.at_most(to);
-        here
+        let Last(addresses) = last;
+        if addresses.len() == REMEMBERED && !addresses.contains_key(&address) {
+            addresses.clear();
+        }
+        let over = addresses.entry(address).or_insert_with(Over::none);
+        if !(over.from..=over.to).contains(&time) {
+            over.look(address, time, self.page(address >> PAGE_SHIFT));
+        }
+        until.at_most(over.to);
+        self.over(address, over.here.iter().copied())
     }
 
     /// Those of these regions that an address lies in, with their numbers.

@@ -145,17 +145,20 @@ impl<'a> Rows<'a> {
     fn others_of<'s>(&'s self, chunk: usize, pages: &'s Pages) -> impl Iterator<Item = Row> + 's {
         let samples = chunk * CHUNK..self.reasons.len().min((chunk + 1) * CHUNK);
         let reasons = self.reasons.get(samples.clone()).unwrap_or_default();
-        let addresses = self.recording.samples.addr.range(samples.clone());
-        let times = self.recording.samples.time.range(samples.clone());
-        let all = samples.zip(reasons).zip(addresses).zip(times);
+        let mut addresses = Vec::new();
+        self.recording
+            .samples
+            .addr
+            .read(samples.clone(), &mut addresses);
+        let mut times = self.recording.samples.time.in_order();
+        let all = samples.zip(reasons).zip(addresses);
         let mut cover = pages.covers();
-        all.filter_map(move |(((i, reason), address), time)| {
+        all.filter_map(move |((i, reason), address)| {
             let reason = (*reason)?;
-            let mark = self.spaces.mark(self.recording, i);
-            let address = marked(address.unwrap_or(0), mark);
+            let address = marked(address, self.spaces.mark(self.recording, i));
             cover(address).then(|| Row {
                 sample: i as u32,
-                time: time.unwrap_or(0),
+                time: times.get(i).unwrap_or(0),
                 ..Row::unplaced(reason, address)
             })
         })
@@ -277,7 +280,7 @@ impl Alone<'_, '_> {
             regs_sound: kind.is_some_and(|kind| kind.regs_sound),
             alone: kind.map_or(number_of(i), |kind| kind.alone(i)),
         };
-        let time = recording.samples.time.get(i).unwrap_or(0);
+        let time = told.times.get(n).copied().unwrap_or(0);
         let watched = self.all.watch == Some(i);
         if let Some((said, facts)) = self.said.get(&alike)
             && (said.is_ok() || !watched)
@@ -390,6 +393,7 @@ struct Told {
     kinds: Vec<Option<Option<Kind>>>,
     places: Vec<u32>,
     addresses: Vec<u64>,
+    times: Vec<u64>,
 }
 
 impl Told {
@@ -404,7 +408,11 @@ impl Told {
     {
         kinds.read(samples.clone(), &mut self.kinds);
         places.place.read(samples.clone(), &mut self.places);
-        recording.samples.addr.read(samples, &mut self.addresses);
+        recording
+            .samples
+            .addr
+            .read(samples.clone(), &mut self.addresses);
+        recording.samples.time.read(samples, &mut self.times);
     }
 
     /// `None`: the sample is no access.

@@ -245,7 +245,7 @@ pub fn attribute_watching(
     };
     tracer.conflict(|i| {
         let until = &mut Until::always();
-        finish(&mut regions.last(), &mut rows.of_sample(i)?, until)
+        finish(&mut Last::default(), &mut rows.of_sample(i)?, until)
     });
     let conflicts = Evidence::ALL.map(|_| AtomicU64::new(0));
     let hear = |evidence: Option<Evidence>, samples: usize| {
@@ -257,7 +257,7 @@ pub fn attribute_watching(
         let finish = |row: &mut Row, until: &mut Until| finish(last, row, until);
         changed.each(row, times, finish, hear);
     };
-    rows.said.change_spans(|_| true, || regions.last(), all);
+    rows.said.change_spans(|_| true, Last::default, all);
     // Regions told of buckets and groups; these now tell of the tables and directories around them.
     let told: Vec<Fact> = instant.iter().flat_map(|i| i.facts(&types)).collect();
     succession.give(&mut rows, &lasting, &told, may_be);
@@ -267,7 +267,7 @@ pub fn attribute_watching(
         finish(last, row, until);
         row.part.is_ok()
     };
-    rows.add_others(&pages, || regions.last(), find);
+    rows.add_others(&pages, Last::default, find);
     share(&mut rows, &lasting, &markings, spaces);
     let of_core = instant.iter().flat_map(Instant::maps);
     name_types(

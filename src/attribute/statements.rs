@@ -456,6 +456,12 @@ impl Statements {
         Some(self.statement(number)?.0.place)
     }
 
+    /// How many statements there are.
+    pub fn len(&self) -> usize {
+        let blocks = self.blocks.iter();
+        blocks.map(|block| block.all.len()).sum()
+    }
+
     pub fn chunks(&self) -> usize {
         self.chunks.len()
     }
