@@ -1,13 +1,13 @@
 //! From rows to the columns of the [`Attribution`], with maps and arrays by number.
 
 use super::chains::ChainSites;
-use super::complete::about_bucket;
+use super::complete::{VARIABLE, about_bucket};
 use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
 use super::places::Places;
-use super::regions::{Last, Regions};
+use super::regions::{Last, Region, Regions};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
@@ -72,74 +72,81 @@ struct Found {
     sample: u32,
     samples: u32,
     row: Row,
-    map_type: Option<TypeId>,
-    /// The region with its number.
-    region: Option<(u32, Bounds)>,
+    ground: Where,
 }
 
-/// What is needed of a region.
-#[derive(Clone, Copy)]
-struct Bounds {
-    start: u64,
-    stride: u64,
-    one_map: bool,
+/// What lies around a row.
+#[derive(Clone, Copy, PartialEq)]
+struct Where {
+    map_type: Option<TypeId>,
+    /// The region that is the map, by number and start, where nothing else names it.
+    memory: Option<(u32, u64)>,
+    /// Start of the array, and bytes of one bucket or group.
+    array: Option<(u64, u64)>,
 }
 
 impl Ground<'_> {
     /// What samples that say the same hit.
     fn found(&self, said: Said, last: &mut Last) -> Vec<Found> {
-        let look = |row: &Row, until: &mut Until| {
-            let region = about_bucket(row.part).then(|| {
-                let here = self.regions.numbered_after(row.base, row.time, last, until);
-                let own = here.filter(|(_, r)| r.header == row.header);
-                let (number, region) = own.min_by_key(|(number, r)| (!r.one_map, *number))?;
-                let bounds = Bounds {
-                    start: region.start,
-                    stride: region.stride,
-                    one_map: region.one_map,
-                };
-                Some((number, bounds))
-            });
-            let map_type = match (row.map_type, row.header) {
+        let mut all: Vec<Found> = Vec::new();
+        for (said, ground) in said.pieces(|row, until| self.around(row, last, until)) {
+            let sample = said.samples.iter().copied().min().unwrap_or(NONE);
+            let samples = said.samples.len() as u32;
+            match all.last_mut().filter(|before| before.ground == ground) {
+                Some(before) => {
+                    before.sample = before.sample.min(sample);
+                    before.samples += samples;
+                }
+                None => all.push(Found {
+                    number: said.number,
+                    from: said.row.time,
+                    sample,
+                    samples,
+                    row: said.row,
+                    ground,
+                }),
+            }
+        }
+        all
+    }
+
+    fn around(&self, row: &Row, last: &mut Last, until: &mut Until) -> Where {
+        let region = about_bucket(row.part).then(|| {
+            let here = self.regions.numbered_after(row.base, row.time, last, until);
+            let own = here.filter(|(_, r)| r.header == row.header);
+            own.min_by_key(|(number, r)| (!r.one_map, *number))
+        });
+        let region = region.flatten();
+        let unnamed = row.header == 0 || row.header & VARIABLE != 0;
+        let is_map = |r: &Region| r.one_map && unnamed && !self.lasting.keeps(row.header);
+        Where {
+            map_type: match (row.map_type, row.header) {
                 (None, header) if header != 0 && row.part.is_ok() => {
                     self.learned.type_of(header, row.time, until)
                 }
                 (known, _) => known,
-            };
-            (region.flatten(), map_type)
-        };
-        let found = |(said, (region, map_type)): (Said, _)| Found {
-            number: said.number,
-            from: said.row.time,
-            sample: said.samples.iter().copied().min().unwrap_or(NONE),
-            samples: said.samples.len() as u32,
-            row: said.row,
-            map_type,
-            region,
-        };
-        said.pieces(look).map(found).collect()
+            },
+            memory: region.filter(|(_, r)| is_map(r)).map(|(n, r)| (n, r.start)),
+            array: region.map(|(_, r)| (self.start_of(row, r.start), r.stride)),
+        }
     }
 
     /// What that is, by numbers that `names` and `arrays` give.
     fn hit(&self, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
-        let (row, region) = (&found.row, found.region);
+        let (row, ground) = (&found.row, &found.ground);
         let map = if row.part.is_ok() {
-            let lasting = self.lasting.keeps(row.header);
-            let memory = region.filter(|(_, r)| r.one_map && !lasting);
-            let memory = memory.map(|(n, r)| (n, r.start));
-            let site = self.chains.of_sample(self.recording, found.sample as usize);
+            let site = self.chains.of_sample(self.recording, row.sample as usize);
             let space = self.spaces.mark_of(row.address);
-            let samples = found.samples.into();
-            names.map_of(row.header, found.map_type, memory, site, space, samples)
+            let (header, of, memory) = (row.header, ground.map_type, ground.memory);
+            names.map_of(header, of, memory, site, space, found.samples.into())
         } else {
             NONE
         };
-        let (array, index) = match region {
-            Some((_, region)) => {
-                let start = self.start_of(row, region.start);
-                let index = ((row.base - start) / region.stride) as u32;
+        let (array, index) = match ground.array {
+            Some((start, stride)) => {
+                let index = ((row.base - start) / stride) as u32;
                 let len = index.saturating_add(1);
-                (arrays.id_of(map, start, region.stride, len), index)
+                (arrays.id_of(map, start, stride, len), index)
             }
             None => (NONE, NONE),
         };

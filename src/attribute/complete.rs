@@ -125,21 +125,34 @@ impl Known<'_> {
     }
 }
 
+/// The code that a row is of.
+pub struct Accessor<'a> {
+    pub behalf: Behalf,
+    /// Which kind of functions it is of.
+    pub variant: usize,
+    /// Which shapes it may touch.
+    pub admitted: Admitted,
+    /// Of its program.
+    pub layout: Option<&'a Layout>,
+}
+
 /// Fills in from learned regions what the sample alone did not tell. Returns the evidence that
 /// disagreed with a learned region, if one did. Code that is no proxy reaches maps only through
 /// what the data flow follows.
-/// `layout`: of the program that the code is of; `variant`: which kind of functions it is of, and
-/// `admitted` which shapes it may be of; `last`: of the regions; `until`: as long as that is so.
+/// `last`: of the regions; `until`: as long as that is so.
 pub fn complete(
     row: &mut Row,
-    behalf: Behalf,
-    variant: usize,
-    admitted: Admitted,
-    layout: Option<&Layout>,
+    by: Accessor,
     known: &Known,
     last: &mut Last,
     until: &mut Until,
 ) -> Option<Evidence> {
+    let Accessor {
+        behalf,
+        variant,
+        admitted,
+        layout,
+    } = by;
     let time = row.time;
     if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
         return None;

@@ -64,7 +64,8 @@ pub struct Names {
 
 impl Names {
     /// The id of the map that so many samples hit; [`NONE`] where neither header nor region nor type is
-    /// known. `region` is the number and the start of a region of one map.
+    /// known. `region` is the number and the start of a region of one map, where
+    /// nothing else tells which one.
     pub fn map_of(
         &mut self,
         header: u64,
@@ -74,8 +75,6 @@ impl Names {
         space: u64,
         samples: u64,
     ) -> u32 {
-        let unknown = header == 0 || header & VARIABLE != 0;
-        let region = region.filter(|_| unknown);
         let key = match (header, region, map_type, site) {
             (_, Some((region, _)), _, _) => Key::Region(region),
             (0, _, None, _) => return NONE,

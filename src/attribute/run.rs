@@ -7,7 +7,7 @@ use super::chains::{
     above_of, add_site_of, chain_sites, frames_above, handed_of, is_store, leaf_of, leaf_targets,
     stores,
 };
-use super::complete::{Known, VARIABLE, complete, own, type_of};
+use super::complete::{Accessor, Known, VARIABLE, complete, own, type_of};
 use super::declared;
 use super::directories::{directories, settle};
 use super::instant::Instant;
@@ -234,14 +234,16 @@ pub fn attribute_watching(
     };
     let finish = |last: &mut Last, row: &mut Row, until: &mut Until| {
         let i = row.sample as usize;
-        let layout = layout_of(row);
-        let variant = places.variant(row.sample);
-        let admitted = match row.map_type.and_then(|id| types.shape_of(id)) {
-            Some(shape) => Admitted::Known(shape),
-            None => places.admitted(row.sample),
+        let by = Accessor {
+            behalf: places.behalf(i),
+            variant: places.variant(row.sample),
+            admitted: match row.map_type.and_then(|id| types.shape_of(id)) {
+                Some(shape) => Admitted::Known(shape),
+                None => places.admitted(row.sample),
+            },
+            layout: layout_of(row),
         };
-        let behalf = places.behalf(i);
-        complete(row, behalf, variant, admitted, layout, &known, last, until)
+        complete(row, by, &known, last, until)
     };
     tracer.conflict(|i| {
         let until = &mut Until::always();
