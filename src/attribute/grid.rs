@@ -362,7 +362,9 @@ impl Grid {
 pub(super) mod tests {
     use super::*;
     use crate::attribute::nearby::Nearby;
-    use crate::attribute::position::{Admitted, Start};
+    use crate::attribute::position::Admitted;
+    use crate::attribute::timelines::Timelines;
+    use std::slice::from_ref;
 
     /// `map[uint64]uint64` of Go 1.24 on.
     const GROUP: u64 = 136;
@@ -397,12 +399,10 @@ pub(super) mod tests {
     fn key_at(address: u64, starts: &[u64]) -> Place {
         let of_shape = of_shape();
         let grid = Grid::new(of_shape.shape, |scanned| !scanned, 27);
-        let start = |(base, time): (&u64, u64)| Start {
-            base: *base,
-            time,
-            shapes: Admitted::Known(0),
-        };
-        let nearby = Nearby::new(starts.iter().zip(0..).map(start).collect());
+        let times: Vec<u64> = (0..starts.len() as u64).collect();
+        let all = starts.iter().zip(&times);
+        let all = all.map(|(base, time)| ((*base, Admitted::Known(0)), from_ref(time)));
+        let nearby = Nearby::new(&Timelines::of(all.collect()));
         let near = nearby.around(address, 5, &mut nearby.last());
         grid.place(&near, address, Part::GroupKey, &of_shape, |_| true)
     }

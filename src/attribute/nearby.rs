@@ -1,7 +1,8 @@
 //! The known starts of buckets and groups around an address and a time.
 
 use super::NONE;
-use super::position::{Admitted, Start};
+use super::position::Admitted;
+use super::timelines::Timelines;
 use super::types::{ShapeId, VARIANTS};
 use crate::recording::partition_near;
 use rayon::prelude::*;
@@ -157,18 +158,35 @@ fn code_of(admitted: Admitted) -> u32 {
 }
 
 impl Nearby {
-    /// From starts by base and time.
-    pub fn new(mut starts: Vec<Start>) -> Nearby {
-        let page = |s: &Start| s.base >> PAGE_SHIFT;
-        starts.dedup_by_key(|s| (s.base, s.time >> 20, s.shapes));
-        starts.retain(|s| code_of(s.shapes) <= CODE);
-        starts.par_sort_unstable_by_key(|s| (page(s), s.time, s.base));
+    /// From starts with the times at which they were seen.
+    pub fn new(starts: &Timelines<(u64, Admitted)>) -> Nearby {
+        let all: Vec<((u64, Admitted), &[u64])> = starts
+            .iter()
+            .filter(|((_, shapes), _)| code_of(*shapes) <= CODE)
+            .collect();
+        let page = |base: u64| base >> PAGE_SHIFT;
+        let of_pages: Vec<_> = all
+            .chunk_by(|(a, _), (b, _)| page(a.0) == page(b.0))
+            .collect();
+        let of_page = |starts: &&[((u64, Admitted), &[u64])]| {
+            let timed = starts.iter().flat_map(|((base, shapes), times)| {
+                let in_page = (*base as u32 & ((1 << PAGE_SHIFT) - 1)) << CODE_BITS;
+                let start = in_page | code_of(*shapes);
+                // So soon again it tells nothing new.
+                let alike = times.chunk_by(|a, b| a >> 20 == b >> 20);
+                alike.map(move |alike| (alike[0], start))
+            });
+            let mut timed: Vec<(u64, u32)> = timed.collect();
+            timed.sort_unstable();
+            timed
+        };
+        let timed: Vec<Vec<(u64, u32)>> = of_pages.par_iter().map(of_page).collect();
         let mut ranges: Vec<Range<u32>> = Vec::new();
         let mut pages: FxHashMap<u64, [u32; 3]> = FxHashMap::default();
         let mut at = 0u32;
-        for (number, run) in (0..).zip(starts.chunk_by(|a, b| page(a) == page(b))) {
-            let end = at + run.len() as u32;
-            let here = page(&run[0]);
+        for (number, (starts, timed)) in (0..).zip(of_pages.iter().zip(&timed)) {
+            let end = at + timed.len() as u32;
+            let here = page(starts[0].0.0);
             let beside = [here + 1, here, here.saturating_sub(1)];
             for (side, page) in beside.into_iter().enumerate() {
                 pages.entry(page).or_insert([NONE; 3])[side] = number;
@@ -176,13 +194,9 @@ impl Nearby {
             ranges.push(at..end);
             at = end;
         }
-        let in_page = |s: &Start| (s.base as u32 & ((1 << PAGE_SHIFT) - 1)) << CODE_BITS;
         Nearby {
-            times: starts.iter().map(|s| s.time).collect(),
-            starts: starts
-                .iter()
-                .map(|s| in_page(s) | code_of(s.shapes))
-                .collect(),
+            times: timed.iter().flatten().map(|(time, _)| *time).collect(),
+            starts: timed.iter().flatten().map(|(_, start)| *start).collect(),
             ranges,
             pages,
         }
@@ -289,17 +303,17 @@ impl Near {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     #[test]
     fn what_was_asked_for_last_changes_no_answer() {
-        let start = |i: u64| Start {
-            base: (i * 7 % 40) << 10,
-            time: (i * i % 97) << 20,
-            shapes: Admitted::Variant(0, i as usize % VARIANTS),
+        let start = |i: u64| {
+            let shapes = Admitted::Variant(0, i as usize % VARIANTS);
+            (((i * 7 % 40) << 10, shapes), (i * i % 97) << 20)
         };
-        let mut starts: Vec<Start> = (0..200).map(start).collect();
-        starts.sort_unstable();
-        let nearby = Nearby::new(starts);
+        let starts: Vec<((u64, Admitted), u64)> = (0..200).map(start).collect();
+        let starts = starts.iter().map(|(start, time)| (*start, from_ref(time)));
+        let nearby = Nearby::new(&Timelines::of(starts.collect()));
         let mut last = nearby.last();
         // Onwards, with steps back, and around the times of starts.
         for time in (0..100).flat_map(|t| [t << 20, (t << 20) + 1, (t * 13 % 100) << 20]) {

@@ -8,18 +8,11 @@
 use super::grid::{Grid, Place};
 use super::keys::KeyRead;
 use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT, Stride};
+use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
 use crate::gomap::{Part, Shape, Spot, Stage};
 use rayon::prelude::*;
 use std::cmp::Ordering;
-
-/// A bucket or group whose start is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Start {
-    pub base: u64,
-    pub time: u64,
-    pub shapes: Admitted,
-}
 
 /// Which shapes an access may be of, by what its code and its type say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,21 +96,15 @@ const PROOF: usize = 3;
 const SURE: usize = 6;
 
 impl Starts {
-    pub fn new(mut starts: Vec<Start>, mut keys: Vec<KeyRead>, types: &Types) -> Starts {
+    /// `starts`: with the times at which they were seen.
+    pub fn new(
+        starts: &Timelines<(u64, Admitted)>,
+        mut keys: Vec<KeyRead>,
+        types: &Types,
+    ) -> Starts {
         keys.par_sort_unstable_by_key(|k| (k.address >> PAGE_SHIFT, k.time, k.address));
-        starts.par_sort_unstable();
-        let mut bases: Vec<(u64, Admitted)> = Vec::new();
-        for of_base in starts.chunk_by(|a, b| a.base == b.base) {
-            let from = bases.len();
-            for start in of_base {
-                let one = (start.base, start.shapes);
-                if !bases[from..].contains(&one) {
-                    bases.push(one);
-                }
-            }
-        }
         Starts {
-            bases,
+            bases: starts.iter().map(|(start, _)| start).collect(),
             near: Nearby::new(starts),
             keys,
             grids: (0..types.shapes()).map(|s| Grid::of(s, types)).collect(),
@@ -198,25 +185,26 @@ impl Starts {
     }
 
     /// The shape of the buckets around a start, where the others around it admit only one.
-    pub fn shape_at(&self, start: &Start, types: &Types, last: &mut Last) -> Option<ShapeId> {
-        let near = self.near.around(start.base, start.time, last);
+    pub fn shape_at(
+        &self,
+        base: u64,
+        time: u64,
+        shapes: Admitted,
+        types: &Types,
+        last: &mut Last,
+    ) -> Option<ShapeId> {
+        let near = self.near.around(base, time, last);
         let mut best: Option<(Support, ShapeId)> = None;
         let mut tied = false;
-        for &shape in start.shapes.shapes(types) {
+        for &shape in shapes.shapes(types) {
             let Some(support) = supported(&near, shape, false, types) else {
                 continue;
             };
-            if start.base % support.stride != support.residue {
+            if base % support.stride != support.residue {
                 continue;
             }
             let keys = |most: &Support, rival: ShapeId| {
-                self.keys_tell(
-                    start.base,
-                    start.time,
-                    (rival, most),
-                    (shape, &support),
-                    types,
-                )
+                self.keys_tell(base, time, (rival, most), (shape, &support), types)
             };
             let verdict = best.map_or(Verdict::Worse, |(most, rival)| {
                 most.against(support, || keys(&most, rival))

@@ -6,11 +6,12 @@ use super::keys::{KeyKind, KeyRead};
 use super::learn::Learned;
 use super::nearby::Last;
 use super::places::Places;
-use super::position::{Admitted, Located, Start, Starts};
+use super::position::{Admitted, Located, Starts};
 use super::resolve::Row;
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::statements::{Changed, Own};
+use super::timelines::Timelines;
 use super::types::Types;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -29,26 +30,24 @@ pub fn position(
         row.map_type = learned.lives_as(row.header, row.time, until);
     });
     let in_bucket = |row: &Row| about_bucket(row.part);
-    let start_of = |row: &Row| Start {
-        base: row.base,
-        time: row.time,
-        shapes: match row.map_type.and_then(|t| types.shape_of(t)) {
-            Some(shape) => Admitted::Known(shape),
-            None => places.admitted(row.sample),
-        },
+    let admitted = |row: &Row| match row.map_type.and_then(|t| types.shape_of(t)) {
+        Some(shape) => Admitted::Known(shape),
+        None => places.admitted(row.sample),
     };
-    let known = rows.par_where(|own| own.base != 0 && about_bucket(own.part));
+    let known = |own: &Own| own.base != 0 && about_bucket(own.part);
+    let known = rows.said.par_said(known);
+    let known = known.map(|said| ((said.row.base, admitted(&said.row)), said.times));
     let keys = keys_read(recording, places, spaces);
-    let starts = Starts::new(known.map(|row| start_of(&row)).collect(), keys, types);
+    let starts = Starts::new(&Timelines::of(known.collect()), keys, types);
     let locate = |row: &Row, last: &mut Last| -> Option<Located> {
         let part = row.part.ok().filter(|_| in_bucket(row))?;
-        let start = start_of(row);
+        let (time, shapes) = (row.time, admitted(row));
         if row.base == 0 {
-            return starts.locate(row.address, start.time, part, start.shapes, types, last);
+            return starts.locate(row.address, time, part, shapes, types, last);
         }
-        let shape = match start.shapes {
+        let shape = match shapes {
             Admitted::Known(_) => None,
-            Admitted::Variant(..) => starts.shape_at(&start, types, last),
+            Admitted::Variant(..) => starts.shape_at(row.base, time, shapes, types, last),
         }?;
         let spot = types.of_shape(shape)?.spot_at(row.address - row.base)?;
         Some(Located {

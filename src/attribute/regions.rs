@@ -108,10 +108,13 @@ pub struct Last(FxHashMap<u64, Over>);
 /// The regions over an address.
 #[derive(Debug)]
 struct Over {
-    /// Those of all times, once that pays: as on a page.
+    /// Those of all times, by when they begin, once that pays.
     all: Option<Vec<OnPage>>,
     /// How often they were looked for.
     looks: usize,
+    /// How many of them have begun, and which of these are not over yet.
+    begun: usize,
+    lasting: Vec<OnPage>,
     /// Those found last, and from which time to which they are these.
     here: Vec<Here>,
     from: u64,
@@ -123,6 +126,8 @@ impl Over {
         Over {
             all: None,
             looks: 0,
+            begun: 0,
+            lasting: Vec::new(),
             here: Vec::new(),
             from: 1,
             to: 0,
@@ -132,17 +137,35 @@ impl Over {
     /// Looks for those at a time; `page`: all of the address's page.
     fn look(&mut self, address: u64, time: u64, page: &[OnPage]) {
         self.looks += 1;
+        self.here.clear();
         if self.all.is_none() && self.looks.saturating_mul(LOOKS) >= page.len() {
             let over = page.iter().filter(|on_page| on_page.here.covers(address));
-            let mut over: Vec<OnPage> = over.copied().collect();
-            AtTime::plant(&mut over);
-            self.all = Some(over);
+            self.all = Some(over.copied().collect());
         }
-        let mut at_time = AtTime::at(self.all.as_deref().unwrap_or(page), time);
-        let here = at_time.by_ref().map(|on_page| on_page.here);
-        self.here.clear();
-        self.here.extend(here.filter(|here| here.covers(address)));
-        (self.from, self.to) = (at_time.from, at_time.to);
+        match &self.all {
+            Some(all) => {
+                if time < self.from {
+                    self.begun = 0;
+                    self.lasting.clear();
+                }
+                let next = all[self.begun..].iter().take_while(|o| o.first <= time);
+                let before = self.lasting.len();
+                self.lasting.extend(next);
+                self.begun += self.lasting.len() - before;
+                self.lasting.retain(|on_page| on_page.last >= time);
+                let begins = all.get(self.begun).map_or(u64::MAX, |next| next.first - 1);
+                let ends = self.lasting.iter().map(|on_page| on_page.last).min();
+                (self.from, self.to) = (time, begins.min(ends.unwrap_or(u64::MAX)));
+                self.here
+                    .extend(self.lasting.iter().map(|on_page| on_page.here));
+            }
+            None => {
+                let mut at_time = AtTime::at(page, time);
+                let here = at_time.by_ref().map(|on_page| on_page.here);
+                self.here.extend(here.filter(|here| here.covers(address)));
+                (self.from, self.to) = (at_time.from, at_time.to);
+            }
+        }
         keep_first(&mut self.here);
     }
 }
