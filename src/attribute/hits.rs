@@ -166,6 +166,11 @@ impl Hits {
         }
     }
 
+    /// How many different hits there are.
+    pub fn different(&self) -> usize {
+        self.all.len()
+    }
+
     /// Lets go of what only numbering more of them would need.
     pub fn end(&mut self) {
         self.numbers = FxHashMap::default();
@@ -201,10 +206,11 @@ impl Hits {
         read.clear();
         for (part, first, range) in self.parts_of(samples) {
             let hits = part.find_all(range, |i| read.samples.push(first + i));
-            part.hits.read(hits, &mut read.numbers);
-            let hits = read.numbers.iter().map(|number| self.numbered(*number));
-            read.hits.extend(hits);
+            part.hits.read(hits, &mut read.some);
+            read.numbers.extend_from_slice(&read.some);
         }
+        let hits = read.numbers.iter().map(|number| self.numbered(*number));
+        read.hits.extend(hits);
     }
 
     /// Adds the samples of these whose hit has a base, with it.
@@ -242,9 +248,16 @@ pub struct ReadHits {
     pub samples: Vec<usize>,
     hits: Vec<Hit>,
     numbers: Vec<u32>,
+    /// Those of one part.
+    some: Vec<u32>,
 }
 
 impl ReadHits {
+    /// The numbers of the hits of [`ReadHits::samples`], in their order: each hit has one.
+    pub fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
     /// The hits of [`ReadHits::samples`], in their order.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
@@ -253,6 +266,7 @@ impl ReadHits {
     fn clear(&mut self) {
         self.samples.clear();
         self.hits.clear();
+        self.numbers.clear();
     }
 }
 

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Functions that run in mark phases alone, by the start of their names (Go 1.18 to 1.27).
@@ -107,9 +108,14 @@ impl Sampled {
         }
     }
 
-    /// Hears of a sample at this time.
-    pub fn see(&self, time: u64) {
+    /// Hears of a sample at this time; `last`: the slice of the one before, which is most samples' own.
+    pub fn see(&self, time: u64, last: &mut Range<u64>) {
+        if last.contains(&time) {
+            return;
+        }
         let slice = time.wrapping_sub(self.first) / self.slice;
+        let begin = self.first.wrapping_add(slice * self.slice);
+        *last = begin..begin.saturating_add(self.slice);
         // Written to once: another thread's core may have its part of the list.
         if let Some(seen) = self.seen.get(slice as usize)
             && !seen.load(Relaxed)
@@ -315,7 +321,7 @@ mod tests {
         let sampled = Sampled::new((0, 9191), 8192);
         (0..4096)
             .chain(5096..9192)
-            .for_each(|time| sampled.see(time));
+            .for_each(|time| sampled.see(time, &mut (0..0)));
         assert_eq!(sampled.blind(), vec![(4098, 5094)]);
     }
 }

@@ -409,11 +409,15 @@ fn spots_of_ips(recording: &Recording) -> Option<Vec<Spot>> {
     let chunks = (0..samples.len().div_ceil(CHUNK)).into_par_iter();
     let firsts = chunks.try_fold(none, |mut firsts: Vec<First>, chunk| {
         let rows = chunk * CHUNK..samples.len().min((chunk + 1) * CHUNK);
-        let ips = samples.ip.ids.range(rows.clone());
-        let modes = samples.cpumode.range(rows.clone());
-        for ((i, ip), mode) in rows.zip(ips).zip(modes) {
-            let own = Mode::of(mode);
-            let first = firsts.get_mut(ip? as usize)?;
+        let (mut ips, mut modes) = (Vec::new(), Vec::new());
+        samples.ip.ids.read(rows.clone(), &mut ips);
+        samples.cpumode.read(rows.clone(), &mut modes);
+        if ips.len() < rows.len() {
+            return None;
+        }
+        for (n, (i, ip)) in rows.zip(ips).enumerate() {
+            let own = Mode::of(modes.get(n).copied());
+            let first = firsts.get_mut(ip as usize)?;
             match *first {
                 None => *first = Some((i, own)),
                 Some((_, mode)) if mode != own => return None,

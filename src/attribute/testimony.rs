@@ -151,7 +151,8 @@ fn sampled(recording: &Recording) -> FxHashMap<u64, Sampled> {
     let times = &recording.samples.time;
     let sampled = times.span().map(|span| {
         let sampled = Sampled::new(span, times.len() as u64);
-        times.par_iter().for_each(|time| sampled.see(time));
+        let all = times.par_iter();
+        all.for_each_init(|| 0..0, |last, time| sampled.see(time, last));
         (0, sampled)
     });
     sampled.into_iter().collect()
@@ -169,7 +170,7 @@ fn sampled_in(recording: &Recording, spaces: &Spaces) -> FxHashMap<u64, Sampled>
     let sampled: FxHashMap<u64, Sampled> = counts.into_iter().map(sampled).collect();
     timed().for_each(|(mark, time)| {
         if let Some(sampled) = sampled.get(&mark) {
-            sampled.see(time);
+            sampled.see(time, &mut (0..0));
         }
     });
     sampled

@@ -462,9 +462,9 @@ impl<T: Cell> Column<T> {
         let parts = (0..self.len().div_ceil(PART)).into_par_iter();
         parts.flat_map_iter(|part| {
             let rows = part * PART..self.len().min((part + 1) * PART);
-            let numbers = self.range(rows.clone());
+            let mut numbers = Vec::new();
+            self.read(rows.clone(), &mut numbers);
             rows.zip(numbers)
-                .filter_map(|(i, number)| Some((i, number?)))
         })
     }
 

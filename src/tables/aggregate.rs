@@ -9,6 +9,7 @@ use super::kinds::{Kind, Kinds, NO_LEVEL};
 use super::rows::Rows;
 use crate::attribute::{Evidence, NONE, ReadHits, Reason};
 use crate::gomap::Part;
+use crate::recording::Recent;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
@@ -271,6 +272,15 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .map_or_else(Totals::default, Partial::finish)
 }
 
+/// What the samples of a hit are counted under.
+#[derive(Clone, Copy, Default)]
+struct OfHit {
+    /// Those of this place and part, as the last one was.
+    group: Option<(u32, Result<Part, Reason>, u32)>,
+    /// Where it lies in its array.
+    cell: Option<u32>,
+}
+
 /// Samples that are looked at together, one question after the other: what is asked of them stays in a core's
 /// own cache, and it does not wait for the answer on one to ask for the next.
 const BATCH: usize = 1 << 11;
@@ -358,15 +368,17 @@ fn part_of_the_samples(
     };
     // By place: what most samples there that are of no map are counted under.
     let mut of_places = vec![None; rows.attribution.places.len()];
+    let mut of_hits = vec![OfHit::default(); rows.attribution.hits.different()];
+    let mut levels = Recent::default();
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
     for first in range.clone().step_by(BATCH) {
         batch.read(rows, kinds, first..range.end.min(first + BATCH));
         batch.bin(rows, time, &mut here);
-        totals.find_groups(&mut batch, first, &mut of_places);
-        totals.count(&batch);
+        totals.find_groups(&mut batch, first, &mut of_places, &mut of_hits);
+        totals.count(&batch, &mut levels);
         totals.count_latencies(&batch, latency_bins);
-        totals.count_bytes(&mut batch, first, widths);
+        totals.count_bytes(&mut batch, first, widths, &mut of_hits);
     }
     totals
 }
@@ -378,26 +390,35 @@ impl Partial {
         batch: &mut Batch,
         first: usize,
         of_places: &mut [Option<(Result<Part, Reason>, u32)>],
+        of_hits: &mut [OfHit],
     ) {
         let len = batch.parts.len();
         for ids in [&mut batch.groups, &mut batch.maps] {
             ids.clear();
             ids.resize(len, NONE);
         }
-        for (at, hit) in batch.hits.samples.iter().zip(batch.hits.hits()) {
+        let hits = batch.hits.hits().iter().zip(batch.hits.numbers());
+        for (at, (hit, &number)) in batch.hits.samples.iter().zip(hits) {
             let i = at - first;
             let (Some(&part), Some(&place)) = (batch.parts.get(i), batch.places.get(i)) else {
                 continue;
             };
-            if (hit.map, hit.evidence) != (NONE, Evidence::None) {
-                batch.groups[i] = self.groups.id_of(Key {
+            if (hit.map, hit.evidence) == (NONE, Evidence::None) {
+                continue;
+            }
+            let known = &mut of_hits[number as usize].group;
+            let id = match *known {
+                Some((of, is, id)) if (of, is) == (place, part) => id,
+                _ => self.groups.id_of(Key {
                     map: hit.map,
                     place,
                     part,
                     evidence: hit.evidence,
-                });
-                batch.maps[i] = hit.map;
-            }
+                }),
+            };
+            *known = Some((place, part, id));
+            batch.groups[i] = id;
+            batch.maps[i] = hit.map;
         }
         let samples = batch.parts.iter().zip(&batch.places);
         for ((&part, &place), id) in samples.zip(&mut batch.groups) {
@@ -433,7 +454,8 @@ impl Partial {
         }
     }
 
-    fn count(&mut self, batch: &Batch) {
+    /// `levels`: the numbers of those counted last.
+    fn count(&mut self, batch: &Batch, levels: &mut Recent<LevelKey, u32>) {
         let accesses = batch.kinds.iter().zip(&batch.latencies);
         for ((kind, latency), &group) in accesses.clone().zip(&batch.groups) {
             let group = &mut self.groups.sums[group as usize];
@@ -449,7 +471,9 @@ impl Partial {
         for ((kind, latency), &map) in accesses.zip(&batch.maps) {
             let loads = kind.filter(|kind| kind.counts.loads > 0);
             let Some(kind) = loads else { continue };
-            let loads = self.levels.of((map, kind.level_id));
+            let key = (map, kind.level_id);
+            let id = levels.get((map, kind.level_id.into()), key, || self.levels.id_of(key));
+            let loads = &mut self.levels.sums[id as usize];
             loads.rows += 1;
             loads.counts.add(kind, *latency);
             if let Some(cycles) = latency {
@@ -472,9 +496,16 @@ impl Partial {
     }
 
     /// What is known of where in a structure the samples hit.
-    fn count_bytes(&mut self, batch: &mut Batch, first: usize, widths: &[u32]) {
+    fn count_bytes(
+        &mut self,
+        batch: &mut Batch,
+        first: usize,
+        widths: &[u32],
+        of_hits: &mut [OfHit],
+    ) {
         batch.cells.clear();
-        for (at, hit) in batch.hits.samples.iter().zip(batch.hits.hits()) {
+        let hits = batch.hits.hits().iter().zip(batch.hits.numbers());
+        for (at, (hit, &number)) in batch.hits.samples.iter().zip(hits) {
             let i = at - first;
             let (Some(Some(kind)), Some(latency)) = (batch.kinds.get(i), batch.latencies.get(i))
             else {
@@ -490,9 +521,11 @@ impl Partial {
                 let sum = self.outside.of(cell);
                 sum.add(kind, *latency);
             } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
-                let width = widths.get(array as usize).copied().unwrap_or(1);
-                let cell = (array, index / width * width, off);
-                batch.cells.push((i, self.cells.id_of(cell)));
+                let cell = of_hits[number as usize].cell.get_or_insert_with(|| {
+                    let width = widths.get(array as usize).copied().unwrap_or(1);
+                    self.cells.id_of((array, index / width * width, off))
+                });
+                batch.cells.push((i, *cell));
             }
         }
         for &(i, cell) in &batch.cells {
