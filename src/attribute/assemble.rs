@@ -71,7 +71,6 @@ struct Found {
     /// The first of all samples that hit it.
     sample: u32,
     samples: u32,
-    row: Row,
     ground: Where,
 }
 
@@ -102,7 +101,6 @@ impl Ground<'_> {
                     from: said.row.time,
                     sample,
                     samples,
-                    row: said.row,
                     ground,
                 }),
             }
@@ -132,8 +130,8 @@ impl Ground<'_> {
     }
 
     /// What that is, by numbers that `names` and `arrays` give.
-    fn hit(&self, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
-        let (row, ground) = (&found.row, &found.ground);
+    fn hit(&self, row: &Row, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
+        let ground = &found.ground;
         let map = if row.part.is_ok() {
             let site = self.chains.of_sample(self.recording, row.sample as usize);
             let space = self.spaces.mark_of(row.address);
@@ -216,8 +214,11 @@ pub fn assemble(
     let mut hits = Hits::default();
     let mut numbers = vec![NONE; found.len()];
     for n in order {
-        let hit = ground.hit(&found[n as usize], &mut names, &mut arrays);
-        numbers[n as usize] = hits.number_of(&hit);
+        let found = &found[n as usize];
+        if let Some(row) = rows.said.row_at(found.number, found.from) {
+            let hit = ground.hit(&row, found, &mut names, &mut arrays);
+            numbers[n as usize] = hits.number_of(&hit);
+        }
     }
     hits.end();
     // By statement: the first of what its samples hit.
@@ -233,23 +234,23 @@ pub fn assemble(
         let mut time = times.in_order();
         let mut hits = hits::Part::default();
         for (i, number) in rows.said.of_chunk(chunk) {
+            let time = time.get(i).unwrap_or(0);
             let [from, to] = [number, number + 1].map(|n| firsts[n as usize]);
-            let of = &found[from..to];
             // Of most statements all samples hit the same.
-            let n = match of.len() {
-                1 => 0,
+            let n = match to - from {
+                1 => from,
                 _ => {
-                    let time = time.get(i).unwrap_or(0);
-                    of.partition_point(|f| f.from <= time).saturating_sub(1)
+                    let before = found[from..to].partition_point(|f| f.from <= time);
+                    from + before.saturating_sub(1)
                 }
             };
-            let (Some(of), Some(number)) = (of.get(n), numbers.get(from + n)) else {
-                continue;
-            };
-            if let Some(part) = parts.get_mut(i % CHUNK) {
-                *part = of.row.part;
+            let own = rows.said.own_at(number, time);
+            if let (Some(part), Some(own)) = (parts.get_mut(i % CHUNK), own) {
+                *part = own.part;
             }
-            hits.push(i % CHUNK, *number);
+            if let Some(number) = numbers.get(n) {
+                hits.push(i % CHUNK, *number);
+            }
         }
         hits
     };

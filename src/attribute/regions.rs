@@ -101,9 +101,14 @@ pub struct Regions {
     pages: FxHashMap<u64, u32>,
 }
 
-/// What was asked for last, by address.
+/// What was asked for last.
 #[derive(Debug, Default)]
-pub struct Last(FxHashMap<u64, Over>);
+pub struct Last {
+    /// By address.
+    addresses: FxHashMap<u64, Over>,
+    /// Regions that are remembered for them.
+    held: usize,
+}
 
 /// The regions over an address.
 #[derive(Debug)]
@@ -173,8 +178,8 @@ impl Over {
 /// To go through so many regions of a page takes as long as to look for those at a time.
 const LOOKS: usize = 64;
 
-/// Addresses that are remembered.
-const REMEMBERED: usize = 1 << 14;
+/// Regions and addresses that are remembered before all are forgotten: some megabytes.
+const REMEMBERED: usize = 1 << 16;
 
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
@@ -562,13 +567,17 @@ impl Regions {
         last: &'l mut Last,
         until: &mut Until,
     ) -> impl Iterator<Item = (u32, &'l Region)> + use<'l> {
-        let Last(addresses) = last;
-        if addresses.len() == REMEMBERED && !addresses.contains_key(&address) {
-            addresses.clear();
+        if last.held > REMEMBERED && !last.addresses.contains_key(&address) {
+            *last = Last::default();
         }
-        let over = addresses.entry(address).or_insert_with(Over::none);
+        let over = last.addresses.entry(address).or_insert_with(|| {
+            last.held += 1;
+            Over::none()
+        });
         if !(over.from..=over.to).contains(&time) {
+            let before = over.all.as_ref().map_or(0, Vec::len);
             over.look(address, time, self.page(address >> PAGE_SHIFT));
+            last.held += over.all.as_ref().map_or(0, Vec::len) - before;
         }
         until.at_most(over.to);
         self.over(address, over.here.iter().copied())
@@ -1367,6 +1376,40 @@ mod tests {
                 assert!((from..=to).contains(&time));
                 assert!((from..=to).all(|other| found(other).eq(found(time))));
             }
+        }
+    }
+
+    #[test]
+    fn what_lies_over_an_address_is_found_whenever_it_is_asked_for() {
+        let here = |(region, (first, last, to)): (u32, (u64, u64, u16))| OnPage {
+            first,
+            last,
+            until: 0,
+            here: Here {
+                region,
+                bytes: (8, to),
+                says: region,
+            },
+        };
+        let spans = [
+            (1, 90, 99),
+            (2, 4, 9),
+            (3, 20, 99),
+            (5, 5, 20),
+            (30, 31, 20),
+        ];
+        let mut page: Vec<OnPage> = (0..).zip(spans).map(here).collect();
+        AtTime::plant(&mut page);
+        let mut over = Over::none();
+        // Onwards, back, and onwards again: at first the page is looked through, then what is over the address.
+        for time in (0..100).chain((0..40).rev()).chain(25..60) {
+            if !(over.from..=over.to).contains(&time) {
+                over.look(16, time, &page);
+            }
+            let found: Vec<u32> = over.here.iter().map(|here| here.region).collect();
+            let lasts = |on: &&OnPage| on.here.covers(16) && on.first <= time && time <= on.last;
+            let expected: Vec<u32> = page.iter().filter(lasts).map(|on| on.here.region).collect();
+            assert_eq!(found, expected, "{time}");
         }
     }
 

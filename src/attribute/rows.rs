@@ -7,7 +7,7 @@ use super::pages::Pages;
 use super::places::Places;
 use super::resolve::{Context, Fact, Row, resolve, without_registers};
 use super::spaces::{Spaces, marked};
-use super::statements::{Alike, CHUNK, Heard, Own, Statements, Until};
+use super::statements::{Alike, CHUNK, Changed, Heard, Own, Statements, Until};
 use super::types::Types;
 use super::{NONE, Reason};
 use crate::data_src::DataSrc;
@@ -85,7 +85,7 @@ impl<'a> Rows<'a> {
                     alone.facts.shrink_to_fit();
                     facts.push(std::mem::take(&mut alone.facts));
                 }
-                (alone.heard.end(), facts)
+                (alone.heard, facts)
             })
             .collect();
         all.reasons = reasons;
@@ -114,10 +114,9 @@ impl<'a> Rows<'a> {
         wanted: impl Fn(&Own) -> bool + Sync,
         change: impl Fn(&mut Row, &mut Until) + Sync + Send,
     ) {
-        let all =
-            |(): &mut (), row: &Row, times: &[u64], changed: &mut super::statements::Changed| {
-                changed.each(row, times, &change, |(), _| {});
-            };
+        let all = |(): &mut (), row: &Row, times: &[u64], changed: &mut Changed| {
+            changed.each(row, times, &change, |(), _| {});
+        };
         self.said.change_spans(wanted, || (), all);
     }
 
@@ -201,7 +200,7 @@ impl<'a> Rows<'a> {
                     heard.hear(i, id);
                 }
             }
-            heard.end()
+            heard
         };
         let heard: Vec<Heard> = pieces.map(gather).collect();
         self.others = Statements::of(heard, samples);
@@ -216,19 +215,18 @@ impl<'a> Rows<'a> {
         find: impl Fn(&mut S, &mut Row, &mut Until) -> bool + Sync + Send,
     ) {
         let mut others = std::mem::take(&mut self.others);
-        let all =
-            |state: &mut S, row: &Row, times: &[u64], changed: &mut super::statements::Changed| {
-                if !pages.cover(row.address) {
-                    return changed.says(0, row);
+        let all = |state: &mut S, row: &Row, times: &[u64], changed: &mut Changed| {
+            if !pages.cover(row.address) {
+                return changed.says(0, row);
+            }
+            let find = |now: &mut Row, until: &mut Until| {
+                let before = *now;
+                if !find(state, now, until) {
+                    *now = before;
                 }
-                let find = |now: &mut Row, until: &mut Until| {
-                    let before = *now;
-                    if !find(state, now, until) {
-                        *now = before;
-                    }
-                };
-                changed.each(row, times, find, |(), _| {});
             };
+            changed.each(row, times, find, |(), _| {});
+        };
         others.change_spans(|_| true, begin, all);
         self.said.add(others, |own| own.part.is_ok());
     }

@@ -151,6 +151,20 @@ impl Block {
 }
 
 impl Statement {
+    /// Of samples at a place, of which this row is the first, and what it says.
+    fn of(place: u32, row: &Row) -> (Statement, Own) {
+        let statement = Statement {
+            sample: row.sample,
+            place,
+            address: row.address,
+            table: row.table,
+            from: 0,
+            to: 0,
+            spans: 0,
+        };
+        (statement, Own::of(row))
+    }
+
     fn row(&self, own: &Own, time: u64) -> Row {
         Row {
             sample: self.sample,
@@ -241,7 +255,8 @@ pub struct Statements {
 pub struct Heard {
     ids: FxHashMap<Alike, u32>,
     /// By id: what it is, and how often it was said.
-    said: Vec<(Alike, Row, u32)>,
+    said: Vec<(Statement, Own)>,
+    counts: Vec<u32>,
     /// The number of the first chunk.
     first: usize,
     chunks: Vec<Chunk>,
@@ -264,7 +279,8 @@ impl Heard {
     /// Hears for the first time what a sample says, and numbers it.
     pub fn add(&mut self, alike: Alike, row: &Row) -> u32 {
         let id = self.said.len() as u32;
-        self.said.push((alike, *row, 0));
+        self.said.push(Statement::of(alike.place, row));
+        self.counts.push(0);
         if alike.alone == 0 {
             self.ids.insert(alike, id);
         }
@@ -275,71 +291,65 @@ impl Heard {
     pub fn hear(&mut self, i: usize, id: u32) {
         let chunk = i / CHUNK - self.first;
         if chunk >= self.chunks.len() {
+            if let Some(before) = self.chunks.last_mut() {
+                before.shrink();
+            }
             self.chunks.resize_with(chunk + 1, Chunk::default);
         }
         let chunk = &mut self.chunks[chunk];
         chunk.samples.push((i % CHUNK) as u16);
         chunk.said.push(id);
-        self.said[id as usize].2 += 1;
-    }
-
-    /// Lets go of what only the next sample would need.
-    pub fn end(mut self) -> Heard {
-        self.ids = FxHashMap::default();
-        self.said.shrink_to_fit();
-        for chunk in &mut self.chunks {
-            chunk.samples.shrink_to_fit();
-            chunk.said.shrink_to_fit();
-        }
-        self
+        self.counts[id as usize] += 1;
     }
 }
 
 impl Statements {
     /// All that was heard, in order of samples.
     pub fn of(mut heard: Vec<Heard>, of: &Samples) -> Statements {
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut counts: Vec<u32> = Vec::new();
         let mut ids: FxHashMap<Alike, u32> = FxHashMap::default();
-        let mut all: Vec<(Row, u32, u32)> = Vec::new();
+        // By part and the number of a statement in it: its number in all.
         let mut numbers: Vec<Vec<u32>> = Vec::new();
-        for part in &heard {
-            let number = |(alike, row, count): &(Alike, Row, u32)| {
+        for part in &mut heard {
+            let said = std::mem::take(&mut part.said);
+            let mut shared: Vec<Option<Alike>> = vec![None; said.len()];
+            for (alike, id) in std::mem::take(&mut part.ids) {
+                shared[id as usize] = Some(alike);
+            }
+            let each = said.into_iter().zip(shared).zip(&part.counts);
+            let number = |((statement, alike), count): ((_, Option<Alike>), &u32)| {
                 let mut new = || {
-                    all.push((*row, alike.place, 0));
-                    all.len() as u32 - 1
+                    counts.push(0);
+                    Block::push(&mut blocks, statement);
+                    counts.len() as u32 - 1
                 };
-                let id = match alike.alone {
-                    0 => *ids.entry(*alike).or_insert_with(new),
-                    _ => new(),
+                let id = match alike {
+                    Some(alike) => *ids.entry(alike).or_insert_with(new),
+                    None => new(),
                 };
-                all[id as usize].2 += count;
+                counts[id as usize] += count;
                 id
             };
-            numbers.push(part.said.iter().map(number).collect());
+            numbers.push(each.map(number).collect());
         }
         drop(ids);
         let mut at = 0;
-        let statement = |(row, place, count): &(Row, u32, u32)| {
-            at += count;
-            let statement = Statement {
-                sample: row.sample,
-                place: *place,
-                address: row.address,
-                table: row.table,
-                from: at - count,
-                to: at,
-                spans: 0,
-            };
-            (statement, Own::of(row))
-        };
-        let statements: Vec<(Statement, Own)> = all.iter().map(statement).collect();
-        let mut next: Vec<u32> = statements.iter().map(|(of, _)| of.from).collect();
-        // From here on, where the next sample of a part that says this goes.
+        for (block, counts) in blocks.iter_mut().zip(counts.chunks_mut(BLOCK)) {
+            let all = block.all.iter_mut().zip(&mut block.spans);
+            for ((of, span), count) in all.zip(counts) {
+                (of.from, of.to, span.from) = (at, at + *count, at);
+                // From here on, where the next sample that says this goes.
+                (*count, at) = (at, at + *count);
+            }
+        }
         for (part, numbers) in heard.iter_mut().zip(&numbers) {
-            for ((.., count), number) in part.said.iter_mut().zip(numbers) {
-                let next = &mut next[*number as usize];
+            for (count, number) in part.counts.iter_mut().zip(numbers) {
+                let next = &mut counts[*number as usize];
                 (*count, *next) = (*next, *next + *count);
             }
         }
+        drop(counts);
         // Each place is written once, by the part that it is of.
         let places = 0..at as usize;
         let times: Vec<AtomicU64> = places.clone().map(|_| AtomicU64::new(0)).collect();
@@ -349,14 +359,14 @@ impl Statements {
             let Heard {
                 first,
                 mut chunks,
-                mut said,
+                counts: mut next,
                 ..
             } = part;
             for (chunk, number) in chunks.iter_mut().zip(first..) {
                 let mut time = of.time.in_order();
                 for (sample, id) in chunk.samples.iter().zip(&mut chunk.said) {
                     let i = number * CHUNK + usize::from(*sample);
-                    let next = &mut said[*id as usize].2;
+                    let next = &mut next[*id as usize];
                     let at = *next as usize;
                     if let (Some(when), Some(who)) = (times.get(at), samples.get(at)) {
                         when.store(time.get(i).unwrap_or(0), Relaxed);
@@ -376,7 +386,7 @@ impl Statements {
         }
         let mut all = Statements {
             chunks,
-            blocks: statements.chunks(BLOCK).map(Block::of).collect(),
+            blocks,
             times: times.into_iter().map(AtomicU64::into_inner).collect(),
             samples: samples.into_iter().map(AtomicU32::into_inner).collect(),
         };
@@ -548,46 +558,33 @@ impl Statements {
     /// Adds those of others of which something is said at some time that is `found`.
     pub fn add(&mut self, others: Statements, found: impl Fn(&Own) -> bool) {
         let mut numbers = Vec::new();
-        let mut statements: Vec<(Statement, Vec<Span>)> = Vec::new();
-        let before = self
-            .blocks
-            .iter()
-            .map(|block| block.all.len())
-            .sum::<usize>();
+        let mut next = self.len() as u32;
         for block in &others.blocks {
             for (n, of) in block.all.iter().enumerate() {
                 let spans = block.spans_of(n);
-                if !spans.iter().any(|span| found(&span.own)) {
+                let Some(first) = spans
+                    .first()
+                    .filter(|_| spans.iter().any(|s| found(&s.own)))
+                else {
                     numbers.push(NONE);
                     continue;
-                }
-                numbers.push((before + statements.len()) as u32);
+                };
+                numbers.push(next);
+                next += 1;
                 let range = of.from as usize..of.to as usize;
                 let from = self.times.len() as u32;
                 self.times
                     .extend(others.times.get(range.clone()).unwrap_or_default());
                 self.samples
                     .extend(others.samples.get(range).unwrap_or_default());
-                let spans = spans.iter().map(|span| Span {
-                    from: from + (span.from - of.from),
-                    own: span.own,
-                });
                 let to = from + (of.to - of.from);
-                statements.push((Statement { from, to, ..*of }, spans.collect()));
-            }
-        }
-        for (of, spans) in statements {
-            if self
-                .blocks
-                .last()
-                .is_none_or(|block| block.all.len() == BLOCK)
-            {
-                self.blocks.push(Block::default());
-            }
-            if let Some(block) = self.blocks.last_mut() {
-                let first = block.spans.len() as u32;
-                block.all.push(Statement { spans: first, ..of });
-                block.spans.extend(spans);
+                Block::push(&mut self.blocks, (Statement { from, to, ..*of }, first.own));
+                if let Some(block) = self.blocks.last_mut() {
+                    block.spans.extend(spans.iter().skip(1).map(|span| Span {
+                        from: from + (span.from - of.from),
+                        own: span.own,
+                    }));
+                }
             }
         }
         let len = self.chunks.len().max(others.chunks.len());
@@ -598,6 +595,12 @@ impl Statements {
 }
 
 impl Chunk {
+    /// Lets go of memory for more samples.
+    fn shrink(&mut self) {
+        self.samples.shrink_to_fit();
+        self.said.shrink_to_fit();
+    }
+
     /// Adds the samples of others whose statements have numbers.
     fn add(&mut self, others: &Chunk, numbers: &[u32]) {
         let number = |id: u32| numbers.get(id as usize).copied().unwrap_or(NONE);
@@ -614,15 +617,21 @@ impl Chunk {
 }
 
 impl Block {
-    fn of(all: &[(Statement, Own)]) -> Block {
-        let statement = |(spans, (of, _)): (u32, &(Statement, Own))| Statement { spans, ..*of };
-        let span = |(of, own): &(Statement, Own)| Span {
-            from: of.from,
-            own: *own,
-        };
-        Block {
-            all: (0..).zip(all).map(statement).collect(),
-            spans: all.iter().map(span).collect(),
+    /// Adds a statement, with what it says of all its samples, to the last of the blocks.
+    fn push(blocks: &mut Vec<Block>, (statement, own): (Statement, Own)) {
+        if blocks.last().is_none_or(|block| block.all.len() == BLOCK) {
+            blocks.push(Block {
+                all: Vec::with_capacity(BLOCK),
+                spans: Vec::with_capacity(BLOCK),
+            });
+        }
+        if let Some(block) = blocks.last_mut() {
+            let spans = block.spans.len() as u32;
+            block.all.push(Statement { spans, ..statement });
+            block.spans.push(Span {
+                from: statement.from,
+                own,
+            });
         }
     }
 }
@@ -666,5 +675,156 @@ impl Changed<'_> {
             self.says(at, &now);
             at = next;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Alike = Alike {
+        place: 1,
+        chain: NONE,
+        address: 8,
+        stored: false,
+        regs_sound: true,
+        alone: 0,
+    };
+    const B: Alike = Alike { address: 16, ..A };
+
+    /// Samples two a nanosecond, but for the last, which is of another CPU.
+    fn samples() -> Samples {
+        let times = (0..2 * CHUNK as u64 + 9).map(|i| i / 2).chain([3]);
+        Samples {
+            time: times.collect(),
+            ..Samples::default()
+        }
+    }
+
+    fn heard(first: usize, all: &[(Alike, usize)]) -> Heard {
+        let mut heard = Heard::new(first);
+        for &(alike, i) in all {
+            let row = Row {
+                sample: i as u32,
+                part: Ok(Part::BmapKey),
+                table: 5,
+                ..Row::unplaced(Reason::NotMap, alike.address)
+            };
+            let id = heard.id_of(&alike);
+            let id = id.unwrap_or_else(|| heard.add(alike, &row));
+            heard.hear(i, id);
+        }
+        heard
+    }
+
+    /// A at 0, 1, 3, 7 and a chunk later, B at 2, and what one sample says alone.
+    fn three() -> Statements {
+        let last = 2 * CHUNK + 9;
+        let alone = Alike { alone: 1, ..A };
+        let parts = vec![
+            heard(0, &[(A, 0), (A, 2), (B, 5), (alone, 6), (A, 14)]),
+            heard(1, &[(A, CHUNK + 2), (A, last)]),
+        ];
+        Statements::of(parts, &samples())
+    }
+
+    fn said(all: &Statements) -> Vec<(u32, u64, u64, Vec<u64>, Vec<u32>)> {
+        let of = |said: Said| {
+            let (times, samples) = (said.times.to_vec(), said.samples.to_vec());
+            (said.number, said.row.address, said.row.base, times, samples)
+        };
+        all.par_said(|_| true).map(of).collect()
+    }
+
+    #[test]
+    fn what_samples_say_is_one_with_them_in_order_of_time() {
+        let all = three();
+        let late = CHUNK as u64 / 2 + 1;
+        let (far, last) = (CHUNK as u32 + 2, 2 * CHUNK as u32 + 9);
+        let expected = [
+            (0, 8, 0, vec![0, 1, 3, 7, late], vec![0, 2, last, 14, far]),
+            (1, 16, 0, vec![2], vec![5]),
+            (2, 8, 0, vec![3], vec![6]),
+        ];
+        assert_eq!(said(&all), expected);
+        assert_eq!((all.len(), all.chunks()), (3, 3));
+        let of_chunk: Vec<(usize, u32)> = all.of_chunk(0).collect();
+        assert_eq!(of_chunk, [(0, 0), (2, 0), (5, 1), (6, 2), (14, 0)]);
+        let row = all.of_sample(CHUNK + 2, late);
+        let row = row.map(|row| (row.sample, row.time, row.table, row.part));
+        assert_eq!(row, Some((far, late, 5, Ok(Part::BmapKey))));
+        assert_eq!(all.of_sample(1, 0), None);
+        assert_eq!(all.place_of(1), Some(1));
+    }
+
+    #[test]
+    fn what_is_said_changes_with_the_time() {
+        let mut all = three();
+        // Of A: 1 up to 4, then 2; once more 2 where nothing holds for longer.
+        let change = |(): &mut (), row: &Row, times: &[u64], changed: &mut Changed| {
+            let change = |row: &mut Row, until: &mut Until| {
+                let early = until.is_in(row.time, 0, 4);
+                if row.time == 7 {
+                    until.at_most(7);
+                }
+                row.base = if early { 1 } else { 2 };
+            };
+            changed.each(row, times, change, |(), _| {});
+        };
+        all.change_spans(|own| own.base == 0, || (), change);
+        let bases: Vec<_> = said(&all)
+            .into_iter()
+            .map(|(n, _, b, t, _)| (n, b, t))
+            .collect();
+        let late = CHUNK as u64 / 2 + 1;
+        let expected = [
+            (0, 1, vec![0, 1, 3]),
+            (0, 2, vec![7, late]),
+            (1, 1, vec![2]),
+            (2, 1, vec![3]),
+        ];
+        assert_eq!(bases, expected);
+        let at = |time| all.own_at(0, time).map(|own| own.base);
+        assert_eq!([0, 3, 7, late].map(at), [1, 1, 2, 2].map(Some));
+        let row = all.of_sample(14, 7).map(|row| row.base);
+        assert_eq!(row, Some(2));
+        let two: Vec<u64> = all.par_where(|own| own.base == 2).map(|r| r.time).collect();
+        assert_eq!(two, [7, late]);
+        let (whole, ..) = all
+            .par_said(|_| true)
+            .map(|said| (said, 0))
+            .find_first(|_| true)
+            .unwrap();
+        let looks = whole.pieces(|row, until| until.is_in(row.time, 1, 1));
+        let looks: Vec<(Vec<u64>, bool)> = looks.map(|(p, is)| (p.times.to_vec(), is)).collect();
+        assert_eq!(looks, [(vec![0], false), (vec![1], true), (vec![3], false)]);
+    }
+
+    #[test]
+    fn others_are_added_where_something_is_found() {
+        let mut all = three();
+        let found = Alike { place: 9, ..A };
+        let lost = Alike { place: 7, ..B };
+        let mut others = Statements::of(
+            vec![heard(0, &[(lost, 1), (found, 4), (lost, 7), (found, 12)])],
+            &samples(),
+        );
+        let change = |(): &mut (), row: &Row, times: &[u64], changed: &mut Changed| {
+            let change = |row: &mut Row, until: &mut Until| {
+                let early = until.is_in(row.time, 0, 4);
+                if early && row.address == 8 {
+                    row.base = 3;
+                }
+            };
+            changed.each(row, times, change, |(), _| {});
+        };
+        others.change_spans(|_| true, || (), change);
+        all.add(others, |own| own.base == 3);
+        let added: Vec<_> = said(&all).split_off(3);
+        let expected = [(3, 8, 3, vec![2], vec![4]), (3, 8, 0, vec![6], vec![12])];
+        assert_eq!(added, expected);
+        let of_chunk: Vec<usize> = all.of_chunk(0).map(|(i, _)| i).collect();
+        assert_eq!(of_chunk, [0, 2, 4, 5, 6, 12, 14]);
+        assert_eq!(all.of_sample(12, 6).map(|row| row.base), Some(0));
     }
 }
