@@ -728,7 +728,10 @@ mod tests {
         Statements::of(parts, &samples())
     }
 
-    fn said(all: &Statements) -> Vec<(u32, u64, u64, Vec<u64>, Vec<u32>)> {
+    /// Number, address, base, times and samples.
+    type Listed = (u32, u64, u64, Vec<u64>, Vec<u32>);
+
+    fn said(all: &Statements) -> Vec<Listed> {
         let of = |said: Said| {
             let (times, samples) = (said.times.to_vec(), said.samples.to_vec());
             (said.number, said.row.address, said.row.base, times, samples)

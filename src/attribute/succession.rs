@@ -19,6 +19,7 @@ use super::rows::Rows;
 use super::spaces::Spaces;
 use super::statements::Own;
 use super::timelines::together;
+use crate::allocator::give_back;
 use crate::gomap::Part;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -155,8 +156,8 @@ impl<'a> Succession<'a> {
         };
         let within = all.usual(&threads, rows);
         let (mut runs, mut accesses) = (Vec::new(), Vec::new());
-        for thread in &threads {
-            for run in all.in_one_function(thread) {
+        for thread in threads {
+            for run in all.in_one_function(&thread) {
                 let Some(&within) = within.get(&all.space(run, rows)) else {
                     continue;
                 };
@@ -168,7 +169,10 @@ impl<'a> Succession<'a> {
                 }
             }
         }
+        accesses.shrink_to_fit();
         (all.runs, all.accesses) = (runs, accesses);
+        // The pieces that they came in.
+        give_back();
         all
     }
 
