@@ -253,7 +253,7 @@ pub struct ReadHits {
 }
 
 impl ReadHits {
-    /// The numbers of the hits of [`ReadHits::samples`], in their order: each hit has one.
+    /// The numbers of the hits of [`ReadHits::samples`], in their order: equal hits have the same.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
     }

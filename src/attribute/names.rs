@@ -64,8 +64,7 @@ pub struct Names {
 
 impl Names {
     /// The id of the map that so many samples hit; [`NONE`] where neither header nor region nor type is
-    /// known. `region` is the number and the start of a region of one map, where
-    /// nothing else tells which one.
+    /// known. `region` is the number and the start of a region of one map, where nothing else tells which.
     pub fn map_of(
         &mut self,
         header: u64,

@@ -22,7 +22,7 @@ pub struct Rows<'a> {
     recording: &'a Recording,
     /// Why a sample has no row.
     pub reasons: Vec<Option<Reason>>,
-    /// Those that say the same are one.
+    /// The rows; samples that say the same have one between them.
     pub said: Statements,
     /// Samples without a row that may get one.
     pub others: Statements,
@@ -107,8 +107,8 @@ impl<'a> Rows<'a> {
         self.said.par_where(wanted)
     }
 
-    /// Lets `change` change each that is `wanted`, at one time for all of them up to which it says that it
-    /// holds.
+    /// Lets `change` change each that is `wanted`; it is asked once for all times up to the one until which it
+    /// says that its answer holds.
     pub fn change_where(
         &mut self,
         wanted: impl Fn(&Own) -> bool + Sync,
@@ -254,7 +254,7 @@ struct Alone<'a, 'r> {
     given: (&'a ChainSites, &'a LeafTargets, &'a Aboves),
     types: &'a Types,
     heard: Heard,
-    /// What those before said.
+    /// What those before said: its number, or why they have no row, and which of `templates`.
     said: FxHashMap<Alike, (Result<u32, Reason>, Range<u32>)>,
     /// Of other objects, as the first sample said it.
     templates: Vec<Fact>,
