@@ -71,6 +71,7 @@ struct Found {
     /// The first of all samples that hit it.
     sample: u32,
     samples: u32,
+    part: Result<Part, Reason>,
     ground: Where,
 }
 
@@ -101,6 +102,7 @@ impl Ground<'_> {
                     from: said.row.time,
                     sample,
                     samples,
+                    part: said.row.part,
                     ground,
                 }),
             }
@@ -234,19 +236,18 @@ pub fn assemble(
         let mut time = times.in_order();
         let mut hits = hits::Part::default();
         for (i, number) in rows.said.of_chunk(chunk) {
-            let time = time.get(i).unwrap_or(0);
             let [from, to] = [number, number + 1].map(|n| firsts[n as usize]);
             // Of most statements all samples hit the same.
             let n = match to - from {
                 1 => from,
                 _ => {
+                    let time = time.get(i).unwrap_or(0);
                     let before = found[from..to].partition_point(|f| f.from <= time);
                     from + before.saturating_sub(1)
                 }
             };
-            let own = rows.said.own_at(number, time);
-            if let (Some(part), Some(own)) = (parts.get_mut(i % CHUNK), own) {
-                *part = own.part;
+            if let (Some(part), Some(found)) = (parts.get_mut(i % CHUNK), found.get(n)) {
+                *part = found.part;
             }
             if let Some(number) = numbers.get(n) {
                 hits.push(i % CHUNK, *number);

@@ -116,13 +116,19 @@ impl Known<'_> {
 
     /// The memory that anything is known of.
     pub fn pages(&self) -> Pages {
-        let indirect = self.instant.into_iter().flat_map(Instant::indirect_spans);
-        let spans = self.regions.spans().chain(self.learned.spans());
-        Pages::of(
-            spans.chain(self.blocks.spans()).chain(indirect).collect(),
-            0,
-        )
+        let beside = spans(self.learned, self.blocks, self.instant);
+        Pages::of(self.regions.spans().chain(beside).collect(), 0)
     }
+}
+
+/// Start and end of all that is known beside the regions.
+pub fn spans<'s>(
+    learned: &'s Learned,
+    blocks: &'s Blocks,
+    instant: Option<&'s Instant>,
+) -> impl Iterator<Item = (u64, u64)> {
+    let indirect = instant.into_iter().flat_map(Instant::indirect_spans);
+    learned.spans().chain(blocks.spans()).chain(indirect)
 }
 
 /// The code that a row is of.

@@ -26,15 +26,14 @@ impl<T: Default> Last<T> {
         }
     }
 
-    /// What there is at a time on the page of this number, and up to which time; `None`: there is no such page.
-    /// Where it is not what was found last, `look` puts it into its place, and tells from which time to which it
-    /// holds.
+    /// What there is at a time on the page of this number; `None`: there is no such page. Where it is not
+    /// what was found last, `look` puts it into its place, and tells from which time to which it holds.
     pub fn at(
         &mut self,
         page: u32,
         time: u64,
         look: impl FnOnce(&mut T) -> (u64, u64),
-    ) -> Option<(&T, u64)> {
+    ) -> Option<&T> {
         let known = self.of_page.get_mut(page as usize)?;
         if *known == NONE {
             *known = self.found.len() as u32;
@@ -49,7 +48,7 @@ impl<T: Default> Last<T> {
         if !(found.from..=found.to).contains(&time) {
             (found.from, found.to) = look(&mut found.what);
         }
-        Some((&found.what, found.to))
+        Some(&found.what)
     }
 }
 
@@ -68,8 +67,7 @@ mod tests {
                 *what = time / 10;
                 (*what * 10, *what * 10 + 9)
             });
-            let found = found.map(|(found, until)| (*found, until));
-            assert_eq!(found, (page < 2).then_some((time / 10, time / 10 * 10 + 9)));
+            assert_eq!(found.copied(), (page < 2).then_some(time / 10));
         }
         assert_eq!(asked, [(0, 0), (0, 10), (1, 9), (0, 3)]);
     }

@@ -93,8 +93,6 @@ pub struct Near {
     len: usize,
     /// Those at or below the address.
     below: usize,
-    /// Up to which time they are these.
-    pub until: u64,
 }
 
 /// Starts by page and time.
@@ -221,7 +219,6 @@ impl Nearby {
             starts: [Nearest(0); MOST],
             len: 0,
             below: 0,
-            until: u64::MAX,
         };
         let Some(pages) = self.pages.get(&page) else {
             return near;
@@ -231,10 +228,9 @@ impl Nearby {
                 let range = self.of_page(*number);
                 window.move_to(time, &self.starts[range.clone()], &self.times[range])
             };
-            let Some((window, until)) = last.at(*number, time, look) else {
+            let Some(window) = last.at(*number, time, look) else {
                 continue;
             };
-            near.until = near.until.min(until);
             let here = &mut near.starts[near.len..][..window.len];
             for (place, start) in here.iter_mut().zip(&window.starts) {
                 *place = Nearest(start.0 | side << (PAGE_SHIFT + 32));

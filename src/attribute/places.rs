@@ -8,6 +8,7 @@ use super::phase::{Step, phase_of};
 use super::position::Admitted;
 use super::resolve::Row;
 use super::rows::Rows;
+use super::types::Types;
 use super::under::{Turn, turn};
 use super::{NONE, Phase, Place, Reason};
 use crate::gomap::{Part, Stage};
@@ -214,6 +215,14 @@ impl Places {
         let place = self.place.get(sample as usize);
         let admitted = place.and_then(|place| self.admitted.get(place as usize));
         admitted.copied().unwrap_or(Admitted::Variant(NONE, 0))
+    }
+
+    /// Which shapes a row may be of, by its type or else by its code.
+    pub fn admitted_by(&self, row: &Row, types: &Types) -> Admitted {
+        match row.map_type.and_then(|of| types.shape_of(of)) {
+            Some(shape) => Admitted::Known(shape),
+            None => self.admitted(row.sample),
+        }
     }
 
     /// Which kind of functions that of a sample is of, as [`super::types::Types::handles`] counts them.

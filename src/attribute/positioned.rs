@@ -29,19 +29,15 @@ pub fn position(
     rows.change_where(untyped, |row, until| {
         row.map_type = learned.lives_as(row.header, row.time, until);
     });
-    let in_bucket = |row: &Row| about_bucket(row.part);
-    let admitted = |row: &Row| match row.map_type.and_then(|t| types.shape_of(t)) {
-        Some(shape) => Admitted::Known(shape),
-        None => places.admitted(row.sample),
-    };
     let known = |own: &Own| own.base != 0 && about_bucket(own.part);
     let known = rows.said.par_said(known);
-    let known = known.map(|said| ((said.row.base, admitted(&said.row)), said.times));
+    let start = |row: &Row| (row.base, places.admitted_by(row, types));
+    let known = known.map(|said| (start(&said.row), said.times));
     let keys = keys_read(recording, places, spaces);
     let starts = Starts::new(&Timelines::of(known.collect()), keys, types);
     let locate = |row: &Row, last: &mut Last| -> Option<Located> {
-        let part = row.part.ok().filter(|_| in_bucket(row))?;
-        let (time, shapes) = (row.time, admitted(row));
+        let part = row.part.ok()?;
+        let (time, shapes) = (row.time, places.admitted_by(row, types));
         if row.base == 0 {
             return starts.locate(row.address, time, part, shapes, types, last);
         }

@@ -11,7 +11,7 @@ use super::statements::{Alike, CHUNK, Changed, Heard, Own, Statements, Until};
 use super::types::Types;
 use super::{NONE, Reason};
 use crate::data_src::DataSrc;
-use crate::recording::{Event, Memory, PerKind, Recording};
+use crate::recording::{Event, Memory, PerKind, Recording, Samples};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
@@ -184,15 +184,9 @@ impl<'a> Rows<'a> {
                         continue;
                     }
                     let i = row.sample as usize;
+                    let place = place.get(i).unwrap_or(NONE);
                     let kind = kinds.get(i).flatten();
-                    let alike = Alike {
-                        place: place.get(i).unwrap_or(NONE),
-                        chain: samples.chain.get(i).unwrap_or(NONE),
-                        address: row.address,
-                        stored: kind.is_some_and(|kind| kind.stored),
-                        regs_sound: kind.is_some_and(|kind| kind.regs_sound),
-                        alone: kind.map_or(number_of(i), |kind| kind.alone(i)),
-                    };
+                    let alike = alike(samples, i, place, row.address, kind);
                     let id = match heard.id_of(&alike) {
                         Some(id) => id,
                         None => heard.add(alike, &row),
@@ -270,14 +264,9 @@ impl Alone<'_, '_> {
         } = *self.all;
         let mark = spaces.mark(recording, i);
         let kind = told.kind(n);
-        let alike = Alike {
-            place: told.places.get(n).copied().unwrap_or(NONE),
-            chain: recording.samples.chain.get(i).unwrap_or(NONE),
-            address: marked(told.address(n), mark),
-            stored: kind.is_some_and(|kind| kind.stored),
-            regs_sound: kind.is_some_and(|kind| kind.regs_sound),
-            alone: kind.map_or(number_of(i), |kind| kind.alone(i)),
-        };
+        let place = told.places.get(n).copied().unwrap_or(NONE);
+        let address = marked(told.address(n), mark);
+        let alike = alike(&recording.samples, i, place, address, kind);
         let time = told.times.get(n).copied().unwrap_or(0);
         let watched = self.all.watch == Some(i);
         if let Some((said, facts)) = self.said.get(&alike)
@@ -367,13 +356,19 @@ impl Kind {
             regs_sound: pmu.regs_sound,
         })
     }
+}
 
-    /// [`Alike::alone`] of sample `i`.
-    fn alone(self, i: usize) -> u32 {
-        match self.exact {
-            Some(_) => 0,
-            None => number_of(i),
-        }
+/// What decides all that sample `i` says by itself.
+fn alike(samples: &Samples, i: usize, place: u32, address: u64, kind: Option<Kind>) -> Alike {
+    // Of others more counts than this.
+    let by_place = kind.filter(|kind| kind.exact.is_some());
+    Alike {
+        place,
+        chain: samples.chain.get(i).unwrap_or(NONE),
+        address,
+        stored: kind.is_some_and(|kind| kind.stored),
+        regs_sound: kind.is_some_and(|kind| kind.regs_sound),
+        alone: by_place.map_or(number_of(i), |_| 0),
     }
 }
 

@@ -7,7 +7,7 @@ use super::chains::{
     above_of, add_site_of, chain_sites, frames_above, handed_of, is_store, leaf_of, leaf_targets,
     stores,
 };
-use super::complete::{Accessor, Known, VARIABLE, complete, own, type_of};
+use super::complete::{Accessor, Known, VARIABLE, complete, own, spans, type_of};
 use super::declared;
 use super::directories::{directories, settle};
 use super::instant::Instant;
@@ -15,7 +15,6 @@ use super::lasting::Lasting;
 use super::learn::Learned;
 use super::pages::Pages;
 use super::places::Places;
-use super::position::Admitted;
 use super::positioned::position;
 use super::regions::{Last, Regions};
 use super::resolve::{About, Fact, Row, call_of};
@@ -205,12 +204,11 @@ pub fn attribute_watching(
     // About here the most is held at a time.
     give_back();
     let blocks = Blocks::build(&rows, &types);
-    let of_core = instant.iter().flat_map(Instant::indirect_spans);
-    let known = learned.spans().chain(blocks.spans()).chain(of_core);
+    let beside = spans(&learned, &blocks, instant.as_ref());
     let around = between(&seen, &types);
     rows.gather_others(
         &places,
-        &around.with(known.collect(), types.largest_table()),
+        &around.with(beside.collect(), types.largest_table()),
     );
     let witnesses = witnesses(&rows, &around, &places, &types);
     give_back();
@@ -237,10 +235,7 @@ pub fn attribute_watching(
         let by = Accessor {
             behalf: places.behalf(i),
             variant: places.variant(row.sample),
-            admitted: match row.map_type.and_then(|id| types.shape_of(id)) {
-                Some(shape) => Admitted::Known(shape),
-                None => places.admitted(row.sample),
-            },
+            admitted: places.admitted_by(row, &types),
             layout: layout_of(row),
         };
         complete(row, by, &known, last, until)

@@ -380,13 +380,11 @@ impl<'a> Succession<'a> {
         let against = |row: &Row, header: u64| born(row) || !may_be(row, header);
         let unowned = |own: &Own| wanted(own) && !about_bucket(own.part);
         rows.change_where(unowned, |row, until| {
-            let owned = of_others.get(&object(row));
-            if owned.is_some() {
-                until.at_most(row.time);
-            }
-            if let Some(owned) = owned
-                && let Some(header) = owned.owner(row.time, against)
-            {
+            let Some(owned) = of_others.get(&object(row)) else {
+                return;
+            };
+            until.at_most(row.time);
+            if let Some(header) = owned.owner(row.time, against) {
                 row.header = header;
             }
         });
