@@ -11,5 +11,6 @@ pub mod memory_model;
 pub mod operations;
 pub mod skew;
 pub mod stale;
+mod suspects;
 pub mod together;
 pub mod touch;

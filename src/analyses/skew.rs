@@ -7,6 +7,7 @@
 
 use crate::recording::Recording;
 use crate::tables::together::Skew;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -34,21 +35,14 @@ pub fn skew(recording: &Recording) -> Vec<Skew> {
             }
         }
     }
-    let mut shortest: BTreeMap<(u16, u16), u64> = BTreeMap::new();
-    for moves in seen.values_mut() {
-        // A sort that makes use of what is in order: a CPU's samples are.
-        moves.sort();
-        for pair in moves.windows(2) {
-            let [(left, from), (came, to)] = pair else {
-                continue;
-            };
-            if from != to {
-                let between = came - left;
-                let least = shortest.entry((*from, *to)).or_insert(between);
-                *least = between.min(*least);
-            }
+    let of_threads = seen.into_par_iter().map(|(_, moves)| shortest_of(moves));
+    let shortest = of_threads.reduce(BTreeMap::new, |mut all, some| {
+        for (way, between) in some {
+            let least = all.entry(way).or_insert(between);
+            *least = between.min(*least);
         }
-    }
+        all
+    });
     let mut all: Vec<Skew> = (shortest.iter().filter(|((a, b), _)| a < b))
         .filter_map(|(&(a, b), &there)| {
             let back = *shortest.get(&(b, a))?;
@@ -61,6 +55,24 @@ pub fn skew(recording: &Recording) -> Vec<Skew> {
         .collect();
     all.sort_by_key(|skew| (skew.error_ns, skew.cpus));
     all
+}
+
+/// From which CPU to which a thread moved, of which these are the samples, and the shortest time between two.
+fn shortest_of(mut seen: Vec<(u64, u16)>) -> BTreeMap<(u16, u16), u64> {
+    // A sort that makes use of what is in order: a CPU's samples are.
+    seen.sort();
+    let mut shortest = BTreeMap::new();
+    for pair in seen.windows(2) {
+        let [(left, from), (came, to)] = pair else {
+            continue;
+        };
+        if from != to {
+            let between = came - left;
+            let least = shortest.entry((*from, *to)).or_insert(between);
+            *least = between.min(*least);
+        }
+    }
+    shortest
 }
 
 #[cfg(test)]

@@ -8,16 +8,14 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use super::skew::skew;
+use super::suspects::{Accesses, Kind, Suspects, Word, accesses, first_byte, halves, word_of};
 use super::touch::{Decoded, decoded};
-use crate::allocator::give_back;
 use crate::attribute::Attribution;
-use crate::data_src::{DataSrc, Level, Op, Snoop};
-use crate::recording::{Event, Memory, PerKind, Recent, Recording, partition_near};
+use crate::data_src::{DataSrc, Level};
+use crate::recording::{Event, Recording, partition_near};
 use crate::tables::together::Skew;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
 use serde::Serialize;
-use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Nanoseconds after a store in which a load may still have been ahead of it: the transfer of a line
@@ -95,37 +93,8 @@ impl Missing {
     }
 }
 
-const WORD: u64 = 8;
-
 /// Time, CPU, sample, and a [`tag`] of its word.
 type Store = (u64, u16, u32, u16);
-
-/// What the analysis needs to know of a memory event's access besides where and when it was.
-#[derive(Debug, Clone, Copy)]
-struct Kind {
-    stores: bool,
-    /// A load, also one that stores, of which the level is known.
-    has_level: bool,
-    /// A load alone, served by an own cache without a snoop.
-    own: Option<Level>,
-}
-
-impl Kind {
-    fn of(event: &Event, data_src: Option<DataSrc>) -> Option<Kind> {
-        let data_src = data_src.unwrap_or(DataSrc(0));
-        let op = event.access(data_src, None).op;
-        let loads = op.is_some_and(Op::is_load);
-        let stores = op.is_some_and(Op::is_store);
-        let level = data_src.level();
-        let quiet = matches!(data_src.snoop(), None | Some(Snoop::None));
-        let own = level.filter(|level| matches!(level, Level::L1 | Level::Lfb));
-        (event.memory != Memory::No).then_some(Kind {
-            stores,
-            has_level: loads && level.is_some(),
-            own: own.filter(|_| quiet && loads && !stores),
-        })
-    }
-}
 
 /// Stores before a load that are looked through, before the one to its word is looked up.
 const FEW: usize = 64;
@@ -139,14 +108,6 @@ fn index(stores: &[Store], of: impl Fn(usize) -> Option<Word>) -> Vec<(Word, usi
     all
 }
 
-/// Process, and address by [`WORD`].
-type Word = (i32, u64);
-
-/// Two numbers that tell a word from most others.
-fn halves((pid, word): Word) -> (u32, u32) {
-    (word as u32, pid as u32 ^ (word >> 32) as u32)
-}
-
 /// A number that tells a word from nearly all others.
 fn tag(word: Word) -> u16 {
     let (low, high) = halves(word);
@@ -156,9 +117,6 @@ fn tag(word: Word) -> u16 {
 
 /// Samples that one thread looks at, at a time.
 const PART: usize = 1 << 11;
-
-/// Samples whose stores are collected at a time.
-const BATCH: usize = 1 << 20;
 
 /// Whether two accesses to one word may have a byte in common: they do unless both instructions were
 /// decoded and say otherwise. `hmap.flags` and `hmap.B` are bytes of one word.
@@ -181,116 +139,61 @@ fn may_overlap(
     }
 }
 
-/// An access to user memory.
-#[derive(Debug, Clone, Copy)]
-struct Access {
-    sample: usize,
-    kind: Kind,
-    /// Where its process is known.
-    word: Option<Word>,
-}
-
-/// Calls `each` with those among these samples.
-fn for_accesses<F>(
-    recording: &Recording,
-    kinds: &PerKind<Option<Kind>, F>,
-    samples: Range<usize>,
-    mut each: impl FnMut(Access),
-) where
-    F: Fn(&Event, Option<DataSrc>) -> Option<Kind>,
-{
-    let columns = &recording.samples;
-    let (mut of, mut addresses, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-    kinds.read(samples.clone(), &mut of);
-    columns.addr.read(samples.clone(), &mut addresses);
-    columns.thread.ids.read(samples.clone(), &mut threads);
-    for (i, (kind, &addr)) in of.iter().zip(&addresses).enumerate() {
-        let Some(Some(kind)) = *kind else { continue };
-        if addr == 0 || addr >> 63 != 0 {
-            continue;
-        }
-        let thread = threads.get(i).map(|&id| id as usize);
-        let thread = thread.and_then(|id| columns.thread.values.get(id));
-        each(Access {
-            sample: samples.start + i,
-            kind,
-            word: thread.map(|(pid, _)| (*pid, addr / WORD)),
-        });
-    }
-}
-
 /// Pairs of a store and a load to the same bytes within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
-    let kinds = recording.per_kind(Kind::of);
-    let kinds = &kinds;
-    let parts = |range: Range<usize>| {
-        let end = range.end;
-        let parts = range.into_par_iter().step_by(PART);
-        parts.map(move |first| first..end.min(first + PART))
-    };
-    let any = |is_it: &(dyn Fn(Access) -> bool + Sync)| {
-        parts(0..samples.len()).any(|part| {
-            let mut found = false;
-            for_accesses(recording, kinds, part, |access| found |= is_it(access));
-            found
-        })
-    };
-    let is_timed = |access: Access| samples.time.get(access.sample) != Some(0);
-    if samples.time.len() < samples.len() || !any(&is_timed) {
+    let accesses = accesses(recording);
+    let is_timed = |i: usize| samples.time.get(i) != Some(0);
+    if samples.time.len() < samples.len() || !accesses.any(is_timed) {
         return Stale::CannotTell(Missing::Times);
     }
     if samples.cpu.len() < samples.len() {
         return Stale::CannotTell(Missing::Cpus);
     }
-    if !any(&|access| access.kind.has_level) {
+    if !accesses.tell_levels() {
         return Stale::CannotTell(Missing::Levels);
     }
-    let of = |i: usize| -> Option<Word> {
-        Some((samples.thread.get(i)?.0, samples.addr.get(i)? / WORD))
-    };
-    let store = |access: Access| -> Option<(Word, Store)> {
-        let (word, i) = (access.word.filter(|_| access.kind.stores)?, access.sample);
-        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
-        Some((word, (time, cpu, i as u32, tag(word))))
-    };
-    let none = || (Vec::new(), Recent::default(), FxHashSet::default());
-    let (mut stores, mut words): (Vec<Store>, FxHashSet<Word>) = Default::default();
-    // Batch by batch: collected at once they would be in memory twice.
-    for first in (0..samples.len()).step_by(BATCH) {
-        let batch = first..samples.len().min(first + BATCH);
-        let found = parts(batch).fold(none, |(mut stores, mut recent, mut new), part| {
-            for_accesses(recording, kinds, part, |access| {
-                if let Some((word, store)) = store(access) {
-                    let is_new = || !words.contains(&word) && new.insert(word);
-                    recent.get(halves(word), word, is_new);
-                    stores.push(store);
-                }
-            });
-            (stores, recent, new)
-        });
-        for (some, _, new) in found.collect::<Vec<_>>() {
-            stores.extend(some);
-            words.extend(new);
-        }
-    }
-    // The pieces that they came in.
-    give_back();
-    if stores.is_empty() {
+    let find = || pairs(recording, attribution, &accesses, window_ns);
+    let (found, clocks) = rayon::join(find, || clocks(recording));
+    let Some((loads, pairs)) = found else {
         return Stale::CannotTell(Missing::Stores);
+    };
+    Stale::Found {
+        window_ns,
+        clocks,
+        loads,
+        pairs,
     }
+}
+
+/// How many loads were looked at, and the pairs; `None`: no store was sampled.
+fn pairs<F>(
+    recording: &Recording,
+    attribution: &Attribution,
+    accesses: &Accesses<F>,
+    window_ns: u64,
+) -> Option<(u64, Vec<Pair>)>
+where
+    F: Fn(&Event, Option<DataSrc>) -> Option<Kind> + Sync,
+{
+    let samples = &recording.samples;
+    let suspects = accesses.suspects()?;
+    let Suspects { loads, stores, .. } = suspects;
+    let of = |i: usize| word_of(recording, i);
+    let store = |i: u32| -> Option<Store> {
+        let (n, word) = (i as usize, of(i as usize)?);
+        Some((samples.time.get(n)?, samples.cpu.get(n)?, i, tag(word)))
+    };
+    let mut stores: Vec<Store> = stores.into_par_iter().filter_map(store).collect();
     stores.par_sort_unstable();
     let decoded = decoded(&attribution.places);
     let overlap = may_overlap(recording, attribution, &decoded);
     let by_word = OnceLock::new();
-    // Whether a load was looked at, and what it may not have seen. `before` are the stores before the
-    // load that was looked at last: most samples follow each other in time.
-    let look = |before: &mut usize, stored: &mut Recent<Word, bool>, load: Access| {
-        let (level, word, i) = (load.kind.own?, load.word?, load.sample);
-        if !stored.get(halves(word), word, || words.contains(&word)) {
-            return None;
-        }
-        let (time, cpu) = (samples.time.get(i)?, samples.cpu.get(i)?);
+    // What a load may not have seen. `before` are the stores before the load that was looked at last: most
+    // samples follow each other in time.
+    let look = |before: &mut usize, i: u32| {
+        let i = i as usize;
+        let (time, cpu, word) = (samples.time.get(i)?, samples.cpu.get(i)?, of(i)?);
         // The last store to its bytes before the load decides whose value it should have read: one of
         // the few stores within the window.
         *before = partition_near(&stores, *before, |(at, ..)| *at <= time);
@@ -313,53 +216,27 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
             }
             last => last,
         };
-        let Some(&(at, store_cpu, store, _)) = last.filter(|(_, by, ..)| *by != cpu) else {
-            return Some(None);
-        };
+        let &(at, store_cpu, store, _) = last.filter(|(_, by, ..)| *by != cpu)?;
         let part = attribution.part.get(i).and_then(|part| part.ok());
         let hit = attribution.hit(i);
-        Some(Some(Pair {
+        Some(Pair {
             store: store as usize,
             load: i,
             after_ns: time - at,
             store_cpu,
             load_cpu: cpu,
-            word: word.1 * WORD,
+            word: first_byte(word),
             map: hit.map,
             part: part.map(|part| super::lines::part_name(part, hit.slot)),
-            level,
-        }))
+            level: accesses.own(i)?,
+        })
     };
-    let looked = parts(0..samples.len()).fold(
-        || (0, Recent::default(), 0, Vec::new()),
-        |(mut before, mut stored, mut loads, mut pairs), part| {
-            for_accesses(recording, kinds, part, |load| {
-                if let Some(found) = look(&mut before, &mut stored, load) {
-                    loads += 1;
-                    pairs.extend(found);
-                }
-            });
-            (before, stored, loads, pairs)
-        },
-    );
-    let looked = looked.map(|(_, _, loads, pairs)| (loads, pairs));
-    let all = || {
-        looked.reduce(
-            || (0, Vec::new()),
-            |(some, mut pairs), (more, others)| {
-                pairs.extend(others);
-                (some + more, pairs)
-            },
-        )
-    };
-    let ((loads, mut pairs), clocks) = rayon::join(all, || clocks(recording));
+    let all = loads
+        .par_iter()
+        .map_init(|| 0, |before, i| look(before, *i));
+    let mut pairs: Vec<Pair> = all.flatten_iter().collect();
     pairs.sort_by_key(|pair| (samples.time.get(pair.load), pair.load));
-    Stale::Found {
-        window_ns,
-        clocks,
-        loads,
-        pairs,
-    }
+    Some((suspects.looked_at, pairs))
 }
 
 fn clocks(recording: &Recording) -> Clocks {

@@ -285,6 +285,63 @@ struct OfHit {
 /// own cache, and it does not wait for the answer on one to ask for the next.
 const BATCH: usize = 1 << 11;
 
+/// Samples that are counted together, those of a few groups after those of others: the sums of a few groups
+/// stay in a core's own cache, those of all do not.
+const GATHERED: usize = 1 << 17;
+
+/// Groups that are counted together.
+const FEW: u32 = 16;
+
+/// A sample, as far as its group and its level count it.
+#[derive(Clone, Copy, Default)]
+struct Counted<'a> {
+    group: u32,
+    map: u32,
+    /// `None`: no access.
+    kind: Option<&'a Kind>,
+    /// 0 where there is none.
+    latency: u32,
+    has_latency: bool,
+    slotted: bool,
+}
+
+impl Counted<'_> {
+    fn latency(&self) -> Option<u32> {
+        self.has_latency.then_some(self.latency)
+    }
+}
+
+/// Samples that are to be counted under their groups.
+#[derive(Default)]
+struct Gathered<'a> {
+    samples: Vec<Counted<'a>>,
+    sorted: Vec<Counted<'a>>,
+    /// By [`FEW`] groups: where the next of their samples comes in `sorted`.
+    next: Vec<u32>,
+}
+
+impl<'a> Gathered<'a> {
+    /// The samples of [`FEW`] groups after those of others, and none are left; there are so many groups.
+    fn sorted(&mut self, groups: usize) -> &[Counted<'a>] {
+        self.next.clear();
+        self.next.resize(groups.div_ceil(FEW as usize), 0);
+        for sample in &self.samples {
+            self.next[(sample.group / FEW) as usize] += 1;
+        }
+        let mut before = 0;
+        for next in &mut self.next {
+            before += std::mem::replace(next, before);
+        }
+        self.sorted.resize(self.samples.len(), Counted::default());
+        for sample in self.samples.drain(..) {
+            let next = &mut self.next[(sample.group / FEW) as usize];
+            self.sorted[*next as usize] = sample;
+            *next += 1;
+        }
+        &self.sorted
+    }
+}
+
 /// What is known of the samples of a batch, by their number in it.
 #[derive(Default)]
 struct Batch<'a> {
@@ -302,6 +359,8 @@ struct Batch<'a> {
     /// The number of what each is counted under, and its map.
     groups: Vec<u32>,
     maps: Vec<u32>,
+    /// Those whose slot is known.
+    slotted: Vec<bool>,
     cells: Vec<(usize, u32)>,
     instances: Vec<(usize, u64)>,
     events: Vec<u16>,
@@ -341,6 +400,20 @@ impl<'a> Batch<'a> {
         }
     }
 
+    fn counted(&self) -> impl Iterator<Item = Counted<'a>> + '_ {
+        let accesses = self.kinds.iter().zip(&self.latencies);
+        let places = self.groups.iter().zip(&self.maps).zip(&self.slotted);
+        let all = places.zip(accesses);
+        all.map(|(((&group, &map), &slotted), (&kind, &latency))| Counted {
+            group,
+            map,
+            kind,
+            latency: latency.unwrap_or(0),
+            has_latency: latency.is_some(),
+            slotted,
+        })
+    }
+
     /// Puts the samples' times into bins.
     fn bin(&mut self, rows: &Rows, time: &TimeAxis, here: &mut TimeBin) {
         self.bins.clear();
@@ -372,14 +445,19 @@ fn part_of_the_samples(
     let mut levels = Recent::default();
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
+    let mut gathered = Gathered::default();
     for first in range.clone().step_by(BATCH) {
         batch.read(rows, kinds, first..range.end.min(first + BATCH));
         batch.bin(rows, time, &mut here);
         totals.find_groups(&mut batch, first, &mut of_places, &mut of_hits);
-        totals.count(&batch, &mut levels);
         totals.count_latencies(&batch, latency_bins);
         totals.count_bytes(&mut batch, first, widths, &mut of_hits);
+        gathered.samples.extend(batch.counted());
+        if gathered.samples.len() >= GATHERED {
+            totals.count(&mut gathered, &mut levels);
+        }
     }
+    totals.count(&mut gathered, &mut levels);
     totals
 }
 
@@ -397,12 +475,15 @@ impl Partial {
             ids.clear();
             ids.resize(len, NONE);
         }
+        batch.slotted.clear();
+        batch.slotted.resize(len, false);
         let hits = batch.hits.hits().iter().zip(batch.hits.numbers());
         for (at, (hit, &number)) in batch.hits.samples.iter().zip(hits) {
             let i = at - first;
             let (Some(&part), Some(&place)) = (batch.parts.get(i), batch.places.get(i)) else {
                 continue;
             };
+            batch.slotted[i] = hit.slot().is_some();
             if (hit.map, hit.evidence) == (NONE, Evidence::None) {
                 continue;
             }
@@ -454,30 +535,27 @@ impl Partial {
         }
     }
 
-    /// `levels`: the numbers of those counted last.
-    fn count(&mut self, batch: &Batch, levels: &mut Recent<LevelKey, u32>) {
-        let accesses = batch.kinds.iter().zip(&batch.latencies);
-        for ((kind, latency), &group) in accesses.clone().zip(&batch.groups) {
-            let group = &mut self.groups.sums[group as usize];
+    /// Counts samples under their groups, and loads under their levels. `levels`: the numbers of those counted
+    /// last.
+    fn count(&mut self, gathered: &mut Gathered, levels: &mut Recent<LevelKey, u32>) {
+        for sample in gathered.sorted(self.groups.sums.len()) {
+            let group = &mut self.groups.sums[sample.group as usize];
             group.rows += 1;
-            if let Some(kind) = kind {
-                group.counts.add(kind, *latency);
-            }
-        }
-        for &(i, _, cycles) in &batch.timed {
-            let group = batch.groups[i];
-            self.groups.sums[group as usize].latencies.add(cycles);
-        }
-        for ((kind, latency), &map) in accesses.zip(&batch.maps) {
-            let loads = kind.filter(|kind| kind.counts.loads > 0);
-            let Some(kind) = loads else { continue };
-            let key = (map, kind.level_id);
-            let id = levels.get((map, kind.level_id.into()), key, || self.levels.id_of(key));
-            let loads = &mut self.levels.sums[id as usize];
-            loads.rows += 1;
-            loads.counts.add(kind, *latency);
-            if let Some(cycles) = latency {
-                loads.latencies.add(*cycles);
+            let Some(kind) = sample.kind else { continue };
+            group.slotted += u32::from(sample.slotted);
+            let count = |group: &mut Group| {
+                group.counts.add(kind, sample.latency());
+                if sample.has_latency {
+                    group.latencies.add(sample.latency);
+                }
+            };
+            count(group);
+            if kind.counts.loads > 0 {
+                let key = (sample.map, kind.level_id);
+                let id = levels.get((key.0, key.1.into()), key, || self.levels.id_of(key));
+                let loads = &mut self.levels.sums[id as usize];
+                loads.rows += 1;
+                count(loads);
             }
         }
     }
@@ -511,9 +589,6 @@ impl Partial {
             else {
                 continue;
             };
-            if let (Some(_), Some(group)) = (hit.slot(), batch.groups.get(i)) {
-                self.groups.sums[*group as usize].slotted += 1;
-            }
             let Some(off) = hit.off() else { continue };
             if let Some(Ok(part @ (Part::IndirectKey | Part::IndirectElem))) = batch.parts.get(i) {
                 let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
