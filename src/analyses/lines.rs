@@ -3,9 +3,9 @@
 
 use super::touch::{Decoded, decoded};
 use crate::attribute::{Attribution, NONE};
-use crate::data_src::{DataSrc, c2c::Stats};
+use crate::data_src::{DataSrc, Level, Op, c2c::Stats};
 use crate::gomap::Part;
-use crate::recording::{Mapped, Memory, Node, Recording, nodes_of};
+use crate::recording::{Event, Mapped, Memory, Node, PerKind, Recording, nodes_of};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -198,6 +198,7 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
     let samples = Samples {
         recording,
         attribution,
+        kinds: recording.per_kind(Kind::of),
         decoded: decoded(&attribution.places),
         mask: !(unit.bytes() - 1),
         len: recording.samples.len().min(most),
@@ -263,9 +264,31 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
     }
 }
 
-struct Samples<'a> {
+/// What the event and the `data_src` of a memory event's sample say.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    op: Option<Op>,
+    level: Option<Level>,
+}
+
+impl Kind {
+    fn of(event: &Event, data_src: Option<DataSrc>) -> Option<Kind> {
+        let access = event.access(data_src.unwrap_or(DataSrc(0)), None);
+        (event.memory != Memory::No).then_some(Kind {
+            op: access.op,
+            level: access.level,
+        })
+    }
+
+    fn is_store(self) -> bool {
+        self.op.is_some_and(Op::is_store)
+    }
+}
+
+struct Samples<'a, F> {
     recording: &'a Recording,
     attribution: &'a Attribution,
+    kinds: PerKind<'a, Option<Kind>, F>,
     /// By place.
     decoded: Vec<Decoded>,
     mask: u64,
@@ -275,6 +298,7 @@ struct Samples<'a> {
 
 /// One sample, as far as lines are concerned.
 struct Use {
+    kind: Kind,
     pid: i32,
     tid: i32,
     cpu: u16,
@@ -282,14 +306,13 @@ struct Use {
     data_src: DataSrc,
 }
 
-impl Samples<'_> {
+impl<F: Fn(&Event, Option<DataSrc>) -> Option<Kind>> Samples<'_, F> {
     fn of(&self, i: usize) -> Option<Use> {
         let samples = &self.recording.samples;
-        if self.recording.event(i)?.memory == Memory::No {
-            return None;
-        }
+        let kind = self.kinds.get(i)??;
         let (pid, tid) = samples.thread.get(i).unwrap_or((-1, -1));
         Some(Use {
+            kind,
             pid,
             tid,
             cpu: samples.cpu.get(i).unwrap_or(0),
@@ -301,15 +324,16 @@ impl Samples<'_> {
     fn look(&self) -> Look<'_> {
         let mapped = || self.recording.space.in_order();
         Look {
-            samples: self,
+            recording: self.recording,
             data: mapped(),
             code: mapped(),
         }
     }
 
-    fn is_store(&self, i: usize) -> bool {
-        let op = self.recording.access(i).op;
-        op.is_some_and(|op| op.is_store())
+    fn latency(&self, i: usize, kind: Kind) -> Option<u64> {
+        let weight = self.recording.samples.weight.get(i);
+        let event = self.recording.event(i)?;
+        event.latency(kind.op, kind.level, weight).map(u64::from)
     }
 
     /// Process and address of the line. The kernel's half of the addresses is the same in every process.
@@ -336,14 +360,14 @@ impl Samples<'_> {
     /// Where no sample tells: the lines that one CPU stores to and another one uses.
     fn written_and_used(&self) -> FxHashSet<(i32, u64)> {
         let mut by_line: FxHashMap<(i32, u64), (u16, bool, bool)> = FxHashMap::default();
-        for (i, used) in (0..self.len).filter_map(|i| Some((i, self.of(i)?))) {
+        for used in (0..self.len).filter_map(|i| self.of(i)) {
             if used.addr == 0 {
                 continue;
             }
             let line = by_line
                 .entry(self.line(used.pid, used.addr))
                 .or_insert((used.cpu, false, false));
-            line.1 |= self.is_store(i);
+            line.1 |= used.kind.is_store();
             line.2 |= line.0 != used.cpu;
         }
         let shared = by_line
@@ -368,9 +392,6 @@ impl Samples<'_> {
             if addr == 0 || !wanted.contains(&key) {
                 continue;
             }
-            let mut stats = Stats::default();
-            look.count(i, &used, &mut stats);
-            let stored = self.is_store(i);
             let part = self.attribution.part.get(i).and_then(|part| part.ok());
             let hit = self.attribution.hit(i);
             let entry = EntryKey {
@@ -379,18 +400,20 @@ impl Samples<'_> {
                 map: hit.map,
                 part: part.map(|part| (part, hit.slot)),
             };
-            let latency = self.recording.access(i).latency_cycles.map(u64::from);
+            let latency = self.latency(i, used.kind);
             let decoded = self.decoded.get(entry.place as usize);
             let width = decoded.and_then(|decoded| decoded.width);
             let line = lines.entry(key).or_default();
-            line.add(entry, (&used, stats, stored), latency, width);
+            line.add(entry, &used, latency, width, |stats| {
+                look.count(i, &used, stats)
+            });
         }
     }
 }
 
 /// Samples that are counted one after the other.
 struct Look<'a> {
-    samples: &'a Samples<'a>,
+    recording: &'a Recording,
     data: Mapped<'a>,
     code: Mapped<'a>,
 }
@@ -398,7 +421,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// Adds sample `i`, of which this is what is known.
     fn count(&mut self, i: usize, used: &Use, stats: &mut Stats) {
-        let samples = &self.samples.recording.samples;
+        let samples = &self.recording.samples;
         let mut mapped = || {
             let time = samples.time.get(i).unwrap_or(0);
             let ip = samples.ip.get(i).unwrap_or(0);
@@ -428,14 +451,20 @@ impl Building {
     fn add(
         &mut self,
         key: EntryKey,
-        (used, stats, stored): (&Use, Stats, bool),
+        used: &Use,
         latency: Option<u64>,
         width: Option<u8>,
+        count: impl FnOnce(&mut Stats),
     ) {
         let entry = self.entries.entry(key).or_default();
         entry.width = width;
-        entry.stats.merge(&stats);
+        let of = |stats: &Stats| [stats.remote_hitm, stats.local_hitm, stats.loads];
+        let before = of(&entry.stats);
+        count(&mut entry.stats);
+        let after = of(&entry.stats);
+        let [remote_hitm, local_hitm, loads] = [0, 1, 2].map(|n| after[n] > before[n]);
         entry.in_map = key.part.is_some();
+        let stored = used.kind.is_store();
         if stored {
             entry.writers.insert(used.cpu);
         }
@@ -443,16 +472,16 @@ impl Building {
             entry.readers.insert(used.cpu);
         }
         entry.threads.insert(used.tid);
-        if stats.hitm() > 0 {
+        if remote_hitm || local_hitm {
             *entry.hitm.entry(used.cpu).or_default() += 1;
         }
         if let Some(latency) = latency {
-            let mean = if stats.remote_hitm > 0 {
+            let mean = if remote_hitm {
                 Some(&mut entry.remote_hitm)
-            } else if stats.local_hitm > 0 {
+            } else if local_hitm {
                 Some(&mut entry.local_hitm)
             } else {
-                (stats.loads > 0).then_some(&mut entry.load)
+                loads.then_some(&mut entry.load)
             };
             mean.into_iter().for_each(|mean| mean.add(latency));
         }

@@ -55,23 +55,19 @@ impl Default for Windows {
     }
 }
 
-/// The stale reads among all accesses. Of recording and attribution no more is left afterwards than what
-/// [`add`] looks at.
-pub fn stale_reads(
-    recording: &mut Recording,
-    attribution: &mut Attribution,
-    within: Windows,
-) -> Stale {
-    let stale = {
-        let accesses = Accesses::new(recording, attribution);
-        let all = Touches::new(recording, &accesses);
-        Told { all: &all }.stale(recording, attribution, within.stale_ns)
-    };
+/// The stale reads among all accesses.
+pub fn stale_reads(recording: &Recording, attribution: &Attribution, within: Windows) -> Stale {
+    let accesses = Accesses::new(recording, attribution);
+    let all = Touches::new(recording, &accesses);
+    Told { all: &all }.stale(recording, attribution, within.stale_ns)
+}
+
+/// Of recording and attribution no more is left afterwards than what [`add`] looks at.
+pub fn shorten(recording: &mut Recording, attribution: &mut Attribution) {
     if let (MOST, looked_at) = first_accesses(recording, MOST) {
         recording.samples.shorten(looked_at);
         attribution.shorten(looked_at);
     }
-    stale
 }
 
 /// Runs all other analyses, and adds what they and `stale` found to the summary, its findings and the

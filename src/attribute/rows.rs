@@ -65,21 +65,30 @@ impl<'a> Rows<'a> {
                     types,
                     heard: Heard::new(first / CHUNK),
                     said: FxHashMap::default(),
+                    answers: Vec::new(),
                     templates: Vec::new(),
                     facts: Vec::new(),
                 };
                 let mut told = Told::default();
-                let mut facts = Vec::new();
+                let (mut asked, mut facts) = (Vec::new(), Vec::new());
                 for (chunk, reasons) in reasons.chunks_mut(CHUNK).enumerate() {
                     for (batch, reasons) in reasons.chunks_mut(BATCH).enumerate() {
                         let first = first + chunk * CHUNK + batch * BATCH;
                         told.read(recording, places, &kinds, first..first + reasons.len());
+                        asked.clear();
                         for (n, none) in reasons.iter_mut().enumerate() {
                             let i = first + n;
-                            *none = match told.foregone(n, &foregone) {
-                                Some(reason) if watch != Some(i) => Some(reason),
-                                _ => alone.hear(i, &told, n),
-                            };
+                            *none = told.foregone(n, &foregone).filter(|_| watch != Some(i));
+                            if none.is_none() {
+                                asked.push((n, alone.alike(i, &told, n), None));
+                            }
+                        }
+                        // A core does not wait for the answer on one to ask for the next.
+                        for (_, alike, known) in &mut asked {
+                            *known = alone.known(alike);
+                        }
+                        for (n, alike, known) in &asked {
+                            reasons[*n] = alone.hear(first + n, (&told, *n), *alike, *known);
                         }
                     }
                     alone.facts.shrink_to_fit();
@@ -248,8 +257,10 @@ struct Alone<'a, 'r> {
     given: (&'a ChainSites, &'a LeafTargets, &'a Aboves),
     types: &'a Types,
     heard: Heard,
-    /// What those before said: its number, or why they have no row, and which of `templates`.
-    said: FxHashMap<Alike, (Result<u32, Reason>, Range<u32>)>,
+    /// Which of `answers` those before have.
+    said: FxHashMap<Alike, u32>,
+    /// The number of what is said, or why there is no row, and which of `templates`.
+    answers: Vec<(Result<u32, Reason>, Range<u32>)>,
     /// Of other objects, as the first sample said it.
     templates: Vec<Fact>,
     /// Of other objects.
@@ -257,19 +268,40 @@ struct Alone<'a, 'r> {
 }
 
 impl Alone<'_, '_> {
-    /// Hears sample `i`, number `n` of a batch; returns why it has no row.
-    fn hear(&mut self, i: usize, told: &Told, n: usize) -> Option<Reason> {
+    /// What decides all that sample `i`, number `n` of a batch, says by itself.
+    fn alike(&self, i: usize, told: &Told, n: usize) -> Alike {
+        let recording = self.all.recording;
+        let address = marked(told.address(n), self.all.spaces.mark(recording, i));
+        let place = told.places.get(n).copied().unwrap_or(NONE);
+        alike(&recording.samples, i, place, address, told.kind(n))
+    }
+
+    /// The answer of a sample before that said the same.
+    #[inline]
+    fn known(&self, alike: &Alike) -> Option<u32> {
+        if alike.alone != 0 {
+            return None;
+        }
+        self.said.get(alike).copied()
+    }
+
+    /// Hears sample `i`, number `n` of a batch, whose answer may be `known`; returns why it has no row.
+    fn hear(
+        &mut self,
+        i: usize,
+        (told, n): (&Told, usize),
+        alike: Alike,
+        known: Option<u32>,
+    ) -> Option<Reason> {
         let Rows {
             recording, spaces, ..
         } = *self.all;
-        let mark = spaces.mark(recording, i);
         let kind = told.kind(n);
-        let place = told.places.get(n).copied().unwrap_or(NONE);
-        let address = marked(told.address(n), mark);
-        let alike = alike(&recording.samples, i, place, address, kind);
         let time = told.times.get(n).copied().unwrap_or(0);
         let watched = self.all.watch == Some(i);
-        if let Some((said, facts)) = self.said.get(&alike)
+        let known = known.or_else(|| self.known(&alike));
+        let known = known.and_then(|answer| self.answers.get(answer as usize));
+        if let Some((said, facts)) = known
             && (said.is_ok() || !watched)
         {
             let facts = facts.start as usize..facts.end as usize;
@@ -303,6 +335,7 @@ impl Alone<'_, '_> {
             ..row
         };
         if !spaces.is_one() {
+            let mark = spaces.mark(recording, i);
             row.mark(mark);
             for fact in self.facts.iter_mut().skip(before) {
                 fact.mark(mark);
@@ -327,7 +360,8 @@ impl Alone<'_, '_> {
             self.templates
                 .extend_from_slice(self.facts.get(before..).unwrap_or_default());
             let facts = first..self.templates.len() as u32;
-            self.said.insert(alike, (said, facts));
+            self.said.insert(alike, self.answers.len() as u32);
+            self.answers.push((said, facts));
         }
         own.err()
     }

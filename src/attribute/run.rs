@@ -119,8 +119,12 @@ pub fn attribute_watching(
         }
     });
     tracer.step("the sample by itself", &rows, &types, spaces);
-    let mut learned = Learned::from_facts(&facts, &types);
-    position(recording, &places, &types, spaces, &learned, &mut rows);
+    let placed = || {
+        let learned = Learned::from_facts(&facts, &types);
+        position(recording, &places, &types, spaces, &learned, &mut rows);
+        learned
+    };
+    let (mut learned, markings) = rayon::join(placed, || markings(&places, recording, spaces));
     tracer.step("position", &rows, &types, spaces);
     let layouts = binaries.iter().flatten();
     let layouts: FxHashMap<u32, &Layout> =
@@ -186,7 +190,6 @@ pub fn attribute_watching(
         let global = global.map(|global| marked(global, spaces.mark_of(row.address)));
         own(row, global, &learned, &lasting, until);
     });
-    let markings = markings(&places, recording, spaces);
     let marking = |address| markings.of(spaces.mark_of(address));
     let succession = Succession::of(recording, &places, &rows, spaces);
     lasting.learn(succession.variables(&rows, &lasting));

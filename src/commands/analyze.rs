@@ -50,19 +50,24 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         )
     });
     let facts = binaries.facts(&recording, &attribution);
-    let mut tables = progress.stage("adding up", || {
-        let mut tables = Tables::build(&recording, &attribution, facts)?;
-        list(&mut tables, &binaries.by_image(&recording))?;
-        anyhow::Ok(tables)
-    })?;
+    // Much of either is done by one thread.
+    let (tables, stale) = progress.stage("adding up", || {
+        let add_up = || {
+            let mut tables = Tables::build(&recording, &attribution, facts)?;
+            list(&mut tables, &binaries.by_image(&recording))?;
+            anyhow::Ok(tables)
+        };
+        rayon::join(add_up, || {
+            together::stale_reads(&recording, &attribution, options.within)
+        })
+    });
+    let mut tables = tables?;
     if let Some(dir) = &options.tables {
         progress.stage("writing all accesses", || {
             write_accesses(dir, &Accesses::new(&recording, &attribution))
         })?;
     }
-    let stale = progress.stage("looking for stale reads", || {
-        together::stale_reads(&mut recording, &mut attribution, options.within)
-    });
+    together::shorten(&mut recording, &mut attribution);
     progress.stage("looking for shared use", || {
         together::add(&mut tables, &recording, &attribution, stale, options.within)
     })?;

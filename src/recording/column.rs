@@ -48,8 +48,9 @@ pub struct Block {
     /// Bits a value, and the bits of a word that they are.
     width: usize,
     below: u64,
-    /// The lowest bits of the values, one after the other from bit `first` on, and after the last one so
-    /// many bytes that eight can be read from where it begins. A copy of the column has them, too.
+    /// The lowest bits of the values, one after the other from bit `first` on, where a byte begins, and after
+    /// the last one so many bytes that eight can be read from where it begins. A copy of the column has
+    /// them, too.
     bytes: Arc<[u8]>,
     first: usize,
 }
@@ -57,6 +58,12 @@ pub struct Block {
 /// Values of more bits take whole words: one that begins within a byte has to end in the eight bytes
 /// from there.
 const WIDEST: usize = 57;
+
+/// Values that take a whole number of bytes, whatever their width.
+const GROUP: usize = 8;
+
+/// Bytes that hold eight from wherever a value of a group begins: the last one begins in the 57th at most.
+const WIDE: usize = 72;
 
 impl Block {
     /// Bytes that it takes.
@@ -67,6 +74,37 @@ impl Block {
     #[inline(always)]
     fn get(&self, i: usize) -> Option<u64> {
         self.at(self.first + i * self.width)
+    }
+
+    /// Adds what `of` makes of these of its values.
+    #[inline]
+    fn read<T>(&self, rows: ops::Range<usize>, of: impl Fn(u64) -> T, into: &mut Vec<T>) {
+        if self.width == 0 {
+            return into.extend(rows.map(|_| of(self.alike)));
+        }
+        let one = |i: usize| of(self.get(i).unwrap_or(0));
+        let (begin, end) = (rows.start.next_multiple_of(GROUP), rows.end);
+        let mut read = begin.min(end);
+        into.reserve(rows.len());
+        into.extend((rows.start..read).map(one));
+        let from = (self.first + begin * self.width) / 8;
+        let mut rest = self.bytes.get(from..).unwrap_or(&[]);
+        // Where each of a group begins: byte and bit.
+        let at: [_; GROUP] = std::array::from_fn(|n| (n * self.width / 8, n * self.width % 8));
+        while end - read >= GROUP
+            && let Some(bytes) = rest.first_chunk::<WIDE>()
+        {
+            into.extend(at.iter().map(|(byte, bit)| {
+                // The remainder changes nothing: with it, a compiler knows that no value ends further on.
+                let byte = byte % (WIDE - 8);
+                let mut word = [0; 8];
+                word.copy_from_slice(&bytes[byte..byte + 8]);
+                of(self.alike | u64::from_le_bytes(word) >> bit & self.below)
+            }));
+            rest = rest.get(self.width..).unwrap_or(&[]);
+            read += GROUP;
+        }
+        into.extend((read..end).map(one));
     }
 
     /// Adds to the count of each value.
@@ -231,8 +269,7 @@ impl Words {
             let Some(block) = self.blocks.get(start / ROWS) else {
                 break;
             };
-            let within = start % ROWS..start % ROWS + (end - start);
-            into.extend(within.map(|i| of(block.get(i).unwrap_or(0))));
+            block.read(start % ROWS..start % ROWS + (end - start), &of, into);
             start = end;
         }
         let before = self.blocks.len() * ROWS;

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bins of the time axis.
 pub const TIME_BINS: u64 = 256;
@@ -209,18 +210,33 @@ struct Partial {
     latency: Cube,
     levels: Sums<LevelKey, Group>,
     heat: Vec<u32>,
+    accesses: Vec<Piece>,
+}
+
+/// The accesses to maps, and all others, among samples that follow each other.
+#[derive(Default)]
+struct Piece {
+    first: usize,
     in_maps: Bits,
     elsewhere: Bits,
 }
 
+impl Piece {
+    fn of(first: usize) -> Piece {
+        Piece {
+            first,
+            ..Piece::default()
+        }
+    }
+}
+
 impl Partial {
-    /// With the sums over the samples after these.
+    /// With the sums over other samples.
     fn merge(mut self, other: Partial) -> Partial {
         for (a, b) in self.heat.iter_mut().zip(&other.heat) {
             *a += b;
         }
-        self.in_maps.append(other.in_maps);
-        self.elsewhere.append(other.elsewhere);
+        self.accesses.extend(other.accesses);
         Partial {
             groups: self.groups.merge(other.groups, Group::merge),
             cells: self.cells.merge(other.cells, Counts::merge),
@@ -228,12 +244,17 @@ impl Partial {
             latency: self.latency.merge(other.latency),
             levels: self.levels.merge(other.levels, Group::merge),
             heat: self.heat,
-            in_maps: self.in_maps,
-            elsewhere: self.elsewhere,
+            accesses: self.accesses,
         }
     }
 
-    fn finish(self) -> Totals {
+    fn finish(mut self) -> Totals {
+        let (mut in_maps, mut elsewhere) = (Bits::default(), Bits::default());
+        self.accesses.sort_unstable_by_key(|piece| piece.first);
+        for piece in self.accesses {
+            in_maps.append(piece.in_maps);
+            elsewhere.append(piece.elsewhere);
+        }
         Totals {
             groups: self.groups.finish(),
             cells: self.cells.finish(),
@@ -241,8 +262,8 @@ impl Partial {
             latency: self.latency.cells(),
             levels: self.levels.finish(),
             heat: self.heat,
-            in_maps: self.in_maps,
-            elsewhere: self.elsewhere,
+            in_maps,
+            elsewhere,
         }
     }
 }
@@ -250,7 +271,7 @@ impl Partial {
 /// Latencies whose bin is looked up.
 const USUAL: u32 = 1 << 12;
 
-/// Adds up all samples, one part of them a thread.
+/// Adds up all samples: each thread takes the next ones as it is done with some.
 pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
     let widths: Vec<u32> = rows
         .attribution
@@ -259,17 +280,16 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .map(|array| index_width(array.len))
         .collect();
     let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
-    let threads = rayon::current_num_threads().max(1);
-    let each = rows.len().div_ceil(threads).next_multiple_of(BATCH);
-    (0..threads)
-        .into_par_iter()
-        .map(|thread| {
-            let start = (thread * each).min(rows.len());
-            let end = (start + each).min(rows.len());
-            part_of_the_samples(rows, kinds, time, (&widths, &bins), start..end)
-        })
-        .reduce_with(Partial::merge)
-        .map_or_else(Totals::default, Partial::finish)
+    let next = AtomicUsize::new(0);
+    let pieces = || {
+        let first = next.fetch_add(GATHERED, Relaxed);
+        (first < rows.len()).then(|| first..rows.len().min(first + GATHERED))
+    };
+    let some = |_| some_of_the_samples(rows, kinds, time, (&widths, &bins), pieces);
+    let threads = (0..rayon::current_num_threads().max(1)).into_par_iter();
+    let totals = threads.with_max_len(1).map(some);
+    let totals = totals.reduce_with(Partial::merge);
+    totals.map_or_else(Totals::default, Partial::finish)
 }
 
 /// What the samples of a hit are counted under.
@@ -285,7 +305,7 @@ struct OfHit {
 /// own cache, and it does not wait for the answer on one to ask for the next.
 const BATCH: usize = 1 << 11;
 
-/// Samples that are counted together, those of a few groups after those of others: the sums of a few groups
+/// Samples that a thread takes at a time, and counts together, those of a few groups after those of others: the sums of a few groups
 /// stay in a core's own cache, those of all do not.
 const GATHERED: usize = 1 << 17;
 
@@ -427,12 +447,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn part_of_the_samples(
+/// Adds up the samples of the pieces that there are left.
+fn some_of_the_samples(
     rows: &Rows,
     kinds: &Kinds,
     time: &TimeAxis,
     (widths, latency_bins): (&[u32], &[u8]),
-    range: Range<usize>,
+    mut pieces: impl FnMut() -> Option<Range<usize>>,
 ) -> Partial {
     let mut totals = Partial {
         heat: vec![0; HEAT_SLOTS],
@@ -446,18 +467,18 @@ fn part_of_the_samples(
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
     let mut gathered = Gathered::default();
-    for first in range.clone().step_by(BATCH) {
-        batch.read(rows, kinds, first..range.end.min(first + BATCH));
-        batch.bin(rows, time, &mut here);
-        totals.find_groups(&mut batch, first, &mut of_places, &mut of_hits);
-        totals.count_latencies(&batch, latency_bins);
-        totals.count_bytes(&mut batch, first, widths, &mut of_hits);
-        gathered.samples.extend(batch.counted());
-        if gathered.samples.len() >= GATHERED {
-            totals.count(&mut gathered, &mut levels);
+    while let Some(piece) = pieces() {
+        totals.accesses.push(Piece::of(piece.start));
+        for first in piece.clone().step_by(BATCH) {
+            batch.read(rows, kinds, first..piece.end.min(first + BATCH));
+            batch.bin(rows, time, &mut here);
+            totals.find_groups(&mut batch, first, &mut of_places, &mut of_hits);
+            totals.count_latencies(&batch, latency_bins);
+            totals.count_bytes(&mut batch, first, widths, &mut of_hits);
+            gathered.samples.extend(batch.counted());
         }
+        totals.count(&mut gathered, &mut levels);
     }
-    totals.count(&mut gathered, &mut levels);
     totals
 }
 
@@ -530,8 +551,10 @@ impl Partial {
                 accesses |= u64::from(kind.is_some()) << i;
                 in_maps |= u64::from(*map != NONE) << i;
             }
-            self.in_maps.push(accesses & in_maps);
-            self.elsewhere.push(accesses & !in_maps);
+            if let Some(piece) = self.accesses.last_mut() {
+                piece.in_maps.push(accesses & in_maps);
+                piece.elsewhere.push(accesses & !in_maps);
+            }
         }
     }
 
