@@ -10,7 +10,9 @@ use super::types::{OTHERS, Types, variant_of};
 use super::{Place, Reason};
 use crate::gomap::{Layout, Structure};
 use crate::program::{Arch, Frame, Program};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What the code at one place says, for its samples to be resolved with.
@@ -113,6 +115,19 @@ impl Binary {
             pointers: FxHashMap::default(),
             steps: FxHashMap::default(),
         }
+    }
+
+    /// Follows the functions that cover these addresses, several at once.
+    pub fn follow(&mut self, vaddrs: impl Iterator<Item = u64>) {
+        let (Some(layout), Some(_)) = (self.layout, flow::abi(self.program.arch)) else {
+            return;
+        };
+        let program = &self.program;
+        let starts = vaddrs.filter_map(|vaddr| Some(program.function_at(vaddr)?.start));
+        let starts: BTreeSet<u64> = starts.collect();
+        let follow = |start| (start, Arc::new(flow::analyse(program, layout, start)));
+        let flows = starts.into_par_iter().map(follow);
+        self.flows.par_extend(flows);
     }
 
     /// The flow of the function that covers `vaddr`.

@@ -273,6 +273,8 @@ impl Places {
             admitted: Vec::new(),
             marking: Vec::new(),
         };
+        let spots_of_ips = spots_of_ips(recording);
+        follow(binaries, spots_of_ips.as_deref().unwrap_or_default());
         let mut look = |spot: &Spot| {
             let (place, code) = match spot.mode {
                 Mode::User => look_at(recording, binaries, spot),
@@ -283,7 +285,7 @@ impl Places {
             all.codes.push(code);
             all.places.len() as u32 - 1
         };
-        if let Some(spots) = spots_of_ips(recording) {
+        if let Some(spots) = spots_of_ips {
             spots.iter().for_each(|spot| {
                 look(spot);
             });
@@ -522,6 +524,22 @@ fn spot(recording: &Recording, i: usize, mode: Mode) -> Spot {
 /// Whether the ips of an event are behind the instructions.
 fn after(event: &Event) -> bool {
     event.pmu.pmu().ip == Ip::Next
+}
+
+/// Follows the functions that these lie in.
+fn follow(binaries: &mut [Option<Binary>], spots: &[Spot]) {
+    let mut by_image: FxHashMap<ImageId, Vec<u64>> = FxHashMap::default();
+    for spot in spots.iter().filter(|spot| spot.mode == Mode::User) {
+        let offset = spot.ip.wrapping_sub(spot.load);
+        by_image.entry(spot.image).or_default().push(offset);
+    }
+    for (image, offsets) in by_image {
+        if let Some(Some(binary)) = binaries.get_mut(image as usize) {
+            let program = Arc::clone(&binary.program);
+            let vaddrs = offsets.iter();
+            binary.follow(vaddrs.filter_map(|offset| program.vaddr_of_offset(*offset)));
+        }
+    }
 }
 
 fn look_at(
