@@ -330,7 +330,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Interned;
+    use crate::recording::{Interned, Memory};
 
     const LOAD_L1: u64 = 2 | 0xa << 5 | 2 << 19;
     const LOAD_HITM: u64 = 2 | 0x42 << 5 | 0x10 << 19;

@@ -239,24 +239,24 @@ pub struct OrderRow {
     pub time: Option<u64>,
     pub tid: Option<i64>,
     pub cpu: Option<u64>,
-    pub event: Option<String>,
-    pub op: Option<String>,
-    pub level: Option<String>,
+    pub event: Option<Arc<str>>,
+    pub op: Option<Arc<str>>,
+    pub level: Option<Arc<str>>,
     pub latency: Option<u64>,
     pub map: Option<u64>,
-    pub part: Option<String>,
+    pub part: Option<Arc<str>>,
     pub array: Option<u64>,
     pub index: Option<u64>,
     pub slot: Option<i64>,
     pub off: Option<u64>,
     pub base: Option<u64>,
-    pub function: Option<String>,
+    pub function: Option<Arc<str>>,
     pub line: Option<u64>,
-    pub snoop: Option<String>,
+    pub snoop: Option<Arc<str>>,
     /// [`OrderRow::n`] of the access of the same CPU and thread before it.
     pub after: Option<u64>,
     /// Name of the rule that orders the two.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
 }
 
 impl OrderRow {
@@ -279,29 +279,43 @@ impl OrderRow {
 
 impl<'a> Data<'a> {
     pub fn read(tables: &'a Tables) -> Result<Data<'a>, ReportError> {
-        let mut maps = maps(&Frame::new("maps", &tables.maps))?;
-        maps.sort_by_key(|m| (std::cmp::Reverse(m.m.cost()), m.map));
-        let mut functions = code(&Frame::new("functions", &tables.functions))?;
-        functions.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
-        let mut lines = code(&Frame::new("lines", &tables.lines))?;
-        lines.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
-        let steps = steps(&Frame::new("steps", &tables.steps))?;
-        let listing = listing(&Frame::new("listing", &tables.listing))?;
+        let maps = || {
+            let mut maps = maps(&Frame::new("maps", &tables.maps))?;
+            maps.sort_by_key(|m| (std::cmp::Reverse(m.m.cost()), m.map));
+            Ok(maps)
+        };
+        let codes = |name, frame| {
+            let mut rows = code(&Frame::new(name, frame))?;
+            rows.sort_by_key(|row| std::cmp::Reverse(row.m.cost()));
+            Ok(rows)
+        };
+        let (functions, lines) = (
+            || codes("functions", &tables.functions),
+            || codes("lines", &tables.lines),
+        );
+        let (steps, listing) = (
+            || steps(&Frame::new("steps", &tables.steps)),
+            || listing(&Frame::new("listing", &tables.listing)),
+        );
+        let ((maps, functions), (lines, (steps, listing))) = rayon::join(
+            || rayon::join(maps, functions),
+            || rayon::join(lines, || rayon::join(steps, listing)),
+        );
+        let (maps, functions, lines) = (maps?, functions?, lines?);
+        let (steps, listing) = (steps?, listing?);
         let time = tables.summary.time_ns;
         let kept = || -> Result<(Kept, Shared), ReportError> {
             let kept = Kept::read(&tables.kept, time, &functions, &lines, &steps, &listing)?;
             let shared = Shared::of(&kept);
             Ok((kept, shared))
         };
-        let others = || {
-            Ok((
-                cells(&Frame::new("cells", &tables.cells))?,
-                latency(&Frame::new("latency", &tables.latency))?,
-                order(&Frame::new("order", &tables.order))?,
-            ))
-        };
-        let (kept, others) = rayon::join(kept, others);
-        let ((kept, shared), (cells, latency, order)) = (kept?, others?);
+        let order = || order(&Frame::new("order", &tables.order));
+        let cells = || cells(&Frame::new("cells", &tables.cells));
+        let latency = || latency(&Frame::new("latency", &tables.latency));
+        let (kept, (order, (cells, latency))) =
+            rayon::join(kept, || rayon::join(order, || rayon::join(cells, latency)));
+        let (kept, shared) = kept?;
+        let (order, cells, latency) = (order?, cells?, latency?);
         Ok(Data {
             summary: &tables.summary,
             maps,
@@ -422,6 +436,14 @@ impl<'a> Frame<'a> {
     pub fn strings(&self, column: Column) -> Result<Vec<Option<String>>, ReportError> {
         let texts = self.texts(column)?;
         Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
+    }
+
+    /// A column of texts that repeat.
+    pub fn shared(&self, column: Column) -> Result<Vec<Option<Arc<str>>>, ReportError> {
+        let texts = self.texts(column)?;
+        let mut known = FxHashMap::<&str, Arc<str>>::default();
+        let mut shared = |text| Arc::clone(known.entry(text).or_insert_with(|| text.into()));
+        Ok(texts.iter().map(|text| text.map(&mut shared)).collect())
     }
 
     /// A column of counts, cut so that no sum over the rows of a frame overflows: tables may come from a
@@ -731,17 +753,15 @@ fn latency(frame: &Frame) -> Result<Vec<LatencyRow>, ReportError> {
     let mut map = Rows::new(frame.u64s(c::MAP)?);
     let mut time = Rows::new(frame.u64s(c::TIME_BIN)?);
     let mut latency = Rows::new(frame.u64s(c::LATENCY_BIN)?);
-    let level = frame.texts(c::LEVEL)?;
+    let levels = frame.shared(c::LEVEL)?;
     let mut samples = Rows::new(frame.u64s(c::SAMPLES)?);
-    let mut names = FxHashMap::<&str, Arc<str>>::default();
-    let mut shared = |name| Arc::clone(names.entry(name).or_insert_with(|| name.into()));
-    Ok(level
-        .iter()
+    Ok(levels
+        .into_iter()
         .map(|level| LatencyRow {
             map: map.take(),
             time_bin: time.take().unwrap_or(0).min(MOST_TIME_BIN),
             latency_bin: latency.take().unwrap_or(0).min(MOST_LATENCY_BIN),
-            level: level.map(&mut shared),
+            level,
             samples: samples.take().unwrap_or(0).min(MOST_COUNT),
         })
         .collect())
@@ -752,22 +772,22 @@ fn order(frame: &Frame) -> Result<Vec<OrderRow>, ReportError> {
     let mut time = Rows::new(frame.u64s(c::TIME)?);
     let mut tid = Rows::new(frame.i64s(c::TID)?);
     let mut cpu = Rows::new(frame.u64s(c::CPU)?);
-    let mut event = Rows::new(frame.strings(c::EVENT)?);
-    let mut op = Rows::new(frame.strings(c::OP)?);
-    let mut level = Rows::new(frame.strings(c::LEVEL)?);
+    let mut event = Rows::new(frame.shared(c::EVENT)?);
+    let mut op = Rows::new(frame.shared(c::OP)?);
+    let mut level = Rows::new(frame.shared(c::LEVEL)?);
     let mut latency = Rows::new(frame.u64s(c::LATENCY)?);
     let mut map = Rows::new(frame.u64s(c::MAP)?);
-    let mut part = Rows::new(frame.strings(c::PART)?);
+    let mut part = Rows::new(frame.shared(c::PART)?);
     let mut array = Rows::new(frame.u64s(c::ARRAY)?);
     let mut index = Rows::new(frame.u64s(c::INDEX)?);
     let mut slot = Rows::new(frame.i64s(c::SLOT)?);
     let mut off = Rows::new(frame.u64s(c::OFF)?);
     let mut base = Rows::new(frame.u64s(c::BASE)?);
-    let mut function = Rows::new(frame.strings(c::FUNCTION)?);
+    let mut function = Rows::new(frame.shared(c::FUNCTION)?);
     let mut line = Rows::new(frame.u64s(c::LINE)?);
-    let mut snoop = Rows::new(frame.strings(c::SNOOP)?);
+    let mut snoop = Rows::new(frame.shared(c::SNOOP)?);
     let mut after = Rows::new(frame.u64s(c::AFTER)?);
-    let mut rule = Rows::new(frame.strings(c::RULE)?);
+    let mut rule = Rows::new(frame.shared(c::RULE)?);
     let mut rows: Vec<OrderRow> = (0..frame.rows())
         .map(|_| OrderRow {
             n: n.take(),

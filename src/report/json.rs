@@ -4,12 +4,13 @@
 use super::ReportError;
 use super::charts::edges;
 use super::charts::heatmap::MEASURES;
-use super::data::{CodeRow, Data};
+use super::data::{CodeRow, Data, ListingRow};
 use super::grid::{Grid, grids};
 use super::html::{Html, Markup, script_json, visible};
 use crate::analyses::lines::Sharing;
 use base64::Engine;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -38,13 +39,31 @@ pub fn element(data: &Data) -> Result<Markup, ReportError> {
     Ok(html.finish())
 }
 
-fn document(data: &Data) -> Result<Value, ReportError> {
-    let (grids, _) = grids(data);
-    let names: BTreeMap<u64, String> = data
-        .maps
-        .iter()
-        .map(|m| (m.map, visible(&m.name)))
-        .collect();
+/// The document. Fields of it and of its parts are in order of their names.
+#[derive(Serialize)]
+struct Document {
+    bracketed: u64,
+    brackets: Value,
+    causes: Value,
+    gaps: Vec<Value>,
+    grids: Vec<Cells>,
+    latency: Latency,
+    levels: Value,
+    listing: Value,
+    maps: BTreeMap<String, String>,
+    measures: Vec<[&'static str; 2]>,
+    nodes: Vec<Value>,
+    operations: Value,
+    order: Order,
+    schema: u32,
+    sharing: [&'static str; 7],
+    summary: Value,
+    time: Option<(u64, u64)>,
+}
+
+fn document(data: &Data) -> Result<Document, ReportError> {
+    let maps = data.maps.iter();
+    let maps = maps.map(|m| (m.map.to_string(), visible(&m.name)));
     let gaps: Vec<Value> = data
         .summary
         .gaps
@@ -60,83 +79,134 @@ fn document(data: &Data) -> Result<Value, ReportError> {
     let kinds = data.summary.together.operations.iter();
     let bracketed = kinds.fold(0, |sum: u64, kind| sum.saturating_add(kind.count));
     let nodes = data.summary.meta.nodes.iter();
-    let nodes: Vec<Value> = nodes.map(|n| json!([n.number, n.cpus.0])).collect();
-    Ok(json!({
-        "schema": 1,
-        "summary": summary,
-        "time": data.summary.time_ns,
-        "maps": names,
-        "measures": MEASURES.iter().map(|(name, unit, _)| [*name, *unit]).collect::<Vec<_>>(),
-        "grids": grids.iter().map(grid).collect::<Vec<_>>(),
-        "latency": latency(data),
-        "levels": levels(data),
-        "causes": data.summary.together.causes,
-        "brackets": brackets(data),
-        "bracketed": bracketed,
-        "sharing": Sharing::ALL.map(Sharing::text),
-        "nodes": nodes,
-        "operations": operations(data),
-        "order": order(data),
-        "listing": listing(data),
-        "gaps": gaps,
-    }))
+    let grids = || {
+        let (grids, _) = grids(data);
+        grids.iter().map(Cells::of).collect()
+    };
+    let (order, (grids, (latency, listing))) = rayon::join(
+        || order(data),
+        || rayon::join(grids, || rayon::join(|| latency(data), || listing(data))),
+    );
+    Ok(Document {
+        bracketed,
+        brackets: brackets(data),
+        causes: json!(data.summary.together.causes),
+        gaps,
+        grids,
+        latency,
+        levels: levels(data),
+        listing,
+        maps: maps.collect(),
+        measures: MEASURES
+            .iter()
+            .map(|(name, unit, _)| [*name, *unit])
+            .collect(),
+        nodes: nodes.map(|n| json!([n.number, n.cpus.0])).collect(),
+        operations: operations(data),
+        order,
+        schema: 1,
+        sharing: Sharing::ALL.map(Sharing::text),
+        summary,
+        time: data.summary.time_ns,
+    })
 }
 
 /// Distinct strings and an id a row; -1 is null.
 #[derive(Default)]
-struct Strings {
+struct Strings<'a> {
+    known: FxHashMap<&'a str, usize>,
+    /// As they are shown, which may be the same of several.
     ids: BTreeMap<String, usize>,
     values: Vec<String>,
 }
 
-impl Strings {
-    fn id(&mut self, value: Option<&str>) -> i64 {
+impl<'a> Strings<'a> {
+    fn id(&mut self, value: Option<&'a str>) -> i64 {
         let Some(value) = value else { return -1 };
-        let value = visible(value);
-        let next = self.values.len();
-        let id = *self.ids.entry(value.clone()).or_insert(next);
-        if id == next {
-            self.values.push(value);
-        }
+        let Strings { known, ids, values } = self;
+        let id = *known.entry(value).or_insert_with(|| {
+            let shown = visible(value);
+            let next = values.len();
+            let id = *ids.entry(shown.clone()).or_insert(next);
+            if id == next {
+                values.push(shown);
+            }
+            id
+        });
         id as i64
     }
 }
 
-fn grid(grid: &Grid) -> Value {
-    let cells = || grid.cells.iter();
-    // null: the recording does not tell, or there is no load to tell of.
-    let values: Vec<Vec<Option<u64>>> = MEASURES
-        .iter()
-        .map(|(_, _, value)| cells().map(|(_, m)| value(m)).collect())
-        .collect();
-    let segments: Vec<Value> = grid
-        .segments()
-        .iter()
-        .map(|s| json!([s.part, s.slot, s.start, s.end]))
-        .collect();
-    json!({
-        "name": visible(&grid.name()),
-        "array": grid.outside.is_none().then_some(grid.array.array),
-        "outside": grid.outside.as_ref().map(|outside| json!({
-            "part": outside.part, "begins": outside.begins, "per_column": outside.per_column,
-        })),
-        "map": grid.array.map,
-        "unit": grid.unit(),
-        "stride": grid.stride,
-        "rows": grid.rows,
-        "per_row": grid.per_row,
-        "len": grid.array.len,
-        "phase": grid.array.base.map(|base| base % 128),
-        "old": grid.array.old,
-        "borders": grid.border_note(),
-        "segments": segments,
-        "row": cells().map(|(k, _)| k.0).collect::<Vec<_>>(),
-        "off": cells().map(|(k, _)| k.1).collect::<Vec<_>>(),
-        "values": values,
-    })
+/// One heatmap.
+#[derive(Serialize)]
+struct Cells {
+    array: Option<u64>,
+    borders: String,
+    len: u64,
+    map: Option<u64>,
+    name: String,
+    off: Vec<u64>,
+    old: bool,
+    outside: Value,
+    per_row: u64,
+    phase: Option<u64>,
+    row: Vec<u64>,
+    rows: u64,
+    segments: Vec<Value>,
+    stride: u64,
+    unit: &'static str,
+    /// By measure. null: the recording does not tell, or there is no load to tell of.
+    values: Vec<Vec<Option<u64>>>,
 }
 
-fn latency(data: &Data) -> Value {
+impl Cells {
+    fn of(grid: &Grid) -> Cells {
+        let cells = || grid.cells.iter();
+        let measures = MEASURES.iter();
+        let values = measures.map(|(_, _, value)| cells().map(|(_, m)| value(m)).collect());
+        let segments = grid.segments();
+        let segments = segments.iter();
+        let segments = segments.map(|s| json!([s.part, s.slot, s.start, s.end]));
+        let outside = grid.outside.as_ref().map(|outside| {
+            json!({
+                "part": outside.part, "begins": outside.begins, "per_column": outside.per_column,
+            })
+        });
+        Cells {
+            array: grid.outside.is_none().then_some(grid.array.array),
+            borders: grid.border_note(),
+            len: grid.array.len,
+            map: grid.array.map,
+            name: visible(&grid.name()),
+            off: cells().map(|(k, _)| k.1).collect(),
+            old: grid.array.old,
+            outside: json!(outside),
+            per_row: grid.per_row,
+            phase: grid.array.base.map(|base| base % 128),
+            row: cells().map(|(k, _)| k.0).collect(),
+            rows: grid.rows,
+            segments: segments.collect(),
+            stride: grid.stride,
+            unit: grid.unit(),
+            values: values.collect(),
+        }
+    }
+}
+
+/// The latency cube.
+#[derive(Serialize)]
+struct Latency {
+    bin: Vec<u64>,
+    by_map: bool,
+    level: Vec<i64>,
+    levels: Vec<String>,
+    map: Vec<i64>,
+    samples: Vec<u64>,
+    time: Vec<u64>,
+    time_bin_ns: u64,
+}
+
+fn latency(data: &Data) -> Latency {
     // A cube of many maps is cut to one of no map, so that no sample is left out.
     let whole = data.latency.len() <= MOST_LATENCY;
     let mut sums = FxHashMap::<(u64, u64, Option<&str>, i64), u64>::default();
@@ -154,16 +224,16 @@ fn latency(data: &Data) -> Value {
     let keys = || sums.iter().map(|(key, _)| key);
     let mut levels = Strings::default();
     let level: Vec<i64> = keys().map(|k| levels.id(k.2)).collect();
-    json!({
-        "by_map": whole,
-        "time_bin_ns": data.summary.time_bin_ns,
-        "levels": levels.values,
-        "time": keys().map(|k| k.0).collect::<Vec<_>>(),
-        "bin": keys().map(|k| k.1).collect::<Vec<_>>(),
-        "level": level,
-        "map": keys().map(|k| k.3).collect::<Vec<_>>(),
-        "samples": sums.iter().map(|(_, n)| n).collect::<Vec<_>>(),
-    })
+    Latency {
+        bin: keys().map(|k| k.1).collect(),
+        by_map: whole,
+        level,
+        map: keys().map(|k| k.3).collect(),
+        samples: sums.iter().map(|(_, n)| *n).collect(),
+        time: keys().map(|k| k.0).collect(),
+        time_bin_ns: data.summary.time_bin_ns,
+        levels: levels.values,
+    }
 }
 
 /// Loads by the level that served them: of all, and of each map.
@@ -234,16 +304,17 @@ fn operations(data: &Data) -> Value {
 
 /// The code of the hottest functions; `of`: by row of `functions`.
 fn listing(data: &Data) -> Value {
+    let place = |row: &ListingRow| match (&row.file, row.line) {
+        (Some(file), Some(line)) => Some(format!("{file}:{line}")),
+        (file, _) => file.clone(),
+    };
+    let places: Vec<Option<String>> = data.listing.iter().map(place).collect();
     let mut strings = Strings::default();
     let mut groups = BTreeMap::<(Option<&str>, Option<&str>), (usize, usize)>::new();
     let mut rows: Vec<Value> = Vec::new();
-    for (i, row) in data.listing.iter().enumerate() {
+    for (i, (row, place)) in data.listing.iter().zip(&places).enumerate() {
         let key = (row.image.as_deref(), row.outer.as_deref());
         groups.entry(key).or_insert((i, i)).1 = i + 1;
-        let place = match (&row.file, row.line) {
-            (Some(file), Some(line)) => Some(format!("{file}:{line}")),
-            (file, _) => file.clone(),
-        };
         let m = &row.m;
         let counts = (m.samples > 0).then(|| {
             json!({
@@ -273,7 +344,35 @@ fn listing(data: &Data) -> Value {
     })
 }
 
-fn order(data: &Data) -> Value {
+/// Accesses to the instances that have most.
+#[derive(Serialize)]
+struct Order {
+    after: Vec<i64>,
+    array: Vec<i64>,
+    cpu: Vec<i64>,
+    every: bool,
+    from: Vec<i64>,
+    function: Vec<i64>,
+    hitm: Vec<i64>,
+    index: Vec<i64>,
+    instance: Vec<i64>,
+    instances: Vec<String>,
+    latency: Vec<i64>,
+    level: Vec<i64>,
+    map: Vec<i64>,
+    of: usize,
+    op: Vec<i64>,
+    part: Vec<i64>,
+    rule: Vec<i64>,
+    rules: BTreeMap<String, Value>,
+    slot: Vec<i64>,
+    strings: Vec<String>,
+    tid: Vec<i64>,
+    time: Vec<i64>,
+    windows: Vec<Value>,
+}
+
+fn order(data: &Data) -> Order {
     let instances = super::charts::instances(data);
     let (mut names, mut strings) = (Vec::new(), Strings::default());
     let start = data.summary.time_ns.map_or(0, |(first, _)| first);
@@ -332,29 +431,29 @@ fn order(data: &Data) -> Value {
         .iter()
         .map(|rule| (visible(&rule.name), json!([rule.kept, visible(&rule.why)])))
         .collect();
-    json!({
-        "windows": windows,
-        "rules": rules,
-        "of": total,
-        "every": data.every_access(),
-        "instances": names,
-        "strings": strings.values,
-        "instance": column(0),
-        "time": column(1),
-        "cpu": column(2),
-        "tid": column(3),
-        "op": column(4),
-        "level": column(5),
-        "latency": column(6),
-        "map": column(7),
-        "part": column(8),
-        "slot": column(9),
-        "function": column(10),
-        "hitm": column(11),
-        "from": column(12),
-        "after": column(13),
-        "rule": column(14),
-        "array": column(15),
-        "index": column(16),
-    })
+    Order {
+        windows,
+        rules,
+        of: total,
+        every: data.every_access(),
+        instances: names,
+        strings: strings.values,
+        instance: column(0),
+        time: column(1),
+        cpu: column(2),
+        tid: column(3),
+        op: column(4),
+        level: column(5),
+        latency: column(6),
+        map: column(7),
+        part: column(8),
+        slot: column(9),
+        function: column(10),
+        hitm: column(11),
+        from: column(12),
+        after: column(13),
+        rule: column(14),
+        array: column(15),
+        index: column(16),
+    }
 }

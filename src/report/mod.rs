@@ -54,21 +54,25 @@ pub enum ReportError {
 pub fn render(tables: &Tables) -> Result<String, ReportError> {
     let data = Data::read(tables)?;
     // What takes longest comes first.
-    let ((rows, page), (json, cells)) = rayon::join(
-        || rayon::join(|| data.kept.element(&data), || body(tables, &data)),
+    let ((json, cells), (rows, page)) = rayon::join(
         || rayon::join(|| json::element(&data), || cells::element(&data)),
+        || rayon::join(|| data.kept.element(&data), || body(tables, &data)),
     );
     let mut html = page?;
-    html.markup(&json?);
-    html.markup(&rows?);
-    if let Some(cells) = cells? {
-        html.markup(&cells);
-    }
-    html.open("script", &[])
-        .markup(&Markup::trusted(JS.to_owned()))
-        .close("script");
-    html.close("body").close("html");
-    Ok(format!("<!DOCTYPE html>\n{}\n", html.finish().as_str()))
+    let (json, rows, cells) = (json?, rows?, cells?);
+    let whole = || {
+        html.markup(&json);
+        html.markup(&rows);
+        if let Some(cells) = cells {
+            html.markup(&cells);
+        }
+        html.open("script", &[])
+            .markup(&Markup::trusted(JS.to_owned()))
+            .close("script");
+        html.close("body").close("html");
+        format!("<!DOCTYPE html>\n{}\n", html.finish().as_str())
+    };
+    Ok(rayon::join(whole, || drop(data)).0)
 }
 
 /// The page up to its data.

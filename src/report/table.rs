@@ -52,14 +52,14 @@ impl Cell {
     }
 
     /// Text, or "not recorded".
-    pub fn text(text: &Option<String>) -> Cell {
+    pub fn text(text: &Option<impl AsRef<str>>) -> Cell {
         text.as_ref()
-            .map_or(Cell::Absent, |t| Cell::Text(t.clone()))
+            .map_or(Cell::Absent, |t| Cell::Text(t.as_ref().to_owned()))
     }
 
-    pub fn code(text: &Option<String>) -> Cell {
+    pub fn code(text: &Option<impl AsRef<str>>) -> Cell {
         text.as_ref()
-            .map_or(Cell::Absent, |t| Cell::Code(t.clone()))
+            .map_or(Cell::Absent, |t| Cell::Code(t.as_ref().to_owned()))
     }
 
     fn is_number(&self) -> bool {

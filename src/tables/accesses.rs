@@ -10,7 +10,8 @@ use crate::data_src::{Blocked, Op, Snoop, Tlb};
 use crate::gomap::Part;
 use crate::pmu::Validity;
 use crate::recording::Recording;
-use polars::prelude::{DataFrame, PolarsResult};
+use polars::prelude::{Column, DataFrame, PolarsResult};
+use rayon::prelude::*;
 
 /// Rows of one chunk of `accesses`: some 300 bytes each while the frame is made.
 pub const CHUNK: usize = 1 << 18;
@@ -149,65 +150,63 @@ fn frame(
     let all: Vec<Access> = numbers.map(|i| Access::of(rows, kinds, i)).collect();
     macro_rules! of {
         ($column:expr, |$a:ident| $value:expr) => {
-            column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
+            &|| column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
         };
     }
-    DataFrame::new(
-        all.len(),
-        vec![
-            of!(c::N, |a| a.n as u32),
-            of!(c::TIME, |a| a.time),
-            of!(c::PID, |a| a.thread.map(|t| t.0)),
-            of!(c::TID, |a| a.thread.map(|t| t.1)),
-            of!(c::CPU, |a| a.cpu),
-            of!(c::EVENT, |a| a.event),
-            of!(c::IP, |a| a.ip),
-            of!(c::ADDR, |a| a.addr),
-            of!(c::PHYS_ADDR, |a| a.phys_addr),
-            of!(c::PERIOD, |a| a.period),
-            of!(c::WEIGHT, |a| a.weight),
-            of!(c::DATA_SRC, |a| a.data_src),
-            of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
-            of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
-            of!(c::LEVEL_STATE, |a| a.kind.map(|k| k.states.level.name())),
-            of!(c::SNOOP, |a| a.kind.and_then(|k| k.snoop).map(Snoop::name)),
-            of!(c::SNOOP_STATE, |a| a.kind.map(|k| k.states.snoop.name())),
-            of!(c::TLB, |a| a.kind.and_then(|k| k.tlb).map(Tlb::name)),
-            of!(c::TLB_STATE, |a| a.kind.map(|k| k.states.tlb.name())),
-            of!(c::BLOCKED, |a| a
-                .kind
-                .and_then(|k| k.blocked)
-                .map(Blocked::name)),
-            of!(c::BLOCKED_STATE, |a| a
-                .kind
-                .map(|k| k.states.blocked.name())),
-            of!(c::LATENCY, |a| a.latency),
-            of!(c::LATENCY_STATE, |a| a.latency_state().map(Validity::name)),
-            of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
-            of!(c::FUNCTION, |a| a.place.and_then(inner)),
-            of!(c::OUTER, |a| a.place.and_then(outer)),
-            of!(c::FILE, |a| a.place.and_then(|p| file_line(p).0)),
-            of!(c::LINE, |a| a.place.and_then(|p| file_line(p).1)),
-            of!(c::OPERATION, |a| a
-                .place
-                .and_then(|p| p.operation)
-                .map(operation_name)),
-            of!(c::PHASE, |a| a.place.and_then(|p| p.phase).map(phase_name)),
-            of!(c::PART, |a| a.part.ok().map(Part::name)),
-            of!(c::STAGE, |a| a.part.ok().map(|p| stage_name(p.stage()))),
-            of!(c::MAP, |a| a.map_id),
-            of!(c::MAP_NAME, |a| a.map.map(|m| m.name.as_str())),
-            of!(c::MAP_TYPE, |a| map_type(a)),
-            of!(c::HEADER, |a| a.map.and_then(|m| m.header)),
-            of!(c::BASE, |a| a.base),
-            of!(c::ARRAY, |a| a.array),
-            of!(c::INDEX, |a| a.index),
-            of!(c::SLOT, |a| a.slot),
-            of!(c::OFF, |a| a.off),
-            of!(c::EVIDENCE, |a| a.evidence),
-            of!(c::REASON, |a| a.part.err().map(Reason::name)),
-        ],
-    )
+    let columns: &[&(dyn Fn() -> Column + Sync)] = &[
+        of!(c::N, |a| a.n as u32),
+        of!(c::TIME, |a| a.time),
+        of!(c::PID, |a| a.thread.map(|t| t.0)),
+        of!(c::TID, |a| a.thread.map(|t| t.1)),
+        of!(c::CPU, |a| a.cpu),
+        of!(c::EVENT, |a| a.event),
+        of!(c::IP, |a| a.ip),
+        of!(c::ADDR, |a| a.addr),
+        of!(c::PHYS_ADDR, |a| a.phys_addr),
+        of!(c::PERIOD, |a| a.period),
+        of!(c::WEIGHT, |a| a.weight),
+        of!(c::DATA_SRC, |a| a.data_src),
+        of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
+        of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
+        of!(c::LEVEL_STATE, |a| a.kind.map(|k| k.states.level.name())),
+        of!(c::SNOOP, |a| a.kind.and_then(|k| k.snoop).map(Snoop::name)),
+        of!(c::SNOOP_STATE, |a| a.kind.map(|k| k.states.snoop.name())),
+        of!(c::TLB, |a| a.kind.and_then(|k| k.tlb).map(Tlb::name)),
+        of!(c::TLB_STATE, |a| a.kind.map(|k| k.states.tlb.name())),
+        of!(c::BLOCKED, |a| a
+            .kind
+            .and_then(|k| k.blocked)
+            .map(Blocked::name)),
+        of!(c::BLOCKED_STATE, |a| a
+            .kind
+            .map(|k| k.states.blocked.name())),
+        of!(c::LATENCY, |a| a.latency),
+        of!(c::LATENCY_STATE, |a| a.latency_state().map(Validity::name)),
+        of!(c::IMAGE, |a| a.place.map(|p| p.image.as_str())),
+        of!(c::FUNCTION, |a| a.place.and_then(inner)),
+        of!(c::OUTER, |a| a.place.and_then(outer)),
+        of!(c::FILE, |a| a.place.and_then(|p| file_line(p).0)),
+        of!(c::LINE, |a| a.place.and_then(|p| file_line(p).1)),
+        of!(c::OPERATION, |a| a
+            .place
+            .and_then(|p| p.operation)
+            .map(operation_name)),
+        of!(c::PHASE, |a| a.place.and_then(|p| p.phase).map(phase_name)),
+        of!(c::PART, |a| a.part.ok().map(Part::name)),
+        of!(c::STAGE, |a| a.part.ok().map(|p| stage_name(p.stage()))),
+        of!(c::MAP, |a| a.map_id),
+        of!(c::MAP_NAME, |a| a.map.map(|m| m.name.as_str())),
+        of!(c::MAP_TYPE, |a| map_type(a)),
+        of!(c::HEADER, |a| a.map.and_then(|m| m.header)),
+        of!(c::BASE, |a| a.base),
+        of!(c::ARRAY, |a| a.array),
+        of!(c::INDEX, |a| a.index),
+        of!(c::SLOT, |a| a.slot),
+        of!(c::OFF, |a| a.off),
+        of!(c::EVIDENCE, |a| a.evidence),
+        of!(c::REASON, |a| a.part.err().map(Reason::name)),
+    ];
+    DataFrame::new(all.len(), columns.par_iter().map(|of| of()).collect())
 }
 
 /// Go's name of the map's type.

@@ -37,10 +37,10 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
         .collect();
     macro_rules! of {
         ($column:expr, |$a:ident| $value:expr) => {
-            column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
+            &|| column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
         };
     }
-    let mut columns = vec![
+    let columns: &[&(dyn Fn() -> Column + Sync)] = &[
         of!(c::TIME, |a| a.time),
         of!(c::TID, |a| a.thread.map(|t| t.1)),
         of!(c::CPU, |a| a.cpu),
@@ -56,8 +56,12 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
         of!(c::EVIDENCE, |a| a.evidence),
         of!(c::REASON, |a| a.part.err().map(Reason::name)),
     ];
-    columns.extend(of_places(&all)?);
-    columns.extend(count_columns(&counts));
+    let own = || columns.par_iter().map(|of| of()).collect::<Vec<_>>();
+    let (mut columns, (of_places, counts)) = rayon::join(own, || {
+        rayon::join(|| of_places(&all), || count_columns(&counts))
+    });
+    columns.extend(of_places?);
+    columns.extend(counts);
     DataFrame::new(rows.len(), columns)
 }
 
@@ -92,7 +96,7 @@ fn of_places(all: &[Access]) -> PolarsResult<Vec<Column>> {
         of!(c::STEP, |p| p.step),
         of!(c::INSTRUCTION, |p| p.instruction.as_deref()),
     ];
-    let columns = columns.into_iter().map(|column| column.take(&rows));
+    let columns = columns.into_par_iter().map(|column| column.take(&rows));
     columns.collect()
 }
 

@@ -10,6 +10,7 @@ use crate::attribute::flow::Instruction;
 use crate::attribute::{Attribution, Place};
 use crate::program::{Frame, Function, Program};
 use polars::prelude::{DataFrame, IdxCa, NewChunkedArray, PolarsResult};
+use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -90,14 +91,14 @@ pub fn list(tables: &mut Tables, programs: &BTreeMap<&str, &Program>) -> PolarsR
     hottest.sort_by_key(|(_, listed)| Reverse(listed.cost));
     hottest.truncate(FUNCTIONS);
     let lines: Vec<Line> = hottest
-        .iter()
+        .par_iter()
         .filter_map(|((image, outer), listed)| {
             let program = programs.get(image)?;
             let mut named = program.functions().iter();
             let function = named.find(|function| function.name == *outer)?;
             Some(lines(program, function, (*image, *outer), &listed.rows))
         })
-        .flatten()
+        .flatten_iter()
         .collect();
     let rows = IdxCa::from_iter_options("".into(), lines.iter().map(|line| line.row));
     let mut listing = hit.take(&rows)?;

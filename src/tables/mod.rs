@@ -44,6 +44,7 @@ use crate::attribute::Attribution;
 use crate::recording::Recording;
 use aggregate::{TimeAxis, totals};
 use polars::prelude::{DataFrame, PolarsResult};
+use rayon::prelude::*;
 
 /// Version of the folder of tables, in `Summary::schema`.
 pub const SCHEMA: u32 = 1;
@@ -106,26 +107,31 @@ impl Tables {
         let attribution = rows.attribution;
         let time = TimeAxis::of(rows);
         let totals = totals(rows, kinds, &time);
+        // What takes longest comes first.
+        let frames: [&(dyn Fn() -> PolarsResult<DataFrame> + Sync); 12] = [
+            &|| frames::lines(&totals, attribution),
+            &|| listing::hit(&totals, attribution),
+            &|| frames::cells(&totals, attribution),
+            &|| frames::latency(&totals, kinds),
+            &|| frames::functions(&totals, attribution),
+            &|| frames::parts(&totals),
+            &|| frames::maps(&totals, attribution),
+            &|| frames::arrays(&totals, attribution),
+            &|| frames::outside(&totals, attribution),
+            &|| frames::steps(&totals, attribution),
+            &|| frames::levels(&totals, kinds),
+            &|| frames::misses(&totals),
+        ];
         let sums = || -> PolarsResult<[DataFrame; 12]> {
-            Ok([
-                frames::maps(&totals, attribution)?,
-                frames::parts(&totals)?,
-                frames::arrays(&totals, attribution)?,
-                frames::cells(&totals, attribution)?,
-                frames::outside(&totals, attribution)?,
-                frames::functions(&totals, attribution)?,
-                frames::lines(&totals, attribution)?,
-                listing::hit(&totals, attribution)?,
-                frames::steps(&totals, attribution)?,
-                frames::latency(&totals, kinds)?,
-                frames::levels(&totals, kinds)?,
-                frames::misses(&totals)?,
-            ])
+            let all = frames.par_iter().with_max_len(1).map(|frame| frame());
+            let all: Vec<DataFrame> = all.collect::<PolarsResult<_>>()?;
+            let missing = |_| polars::error::polars_err!(ShapeMismatch: "a frame is missing");
+            all.try_into().map_err(missing)
         };
         let sums = || {
             let both = (&totals, kinds);
-            let summary = summary::of(recording, attribution, binaries, both, &time);
-            (sums(), summary)
+            let summary = || summary::of(recording, attribution, binaries, both, &time);
+            rayon::join(sums, summary)
         };
         let order = || order::frame(accesses, order::hottest(rows, &totals));
         // What takes longest comes first.
@@ -134,16 +140,16 @@ impl Tables {
         let order = order?;
         summary.order.rows = order.height() as u64;
         let [
-            maps,
-            parts,
-            arrays,
-            cells,
-            outside,
-            functions,
             lines,
             listing,
-            steps,
+            cells,
             latency,
+            functions,
+            parts,
+            maps,
+            arrays,
+            outside,
+            steps,
             levels,
             misses,
         ] = sums?;

@@ -344,9 +344,9 @@ fn list(data: &Data, instance: &Instance) -> Table {
             .map(|(time, start)| time.saturating_sub(start));
         let mut keys: Vec<(&'static str, String)> = Vec::new();
         keys.extend(row.map.map(|map| ("map", map.to_string())));
-        keys.extend(row.part.clone().map(|part| ("part", part)));
-        keys.extend(row.level.clone().map(|level| ("level", level)));
-        keys.extend(row.op.clone().map(|op| ("op", op)));
+        let texts = [("part", &row.part), ("level", &row.level), ("op", &row.op)];
+        let texts = texts.map(|(key, text)| Some((key, text.as_deref()?.to_owned())));
+        keys.extend(texts.into_iter().flatten());
         keys.extend(row.cpu.map(|cpu| ("cpu", cpu.to_string())));
         keys.extend(row.tid.map(|tid| ("tid", tid.to_string())));
         let since = row.time.map(|time| time.saturating_sub(first));
@@ -436,7 +436,7 @@ mod tests {
             tid: None,
             cpu: Some(cpu),
             event: None,
-            op: Some(op.to_owned()),
+            op: Some(op.into()),
             level: None,
             latency: None,
             map: None,
@@ -448,7 +448,7 @@ mod tests {
             base: Some(0x1000),
             function: None,
             line: None,
-            snoop: snoop.map(str::to_owned),
+            snoop: snoop.map(Into::into),
             after: None,
             rule: None,
         }
