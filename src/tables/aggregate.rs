@@ -44,6 +44,13 @@ pub struct Group {
 }
 
 impl Group {
+    fn add(&mut self, kind: &Kind, latency: Option<u32>) {
+        self.counts.add(kind, latency);
+        if let Some(cycles) = latency {
+            self.latencies.add(cycles);
+        }
+    }
+
     pub fn merge(&mut self, other: &Group) {
         self.rows += other.rows;
         self.slotted += other.slotted;
@@ -88,10 +95,10 @@ pub struct Totals {
     pub elsewhere: Bits,
 }
 
-/// Sums by key, apart from the keys: a table of small entries stays in a core's own cache.
+/// Sums by key, apart from the table of the keys: one of small entries stays in a core's own cache.
 struct Sums<K, V> {
     ids: FxHashMap<K, u32>,
-    sums: Vec<V>,
+    sums: Vec<(K, V)>,
 }
 
 impl<K, V> Default for Sums<K, V> {
@@ -107,7 +114,7 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     /// The number of a key.
     fn id_of(&mut self, key: K) -> u32 {
         *self.ids.entry(key).or_insert_with(|| {
-            self.sums.push(V::default());
+            self.sums.push((key, V::default()));
             self.sums.len() as u32 - 1
         })
     }
@@ -115,19 +122,18 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     /// The sum of a key.
     fn of(&mut self, key: K) -> &mut V {
         let id = self.id_of(key);
-        &mut self.sums[id as usize]
+        &mut self.sums[id as usize].1
     }
 
     fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
-        for (key, id) in other.ids {
-            merge(self.of(key), &other.sums[id as usize]);
+        for (key, sum) in other.sums {
+            merge(self.of(key), &sum);
         }
         self
     }
 
-    fn finish(mut self) -> FxHashMap<K, V> {
-        let take = |(key, id)| (key, std::mem::take(&mut self.sums[id as usize]));
-        self.ids.into_iter().map(take).collect()
+    fn finish(self) -> FxHashMap<K, V> {
+        self.sums.into_iter().collect()
     }
 }
 
@@ -282,8 +288,8 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
     let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
     let next = AtomicUsize::new(0);
     let pieces = || {
-        let first = next.fetch_add(GATHERED, Relaxed);
-        (first < rows.len()).then(|| first..rows.len().min(first + GATHERED))
+        let first = next.fetch_add(PIECE, Relaxed);
+        (first < rows.len()).then(|| first..rows.len().min(first + PIECE))
     };
     let some = |_| some_of_the_samples(rows, kinds, time, (&widths, &bins), pieces);
     let threads = (0..rayon::current_num_threads().max(1)).into_par_iter();
@@ -305,44 +311,67 @@ struct OfHit {
 /// own cache, and it does not wait for the answer on one to ask for the next.
 const BATCH: usize = 1 << 11;
 
-/// Samples that a thread takes at a time, and counts together, those of a few groups after those of others: the sums of a few groups
+/// Samples that a thread takes at a time.
+const PIECE: usize = 1 << 16;
+
+/// Samples that are counted together, those of a few groups after those of others: the sums of a few groups
 /// stay in a core's own cache, those of all do not.
-const GATHERED: usize = 1 << 17;
+const GATHERED: usize = 1 << 19;
 
 /// Groups that are counted together.
-const FEW: u32 = 16;
+const FEW: u32 = 64;
 
-/// A sample, as far as its group and its level count it.
+/// A sample, as far as its group and its level count it. There are many at a time.
 #[derive(Clone, Copy, Default)]
-struct Counted<'a> {
+struct Counted {
     group: u32,
-    map: u32,
-    /// `None`: no access.
-    kind: Option<&'a Kind>,
-    /// 0 where there is none.
+    /// Its [`Kind::number`], above [`HAS_LATENCY`] and [`SLOTTED`]; [`NONE`]: no access.
+    kind: u32,
     latency: u32,
-    has_latency: bool,
-    slotted: bool,
 }
 
-impl Counted<'_> {
+const HAS_LATENCY: u32 = 1;
+/// Its slot is known.
+const SLOTTED: u32 = 2;
+const FLAGS: u32 = 2;
+
+impl Counted {
+    fn new(group: u32, kind: Option<&Kind>, latency: Option<u32>, slotted: bool) -> Counted {
+        let has_latency = if latency.is_some() { HAS_LATENCY } else { 0 };
+        let slotted = if slotted { SLOTTED } else { 0 };
+        let kind = kind.map_or(NONE, |kind| kind.number << FLAGS | has_latency | slotted);
+        Counted {
+            group,
+            kind,
+            latency: latency.unwrap_or(0),
+        }
+    }
+
+    fn kind<'a>(&self, kinds: &'a Kinds) -> Option<&'a Kind> {
+        (self.kind != NONE).then(|| kinds.numbered(self.kind >> FLAGS))
+    }
+
     fn latency(&self) -> Option<u32> {
-        self.has_latency.then_some(self.latency)
+        (self.kind & HAS_LATENCY != 0).then_some(self.latency)
+    }
+
+    fn is_slotted(&self) -> bool {
+        self.kind & SLOTTED != 0
     }
 }
 
 /// Samples that are to be counted under their groups.
 #[derive(Default)]
-struct Gathered<'a> {
-    samples: Vec<Counted<'a>>,
-    sorted: Vec<Counted<'a>>,
+struct Gathered {
+    samples: Vec<Counted>,
+    sorted: Vec<Counted>,
     /// By [`FEW`] groups: where the next of their samples comes in `sorted`.
     next: Vec<u32>,
 }
 
-impl<'a> Gathered<'a> {
+impl Gathered {
     /// The samples of [`FEW`] groups after those of others, and none are left; there are so many groups.
-    fn sorted(&mut self, groups: usize) -> &[Counted<'a>] {
+    fn sorted(&mut self, groups: usize) -> &[Counted] {
         self.next.clear();
         self.next.resize(groups.div_ceil(FEW as usize), 0);
         for sample in &self.samples {
@@ -420,17 +449,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn counted(&self) -> impl Iterator<Item = Counted<'a>> + '_ {
+    fn counted(&self) -> impl Iterator<Item = Counted> + '_ {
         let accesses = self.kinds.iter().zip(&self.latencies);
-        let places = self.groups.iter().zip(&self.maps).zip(&self.slotted);
-        let all = places.zip(accesses);
-        all.map(|(((&group, &map), &slotted), (&kind, &latency))| Counted {
-            group,
-            map,
-            kind,
-            latency: latency.unwrap_or(0),
-            has_latency: latency.is_some(),
-            slotted,
+        let groups = self.groups.iter().zip(&self.slotted);
+        let all = groups.zip(accesses);
+        all.map(|((&group, &slotted), (&kind, &latency))| {
+            Counted::new(group, kind, latency, slotted)
         })
     }
 
@@ -477,8 +501,11 @@ fn some_of_the_samples(
             totals.count_bytes(&mut batch, first, widths, &mut of_hits);
             gathered.samples.extend(batch.counted());
         }
-        totals.count(&mut gathered, &mut levels);
+        if gathered.samples.len() >= GATHERED {
+            totals.count(&mut gathered, kinds, &mut levels);
+        }
     }
+    totals.count(&mut gathered, kinds, &mut levels);
     totals
 }
 
@@ -560,25 +587,27 @@ impl Partial {
 
     /// Counts samples under their groups, and loads under their levels. `levels`: the numbers of those counted
     /// last.
-    fn count(&mut self, gathered: &mut Gathered, levels: &mut Recent<LevelKey, u32>) {
+    fn count(
+        &mut self,
+        gathered: &mut Gathered,
+        kinds: &Kinds,
+        levels: &mut Recent<LevelKey, u32>,
+    ) {
         for sample in gathered.sorted(self.groups.sums.len()) {
-            let group = &mut self.groups.sums[sample.group as usize];
+            let (key, group) = &mut self.groups.sums[sample.group as usize];
             group.rows += 1;
-            let Some(kind) = sample.kind else { continue };
-            group.slotted += u32::from(sample.slotted);
-            let count = |group: &mut Group| {
-                group.counts.add(kind, sample.latency());
-                if sample.has_latency {
-                    group.latencies.add(sample.latency);
-                }
+            let Some(kind) = sample.kind(kinds) else {
+                continue;
             };
-            count(group);
+            let latency = sample.latency();
+            group.slotted += u32::from(sample.is_slotted());
+            group.add(kind, latency);
             if kind.counts.loads > 0 {
-                let key = (sample.map, kind.level_id);
+                let key = (key.map, kind.level_id);
                 let id = levels.get((key.0, key.1.into()), key, || self.levels.id_of(key));
-                let loads = &mut self.levels.sums[id as usize];
+                let (_, loads) = &mut self.levels.sums[id as usize];
                 loads.rows += 1;
-                count(loads);
+                loads.add(kind, latency);
             }
         }
     }
@@ -628,7 +657,9 @@ impl Partial {
         }
         for &(i, cell) in &batch.cells {
             if let Some(kind) = batch.kinds[i] {
-                self.cells.sums[cell as usize].add(kind, batch.latencies[i]);
+                self.cells.sums[cell as usize]
+                    .1
+                    .add(kind, batch.latencies[i]);
             }
         }
         for (_, instance) in &batch.instances {

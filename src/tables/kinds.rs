@@ -28,6 +28,8 @@ pub struct Kind {
     pub states: Fields,
     /// Index into [`Kinds::levels`], or [`NO_LEVEL`].
     pub level_id: u8,
+    /// Its own among the kinds of the recording.
+    pub number: u32,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
         blocked: None,
         states: Fields::all(Validity::Unknown),
         level_id: NO_LEVEL,
+        number: 0,
     };
 
     fn of(event: &Event, access: &Access) -> Kind {
@@ -57,6 +60,7 @@ impl Kind {
             blocked: access.blocked,
             states: states_of(event, access),
             level_id: NO_LEVEL,
+            number: 0,
         }
     }
 }
@@ -110,10 +114,12 @@ const MOST: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Kinds<'a> {
     events: &'a [Event],
+    /// By number; the first is that of samples of which nothing is known.
+    all: Vec<Kind>,
     /// By event, then by `data_src` id; one more at the end for samples without `data_src`.
-    by_event: Vec<Vec<Kind>>,
+    by_event: Vec<Vec<u32>>,
     /// Where there are more than [`MOST`] pairs, those that occur, by event and `data_src` id.
-    occurring: Option<FxHashMap<(usize, u32), Kind>>,
+    occurring: Option<FxHashMap<(usize, u32), u32>>,
     /// Names of the levels, in the order in which they were met.
     pub levels: Vec<Cow<'static, str>>,
 }
@@ -125,6 +131,7 @@ impl<'a> Kinds<'a> {
         let all = sources.len().saturating_mul(recording.events.len());
         let mut kinds = Kinds {
             events: &recording.events,
+            all: vec![Kind::UNKNOWN],
             by_event: Vec::new(),
             occurring: (all > MOST).then(FxHashMap::default),
             levels: Vec::new(),
@@ -136,7 +143,7 @@ impl<'a> Kinds<'a> {
                 _ => &[],
             };
             let of_event = sources.iter().copied().chain([0]);
-            let of_event = of_event.map(|source| kinds.named(event, source)).collect();
+            let of_event = of_event.map(|source| kinds.add(event, source)).collect();
             kinds.by_event.push(of_event);
         }
         if let Some(mut occurring) = kinds.occurring.take() {
@@ -148,7 +155,7 @@ impl<'a> Kinds<'a> {
                     && event.memory == Memory::Sampled
                 {
                     let kind = occurring.entry((number, id));
-                    kind.or_insert_with(|| kinds.named(event, source));
+                    kind.or_insert_with(|| kinds.add(event, source));
                 }
             }
             kinds.occurring = Some(occurring);
@@ -156,10 +163,13 @@ impl<'a> Kinds<'a> {
         kinds
     }
 
-    fn named(&mut self, event: &Event, source: u64) -> Kind {
+    /// The number of a new one.
+    fn add(&mut self, event: &Event, source: u64) -> u32 {
         let mut kind = Kind::of(event, &event.access(DataSrc(source), None));
         kind.level_id = self.level_id(kind.level_name.as_ref());
-        kind
+        kind.number = self.all.len() as u32;
+        self.all.push(kind);
+        self.all.len() as u32 - 1
     }
 
     fn level_id(&mut self, name: Option<&Cow<'static, str>>) -> u8 {
@@ -179,7 +189,12 @@ impl<'a> Kinds<'a> {
             Some(occurring) => occurring.get(&(event, id)),
             None => of_event.get(id as usize),
         });
-        told.or(of_event.last()).unwrap_or(&Kind::UNKNOWN)
+        self.numbered(told.or(of_event.last()).copied().unwrap_or(0))
+    }
+
+    /// The kind of a number.
+    pub fn numbered(&self, number: u32) -> &Kind {
+        self.all.get(number as usize).unwrap_or(&Kind::UNKNOWN)
     }
 
     /// The latency of a sample of `event`, in cycles.
