@@ -111,5 +111,6 @@ fn keys_read(recording: &Recording, places: &Places, spaces: &Spaces) -> Vec<Key
             kind,
         })
     };
-    places.place.par_numbered().filter_map(read).collect()
+    let reads = |place: u32| kinds.get(place as usize).is_some_and(Option::is_some);
+    places.place.par_where(reads).filter_map(read).collect()
 }

@@ -129,7 +129,7 @@ pub fn attribute_watching(
     let layouts = binaries.iter().flatten();
     let layouts: FxHashMap<u32, &Layout> =
         layouts.filter_map(|b| Some((b.id, b.layout?))).collect();
-    let last = recording.samples.time.par_iter().max().unwrap_or(0);
+    let last = recording.samples.time.span().map_or(0, |(_, last)| last);
     let of_core = heap.and_then(|heap| {
         let mut all = binaries.iter().flatten();
         all.find(|b| b.program.path == heap.binary)

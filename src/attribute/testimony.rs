@@ -130,8 +130,8 @@ pub fn between(seen: &Timelines<Seen>, types: &Types) -> Pages {
 /// When the collector of each process marked.
 pub fn markings(places: &Places, recording: &Recording, spaces: &Spaces) -> Markings {
     let all = &recording.samples.time;
-    let marks = |(_, place): &(usize, u32)| places.marking.get(*place as usize) == Some(&true);
-    let marking = places.place.par_numbered().filter(marks);
+    let marks = |place: u32| places.marking.get(place as usize) == Some(&true);
+    let marking = places.place.par_where(marks);
     let times = marking.filter_map(|(i, _)| Some((spaces.mark(recording, i), all.get(i)?)));
     let mut of_spaces: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
     for (mark, time) in times.collect::<Vec<_>>() {

@@ -494,7 +494,22 @@ impl<T: Cell> Column<T> {
         self.par_numbered().map(|(_, number)| number)
     }
 
-    /// The same with the numbers of their rows.
+    /// The numbers that are `wanted`, with those of their rows.
+    pub fn par_where<'c>(
+        &'c self,
+        wanted: impl Fn(T) -> bool + Sync + Send + 'c,
+    ) -> impl ParallelIterator<Item = (usize, T)> + 'c {
+        let parts = (0..self.len().div_ceil(PART)).into_par_iter();
+        parts.flat_map_iter(move |part| {
+            let rows = part * PART..self.len().min((part + 1) * PART);
+            let mut numbers = Vec::new();
+            self.read(rows.clone(), &mut numbers);
+            let found = rows.zip(numbers).filter(|(_, number)| wanted(*number));
+            found.collect::<Vec<_>>()
+        })
+    }
+
+    /// All numbers, with those of their rows.
     pub fn par_numbered(&self) -> impl ParallelIterator<Item = (usize, T)> + '_ {
         let parts = (0..self.len().div_ceil(PART)).into_par_iter();
         parts.flat_map_iter(|part| {

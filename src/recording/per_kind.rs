@@ -61,22 +61,35 @@ where
         columns.event.read(samples.clone(), &mut events);
         columns.data_src.ids.read(samples, &mut sources);
         answers.clear();
-        let all = events.into_iter().enumerate();
-        answers.extend(all.map(|(i, event)| self.of(event, sources.get(i).copied())));
+        if sources.len() < events.len() {
+            let sources = sources.into_iter().map(Some).chain(std::iter::repeat(None));
+            answers.extend(events.iter().zip(sources).map(|(e, s)| self.of(*e, s)));
+        } else {
+            let all = events.iter().zip(&sources);
+            answers.extend(all.map(|(&event, &source)| self.of(event, Some(source))));
+        }
     }
 
     /// The answer for samples of this event with this id of a `data_src`.
     #[inline(always)]
     fn of(&self, event: u16, source: Option<u32>) -> Option<T> {
-        let event = usize::from(event);
         let without = self.each - 1;
         let source = source.map_or(without, |id| (id as usize).min(without));
-        if let Some(answer) = self.answers.get(event.wrapping_mul(self.each) + source) {
-            return Some(*answer);
+        let known = usize::from(event).wrapping_mul(self.each) + source;
+        match self.answers.get(known) {
+            Some(answer) => Some(*answer),
+            None => self.not_kept(event, source),
         }
+    }
+
+    #[inline(never)]
+    fn not_kept(&self, event: u16, source: usize) -> Option<T> {
         let source = self.recording.samples.data_src.values.get(source);
         let source = source.copied().map(DataSrc);
-        Some((self.of)(self.recording.events.get(event)?, source))
+        Some((self.of)(
+            self.recording.events.get(usize::from(event))?,
+            source,
+        ))
     }
 }
 
