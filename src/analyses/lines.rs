@@ -5,7 +5,7 @@ use super::touch::{Decoded, decoded};
 use crate::attribute::{Attribution, NONE};
 use crate::data_src::{DataSrc, Level, Op, c2c::Stats};
 use crate::gomap::Part;
-use crate::recording::{Event, Mapped, Memory, Node, PerKind, Recording, nodes_of};
+use crate::recording::{Event, Mapped, Memory, Node, PerKind, Pieces, Recording, nodes_of};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -188,7 +188,7 @@ pub struct Lines {
 const GUEST: [u8; 2] = [4, 5];
 
 /// Samples that one thread counts at a time.
-const CHUNK: usize = 1 << 17;
+const PIECE: usize = 1 << 15;
 
 /// Lines that are written by one CPU and used by another are kept where the PMU tells no HITM: so many.
 const MOST_WRITTEN: usize = 10_000;
@@ -203,28 +203,37 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
         mask: !(unit.bytes() - 1),
         len: recording.samples.len().min(most),
     };
-    let chunks = || (0..samples.len.div_ceil(CHUNK)).into_par_iter();
-    let range = |chunk: usize| chunk * CHUNK..samples.len.min((chunk + 1) * CHUNK);
-    let (totals, moved) = chunks()
-        .map(|chunk| samples.first_look(range(chunk)))
-        .reduce(
-            || (Stats::default(), FxHashSet::default()),
-            |(mut totals, mut all), (stats, moved)| {
-                totals.merge(&stats);
-                all.extend(moved);
-                (totals, all)
-            },
-        );
+    let look = |pieces: &Pieces| {
+        let mut found = (Stats::default(), FxHashSet::default());
+        while let Some(piece) = pieces.take() {
+            samples.first_look(piece, &mut found);
+        }
+        found
+    };
+    let pieces = Pieces::of(samples.len, PIECE);
+    let (totals, moved) = pieces.each_thread(look).reduce(
+        || (Stats::default(), FxHashSet::default()),
+        |(mut totals, mut all), (stats, moved)| {
+            totals.merge(&stats);
+            all.extend(moved);
+            (totals, all)
+        },
+    );
     let tells_hitm = !moved.is_empty();
     let wanted = if tells_hitm {
         moved
     } else {
         samples.written_and_used()
     };
-    let found = chunks().fold(FxHashMap::default, |mut lines, chunk| {
-        samples.collect(range(chunk), &wanted, &mut lines);
+    let collect = |pieces: &Pieces| {
+        let mut lines = FxHashMap::default();
+        while let Some(piece) = pieces.take() {
+            samples.collect(piece, &wanted, &mut lines);
+        }
         lines
-    });
+    };
+    let pieces = Pieces::of(samples.len, PIECE);
+    let found = pieces.each_thread(collect);
     let found = found.reduce(FxHashMap::default, |a, b| {
         let (mut all, fewer) = if a.len() < b.len() { (b, a) } else { (a, b) };
         for (key, line) in fewer {
@@ -342,19 +351,21 @@ impl<F: Fn(&Event, Option<DataSrc>) -> Option<Kind>> Samples<'_, F> {
         (pid, addr & self.mask)
     }
 
-    /// All samples added up, and the lines that a load found in another cache.
-    fn first_look(&self, range: std::ops::Range<usize>) -> (Stats, FxHashSet<(i32, u64)>) {
-        let (mut totals, mut moved) = (Stats::default(), FxHashSet::default());
+    /// Adds up samples, and adds the lines that a load found in another cache.
+    fn first_look(
+        &self,
+        range: std::ops::Range<usize>,
+        (totals, moved): &mut (Stats, FxHashSet<(i32, u64)>),
+    ) {
         let mut look = self.look();
         for (i, used) in range.filter_map(|i| Some((i, self.of(i)?))) {
             let elsewhere = |totals: &Stats| totals.hitm() + totals.peer();
-            let before = elsewhere(&totals);
-            look.count(i, &used, &mut totals);
-            if elsewhere(&totals) > before {
+            let before = elsewhere(totals);
+            look.count(i, &used, totals);
+            if elsewhere(totals) > before {
                 moved.insert(self.line(used.pid, used.addr));
             }
         }
-        (totals, moved)
     }
 
     /// Where no sample tells: the lines that one CPU stores to and another one uses.

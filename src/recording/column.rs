@@ -611,6 +611,13 @@ mod tests {
             }
             let all: Vec<u64> = column.par_iter().collect();
             assert_eq!(all, values);
+            let wanted = |value: &u64| value.is_multiple_of(3);
+            let some: Vec<(usize, u64)> = column.par_where(|value| wanted(&value)).collect();
+            let expected = values.iter().copied().enumerate();
+            assert!(
+                some.into_iter()
+                    .eq(expected.filter(|(_, value)| wanted(value)))
+            );
             let mut in_order = column.in_order();
             let some = [1, ROWS - 1, ROWS, 2 * ROWS + 4, 3, 2 * ROWS + 5];
             let some = some.map(|i| (in_order.get(i), column.get(i)));

@@ -4,17 +4,17 @@
 
 use super::bits::Bits;
 use super::counts::Counts;
+use super::gathered::{Counted, GATHERED, Gathered};
 use super::histogram::Histogram;
 use super::kinds::{Kind, Kinds, NO_LEVEL};
 use super::rows::Rows;
 use crate::attribute::{Evidence, NONE, ReadHits, Reason};
 use crate::gomap::Part;
-use crate::recording::Recent;
+use crate::recording::{Pieces, Recent};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bins of the time axis.
 pub const TIME_BINS: u64 = 256;
@@ -277,7 +277,7 @@ impl Partial {
 /// Latencies whose bin is looked up.
 const USUAL: u32 = 1 << 12;
 
-/// Adds up all samples: each thread takes the next ones as it is done with some.
+/// Adds up all samples.
 pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
     let widths: Vec<u32> = rows
         .attribution
@@ -286,15 +286,9 @@ pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
         .map(|array| index_width(array.len))
         .collect();
     let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
-    let next = AtomicUsize::new(0);
-    let pieces = || {
-        let first = next.fetch_add(PIECE, Relaxed);
-        (first < rows.len()).then(|| first..rows.len().min(first + PIECE))
-    };
-    let some = |_| some_of_the_samples(rows, kinds, time, (&widths, &bins), pieces);
-    let threads = (0..rayon::current_num_threads().max(1)).into_par_iter();
-    let totals = threads.with_max_len(1).map(some);
-    let totals = totals.reduce_with(Partial::merge);
+    let pieces = Pieces::of(rows.len(), PIECE);
+    let some = |pieces: &Pieces| some_of_the_samples(rows, kinds, time, (&widths, &bins), pieces);
+    let totals = pieces.each_thread(some).reduce_with(Partial::merge);
     totals.map_or_else(Totals::default, Partial::finish)
 }
 
@@ -313,83 +307,6 @@ const BATCH: usize = 1 << 11;
 
 /// Samples that a thread takes at a time.
 const PIECE: usize = 1 << 16;
-
-/// Samples that are counted together, those of a few groups after those of others: the sums of a few groups
-/// stay in a core's own cache, those of all do not.
-const GATHERED: usize = 1 << 19;
-
-/// Groups that are counted together.
-const FEW: u32 = 64;
-
-/// A sample, as far as its group and its level count it. There are many at a time.
-#[derive(Clone, Copy, Default)]
-struct Counted {
-    group: u32,
-    /// Its [`Kind::number`], above [`HAS_LATENCY`] and [`SLOTTED`]; [`NONE`]: no access.
-    kind: u32,
-    latency: u32,
-}
-
-const HAS_LATENCY: u32 = 1;
-/// Its slot is known.
-const SLOTTED: u32 = 2;
-const FLAGS: u32 = 2;
-
-impl Counted {
-    fn new(group: u32, kind: Option<&Kind>, latency: Option<u32>, slotted: bool) -> Counted {
-        let has_latency = if latency.is_some() { HAS_LATENCY } else { 0 };
-        let slotted = if slotted { SLOTTED } else { 0 };
-        let kind = kind.map_or(NONE, |kind| kind.number << FLAGS | has_latency | slotted);
-        Counted {
-            group,
-            kind,
-            latency: latency.unwrap_or(0),
-        }
-    }
-
-    fn kind<'a>(&self, kinds: &'a Kinds) -> Option<&'a Kind> {
-        (self.kind != NONE).then(|| kinds.numbered(self.kind >> FLAGS))
-    }
-
-    fn latency(&self) -> Option<u32> {
-        (self.kind & HAS_LATENCY != 0).then_some(self.latency)
-    }
-
-    fn is_slotted(&self) -> bool {
-        self.kind & SLOTTED != 0
-    }
-}
-
-/// Samples that are to be counted under their groups.
-#[derive(Default)]
-struct Gathered {
-    samples: Vec<Counted>,
-    sorted: Vec<Counted>,
-    /// By [`FEW`] groups: where the next of their samples comes in `sorted`.
-    next: Vec<u32>,
-}
-
-impl Gathered {
-    /// The samples of [`FEW`] groups after those of others, and none are left; there are so many groups.
-    fn sorted(&mut self, groups: usize) -> &[Counted] {
-        self.next.clear();
-        self.next.resize(groups.div_ceil(FEW as usize), 0);
-        for sample in &self.samples {
-            self.next[(sample.group / FEW) as usize] += 1;
-        }
-        let mut before = 0;
-        for next in &mut self.next {
-            before += std::mem::replace(next, before);
-        }
-        self.sorted.resize(self.samples.len(), Counted::default());
-        for sample in self.samples.drain(..) {
-            let next = &mut self.next[(sample.group / FEW) as usize];
-            self.sorted[*next as usize] = sample;
-            *next += 1;
-        }
-        &self.sorted
-    }
-}
 
 /// What is known of the samples of a batch, by their number in it.
 #[derive(Default)]
@@ -477,7 +394,7 @@ fn some_of_the_samples(
     kinds: &Kinds,
     time: &TimeAxis,
     (widths, latency_bins): (&[u32], &[u8]),
-    mut pieces: impl FnMut() -> Option<Range<usize>>,
+    pieces: &Pieces,
 ) -> Partial {
     let mut totals = Partial {
         heat: vec![0; HEAT_SLOTS],
@@ -491,7 +408,7 @@ fn some_of_the_samples(
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
     let mut gathered = Gathered::default();
-    while let Some(piece) = pieces() {
+    while let Some(piece) = pieces.take() {
         totals.accesses.push(Piece::of(piece.start));
         for first in piece.clone().step_by(BATCH) {
             batch.read(rows, kinds, first..piece.end.min(first + BATCH));

@@ -13,6 +13,7 @@ mod counts;
 mod findings;
 mod frames;
 mod funnel;
+mod gathered;
 mod histogram;
 mod interval;
 mod kept;
