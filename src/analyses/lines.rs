@@ -203,15 +203,10 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
         mask: !(unit.bytes() - 1),
         len: recording.samples.len().min(most),
     };
-    let look = |pieces: &Pieces| {
-        let mut found = (Stats::default(), FxHashSet::default());
-        while let Some(piece) = pieces.take() {
-            samples.first_look(piece, &mut found);
-        }
-        found
-    };
-    let pieces = Pieces::of(samples.len, PIECE);
-    let (totals, moved) = pieces.each_thread(look).reduce(
+    let pieces = || Pieces::of(samples.len, PIECE);
+    let first_look = |found: &mut _, piece| samples.first_look(piece, found);
+    let looks = pieces().fold(Default::default, first_look);
+    let (totals, moved) = looks.into_par_iter().reduce(
         || (Stats::default(), FxHashSet::default()),
         |(mut totals, mut all), (stats, moved)| {
             totals.merge(&stats);
@@ -225,16 +220,9 @@ pub fn lines(recording: &Recording, attribution: &Attribution, unit: Unit, most:
     } else {
         samples.written_and_used()
     };
-    let collect = |pieces: &Pieces| {
-        let mut lines = FxHashMap::default();
-        while let Some(piece) = pieces.take() {
-            samples.collect(piece, &wanted, &mut lines);
-        }
-        lines
-    };
-    let pieces = Pieces::of(samples.len, PIECE);
-    let found = pieces.each_thread(collect);
-    let found = found.reduce(FxHashMap::default, |a, b| {
+    let collect = |lines: &mut _, piece| samples.collect(piece, &wanted, lines);
+    let found = pieces().fold(FxHashMap::default, collect);
+    let found = found.into_par_iter().reduce(FxHashMap::default, |a, b| {
         let (mut all, fewer) = if a.len() < b.len() { (b, a) } else { (a, b) };
         for (key, line) in fewer {
             all.entry(key).or_default().merge(line);
@@ -294,10 +282,10 @@ impl Kind {
     }
 }
 
-struct Samples<'a, F> {
+struct Samples<'a> {
     recording: &'a Recording,
     attribution: &'a Attribution,
-    kinds: PerKind<'a, Option<Kind>, F>,
+    kinds: PerKind<'a, Option<Kind>>,
     /// By place.
     decoded: Vec<Decoded>,
     mask: u64,
@@ -315,7 +303,7 @@ struct Use {
     data_src: DataSrc,
 }
 
-impl<F: Fn(&Event, Option<DataSrc>) -> Option<Kind>> Samples<'_, F> {
+impl Samples<'_> {
     fn of(&self, i: usize) -> Option<Use> {
         let samples = &self.recording.samples;
         let kind = self.kinds.get(i)??;
@@ -411,13 +399,13 @@ impl<F: Fn(&Event, Option<DataSrc>) -> Option<Kind>> Samples<'_, F> {
                 map: hit.map,
                 part: part.map(|part| (part, hit.slot)),
             };
+            let mut stats = Stats::default();
+            look.count(i, &used, &mut stats);
             let latency = self.latency(i, used.kind);
             let decoded = self.decoded.get(entry.place as usize);
             let width = decoded.and_then(|decoded| decoded.width);
             let line = lines.entry(key).or_default();
-            line.add(entry, &used, latency, width, |stats| {
-                look.count(i, &used, stats)
-            });
+            line.add(entry, (&used, stats), latency, width);
         }
     }
 }
@@ -462,18 +450,13 @@ impl Building {
     fn add(
         &mut self,
         key: EntryKey,
-        used: &Use,
+        (used, stats): (&Use, Stats),
         latency: Option<u64>,
         width: Option<u8>,
-        count: impl FnOnce(&mut Stats),
     ) {
         let entry = self.entries.entry(key).or_default();
         entry.width = width;
-        let of = |stats: &Stats| [stats.remote_hitm, stats.local_hitm, stats.loads];
-        let before = of(&entry.stats);
-        count(&mut entry.stats);
-        let after = of(&entry.stats);
-        let [remote_hitm, local_hitm, loads] = [0, 1, 2].map(|n| after[n] > before[n]);
+        entry.stats.merge(&stats);
         entry.in_map = key.part.is_some();
         let stored = used.kind.is_store();
         if stored {
@@ -483,16 +466,16 @@ impl Building {
             entry.readers.insert(used.cpu);
         }
         entry.threads.insert(used.tid);
-        if remote_hitm || local_hitm {
+        if stats.hitm() > 0 {
             *entry.hitm.entry(used.cpu).or_default() += 1;
         }
         if let Some(latency) = latency {
-            let mean = if remote_hitm {
+            let mean = if stats.remote_hitm > 0 {
                 Some(&mut entry.remote_hitm)
-            } else if local_hitm {
+            } else if stats.local_hitm > 0 {
                 Some(&mut entry.local_hitm)
             } else {
-                loads.then_some(&mut entry.load)
+                (stats.loads > 0).then_some(&mut entry.load)
             };
             mean.into_iter().for_each(|mean| mean.add(latency));
         }

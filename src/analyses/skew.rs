@@ -37,10 +37,8 @@ pub fn skew(recording: &Recording) -> Vec<Skew> {
     }
     let of_threads = seen.into_par_iter().map(|(_, moves)| shortest_of(moves));
     let shortest = of_threads.reduce(BTreeMap::new, |mut all, some| {
-        for (way, between) in some {
-            let least = all.entry(way).or_insert(between);
-            *least = between.min(*least);
-        }
+        some.into_iter()
+            .for_each(|(way, between)| keep_least(&mut all, way, between));
         all
     });
     let mut all: Vec<Skew> = (shortest.iter().filter(|((a, b), _)| a < b))
@@ -67,12 +65,15 @@ fn shortest_of(mut seen: Vec<(u64, u16)>) -> BTreeMap<(u16, u16), u64> {
             continue;
         };
         if from != to {
-            let between = came - left;
-            let least = shortest.entry((*from, *to)).or_insert(between);
-            *least = between.min(*least);
+            keep_least(&mut shortest, (*from, *to), came - left);
         }
     }
     shortest
+}
+
+fn keep_least(shortest: &mut BTreeMap<(u16, u16), u64>, way: (u16, u16), between: u64) {
+    let least = shortest.entry(way).or_insert(between);
+    *least = between.min(*least);
 }
 
 #[cfg(test)]

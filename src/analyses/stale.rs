@@ -8,11 +8,11 @@
 //! read the value from before. It is legal, and what a program without synchronisation has to live with.
 
 use super::skew::skew;
-use super::suspects::{Accesses, Kind, Suspects, Word, accesses, first_byte, halves, word_of};
+use super::suspects::{Accesses, Suspects, Word, first_byte, halves, parts, word_of};
 use super::touch::{Decoded, decoded};
 use crate::attribute::Attribution;
-use crate::data_src::{DataSrc, Level};
-use crate::recording::{Event, Recording, partition_near};
+use crate::data_src::Level;
+use crate::recording::{Recording, partition_near};
 use crate::tables::together::Skew;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -115,9 +115,6 @@ fn tag(word: Word) -> u16 {
     ((low ^ high).wrapping_mul(0x9e37_79b1) >> 16) as u16
 }
 
-/// Samples that one thread looks at, at a time.
-const PART: usize = 1 << 11;
-
 /// Whether two accesses to one word may have a byte in common: they do unless both instructions were
 /// decoded and say otherwise. `hmap.flags` and `hmap.B` are bytes of one word.
 fn may_overlap(
@@ -142,7 +139,7 @@ fn may_overlap(
 /// Pairs of a store and a load to the same bytes within a window, in user memory.
 pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -> Stale {
     let samples = &recording.samples;
-    let accesses = accesses(recording);
+    let accesses = Accesses::of(recording);
     let is_timed = |i: usize| samples.time.get(i) != Some(0);
     if samples.time.len() < samples.len() || !accesses.any(is_timed) {
         return Stale::CannotTell(Missing::Times);
@@ -167,15 +164,12 @@ pub fn stale(recording: &Recording, attribution: &Attribution, window_ns: u64) -
 }
 
 /// How many loads were looked at, and the pairs; `None`: no store was sampled.
-fn pairs<F>(
+fn pairs(
     recording: &Recording,
     attribution: &Attribution,
-    accesses: &Accesses<F>,
+    accesses: &Accesses,
     window_ns: u64,
-) -> Option<(u64, Vec<Pair>)>
-where
-    F: Fn(&Event, Option<DataSrc>) -> Option<Kind> + Sync,
-{
+) -> Option<(u64, Vec<Pair>)> {
     let samples = &recording.samples;
     let suspects = accesses.suspects()?;
     let Suspects { loads, stores, .. } = suspects;
@@ -242,9 +236,7 @@ where
 fn clocks(recording: &Recording) -> Clocks {
     let samples = &recording.samples;
     let first = samples.time.get(0).unwrap_or(0);
-    let parts = (0..samples.len().div_ceil(PART)).into_par_iter();
-    let ticks = parts.fold(Ticks::default, |mut ticks, part| {
-        let part = part * PART..samples.len().min((part + 1) * PART);
+    let ticks = parts(0..samples.len()).fold(Ticks::default, |mut ticks, part| {
         let (mut times, mut cpus) = (Vec::new(), Vec::new());
         samples.time.read(part.clone(), &mut times);
         samples.cpu.read(part, &mut cpus);
@@ -330,7 +322,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Interned, Memory};
+    use crate::recording::{Event, Interned, Memory};
 
     const LOAD_L1: u64 = 2 | 0xa << 5 | 2 << 19;
     const LOAD_HITM: u64 = 2 | 0x42 << 5 | 0x10 << 19;

@@ -30,7 +30,7 @@ pub fn word_of(recording: &Recording, i: usize) -> Option<Word> {
 
 /// What is asked of a memory event's access besides where and when it was.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind {
+struct Kind {
     stores: bool,
     /// A load, also one that stores, of which the level is known.
     has_level: bool,
@@ -72,22 +72,20 @@ struct Access {
 }
 
 /// The accesses to user memory.
-pub struct Accesses<'a, F> {
+pub struct Accesses<'a> {
     recording: &'a Recording,
-    kinds: PerKind<'a, Option<Kind>, F>,
+    kinds: PerKind<'a, Option<Kind>>,
 }
 
-/// Those of a recording.
-pub fn accesses(
-    recording: &Recording,
-) -> Accesses<'_, impl Fn(&Event, Option<DataSrc>) -> Option<Kind> + Sync> {
-    Accesses {
-        recording,
-        kinds: recording.per_kind(Kind::of),
+impl Accesses<'_> {
+    /// Those of a recording.
+    pub fn of(recording: &Recording) -> Accesses<'_> {
+        Accesses {
+            recording,
+            kinds: recording.per_kind(Kind::of),
+        }
     }
-}
 
-impl<F: Fn(&Event, Option<DataSrc>) -> Option<Kind> + Sync> Accesses<'_, F> {
     /// Calls `each` with those among these samples.
     fn each(&self, samples: Range<usize>, mut each: impl FnMut(Access)) {
         let columns = &self.recording.samples;
@@ -261,8 +259,8 @@ fn add(words: &mut FxHashMap<Word, Stored>, word: Word, by: Stored) {
         .or_insert(by);
 }
 
-/// Samples part by part.
-fn parts(samples: Range<usize>) -> impl ParallelIterator<Item = Range<usize>> {
+/// Samples part by part, in order.
+pub fn parts(samples: Range<usize>) -> impl ParallelIterator<Item = Range<usize>> {
     let end = samples.end;
     let parts = samples.into_par_iter().step_by(PART);
     parts.map(move |first| first..end.min(first + PART))

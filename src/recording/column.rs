@@ -499,25 +499,26 @@ impl<T: Cell> Column<T> {
         &'c self,
         wanted: impl Fn(T) -> bool + Sync + Send + 'c,
     ) -> impl ParallelIterator<Item = (usize, T)> + 'c {
-        let parts = (0..self.len().div_ceil(PART)).into_par_iter();
-        parts.flat_map_iter(move |part| {
-            let rows = part * PART..self.len().min((part + 1) * PART);
-            let mut numbers = Vec::new();
-            self.read(rows.clone(), &mut numbers);
-            let found = rows.zip(numbers).filter(|(_, number)| wanted(*number));
+        self.parts().flat_map_iter(move |part| {
+            let found = self.numbered(part).filter(|(_, number)| wanted(*number));
             found.collect::<Vec<_>>()
         })
     }
 
     /// All numbers, with those of their rows.
     pub fn par_numbered(&self) -> impl ParallelIterator<Item = (usize, T)> + '_ {
-        let parts = (0..self.len().div_ceil(PART)).into_par_iter();
-        parts.flat_map_iter(|part| {
-            let rows = part * PART..self.len().min((part + 1) * PART);
-            let mut numbers = Vec::new();
-            self.read(rows.clone(), &mut numbers);
-            rows.zip(numbers)
-        })
+        self.parts().flat_map_iter(|part| self.numbered(part))
+    }
+
+    fn parts(&self) -> impl ParallelIterator<Item = usize> + use<T> {
+        (0..self.len().div_ceil(PART)).into_par_iter()
+    }
+
+    fn numbered(&self, part: usize) -> impl Iterator<Item = (usize, T)> + use<T> {
+        let rows = part * PART..self.len().min((part + 1) * PART);
+        let mut numbers = Vec::new();
+        self.read(rows.clone(), &mut numbers);
+        rows.zip(numbers)
     }
 
     pub fn push(&mut self, value: T) {

@@ -7,8 +7,11 @@ use std::ops::Range;
 /// Pairs that are looked at beforehand. A recording of more of them has each sample looked at.
 const MOST: usize = 1 << 16;
 
+/// The id of samples without a `data_src`, past those of all others.
+const NO_SOURCE: u32 = u32::MAX;
+
 /// An answer for each sample.
-pub struct PerKind<'a, T, F> {
+pub struct PerKind<'a, T, F = fn(&Event, Option<DataSrc>) -> T> {
     recording: &'a Recording,
     of: F,
     /// By event, then by id of `data_src`; one more at the end of each event for samples without one.
@@ -51,7 +54,8 @@ where
     #[inline]
     pub fn get(&self, i: usize) -> Option<T> {
         let samples = &self.recording.samples;
-        self.of(samples.event.get(i)?, samples.data_src.ids.get(i))
+        let source = samples.data_src.ids.get(i).unwrap_or(NO_SOURCE);
+        self.of(samples.event.get(i)?, source)
     }
 
     /// Puts the answers for these samples in place of those in `answers`.
@@ -61,20 +65,15 @@ where
         columns.event.read(samples.clone(), &mut events);
         columns.data_src.ids.read(samples, &mut sources);
         answers.clear();
-        if sources.len() < events.len() {
-            let sources = sources.into_iter().map(Some).chain(std::iter::repeat(None));
-            answers.extend(events.iter().zip(sources).map(|(e, s)| self.of(*e, s)));
-        } else {
-            let all = events.iter().zip(&sources);
-            answers.extend(all.map(|(&event, &source)| self.of(event, Some(source))));
-        }
+        sources.resize(events.len(), NO_SOURCE);
+        let all = events.iter().zip(&sources);
+        answers.extend(all.map(|(&event, &source)| self.of(event, source)));
     }
 
     /// The answer for samples of this event with this id of a `data_src`.
     #[inline(always)]
-    fn of(&self, event: u16, source: Option<u32>) -> Option<T> {
-        let without = self.each - 1;
-        let source = source.map_or(without, |id| (id as usize).min(without));
+    fn of(&self, event: u16, source: u32) -> Option<T> {
+        let source = (source as usize).min(self.each - 1);
         let known = usize::from(event).wrapping_mul(self.each) + source;
         match self.answers.get(known) {
             Some(answer) => Some(*answer),
@@ -84,12 +83,9 @@ where
 
     #[inline(never)]
     fn not_kept(&self, event: u16, source: usize) -> Option<T> {
+        let event = self.recording.events.get(usize::from(event))?;
         let source = self.recording.samples.data_src.values.get(source);
-        let source = source.copied().map(DataSrc);
-        Some((self.of)(
-            self.recording.events.get(usize::from(event))?,
-            source,
-        ))
+        Some((self.of)(event, source.copied().map(DataSrc)))
     }
 }
 

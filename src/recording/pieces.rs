@@ -27,6 +27,22 @@ impl Pieces {
         (first < self.samples).then(|| first..self.samples.min(first + self.size))
     }
 
+    /// What each thread makes of what `begin` gives, with each piece that it takes.
+    pub fn fold<T: Send>(
+        &self,
+        begin: impl Fn() -> T + Sync + Send,
+        each: impl Fn(&mut T, Range<usize>) + Sync + Send,
+    ) -> Vec<T> {
+        let all = self.each_thread(|pieces| {
+            let mut made = begin();
+            while let Some(piece) = pieces.take() {
+                each(&mut made, piece);
+            }
+            made
+        });
+        all.collect()
+    }
+
     /// What each thread makes of those that it takes: a thread that is busy elsewhere leaves them to others.
     pub fn each_thread<'p, T: Send + 'p>(
         &'p self,
@@ -46,11 +62,8 @@ mod tests {
     fn each_sample_is_of_one_piece() {
         for (samples, size) in [(0, 4), (3, 4), (4, 4), (1001, 7)] {
             let pieces = Pieces::of(samples, size);
-            let taken = pieces.each_thread(|pieces| {
-                let taken = std::iter::from_fn(|| pieces.take());
-                taken.collect::<Vec<_>>()
-            });
-            let mut taken: Vec<Range<usize>> = taken.flatten_iter().collect();
+            let taken = pieces.fold(Vec::new, |taken, piece| taken.push(piece));
+            let mut taken: Vec<Range<usize>> = taken.into_iter().flatten().collect();
             taken.sort_by_key(|piece| piece.start);
             assert!(taken.iter().all(|piece| piece.len() <= size));
             assert!(taken.into_iter().flatten().eq(0..samples));

@@ -1,7 +1,7 @@
 //! One row a sample with every column: `order` (a few rows) and `accesses` (all, in chunks).
 
 use super::columns as c;
-use super::frames::{column, file_line, inner, outer};
+use super::frames::{column, file_line, inner, outer, side_by_side};
 use super::kinds::{Kind, Kinds};
 use super::rows::Rows;
 use super::words::{evidence_name, operation_name, phase_name, stage_name};
@@ -10,8 +10,7 @@ use crate::data_src::{Blocked, Op, Snoop, Tlb};
 use crate::gomap::Part;
 use crate::pmu::Validity;
 use crate::recording::Recording;
-use polars::prelude::{Column, DataFrame, PolarsResult};
-use rayon::prelude::*;
+use polars::prelude::{DataFrame, PolarsResult};
 
 /// Rows of one chunk of `accesses`: some 300 bytes each while the frame is made.
 pub const CHUNK: usize = 1 << 18;
@@ -153,7 +152,7 @@ fn frame(
             &|| column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
         };
     }
-    let columns: &[&(dyn Fn() -> Column + Sync)] = &[
+    let columns = side_by_side(&[
         of!(c::N, |a| a.n as u32),
         of!(c::TIME, |a| a.time),
         of!(c::PID, |a| a.thread.map(|t| t.0)),
@@ -205,8 +204,8 @@ fn frame(
         of!(c::OFF, |a| a.off),
         of!(c::EVIDENCE, |a| a.evidence),
         of!(c::REASON, |a| a.part.err().map(Reason::name)),
-    ];
-    DataFrame::new(all.len(), columns.par_iter().map(|of| of()).collect())
+    ]);
+    DataFrame::new(all.len(), columns)
 }
 
 /// Go's name of the map's type.

@@ -11,6 +11,7 @@ use crate::attribute::{Attribution, Evidence, NONE, Place};
 use crate::gomap::{MapType, Part, Shape};
 use crate::recording::Gap;
 use polars::prelude::{Column, DataFrame, NamedFrom, PolarsResult, Series};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// A polars column under its name in [`super::columns`].
@@ -25,6 +26,11 @@ where
 /// An id, or null.
 fn id(id: u32) -> Option<u32> {
     (id != NONE).then_some(id)
+}
+
+/// Columns, several made at once.
+pub fn side_by_side(columns: &[&(dyn Fn() -> Column + Sync)]) -> Vec<Column> {
+    columns.par_iter().map(|make| make()).collect()
 }
 
 /// The columns that every frame of counts has.

@@ -6,7 +6,7 @@ use super::aggregate::Totals;
 use super::bits::Bits;
 use super::columns as c;
 use super::counts::Counts;
-use super::frames::{column, count_columns, file_line, inner, outer};
+use super::frames::{column, count_columns, file_line, inner, outer, side_by_side};
 use super::listing::offset;
 use super::words::{operation_name, phase_name};
 use crate::attribute::{Place, Reason};
@@ -40,23 +40,24 @@ pub fn frame(accesses: &Accesses, totals: &Totals) -> PolarsResult<DataFrame> {
             &|| column($column, all.iter().map(|$a| $value).collect::<Vec<_>>())
         };
     }
-    let columns: &[&(dyn Fn() -> Column + Sync)] = &[
-        of!(c::TIME, |a| a.time),
-        of!(c::TID, |a| a.thread.map(|t| t.1)),
-        of!(c::CPU, |a| a.cpu),
-        of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
-        of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
-        of!(c::LATENCY, |a| a.latency),
-        of!(c::MAP, |a| a.map_id),
-        of!(c::PART, |a| a.part.ok().map(crate::gomap::Part::name)),
-        of!(c::ARRAY, |a| a.array),
-        of!(c::INDEX, |a| a.index),
-        of!(c::OFF, |a| a.off),
-        of!(c::BASE, |a| a.base),
-        of!(c::EVIDENCE, |a| a.evidence),
-        of!(c::REASON, |a| a.part.err().map(Reason::name)),
-    ];
-    let own = || columns.par_iter().map(|of| of()).collect::<Vec<_>>();
+    let own = || {
+        side_by_side(&[
+            of!(c::TIME, |a| a.time),
+            of!(c::TID, |a| a.thread.map(|t| t.1)),
+            of!(c::CPU, |a| a.cpu),
+            of!(c::OP, |a| a.kind.and_then(|k| k.op).map(Op::name)),
+            of!(c::LEVEL, |a| a.kind.and_then(|k| k.level_name.as_deref())),
+            of!(c::LATENCY, |a| a.latency),
+            of!(c::MAP, |a| a.map_id),
+            of!(c::PART, |a| a.part.ok().map(crate::gomap::Part::name)),
+            of!(c::ARRAY, |a| a.array),
+            of!(c::INDEX, |a| a.index),
+            of!(c::OFF, |a| a.off),
+            of!(c::BASE, |a| a.base),
+            of!(c::EVIDENCE, |a| a.evidence),
+            of!(c::REASON, |a| a.part.err().map(Reason::name)),
+        ])
+    };
     let (mut columns, (of_places, counts)) = rayon::join(own, || {
         rayon::join(|| of_places(&all), || count_columns(&counts))
     });

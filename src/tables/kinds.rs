@@ -166,10 +166,10 @@ impl<'a> Kinds<'a> {
     /// The number of a new one.
     fn add(&mut self, event: &Event, source: u64) -> u32 {
         let mut kind = Kind::of(event, &event.access(DataSrc(source), None));
-        kind.level_id = self.level_id(kind.level_name.as_ref());
-        kind.number = self.all.len() as u32;
+        let number = self.all.len() as u32;
+        (kind.level_id, kind.number) = (self.level_id(kind.level_name.as_ref()), number);
         self.all.push(kind);
-        self.all.len() as u32 - 1
+        number
     }
 
     fn level_id(&mut self, name: Option<&Cow<'static, str>>) -> u8 {

@@ -123,11 +123,11 @@ impl Tables {
             &|| frames::levels(&totals, kinds),
             &|| frames::misses(&totals),
         ];
-        let sums = || -> PolarsResult<[DataFrame; 12]> {
-            let all = frames.par_iter().with_max_len(1).map(|frame| frame());
-            let all: Vec<DataFrame> = all.collect::<PolarsResult<_>>()?;
-            let missing = |_| polars::error::polars_err!(ShapeMismatch: "a frame is missing");
-            all.try_into().map_err(missing)
+        let sums = || {
+            let mut made = [(); 12].map(|()| Ok(DataFrame::empty()));
+            let all = made.par_iter_mut().zip(&frames).with_max_len(1);
+            all.for_each(|(made, frame)| *made = frame());
+            made
         };
         let sums = || {
             let both = (&totals, kinds);
@@ -153,22 +153,22 @@ impl Tables {
             steps,
             levels,
             misses,
-        ] = sums?;
+        ] = sums;
         Ok(Tables {
             summary,
-            maps,
-            parts,
-            arrays,
-            cells,
-            outside,
-            functions,
-            lines,
-            listing,
-            steps,
-            latency,
-            levels,
+            maps: maps?,
+            parts: parts?,
+            arrays: arrays?,
+            cells: cells?,
+            outside: outside?,
+            functions: functions?,
+            lines: lines?,
+            listing: listing?,
+            steps: steps?,
+            latency: latency?,
+            levels: levels?,
             order,
-            misses,
+            misses: misses?,
             gaps: frames::gaps(&recording.gaps)?,
             kept: kept?,
         })
