@@ -1,14 +1,13 @@
 //! From rows to the columns of the [`Attribution`], with maps and arrays by number.
 
 use super::chains::ChainSites;
-use super::complete::{VARIABLE, about_bucket};
 use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
 use super::names::Names;
 use super::places::Places;
 use super::regions::{Last, Region, Regions};
-use super::resolve::Row;
+use super::row::{Row, VARIABLE, about_bucket};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::statements::{CHUNK, Said, Until};

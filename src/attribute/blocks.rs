@@ -4,7 +4,7 @@
 //! their page. `duffcopy` always runs to its end: how far that is from the sampled instruction tells
 //! where the copied object ends, and so which one of the grid it is.
 
-use super::resolve::{Row, in_bucket};
+use super::row::{Row, in_bucket};
 use super::rows::Rows;
 use super::statements::Own;
 use super::types::{TypeId, Types};

@@ -1,27 +1,11 @@
-//! The call of a map function that a sample's call chain leads to.
+//! The call of a map function that a sample's call chain leads to, and where its caller keeps the map.
 
 use super::binary::Binary;
-use super::flow::{What, signature};
-use crate::gomap::MapType;
-use crate::program::Kept;
+use super::flow::{FunctionFlow, Value, What, signature};
+use super::types::CallSite;
+use crate::program::{Kept, Program, Root};
 use crate::recording::CONTEXT_MAX;
-
-/// A call of a map function in code that is not the map implementation.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CallSite {
-    /// Link-time return address.
-    pub ret: u64,
-    /// `runtime.mapassign_fast64`, ...
-    pub callee: String,
-    /// The static type of the map, where the call site has it as a constant.
-    pub map_type: Option<MapType>,
-    /// The address of the variable that holds the map (run time).
-    pub global: Option<u64>,
-    /// Where the caller takes the map from.
-    pub kept: Option<Kept>,
-    /// The map lies in the caller's own frame.
-    pub on_stack: bool,
-}
+use iced_x86::{Decoder, DecoderOptions};
 
 /// What a caller's code says of the call that returns to `ret`; `None` where that is no call of a
 /// map function.
@@ -42,7 +26,7 @@ pub fn call_site(binary: &mut Binary, ret: u64) -> Option<CallSite> {
         What::Global(address) => Some(address),
         _ => None,
     };
-    let kept = super::names::kept(&binary.program, &flow, ret, &call.arg(1));
+    let kept = kept(&binary.program, &flow, ret, &call.arg(1));
     Some(CallSite {
         ret,
         callee: callee.to_owned(),
@@ -70,4 +54,77 @@ pub fn outermost_map_call(
         }
     }
     None
+}
+
+/// Arguments have the origins 1 to 9 in the order of their registers, what an instruction loads has 16
+/// and more: `State::at_entry` and `origin_of` of the flow.
+const FIRST_LOAD: u32 = 16;
+const LAST_ARGUMENT: u32 = 9;
+/// Origins of values that several paths bring have this bit: which of them it is, is not known.
+const JOINED: u32 = 1 << 31;
+
+/// Pointers behind pointers that are followed back.
+const MOST_STEPS: usize = 4;
+
+/// Where the function around `ret` takes a value from, as far as loads from known places tell.
+fn kept(program: &Program, flow: &FunctionFlow, ret: u64, value: &Value) -> Option<Kept> {
+    let function = program.function_at(ret.checked_sub(1)?)?;
+    let mut steps = Vec::new();
+    let mut value = *value;
+    while steps.len() <= MOST_STEPS {
+        if let What::Global(address) = value.what {
+            steps.reverse();
+            let root = Root::Global(address);
+            return Some(Kept { root, steps });
+        }
+        if value.what != What::Loaded || value.origin == 0 || value.origin & JOINED != 0 {
+            return None;
+        }
+        if value.origin <= LAST_ARGUMENT {
+            steps.reverse();
+            let root = Root::Argument {
+                function: function.start,
+                register: value.origin as usize - 1,
+            };
+            return Some(Kept { root, steps });
+        }
+        let index = usize::try_from(value.origin.checked_sub(FIRST_LOAD)?).ok()?;
+        let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
+        let bytes = program.bytes(function.start, len)?;
+        let mut decoder = Decoder::with_ip(64, bytes, function.start, DecoderOptions::NONE);
+        let load = decoder.iter().nth(index)?;
+        let operand = flow.sites.get(&load.ip())?.operands.first()?;
+        let (base, off) = operand.base.filter(|_| operand.read && !operand.write)?;
+        steps.push(u64::try_from(off).ok()?);
+        value = base;
+    }
+    None
+}
+
+/// Callers that an argument is followed back through.
+const MOST_CALLERS: usize = 4;
+
+/// The global that an argument comes from, through the callers that the call chain names: `returns` are
+/// their return addresses, outward. `None` where it comes from elsewhere.
+pub fn through_callers(
+    binary: &mut Binary,
+    from: Option<&Kept>,
+    returns: impl Iterator<Item = u64>,
+) -> Option<Kept> {
+    let mut at = from?.clone();
+    for ret in returns.take(MOST_CALLERS) {
+        let Root::Argument { function, register } = at.root else {
+            break;
+        };
+        let flow = binary.flow(ret.checked_sub(1)?)?;
+        // A frame may be missing from the chain: then this is not the call of the function.
+        let call = flow
+            .calls
+            .get(&ret)
+            .filter(|call| call.target == Some(function))?;
+        let mut outer = kept(&binary.program, &flow, ret, &call.arg(register))?;
+        outer.steps.append(&mut at.steps);
+        at = outer;
+    }
+    matches!(at.root, Root::Global(_)).then_some(at)
 }

@@ -1,14 +1,13 @@
 //! What call chains tell: the call of a map function that a sample was made in, and what the caller of
 //! a leaf passed to it.
 
-use super::binary::{Binary, Code};
-use super::callers::{call_site, outermost_map_call};
+use super::binary::Binary;
+use super::callers::{call_site, outermost_map_call, through_callers};
+use super::code::Code;
 use super::flow::{Handed, Target};
 use super::leaf;
-use super::names::through_callers;
 use super::places::Places;
-use super::resolve::{Above, call_of};
-use super::slots;
+use super::resolve::Above;
 use super::types::{TypedSite, Types};
 use crate::data_src::DataSrc;
 use crate::recording::{Event, ImageId, Recording};
@@ -110,8 +109,8 @@ pub type LeafTargets = FxHashMap<(u32, u32, bool), Option<Passed>>;
 /// What a leaf touches, and what its caller got from a map call.
 #[derive(Debug, Clone, Copy)]
 pub struct Passed {
-    target: Target,
-    handed: Option<Handed>,
+    pub target: Target,
+    pub handed: Option<Handed>,
 }
 
 pub fn leaf_targets(
@@ -163,7 +162,7 @@ pub fn leaf_of(
     Some(passed_of(places, chain, leaves, i, stored)?.target)
 }
 
-fn passed_of(
+pub(super) fn passed_of(
     places: &Places,
     chain: Option<u32>,
     leaves: &LeafTargets,
@@ -174,33 +173,6 @@ fn passed_of(
         return None;
     }
     *leaves.get(&(places.place.get(i)?, chain?, stored))?
-}
-
-/// What a map call handed out to the function of a sample, or to the caller of its leaf, where the sample
-/// is of that.
-pub fn handed_of<'a>(
-    recording: &'a Recording,
-    places: &'a Places,
-    leaves: &LeafTargets,
-    types: &Types,
-    i: usize,
-) -> Option<slots::Sample<'a>> {
-    let code = places.code_of(i)?;
-    recording.pmu(i).filter(|pmu| pmu.regs_sound)?;
-    let stored = is_store(recording, i);
-    let passed = passed_of(places, recording.samples.chain.get(i), leaves, i, stored);
-    let handed = match passed {
-        Some(passed) => passed.handed,
-        None => code.handed,
-    }?;
-    let call = call_of(code, passed.map(|passed| passed.target), stored);
-    let site = types.call_site(code.binary, handed.call)?;
-    (call == Some(handed.call)).then(|| slots::Sample {
-        handed,
-        processor: recording.processor(i),
-        code,
-        iterates: !site.callee.starts_with("runtime.mapa"),
-    })
 }
 
 /// By place and call chain: what the frame around that of a map helper names, which the helper does not

@@ -1,5 +1,6 @@
 //! What all samples together say of one: its object's owner, and where in learned memory it lies.
 
+use super::admitted::Admitted;
 use super::blocks::Blocks;
 use super::instant::Instant;
 use super::lasting::Lasting;
@@ -7,18 +8,13 @@ use super::learn::{Learned, part_at};
 use super::marking::Markings;
 use super::pages::Pages;
 use super::places::Behalf;
-use super::position::Admitted;
 use super::regions::{Hit, Last, Regions};
-use super::resolve::{About, Row};
+use super::row::{About, Row, VARIABLE, about, about_bucket};
 use super::spaces::{Spaces, marked};
 use super::statements::Until;
 use super::types::{TypeId, Types};
 use super::{Evidence, Reason};
-use crate::gomap::{Layout, Part, Stage, Structure};
-
-/// Marks, in place of a header that no sample knows, the address of the variable that holds the map.
-/// User addresses never have this bit.
-pub const VARIABLE: u64 = 1 << 63;
+use crate::gomap::{Layout, Part, Stage};
 
 /// Finds the map of a row from the other samples of the variable, the table or the object it hit.
 pub fn own(
@@ -160,7 +156,7 @@ pub fn complete(
         layout,
     } = by;
     let time = row.time;
-    if row.address == 0 || matches!(row.part, Err(reason) if is_elsewhere(reason)) {
+    if row.address == 0 || matches!(row.part, Err(reason) if reason.is_elsewhere()) {
         return None;
     }
     let unknown = match row.part {
@@ -295,28 +291,4 @@ pub fn complete(
     row.map_type = row.map_type.or(object.map_type);
     row.evidence = row.evidence.max(Evidence::LearnedRegion);
     None
-}
-
-/// Whether a sample without a part cannot be of a map's memory, whatever lies around its address.
-pub fn is_elsewhere(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NotAnAccess | Reason::Kernel | Reason::Guest | Reason::Goroutine
-    )
-}
-
-pub fn about(part: Part) -> About {
-    match part.structure() {
-        Structure::Header => About::Header,
-        Structure::Extra => About::Extra,
-        Structure::Table => About::Table,
-        Structure::Directory => About::Directory,
-        Structure::Bucket | Structure::Group => About::Bucket,
-        _ if part == Part::IndirectKey => About::IndirectKey,
-        _ => About::IndirectElem,
-    }
-}
-
-pub fn about_bucket(part: Result<Part, Reason>) -> bool {
-    part.is_ok_and(|p| matches!(p.structure(), Structure::Bucket | Structure::Group))
 }

@@ -5,7 +5,8 @@
 //! structure, and the layout must have the field of that name at that offset. DWARF decides nothing: it
 //! names the base register of one access in four.
 
-use super::binary::{Binary, Code};
+use super::binary::Binary;
+use super::code::Code;
 use super::flow::{FunctionFlow, Value, What};
 use super::places::Places;
 use crate::gomap::{Layout, Structure};
@@ -228,7 +229,7 @@ fn beside(
     let What::At(found) = held.what else {
         return (Verdict::Alone, "no object".to_owned());
     };
-    let object = super::trace::structure_text(found).to_owned();
+    let object = found.text().to_owned();
     if !same_structure(structure, found) {
         return (Verdict::Disagrees, object);
     }

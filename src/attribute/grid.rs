@@ -7,7 +7,7 @@
 
 use super::nearby::{MOST, Near, Nearest};
 use super::types::{ShapeId, Types};
-use crate::gomap::{MapType, Part, Shape, Spot, size_class};
+use crate::gomap::{MAX_GROUPS, MapType, Part, Shape, Spot, size_class};
 use size_class::{MAX_SMALL, PAGE};
 
 /// One way to lay out an array of buckets or groups.
@@ -64,9 +64,6 @@ pub struct Grid {
 
 /// Buckets of a classic array whose overflow buckets are allocated with it (`makeBucketArray`).
 const WITH_OVERFLOW: u64 = 16;
-
-/// Groups of the largest table: `maxTableCapacity` / 8.
-pub const MAX_GROUPS: u64 = 128;
 
 impl Grid {
     pub fn of(shape: ShapeId, types: &Types) -> Grid {
@@ -361,8 +358,8 @@ impl Grid {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::attribute::admitted::Admitted;
     use crate::attribute::nearby::Nearby;
-    use crate::attribute::position::Admitted;
     use crate::attribute::timelines::Timelines;
     use std::slice::from_ref;
 

@@ -5,10 +5,9 @@
 //! structure speaks against it: an array came to be after the last sample that found something else
 //! in it. And the sample's own code has to agree: it says itself which part it touches.
 
+use super::admitted::Admitted;
 use super::binary::Binary;
-use super::complete::{VARIABLE, about};
-use super::position::Admitted;
-use super::resolve::{About, Fact, Row, in_bucket};
+use super::row::{About, Fact, Row, VARIABLE, about, in_bucket};
 use super::rows::Rows;
 use super::statements::{Own, Until};
 use super::types::{TypeId, Types};

@@ -2,9 +2,8 @@
 //! program begins (a package's initialisation, or `main.main` outside of a loop), and neither code nor data
 //! has their address.
 
-use super::complete::VARIABLE;
 use super::flow::returns;
-use super::resolve::Row;
+use super::row::{Row, VARIABLE};
 use super::spaces::{Spaces, marked};
 use crate::program::references::{Reference, Use};
 use crate::program::{Function, Program};

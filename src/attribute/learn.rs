@@ -1,7 +1,7 @@
 //! What samples with certain objects teach about the others: which header an array, a table or a
 //! bucket belongs to, and which memory is a map's, each for the time that the evidence spans.
 
-use super::resolve::{About, Fact, ON_STACK};
+use super::row::{About, Fact, ON_STACK};
 use super::statements::Until;
 use super::types::{TypeId, Types};
 use crate::gomap::{Layout, Part, Structure};

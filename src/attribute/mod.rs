@@ -1,11 +1,13 @@
 //! Samples + program -> [`Attribution`]: which map, bucket or group, slot and byte each access hit,
 //! on what evidence; and, for each that cannot be placed, the reason.
 
+mod admitted;
 mod assemble;
 mod binary;
 mod blocks;
 mod callers;
 mod chains;
+mod code;
 mod complete;
 mod declared;
 mod directories;
@@ -29,6 +31,7 @@ mod position;
 mod positioned;
 mod regions;
 mod resolve;
+mod row;
 mod rows;
 mod run;
 mod slots;
@@ -36,6 +39,8 @@ mod sole;
 mod source;
 mod spaces;
 mod statements;
+mod steps;
+mod stride;
 mod succession;
 mod tenure;
 mod testimony;
@@ -44,11 +49,12 @@ pub mod trace;
 mod types;
 mod unattributed;
 mod under;
+mod votes;
 
+pub use code::steps_of;
 pub use declared::{Declared, Disagreement, Said, Verdict};
 pub use hits::{Hit, Hits, ReadHits};
 pub use names::{Named, sites_of};
-pub use phase::steps_of;
 pub use run::{attribute, attribute_watching};
 pub use unattributed::Reason;
 

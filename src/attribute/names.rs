@@ -2,9 +2,8 @@
 
 use super::binary::Binary;
 use super::chains::ChainSite;
-use super::complete::VARIABLE;
-use super::flow::{FunctionFlow, Value, What};
 use super::lasting::Lasting;
+use super::row::VARIABLE;
 use super::source::expression;
 use super::spaces::Spaces;
 use super::types::{TypeId, TypedSite, Types};
@@ -12,7 +11,6 @@ use super::{Map, NONE};
 use crate::gomap::MapType;
 use crate::heap::Heap;
 use crate::program::{Kept, Program, Root};
-use iced_x86::{Decoder, DecoderOptions};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -279,79 +277,6 @@ fn agreed(known: Option<String>, written: Option<String>) -> Option<String> {
         (Some(known), _) => Some(known),
         (None, written) => written,
     }
-}
-
-/// Arguments have the origins 1 to 9 in the order of their registers, what an instruction loads has 16
-/// and more: `State::at_entry` and `origin_of` of the flow.
-const FIRST_LOAD: u32 = 16;
-const LAST_ARGUMENT: u32 = 9;
-/// Origins of values that several paths bring have this bit: which of them it is, is not known.
-const JOINED: u32 = 1 << 31;
-
-/// Pointers behind pointers that are followed back.
-const MOST_STEPS: usize = 4;
-
-/// Where the function around `ret` takes a value from, as far as loads from known places tell.
-pub fn kept(program: &Program, flow: &FunctionFlow, ret: u64, value: &Value) -> Option<Kept> {
-    let function = program.function_at(ret.checked_sub(1)?)?;
-    let mut steps = Vec::new();
-    let mut value = *value;
-    while steps.len() <= MOST_STEPS {
-        if let What::Global(address) = value.what {
-            steps.reverse();
-            let root = Root::Global(address);
-            return Some(Kept { root, steps });
-        }
-        if value.what != What::Loaded || value.origin == 0 || value.origin & JOINED != 0 {
-            return None;
-        }
-        if value.origin <= LAST_ARGUMENT {
-            steps.reverse();
-            let root = Root::Argument {
-                function: function.start,
-                register: value.origin as usize - 1,
-            };
-            return Some(Kept { root, steps });
-        }
-        let index = usize::try_from(value.origin.checked_sub(FIRST_LOAD)?).ok()?;
-        let len = usize::try_from(function.end.checked_sub(function.start)?).ok()?;
-        let bytes = program.bytes(function.start, len)?;
-        let mut decoder = Decoder::with_ip(64, bytes, function.start, DecoderOptions::NONE);
-        let load = decoder.iter().nth(index)?;
-        let operand = flow.sites.get(&load.ip())?.operands.first()?;
-        let (base, off) = operand.base.filter(|_| operand.read && !operand.write)?;
-        steps.push(u64::try_from(off).ok()?);
-        value = base;
-    }
-    None
-}
-
-/// Callers that an argument is followed back through.
-const MOST_CALLERS: usize = 4;
-
-/// The global that an argument comes from, through the callers that the call chain names: `returns` are
-/// their return addresses, outward. `None` where it comes from elsewhere.
-pub fn through_callers(
-    binary: &mut Binary,
-    from: Option<&Kept>,
-    returns: impl Iterator<Item = u64>,
-) -> Option<Kept> {
-    let mut at = from?.clone();
-    for ret in returns.take(MOST_CALLERS) {
-        let Root::Argument { function, register } = at.root else {
-            break;
-        };
-        let flow = binary.flow(ret.checked_sub(1)?)?;
-        // A frame may be missing from the chain: then this is not the call of the function.
-        let call = flow
-            .calls
-            .get(&ret)
-            .filter(|call| call.target == Some(function))?;
-        let mut outer = kept(&binary.program, &flow, ret, &call.arg(register))?;
-        outer.steps.append(&mut at.steps);
-        at = outer;
-    }
-    matches!(at.root, Root::Global(_)).then_some(at)
 }
 
 /// The map call sites of the function `name`, by address: what each calls, and what it says of its map.

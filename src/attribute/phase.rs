@@ -6,34 +6,26 @@
 
 use super::binary::Binary;
 use super::flow::{Control, FunctionFlow, Instruction, Operand, Target, classify, returns};
-use super::types::Types;
-use super::{Operation, Phase, Place};
+use super::steps::{DEEPEST, Steps};
+use super::{Operation, Phase};
 use crate::gomap::{Family, Layout, Part, Stage};
-use crate::program::{Frame, Program};
+use crate::program::Frame;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// `emptyOne` of `runtime/map.go`: what a delete writes to its own slot.
 const EMPTY_ONE: u64 = 1;
 
-/// Functions of one operation that call each other: at most this deep, in all versions.
-const DEEPEST: u32 = 8;
-
-/// The order of a map function's accesses, and which of them come after the entry is gone.
-#[derive(Debug, Default)]
-pub struct Steps {
-    /// By address of the instruction; of a call by that of its last byte.
-    rank: FxHashMap<u64, u32>,
-    /// How many functions of the same operation this one calls through.
-    height: u32,
-    /// The rank of the last call of one of them.
-    last_call: Option<u32>,
-    /// Instructions that a delete reaches only after the store that removes the entry.
-    removed: FxHashSet<u64>,
-    /// Function and line of the innermost frame of each store to a key.
-    key_stores: FxHashSet<(String, u32)>,
-    /// Stores that set or clear the flag of a writing operation, by address.
-    flag_stores: FxHashMap<u64, Phase>,
+impl Binary {
+    /// The steps of the map function that covers `vaddr`.
+    pub fn steps(&mut self, vaddr: u64) -> Option<Arc<Steps>> {
+        let start = self.program.function_at(vaddr)?.start;
+        if !self.steps.contains_key(&start) {
+            let steps = Steps::of(self, start).map(Arc::new);
+            self.steps.insert(start, steps);
+        }
+        self.steps.get(&start)?.clone()
+    }
 }
 
 impl Steps {
@@ -107,29 +99,12 @@ impl Steps {
         self.last_call = calls.iter().filter_map(|c| self.rank.get(c)).max().copied();
     }
 
-    /// Where in its operation the instruction stands: one run through the operation touches its parts
-    /// in this order, loops apart. What a function does before it calls the next one of the operation
-    /// comes before all that one does, what it does afterwards behind it.
-    pub fn step(&self, vaddr: u64) -> Option<u32> {
-        let rank = *self.rank.get(&vaddr)?;
-        let stage = match self.last_call {
-            Some(call) if rank > call => DEEPEST + self.height,
-            _ => DEEPEST - self.height,
-        };
-        Some(stage << 16 | rank)
-    }
-}
-
-impl Steps {
     /// A store to a key, or the load of the old one that the write barrier asks for.
     fn writes_key(&self, access: &Step) -> bool {
         let line = access.frames.first().and_then(at);
         access.operand.write || line.is_some_and(|line| self.key_stores.contains(&line))
     }
 }
-
-/// The step of what a caller does with the elem that an operation handed to it.
-pub const LAST: u32 = (2 * DEEPEST + 1) << 16;
 
 /// The operation that handed out the pointer that a caller uses.
 pub fn of_caller(target: &Target, flow: &FunctionFlow, family: Family) -> Option<Operation> {
@@ -340,28 +315,4 @@ fn of_search(part: Part, access: &Step, steps: &Steps) -> Phase {
             _ => Phase::Locate,
         },
     }
-}
-
-/// Every access of the map function `name` that the code alone tells the part of, in the order in
-/// which one run through it comes by, loops apart: its place, the part, and whether it is a store.
-pub fn steps_of(program: &Arc<Program>, name: &str) -> Vec<(Place, Part, bool)> {
-    let mut binary = Binary::new(Arc::clone(program), &mut Types::default());
-    let starts = (program.functions().iter()).filter(|f| f.name == name);
-    let starts: Vec<u64> = starts.map(|f| f.start).collect();
-    let mut steps = Vec::new();
-    for start in starts {
-        let Some(flow) = binary.flow(start) else {
-            continue;
-        };
-        for &vaddr in flow.sites.keys() {
-            let (place, Ok(code)) = binary.place("", vaddr, vaddr, false) else {
-                continue;
-            };
-            if let Some((Target::Part { part, .. }, operand)) = code.operands.first() {
-                steps.push((place, *part, operand.write));
-            }
-        }
-    }
-    steps.sort_by_key(|(place, ..)| (place.step, place.ip));
-    steps
 }

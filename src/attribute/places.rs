@@ -1,13 +1,13 @@
 //! The place of every sample: the instruction that it hit, and how its code comes to touch memory.
 
-use super::binary::{Binary, Code, is_proxy};
+use super::admitted::Admitted;
+use super::binary::{Binary, is_proxy};
+use super::code::Code;
 use super::flow::Target;
 use super::keys::{KeyKind, compares, hashes};
 use super::marking::{marks, reads};
 use super::phase::{Step, phase_of};
-use super::position::Admitted;
-use super::resolve::Row;
-use super::rows::Rows;
+use super::row::Row;
 use super::types::Types;
 use super::under::{Turn, turn};
 use super::{NONE, Phase, Place, Reason};
@@ -18,7 +18,7 @@ use crate::program::kernel::{KERNEL, Kernel};
 use crate::recording::{Column, Event, ImageId, Recent, Recording};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// How the code of a sample comes to touch memory that is not its own.
@@ -124,26 +124,16 @@ impl Places {
         }
     }
 
-    /// Gives the places of map code whose part the addresses told, and not the code, their phase; where
-    /// samples of one hit several parts, a place for each.
-    pub fn settle_phases(&mut self, rows: &Rows) {
-        let open = |place: u32| {
-            let code = self.codes.get(place as usize)?.as_ref().ok()?;
-            code.steps.as_ref()
-        };
-        if !(0..self.codes.len() as u32).any(|place| open(place).is_some()) {
-            return;
-        }
-        let of_row = |row: Row| {
-            let place = self.place.get(row.sample as usize)?;
-            open(place)?;
-            Some((row.sample as usize, place, row.part.ok()?))
-        };
-        let told = rows.said.par_said(|own| own.part.is_ok());
-        let told = told.filter(|said| of_row(said.row).is_some());
-        let told = told.flat_map_iter(|said| said.rows().filter_map(of_row));
-        let mut told: Vec<(usize, u32, Part)> = told.collect();
-        told.par_sort_unstable();
+    /// The places of map code that does not tell the part, and so not the phase.
+    pub fn open(&self) -> FxHashSet<u32> {
+        let codes = (0..).zip(&self.codes);
+        let open = codes.filter(|(_, code)| code.as_ref().is_ok_and(|code| code.steps.is_some()));
+        open.map(|(place, _)| place).collect()
+    }
+
+    /// Gives open places their phase by the parts that addresses told: of samples, in order, each with its
+    /// place. Where samples of one place hit several parts, there is a place for each.
+    pub fn settle_phases(&mut self, told: Vec<(usize, u32, Part)>) {
         let mut parts: FxHashMap<u32, Vec<Part>> = FxHashMap::default();
         for &(_, id, part) in &told {
             let of_place = parts.entry(id).or_default();

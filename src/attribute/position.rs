@@ -5,38 +5,16 @@
 //! and all buckets of an array are congruent modulo their size. The starts around a key or an elem
 //! therefore give the start of *its* bucket, for the types whose layout has a key (an elem) there.
 
+use super::admitted::Admitted;
 use super::grid::{Grid, Place};
 use super::keys::KeyRead;
-use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT, Stride};
+use super::nearby::{IN_TIME, Last, MOST, Near, Nearby, Nearest, PAGE_SHIFT};
+use super::stride::Stride;
 use super::timelines::Timelines;
 use super::types::{ShapeId, Types};
 use crate::gomap::{Part, Shape, Spot, Stage};
 use rayon::prelude::*;
 use std::cmp::Ordering;
-
-/// Which shapes an access may be of, by what its code and its type say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Admitted {
-    Known(ShapeId),
-    /// Those of the binary's types whose maps a kind of functions handles.
-    Variant(u32, usize),
-}
-
-impl Admitted {
-    fn shapes<'a>(&'a self, types: &'a Types) -> &'a [ShapeId] {
-        match self {
-            Admitted::Known(shape) => std::slice::from_ref(shape),
-            Admitted::Variant(binary, variant) => types.of_variant(*binary, *variant),
-        }
-    }
-
-    pub fn admits(&self, shape: ShapeId, types: &Types) -> bool {
-        match *self {
-            Admitted::Known(known) => known == shape,
-            Admitted::Variant(_, variant) => types.admitted(shape).get(variant) == Some(&true),
-        }
-    }
-}
 
 /// Where an access lies.
 #[derive(Debug, Clone, Copy, PartialEq)]

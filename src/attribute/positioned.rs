@@ -1,13 +1,13 @@
 //! The stage that gives accesses whose part is known their bucket or group, by position.
 
 use super::Evidence;
-use super::complete::about_bucket;
+use super::admitted::Admitted;
 use super::keys::{KeyKind, KeyRead};
 use super::learn::Learned;
 use super::nearby::Last;
 use super::places::Places;
-use super::position::{Admitted, Located, Starts};
-use super::resolve::Row;
+use super::position::{Located, Starts};
+use super::row::{Row, about_bucket};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::statements::{Changed, Own};

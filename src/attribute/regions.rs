@@ -7,14 +7,14 @@
 //! time or in address, wherever a sample is of something else. Nothing is claimed outside of them.
 
 use super::NONE;
-use super::grid::{Grid, MAX_GROUPS};
+use super::grid::Grid;
 use super::marking::Marking;
 use super::nearby::PAGE_SHIFT;
 use super::statements::Until;
-use super::succession::{Vote, spells};
 use super::timelines::Timelines;
 use super::types::{ShapeId, TypeId, Types, VARIANTS};
-use crate::gomap::{MapType, Part, Shape, Spot, size_class};
+use super::votes::{Vote, spells};
+use crate::gomap::{MAX_GROUPS, MapType, Part, Shape, Spot, size_class};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;

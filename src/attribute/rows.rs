@@ -1,16 +1,17 @@
 //! The rows: what is known of each sample that may touch a map, and why the others do not.
 
-use super::binary::Code;
 use super::chains::{Aboves, ChainSites, LeafTargets, above_of, leaf_of, stores};
-use super::complete::is_elsewhere;
+use super::code::Code;
 use super::pages::Pages;
 use super::places::Places;
-use super::resolve::{Context, Fact, Row, resolve, without_registers};
+use super::resolve::{Context, resolve, without_registers};
+use super::row::{Fact, Row};
 use super::spaces::{Spaces, marked};
 use super::statements::{Alike, CHUNK, Changed, Heard, Own, Statements, Until};
 use super::types::Types;
 use super::{NONE, Reason};
 use crate::data_src::DataSrc;
+use crate::gomap::Part;
 use crate::recording::{Event, Memory, PerKind, Recording, Samples};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -188,7 +189,7 @@ impl<'a> Rows<'a> {
                     // Nothing becomes of them, and they say nothing.
                     if row
                         .part
-                        .is_err_and(|reason| reason != Reason::Goroutine && is_elsewhere(reason))
+                        .is_err_and(|reason| reason != Reason::Goroutine && reason.is_elsewhere())
                     {
                         continue;
                     }
@@ -232,6 +233,27 @@ impl<'a> Rows<'a> {
         };
         others.change_spans(|_| true, begin, all);
         self.said.add(others, |own| own.part.is_ok());
+    }
+
+    /// The parts of the samples at these places, with sample and place, in order.
+    pub fn parts_at(&self, places: &Places, of: &FxHashSet<u32>) -> Vec<(usize, u32, Part)> {
+        if of.is_empty() {
+            return Vec::new();
+        }
+        let of_row = |row: Row| {
+            let sample = row.sample as usize;
+            let place = places
+                .place
+                .get(sample)
+                .filter(|place| of.contains(place))?;
+            Some((sample, place, row.part.ok()?))
+        };
+        let told = self.said.par_said(|own| own.part.is_ok());
+        let told = told.filter(|said| of_row(said.row).is_some());
+        let told = told.flat_map_iter(|said| said.rows().filter_map(of_row));
+        let mut told: Vec<(usize, u32, Part)> = told.collect();
+        told.par_sort_unstable();
+        told
     }
 
     /// The row of one sample, if it has one.

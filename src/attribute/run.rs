@@ -1,13 +1,13 @@
 //! From a recording and its binaries to the [`Attribution`], rung by rung.
 
 use super::assemble::assemble;
-use super::binary::{Binary, Code};
+use super::binary::Binary;
 use super::blocks::Blocks;
 use super::chains::{
-    above_of, add_site_of, chain_sites, frames_above, handed_of, is_store, leaf_of, leaf_targets,
-    stores,
+    above_of, add_site_of, chain_sites, frames_above, is_store, leaf_of, leaf_targets, stores,
 };
-use super::complete::{Accessor, Known, VARIABLE, complete, own, spans, type_of};
+use super::code::Code;
+use super::complete::{Accessor, Known, complete, own, spans, type_of};
 use super::declared;
 use super::directories::{directories, settle};
 use super::instant::Instant;
@@ -17,9 +17,10 @@ use super::pages::Pages;
 use super::places::Places;
 use super::positioned::position;
 use super::regions::{Last, Regions};
-use super::resolve::{About, Fact, Row, call_of};
+use super::resolve::call_of;
+use super::row::{About, Fact, Row, VARIABLE};
 use super::rows::Rows;
-use super::slots::{Slots, is_open};
+use super::slots::{Slots, handed_of, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::statements::{Changed, Own, Until};
@@ -310,7 +311,7 @@ pub fn attribute_watching(
         });
         tracer.step(SLOT, &rows, &types, spaces);
     }
-    places.settle_phases(&rows);
+    places.settle_phases(rows.parts_at(&places, &places.open()));
     let declared = declared::compare(&places, &mut binaries);
     let mut attribution = assemble(
         recording, places, rows, &chains, &learned, &lasting, &regions, &arrays, &types, programs,

@@ -5,15 +5,17 @@
 //! samples that saw the pointer in its slot, before and after; and, where the call left only which bucket or
 //! group it came by, any that saw it there. An entry stays in its slot as long as it is in its bucket.
 
-use super::binary::Code;
+use super::chains::{LeafTargets, is_store, passed_of};
+use super::code::Code;
 use super::flow::{Handed, Way};
 use super::places::Places;
 use super::regions::Regions;
-use super::resolve::{Row, in_bucket, moved};
+use super::resolve::{call_of, moved};
+use super::row::{Row, in_bucket};
 use super::rows::Rows;
 use super::spaces::{Spaces, marked};
 use super::types::Types;
-use crate::gomap::{Family, Part, Stage, size_class};
+use crate::gomap::{Family, Part, Stage};
 use crate::recording::{Processor, Recording};
 use rayon::prelude::*;
 
@@ -39,6 +41,33 @@ pub struct Sample<'a> {
     pub code: &'a Code,
     /// The call that handed it out began a loop over the map.
     pub iterates: bool,
+}
+
+/// What a map call handed out to the function of a sample, or to the caller of its leaf, where the sample
+/// is of that.
+pub fn handed_of<'a>(
+    recording: &'a Recording,
+    places: &'a Places,
+    leaves: &LeafTargets,
+    types: &Types,
+    i: usize,
+) -> Option<Sample<'a>> {
+    let code = places.code_of(i)?;
+    recording.pmu(i).filter(|pmu| pmu.regs_sound)?;
+    let stored = is_store(recording, i);
+    let passed = passed_of(places, recording.samples.chain.get(i), leaves, i, stored);
+    let handed = match passed {
+        Some(passed) => passed.handed,
+        None => code.handed,
+    }?;
+    let call = call_of(code, passed.map(|passed| passed.target), stored);
+    let site = types.call_site(code.binary, handed.call)?;
+    (call == Some(handed.call)).then(|| Sample {
+        handed,
+        processor: recording.processor(i),
+        code,
+        iterates: !site.callee.starts_with("runtime.mapa"),
+    })
 }
 
 /// Whether a row is of a key or an elem outside of a slot that is not known.
@@ -182,57 +211,5 @@ impl Slots {
         let mut here = seen.iter().filter(came_by);
         let slot = here.next()?.slot;
         here.all(|p| p.slot == slot).then_some(slot)
-    }
-}
-
-/// The start of the object that a key or an elem of so many bytes at an address is, where the allocator
-/// leaves one alone.
-pub fn object_at(address: u64, size: u64, go_minor: u32) -> Option<u64> {
-    let mut found = None;
-    for noscan in [false, true] {
-        let slot = size_class::slot_for(size, noscan, go_minor)?;
-        if slot.size > size_class::MAX_SMALL {
-            return None;
-        }
-        let pages = size_class::span_pages(slot.size);
-        let page = address / size_class::PAGE;
-        for before in 0..pages.min(page + 1) {
-            let span = (page - before) * size_class::PAGE;
-            let number = (address - span) / slot.size;
-            let start = (span + number * slot.size).checked_add(slot.before)?;
-            let inside = address.checked_sub(start).is_some_and(|off| off < size);
-            if inside && number < pages * size_class::PAGE / slot.size {
-                if found.is_some_and(|other| other != start) {
-                    return None;
-                }
-                found = Some(start);
-            }
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 39 objects of 208 bytes on a page.
-    #[test]
-    fn one_page_has_one_grid_of_objects() {
-        let page = 0xc000_0450_0000;
-        let at = |off| object_at(page + off, 200, 22);
-        assert_eq!(at(0), Some(page));
-        assert_eq!(at(207), None);
-        assert_eq!(at(208 * 3 + 199), Some(page + 208 * 3));
-        assert_eq!(at(208 * 39), None);
-    }
-
-    /// Where spans have two pages, or objects a header if they have pointers, more than one start may be.
-    #[test]
-    fn spans_of_several_pages_leave_several_starts() {
-        let page = 0xc000_0450_0000;
-        assert_eq!(object_at(page + 1300, 1400, 21), None);
-        assert_eq!(object_at(page + 500, 1000, 22), None);
-        assert_eq!(object_at(page + 1030, 1000, 21), Some(page + 1024));
     }
 }

@@ -7,7 +7,7 @@
 //! `Documentation/arch/arm64/memory.rst`), and Go does not. It is taken out where results leave.
 
 use super::places::Places;
-use super::resolve::{About, Fact, Row};
+use super::row::{About, Fact, Row};
 use crate::heap::Heap;
 use crate::recording::Recording;
 use rayon::prelude::*;
@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 /// The first bit of the number.
 const SHIFT: u32 = 48;
-/// The number's bits: bit 63 is that of the kernel's half, and of [`super::complete::VARIABLE`].
+/// The number's bits: bit 63 is that of the kernel's half, and of [`super::row::VARIABLE`].
 const NUMBER: u64 = 0x7fff << SHIFT;
 
 /// The spaces of more than this many processes are one.
@@ -109,7 +109,7 @@ impl Spaces {
         (self.mark_of(address) >> SHIFT) as u32
     }
 
-    /// An address, or [`super::complete::VARIABLE`] with one, as the process has it.
+    /// An address, or [`super::row::VARIABLE`] with one, as the process has it.
     pub fn plain(&self, address: u64) -> u64 {
         let kernel = address >> 62 == 3 && address & NUMBER == NUMBER;
         match self.is_one() || kernel {
@@ -215,7 +215,7 @@ impl Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attribute::complete::VARIABLE;
+    use crate::attribute::row::VARIABLE;
 
     fn two() -> Spaces {
         Spaces {

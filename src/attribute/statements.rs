@@ -2,7 +2,7 @@
 //! one address repeat each other. What all samples together add to it depends on the time alone, and changes
 //! seldom.
 
-use super::resolve::Row;
+use super::row::Row;
 use super::{Evidence, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Samples, partition_near};

@@ -2,10 +2,9 @@
 //! freed and used again.
 
 use super::Reason;
-use super::complete::about;
 use super::lasting::Lasting;
 use super::marking::Markings;
-use super::resolve::{About, Row};
+use super::row::{About, Row, about};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::statements::Own;

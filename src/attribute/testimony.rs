@@ -1,13 +1,12 @@
 //! What each sample, by itself, says of memory: evidence for and against what the regions are made of.
 
 use super::Reason;
-use super::complete::about_bucket;
 use super::learn::KnownArray;
 use super::marking::{Markings, Sampled};
 use super::pages::Pages;
 use super::places::Places;
 use super::regions::{Content, MAX_UNSEEN, Seen, Witness};
-use super::resolve::{About, Fact, Row};
+use super::row::{About, Fact, Row, about_bucket};
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::timelines::{Timelines, together};

@@ -1,17 +1,17 @@
 //! How one sample came to its row: what each rung of the evidence ladder was given and what it made
 //! of it. Filled in by the attribution itself while it runs; nothing here decides anything.
 
-use super::binary::Code;
 use super::chains::ChainSite;
-use super::complete::VARIABLE;
+use super::code::Code;
 use super::declared::Said;
 use super::flow::{Expr, Operand, Target, Value, What};
 use super::resolve::{Above, By, choose, named, touched};
+use super::row::VARIABLE;
 use super::rows::Rows;
 use super::spaces::Spaces;
 use super::types::Types;
 use super::{Evidence, Reason};
-use crate::gomap::{MapType, Part, Size, Structure};
+use crate::gomap::{MapType, Part, Size};
 use crate::recording::{Memory, Recording};
 
 /// The step that tells of a key or an elem outside of its slot which one points to it.
@@ -260,7 +260,7 @@ fn registers_seen(
         registers.push(RegisterSeen {
             name: name.to_owned(),
             value,
-            names: live.map(|live| (structure_text(live.structure).to_owned(), live.off)),
+            names: live.map(|live| (live.structure.text().to_owned(), live.off)),
             start,
             same_object: live.zip(chosen).is_some_and(|(live, operand)| {
                 live.origin != 0 && live.origin == operand.value.origin
@@ -278,7 +278,7 @@ fn registers_seen(
         Some(RegisterSeen {
             name,
             value: value.or(Some(n.start)),
-            names: Some((structure_text(n.structure).to_owned(), 0)),
+            names: Some((n.structure.text().to_owned(), 0)),
             start: Some(n.start),
             same_object: n.origin != 0 && n.origin == origin,
             overwritten: false,
@@ -310,7 +310,7 @@ fn target_text(target: &Target) -> String {
 
 fn object_text(value: &Value) -> String {
     match value.what {
-        What::At(structure) => structure_text(structure).to_owned(),
+        What::At(structure) => structure.text().to_owned(),
         What::Global(address) => format!("what the variable at {address:#x} holds"),
         What::Elem(call) => format!("elem handed out by the map call returning to {call:#x}"),
         What::Key(call) => format!("key handed out by the iterator begun at {call:#x}"),
@@ -319,27 +319,6 @@ fn object_text(value: &Value) -> String {
         What::DirLen => "dirLen".to_owned(),
         What::Loaded => "a pointer loaded or passed, of unknown kind".to_owned(),
         What::Unknown => "unknown".to_owned(),
-    }
-}
-
-pub(super) fn structure_text(structure: Structure) -> &'static str {
-    match structure {
-        Structure::Header => "map header",
-        Structure::MapType => "map type descriptor",
-        Structure::Rtype | Structure::BucketRtype => "type descriptor",
-        Structure::Funcval => "funcval",
-        Structure::Extra => "mapextra",
-        Structure::Buckets => "bucket array",
-        Structure::OldBuckets => "old bucket array",
-        Structure::Bucket => "bucket",
-        Structure::Table => "table",
-        Structure::DirPtr => "directory or small map's group",
-        Structure::Directory => "directory",
-        Structure::Groups => "groups of a table",
-        Structure::Group => "group",
-        Structure::Iter => "iterator",
-        Structure::BucketSlice => "overflow slice",
-        Structure::Other => "other memory",
     }
 }
 

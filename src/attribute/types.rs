@@ -1,10 +1,8 @@
 //! The map types and call sites of all binaries under analysis, by small ids.
 
-use super::callers::CallSite;
-use super::grid::MAX_GROUPS;
 use super::keys::KeyKind;
-use super::nearby::Stride;
-use crate::gomap::{Family, MAX_INLINE, MapType, Shape};
+use super::stride::Stride;
+use crate::gomap::{Family, MAX_GROUPS, MAX_INLINE, MapType, Shape};
 use crate::program::{Kept, Program};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -15,6 +13,23 @@ pub type TypeId = u32;
 /// Types whose buckets (groups) have every part at the same place share one shape: they differ in
 /// nothing but the padding behind a key or an elem. Those of another binary have shapes of their own.
 pub type ShapeId = u32;
+
+/// A call of a map function in code that is not the map implementation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CallSite {
+    /// Link-time return address.
+    pub ret: u64,
+    /// `runtime.mapassign_fast64`, ...
+    pub callee: String,
+    /// The static type of the map, where the call site has it as a constant.
+    pub map_type: Option<MapType>,
+    /// The address of the variable that holds the map (run time).
+    pub global: Option<u64>,
+    /// Where the caller takes the map from.
+    pub kept: Option<Kept>,
+    /// The map lies in the caller's own frame.
+    pub on_stack: bool,
+}
 
 /// A call site with its type by id.
 #[derive(Debug, Clone, Default)]

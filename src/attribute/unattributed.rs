@@ -63,3 +63,13 @@ reasons! {
     /// The sample was taken inside of a virtual machine: what its addresses are of is not recorded here.
     Guest "virtual machine",
 }
+
+impl Reason {
+    /// Whether a sample without a part cannot be of a map's memory, whatever lies around its address.
+    pub(super) fn is_elsewhere(self) -> bool {
+        matches!(
+            self,
+            Reason::NotAnAccess | Reason::Kernel | Reason::Guest | Reason::Goroutine
+        )
+    }
+}

@@ -124,6 +124,30 @@ pub enum Structure {
     Other,
 }
 
+impl Structure {
+    /// As a reader would name it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Structure::Header => "map header",
+            Structure::MapType => "map type descriptor",
+            Structure::Rtype | Structure::BucketRtype => "type descriptor",
+            Structure::Funcval => "funcval",
+            Structure::Extra => "mapextra",
+            Structure::Buckets => "bucket array",
+            Structure::OldBuckets => "old bucket array",
+            Structure::Bucket => "bucket",
+            Structure::Table => "table",
+            Structure::DirPtr => "directory or small map's group",
+            Structure::Directory => "directory",
+            Structure::Groups => "groups of a table",
+            Structure::Group => "group",
+            Structure::Iter => "iterator",
+            Structure::BucketSlice => "overflow slice",
+            Structure::Other => "other memory",
+        }
+    }
+}
+
 const fn field(off: u64, size: u64, name: &'static str, part: Option<Part>, holds: Holds) -> Field {
     Field {
         off,
@@ -210,6 +234,9 @@ pub struct MapType {
     pub indirect_elem: bool,
     pub shape: Shape,
 }
+
+/// Groups of the largest table: `maxTableCapacity` / 8.
+pub const MAX_GROUPS: u64 = 128;
 
 /// `abi.MapMaxKeyBytes`, `abi.MapMaxElemBytes`: larger keys and elems are stored as pointers.
 pub const MAX_INLINE: u64 = 128;

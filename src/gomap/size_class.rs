@@ -109,6 +109,33 @@ pub fn slot_for(size: u64, noscan: bool, go_minor: u32) -> Option<Slot> {
     })
 }
 
+/// The start of the object that a key or an elem of so many bytes at an address is, where the allocator
+/// leaves one alone.
+pub fn object_at(address: u64, size: u64, go_minor: u32) -> Option<u64> {
+    let mut found = None;
+    for noscan in [false, true] {
+        let slot = slot_for(size, noscan, go_minor)?;
+        if slot.size > MAX_SMALL {
+            return None;
+        }
+        let pages = span_pages(slot.size);
+        let page = address / PAGE;
+        for before in 0..pages.min(page + 1) {
+            let span = (page - before) * PAGE;
+            let number = (address - span) / slot.size;
+            let start = (span + number * slot.size).checked_add(slot.before)?;
+            let inside = address.checked_sub(start).is_some_and(|off| off < size);
+            if inside && number < pages * PAGE / slot.size {
+                if found.is_some_and(|other| other != start) {
+                    return None;
+                }
+                found = Some(start);
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +176,25 @@ mod tests {
         assert_eq!(slot_for(32761, false, 22), slot(32768, 0));
         assert_eq!(slot_for(32768 + 1, false, 21), slot(40960, 0));
         assert_eq!(slot_for(600, false, 21), slot(640, 0));
+    }
+
+    /// 39 objects of 208 bytes on a page.
+    #[test]
+    fn one_page_has_one_grid_of_objects() {
+        let page = 0xc000_0450_0000;
+        let at = |off| object_at(page + off, 200, 22);
+        assert_eq!(at(0), Some(page));
+        assert_eq!(at(207), None);
+        assert_eq!(at(208 * 3 + 199), Some(page + 208 * 3));
+        assert_eq!(at(208 * 39), None);
+    }
+
+    /// Where spans have two pages, or objects a header if they have pointers, more than one start may be.
+    #[test]
+    fn spans_of_several_pages_leave_several_starts() {
+        let page = 0xc000_0450_0000;
+        assert_eq!(object_at(page + 1300, 1400, 21), None);
+        assert_eq!(object_at(page + 500, 1000, 22), None);
+        assert_eq!(object_at(page + 1030, 1000, 21), Some(page + 1024));
     }
 }

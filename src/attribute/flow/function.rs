@@ -3,7 +3,6 @@
 
 use super::super::Operation;
 use super::handed::Handed;
-use super::helper::INNER;
 use super::instruction::{Control, Instruction};
 use super::machine::{Machine, Operand, written};
 use super::signature::{Signature, results, signature};
@@ -14,6 +13,9 @@ use crate::program::{Arch, Program};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+/// Blocks of helpers are numbered from here, times their depth: origins of joins name their block.
+pub(super) const INNER: u32 = 1 << 16;
 
 /// A register that names an object after an instruction.
 #[derive(Debug, Clone, Copy, PartialEq)]

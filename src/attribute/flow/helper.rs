@@ -4,7 +4,7 @@
 //! what they return is a pointer made of their arguments, which may be structures in the caller's
 //! frame. So the caller's state goes through their code.
 
-use super::function::{Code, Flow, Lefts, decode};
+use super::function::{Code, Flow, INNER, Lefts, decode};
 use super::instruction::{Control, Instruction};
 use super::machine::Machine;
 use super::state::State;
@@ -16,9 +16,6 @@ const MAX_BYTES: u64 = 0x80;
 
 /// Calls of helpers in helpers: `(*table).tombstones` asks `maxGrowthLeft`.
 const MAX_DEPTH: u32 = 3;
-
-/// Blocks of helpers are numbered from here, times their depth: origins of joins name their block.
-pub(super) const INNER: u32 = 1 << 16;
 
 impl Flow<'_> {
     /// Sends the caller's state through the called helper; `false` where it is none.
