@@ -1,7 +1,8 @@
 //! What this machine can record for this user, what is missing, and what would help.
 
 use super::counter::fit;
-use super::engines::{self, Verdict, breakpoints, plain_event};
+use super::engines::{self, Verdict, breakpoints};
+use super::event::Event;
 use super::limits::Limits;
 use super::machine::Machine;
 use super::target::{CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE};
@@ -204,7 +205,7 @@ fn capabilities(limits: &Limits) -> Finding {
 
 fn fields() -> Finding {
     let id = "fields";
-    let mut event = plain_event();
+    let mut event = Event::plain();
     match fit(&mut event, None) {
         Ok(given_up) if given_up.is_empty() => finding(
             id,

@@ -1,7 +1,7 @@
 //! The ways to record memory accesses, best first: the list [`ENGINES`].
 
 use super::counter::Counter;
-use super::event::{Event, Fields, Rate};
+use super::event::{Event, Fields};
 use super::limits::Limits;
 use super::machine::Machine;
 use super::pmu::{self, Wish};
@@ -149,17 +149,4 @@ fn check_step(machine: &Machine, limits: &Limits) -> Result<String, String> {
         ),
         _ => Ok("programs that mempath starts can be stepped".to_owned()),
     }
-}
-
-/// A software event with everything that a recording samples, to see what the kernel leaves out.
-pub fn plain_event() -> Event {
-    use perf_event_open_sys::bindings as sys;
-    let config = [u64::from(sys::PERF_COUNT_SW_PAGE_FAULTS), 0, 0];
-    Event::new(
-        "page-faults",
-        sys::PERF_TYPE_SOFTWARE,
-        config,
-        Rate::Period(1),
-        Fields::default(),
-    )
 }

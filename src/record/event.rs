@@ -144,6 +144,18 @@ impl Event {
         }
     }
 
+    /// A software event with everything that a recording samples, to see what the kernel leaves out.
+    pub fn plain() -> Event {
+        let config = [u64::from(sys::PERF_COUNT_SW_PAGE_FAULTS), 0, 0];
+        Event::new(
+            "page-faults",
+            sys::PERF_TYPE_SOFTWARE,
+            config,
+            Rate::Period(1),
+            Fields::default(),
+        )
+    }
+
     /// The first event of a recording also writes what happens to processes and their memory.
     pub fn track(&mut self) {
         let attr = &mut self.attr;

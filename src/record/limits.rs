@@ -1,7 +1,7 @@
 //! What the kernel allows this user, as plain data: what [`doctor`](super::doctor) judges.
 
 use super::counter::{fit, paranoid};
-use super::engines::plain_event;
+use super::event::Event;
 use super::sysfs::read;
 use super::target::capable;
 use std::path::Path;
@@ -44,7 +44,7 @@ impl Limits {
                 .filter(|cap| capable(*cap))
                 .fold(0, |all, cap| all | 1 << cap),
             paranoid: paranoid(),
-            opens: fit(&mut plain_event(), None).is_ok(),
+            opens: fit(&mut Event::plain(), None).is_ok(),
             ptrace_scope: text("/proc/sys/kernel/yama/ptrace_scope").and_then(|t| t.parse().ok()),
             mlock_kib: mlock.and_then(|text| text.parse().ok()).unwrap_or(0),
             kptr_restrict: text("/proc/sys/kernel/kptr_restrict").unwrap_or_default(),

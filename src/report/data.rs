@@ -1,8 +1,8 @@
 //! The frames of [`Tables`] as rows, read once. A column that a frame lacks reads as null.
 
 use super::ReportError;
-use super::charts::Shared;
 use super::kept::Kept;
+use super::shared::Shared;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
 use polars::prelude::{DataFrame, DataType, StringChunked};

@@ -4,7 +4,6 @@
 //! stands for.
 
 use super::ReportError;
-use super::charts::shared_pairs;
 use super::data::{CodeRow, Data, Frame, ListingRow, StepRow};
 use super::html::{Markup, visible};
 use super::planes;
@@ -185,7 +184,7 @@ impl Kept {
     /// The rows as an element of the page.
     pub fn element(&self, data: &Data) -> Result<Markup, ReportError> {
         let addresses: Vec<Option<u64>> = self.rows().map(|row| row.addr).collect();
-        let pairs = shared_pairs(data);
+        let pairs = data.shared.in_page();
         let numbered = pairs.iter().zip(1u32..);
         let by_start: FxHashMap<u64, u32> = numbered.map(|(pair, n)| (*pair, n)).collect();
         let of = |addr: &Option<u64>| {

@@ -20,6 +20,7 @@ mod kept;
 mod method;
 mod number;
 mod planes;
+mod shared;
 mod svg;
 mod table;
 

@@ -7,7 +7,7 @@ use super::counts::Counts;
 use super::gathered::{Counted, GATHERED, Gathered};
 use super::histogram::Histogram;
 use super::kinds::{Kind, Kinds, NO_LEVEL};
-use super::rows::Rows;
+use super::rows::{Key, Rows};
 use crate::attribute::{Evidence, NONE, ReadHits, Reason};
 use crate::gomap::Part;
 use crate::recording::{Pieces, Recent};
@@ -23,16 +23,6 @@ pub const INDEX_BINS: u32 = 4096;
 /// Slots of [`Totals::heat`].
 const HEAT_SLOTS: usize = 1 << 18;
 
-/// What tells one row of `maps`, `parts`, `functions`, `lines` and `misses` from another: those
-/// frames are sums over these groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    pub map: u32,
-    pub place: u32,
-    pub part: Result<Part, Reason>,
-    pub evidence: Evidence,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     /// Samples, those that are no accesses included.
@@ -45,7 +35,7 @@ pub struct Group {
 
 impl Group {
     fn add(&mut self, kind: &Kind, latency: Option<u32>) {
-        self.counts.add(kind, latency);
+        self.counts.add(&kind.counts, latency);
         if let Some(cycles) = latency {
             self.latencies.add(cycles);
         }
@@ -563,7 +553,7 @@ impl Partial {
                 let in_pair = hit.base().map_or(NOWHERE, |base| (base % PAIR) as u8);
                 let cell = (hit.map, *part, in_pair, off);
                 let sum = self.outside.of(cell);
-                sum.add(kind, *latency);
+                sum.add(&kind.counts, *latency);
             } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
                 let cell = of_hits[number as usize].cell.get_or_insert_with(|| {
                     let width = widths.get(array as usize).copied().unwrap_or(1);
@@ -576,7 +566,7 @@ impl Partial {
             if let Some(kind) = batch.kinds[i] {
                 self.cells.sums[cell as usize]
                     .1
-                    .add(kind, batch.latencies[i]);
+                    .add(&kind.counts, batch.latencies[i]);
             }
         }
         for (_, instance) in &batch.instances {

@@ -1,7 +1,5 @@
 //! The counts that every frame has, added up in one pass.
 
-use super::kinds::Kind;
-
 /// What one access adds to the counts of each row it belongs to. `u32` holds any recording whose
 /// samples a `u32` numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,8 +44,9 @@ impl Counts {
         latency_sum: 0,
     };
 
-    pub fn add(&mut self, kind: &Kind, latency: Option<u32>) {
-        self.merge(&kind.counts);
+    /// Adds an access that counts as `one`, and its latency in cycles.
+    pub fn add(&mut self, one: &Counts, latency: Option<u32>) {
+        self.merge(one);
         self.latency_n += u32::from(latency.is_some());
         self.latency_sum += u64::from(latency.unwrap_or(0));
     }

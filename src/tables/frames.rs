@@ -1,10 +1,11 @@
 //! The small results as polars frames.
 
-use super::aggregate::{Group, Key, NOWHERE, Totals};
+use super::aggregate::{Group, NOWHERE, Totals};
 use super::columns::{self as c, Column as Col};
 use super::counts::Counts;
 use super::histogram::Histogram;
 use super::kinds::{Kinds, NO_LEVEL};
+use super::rows::Key;
 use super::summary::LevelLoads;
 use super::words::{evidence_name, gap_name, operation_name, phase_name, stage_name};
 use crate::attribute::{Attribution, Evidence, NONE, Place};

@@ -24,6 +24,7 @@ pub mod read;
 mod redact;
 mod rows;
 mod store;
+mod summarise;
 mod summary;
 pub mod together;
 mod words;
@@ -131,7 +132,7 @@ impl Tables {
         };
         let sums = || {
             let both = (&totals, kinds);
-            let summary = || summary::of(recording, attribution, binaries, both, &time);
+            let summary = || summarise::summarise(recording, attribution, binaries, both, &time);
             rayon::join(sums, summary)
         };
         let order = || order::frame(accesses, order::hottest(rows, &totals));

@@ -1,7 +1,6 @@
 //! One sample seen through both its columns: `None` is what was not sampled or is not known.
 
-use super::aggregate::Key;
-use crate::attribute::{Attribution, Hit, NONE, Reason};
+use crate::attribute::{Attribution, Evidence, Hit, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Cell, Column, Event, Memory, Recording, Samples};
 use rayon::prelude::*;
@@ -17,6 +16,16 @@ mod bit {
     pub const WEIGHT: u64 = 1 << 14 | 1 << 24;
     pub const DATA_SRC: u64 = 1 << 15;
     pub const PHYS_ADDR: u64 = 1 << 19;
+}
+
+/// What tells one row of `maps`, `parts`, `functions`, `lines` and `misses` from another: those
+/// frames are sums over these groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub map: u32,
+    pub place: u32,
+    pub part: Result<Part, Reason>,
+    pub evidence: Evidence,
 }
 
 /// The samples and what they were attributed to, row by row.

@@ -1,6 +1,5 @@
 //! What a recording can answer, judged by its samples and not by its flags alone.
 
-use super::facts::sampling;
 use crate::pmu::Ip;
 use crate::recording::{Event, Memory, Recording};
 use perf_event_open_sys::bindings as sys;
@@ -203,4 +202,10 @@ fn order(recording: &Recording) -> (bool, String) {
     };
     let cpu = if cpus { ", with their CPU" } else { "" };
     (true, format!("the times are those of {of}{cpu}"))
+}
+
+/// For each event whether it samples this field.
+pub(super) fn sampling(recording: &Recording, bit: sys::perf_event_sample_format) -> Vec<bool> {
+    let has = |event: &Event| event.sample_type & u64::from(bit) != 0;
+    recording.events.iter().map(has).collect()
 }

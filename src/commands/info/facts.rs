@@ -1,6 +1,6 @@
 //! A recording -> what there is to say of it. `schema` is the version of this structure.
 
-use super::answers::{self, Answer};
+use super::answers::{self, Answer, sampling};
 use crate::recording::{Cell, Column, Damage, Event, Memory, Meta, NAMESPACES, Node, Recording};
 use crate::tables::gap_name;
 use perf_event_open_sys::bindings as sys;
@@ -237,12 +237,6 @@ fn sample_type(bits: u64) -> Vec<String> {
             None => format!("BIT{bit}"),
         })
         .collect()
-}
-
-/// For each event whether it samples this field.
-pub(super) fn sampling(recording: &Recording, bit: sys::perf_event_sample_format) -> Vec<bool> {
-    let has = |event: &Event| event.sample_type & u64::from(bit) != 0;
-    recording.events.iter().map(has).collect()
 }
 
 /// The values of a column, of the samples whose event samples it.

@@ -78,7 +78,6 @@ impl Figure {
 
 pub use operations::runs;
 pub use order::{edges, instances};
-pub use sharing::{Shared, shared_pairs};
 
 pub const CHARTS: &[&dyn Chart] = &[
     &maps::Maps,

@@ -5,10 +5,10 @@ use crate::analyses::lines::{Sharing as Kind, Used, sharing_of};
 use crate::recording::nodes_of;
 use crate::report::ReportError;
 use crate::report::data::Data;
-use crate::report::kept::{Kept, PAIR, Raw};
+use crate::report::kept::Raw;
 use crate::report::number::{address, count};
+use crate::report::shared::{Line, PAIRS, Shared};
 use crate::report::table::{Cell, Head, Row, Table, counted};
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 pub struct Sharing;
@@ -17,9 +17,6 @@ pub struct Sharing;
 const MOST: usize = 40;
 /// CPUs named in a cell.
 const CPUS: usize = 8;
-/// Pairs of lines whose accesses the script can count again.
-const PAIRS: usize = 4_096;
-
 impl Chart for Sharing {
     fn id(&self) -> &'static str {
         "sharing"
@@ -95,48 +92,6 @@ impl Chart for Sharing {
     }
 }
 
-/// What was sampled of one line.
-#[derive(Debug, Default)]
-pub struct Line {
-    start: u64,
-    map: Option<u64>,
-    loads: u64,
-    stores: u64,
-    hitm: Option<u64>,
-    readers: BTreeSet<u64>,
-    writers: BTreeSet<u64>,
-    /// Numbers of its raw accesses.
-    rows: Vec<usize>,
-}
-
-impl Line {
-    fn add(&mut self, row: &Raw) {
-        self.map = self.map.or(row.map);
-        self.loads += row.loads;
-        self.stores += row.stores;
-        if let Some(hitm) = row.hitm {
-            *self.hitm.get_or_insert(0) += hitm;
-        }
-        if row.loads > 0 {
-            self.readers.extend(row.cpu);
-        }
-        if row.stores > 0 {
-            self.writers.extend(row.cpu);
-        }
-    }
-
-    fn rank(&self) -> (Reverse<u64>, Reverse<u64>, u64) {
-        let bounces = self.hitm.unwrap_or(0);
-        let touched = self.loads.saturating_add(self.stores);
-        (Reverse(bounces), Reverse(touched), self.start)
-    }
-
-    fn is_shared(&self) -> bool {
-        let cpus = self.readers.union(&self.writers).count();
-        cpus > 1 && (!self.writers.is_empty() || self.hitm.is_some_and(|n| n > 0))
-    }
-}
-
 /// What the CPUs share that made these accesses to the line that begins at `start`.
 fn kind<'a>(start: u64, rows: impl Iterator<Item = Raw<'a>>) -> Option<Kind> {
     let narrow = |n: u64| u32::try_from(n).ok();
@@ -152,62 +107,6 @@ fn kind<'a>(start: u64, rows: impl Iterator<Item = Raw<'a>>) -> Option<Kind> {
             hitm: row.hitm.is_some_and(|n| n > 0),
         })
     }))
-}
-
-/// The shared lines and pairs of lines, those that bounce most first.
-#[derive(Debug)]
-pub struct Shared {
-    lines: Vec<Line>,
-    pairs: Vec<Line>,
-}
-
-impl Shared {
-    pub fn of(kept: &Kept) -> Shared {
-        let (lines, pairs) = rayon::join(|| shared(kept, 64), || shared(kept, PAIR));
-        Shared { lines, pairs }
-    }
-
-    /// Numbers of the pairs of lines that are shared, or of which a line is, in the same order.
-    fn numbers(&self) -> Vec<u64> {
-        let mut seen = BTreeSet::new();
-        let mut all: Vec<&Line> = self.lines.iter().chain(&self.pairs).collect();
-        all.sort_by_key(|line| line.rank());
-        let pairs = all.into_iter().map(|line| line.start / PAIR);
-        pairs.filter(|pair| seen.insert(*pair)).collect()
-    }
-}
-
-/// Those of the shared pairs whose accesses are in the page line by line.
-pub fn shared_pairs(data: &Data) -> Vec<u64> {
-    let mut all = data.shared.numbers();
-    all.truncate(PAIRS);
-    all
-}
-
-/// Shared lines of `size` bytes.
-fn shared(kept: &Kept, size: u64) -> Vec<Line> {
-    let row = kept.by_number();
-    let numbered = (0..kept.len()).filter_map(|i| {
-        let (addr, _) = row(i).and_then(|row| row.addr.zip(row.cpu))?;
-        Some((addr - addr % size, i))
-    });
-    let mut numbered: Vec<(u64, usize)> = numbered.collect();
-    numbered.sort_unstable();
-    let by_line = numbered.chunk_by(|(a, _), (b, _)| a == b);
-    // One access is of one CPU.
-    let lines = by_line.filter(|rows| rows.len() > 1).map(|rows| {
-        let mut line = Line {
-            start: rows.first().map_or(0, |(start, _)| *start),
-            rows: rows.iter().map(|(_, i)| *i).collect(),
-            ..Line::default()
-        };
-        let rows = rows.iter().filter_map(|(_, i)| row(*i));
-        rows.for_each(|row| line.add(&row));
-        line
-    });
-    let mut shared: Vec<Line> = lines.filter(Line::is_shared).collect();
-    shared.sort_by_key(Line::rank);
-    shared
 }
 
 const HEADS: [Head; 10] = [
@@ -348,20 +247,6 @@ mod tests {
             Some(Kind::WithinMap)
         );
         assert_eq!(kind(&[(64, 1, true), (64, 1, false)]), None);
-    }
-
-    #[test]
-    fn a_line_that_nobody_wrote_is_shared_only_with_hitm() {
-        let mut line = Line {
-            readers: [1, 2].into(),
-            ..Line::default()
-        };
-        assert!(!line.is_shared());
-        line.hitm = Some(1);
-        assert!(line.is_shared());
-        line.hitm = None;
-        line.writers = [2].into();
-        assert!(line.is_shared());
     }
 
     #[test]
