@@ -183,6 +183,7 @@ impl<'a> Rows<'a> {
         let gather = |number: usize| {
             let first = number * piece;
             let mut heard = Heard::new(first);
+            let mut ids: FxHashMap<Alike, u32> = FxHashMap::default();
             for chunk in first..chunks.min(first + piece) {
                 let mut place = places.place.in_order();
                 for row in self.others_of(chunk, pages) {
@@ -197,9 +198,10 @@ impl<'a> Rows<'a> {
                     let place = place.get(i).unwrap_or(NONE);
                     let kind = kinds.get(i).flatten();
                     let alike = alike(samples, i, place, row.address, kind);
-                    let id = match heard.id_of(&alike) {
-                        Some(id) => id,
-                        None => heard.add(alike, &row),
+                    let mut new = || heard.add(alike, &row);
+                    let id = match alike.alone {
+                        0 => *ids.entry(alike).or_insert_with(new),
+                        _ => new(),
                     };
                     heard.hear(i, id);
                 }

@@ -253,7 +253,8 @@ pub struct Statements {
 /// What some samples said, each thing once.
 #[derive(Debug, Default)]
 pub struct Heard {
-    ids: FxHashMap<Alike, u32>,
+    /// What decides those that other samples may say as well, each with its id, in order.
+    shared: Vec<(u32, Alike)>,
     /// By id: what it is, and how often it was said.
     said: Vec<(Statement, Own)>,
     counts: Vec<u32>,
@@ -271,19 +272,14 @@ impl Heard {
         }
     }
 
-    /// The number of what a sample says, if one before said it.
-    pub fn id_of(&self, alike: &Alike) -> Option<u32> {
-        self.ids.get(alike).copied()
-    }
-
     /// Hears for the first time what a sample says, and numbers it.
     pub fn add(&mut self, alike: Alike, row: &Row) -> u32 {
         let id = self.said.len() as u32;
+        if alike.alone == 0 {
+            self.shared.push((id, alike));
+        }
         self.said.push(Statement::of(alike.place, row));
         self.counts.push(0);
-        if alike.alone == 0 {
-            self.ids.insert(alike, id);
-        }
         id
     }
 
@@ -313,19 +309,16 @@ impl Statements {
         let mut numbers: Vec<Vec<u32>> = Vec::new();
         for part in &mut heard {
             let said = std::mem::take(&mut part.said);
-            let mut shared: Vec<Option<Alike>> = vec![None; said.len()];
-            for (alike, id) in std::mem::take(&mut part.ids) {
-                shared[id as usize] = Some(alike);
-            }
-            let each = said.into_iter().zip(shared).zip(&part.counts);
-            let number = |((statement, alike), count): ((_, Option<Alike>), &u32)| {
+            let mut shared = std::mem::take(&mut part.shared).into_iter().peekable();
+            let each = (0..).zip(said).zip(&part.counts);
+            let number = |((id, statement), count): ((u32, _), &u32)| {
                 let mut new = || {
                     counts.push(0);
                     Block::push(&mut blocks, statement);
                     counts.len() as u32 - 1
                 };
-                let id = match alike {
-                    Some(alike) => *ids.entry(alike).or_insert_with(new),
+                let id = match shared.next_if(|(of, _)| *of == id) {
+                    Some((_, alike)) => *ids.entry(alike).or_insert_with(new),
                     None => new(),
                 };
                 counts[id as usize] += count;
@@ -703,6 +696,7 @@ mod tests {
 
     fn heard(first: usize, all: &[(Alike, usize)]) -> Heard {
         let mut heard = Heard::new(first);
+        let mut ids = FxHashMap::default();
         for &(alike, i) in all {
             let row = Row {
                 sample: i as u32,
@@ -710,8 +704,7 @@ mod tests {
                 table: 5,
                 ..Row::unplaced(Reason::NotMap, alike.address)
             };
-            let id = heard.id_of(&alike);
-            let id = id.unwrap_or_else(|| heard.add(alike, &row));
+            let id = *ids.entry(alike).or_insert_with(|| heard.add(alike, &row));
             heard.hear(i, id);
         }
         heard
