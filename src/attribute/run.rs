@@ -20,7 +20,7 @@ use super::regions::{Last, Regions};
 use super::resolve::call_of;
 use super::row::{About, Fact, Row, VARIABLE};
 use super::rows::Rows;
-use super::slots::{Slots, handed_of, is_open};
+use super::slots::{Sample, Slots, is_open};
 use super::sole::sole_variables;
 use super::spaces::{Spaces, marked};
 use super::statements::{Changed, Own, Until};
@@ -292,7 +292,7 @@ pub fn attribute_watching(
     if types.any_outside() && events.any(|event| event.samples_registers()) {
         let sample = |row: &Row| {
             let i = row.sample as usize;
-            handed_of(recording, &places, &leaves, &types, i)
+            Sample::of(recording, &places, &leaves, &types, i)
         };
         let left = |row: &Row| sample(row)?.left(row, &regions, &types, spaces);
         let slots = Slots::of(&rows, recording, &places, &types, spaces, left);

@@ -43,39 +43,39 @@ pub struct Sample<'a> {
     pub iterates: bool,
 }
 
-/// What a map call handed out to the function of a sample, or to the caller of its leaf, where the sample
-/// is of that.
-pub fn handed_of<'a>(
-    recording: &'a Recording,
-    places: &'a Places,
-    leaves: &LeafTargets,
-    types: &Types,
-    i: usize,
-) -> Option<Sample<'a>> {
-    let code = places.code_of(i)?;
-    recording.pmu(i).filter(|pmu| pmu.regs_sound)?;
-    let stored = is_store(recording, i);
-    let passed = passed_of(places, recording.samples.chain.get(i), leaves, i, stored);
-    let handed = match passed {
-        Some(passed) => passed.handed,
-        None => code.handed,
-    }?;
-    let call = call_of(code, passed.map(|passed| passed.target), stored);
-    let site = types.call_site(code.binary, handed.call)?;
-    (call == Some(handed.call)).then(|| Sample {
-        handed,
-        processor: recording.processor(i),
-        code,
-        iterates: !site.callee.starts_with("runtime.mapa"),
-    })
-}
-
 /// Whether a row is of a key or an elem outside of a slot that is not known.
 pub fn is_open(row: &Row) -> bool {
     row.slot < 0 && matches!(row.part, Ok(Part::IndirectKey | Part::IndirectElem))
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    /// What a map call handed out to the function of a sample, or to the caller of its leaf, where the sample
+    /// is of that.
+    pub fn of(
+        recording: &'a Recording,
+        places: &'a Places,
+        leaves: &LeafTargets,
+        types: &Types,
+        i: usize,
+    ) -> Option<Sample<'a>> {
+        let code = places.code_of(i)?;
+        recording.pmu(i).filter(|pmu| pmu.regs_sound)?;
+        let stored = is_store(recording, i);
+        let passed = passed_of(places, recording.samples.chain.get(i), leaves, i, stored);
+        let handed = match passed {
+            Some(passed) => passed.handed,
+            None => code.handed,
+        }?;
+        let call = call_of(code, passed.map(|passed| passed.target), stored);
+        let site = types.call_site(code.binary, handed.call)?;
+        (call == Some(handed.call)).then(|| Sample {
+            handed,
+            processor: recording.processor(i),
+            code,
+            iterates: !site.callee.starts_with("runtime.mapa"),
+        })
+    }
+
     /// The values of registers by their bits, in the address space of `row`.
     fn values(&self, bits: u32, row: &Row, spaces: &Spaces) -> impl Iterator<Item = Option<u64>> {
         let perf = self.code.instruction.abi().perf;

@@ -5,9 +5,12 @@ use super::kept::Kept;
 use super::shared::Shared;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
-use polars::prelude::{DataFrame, DataType, StringChunked};
-use rustc_hash::FxHashMap;
+use polars::prelude::{BooleanChunked, DataFrame, DataType, StringChunked};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
+
+/// Arrays that are drawn.
+const MOST_ARRAYS: usize = 24;
 
 /// Larger counts are cut to it: a sum over 2^24 rows still fits in 64 bits.
 const MOST_COUNT: u64 = 1 << 40;
@@ -24,7 +27,10 @@ pub struct Data<'a> {
     pub maps: Vec<MapRow>,
     pub parts: Vec<PartRow>,
     pub arrays: Vec<ArrayRow>,
+    /// Of the arrays that are drawn, the costliest.
     pub cells: Vec<CellRow>,
+    /// Arrays that have any.
+    pub with_cells: usize,
     pub outside: Vec<OutsideRow>,
     pub functions: Vec<CodeRow>,
     pub lines: Vec<CodeRow>,
@@ -315,13 +321,14 @@ impl<'a> Data<'a> {
         let (kept, (order, (cells, latency))) =
             rayon::join(kept, || rayon::join(order, || rayon::join(cells, latency)));
         let (kept, shared) = kept?;
-        let (order, cells, latency) = (order?, cells?, latency?);
+        let (order, (cells, with_cells), latency) = (order?, cells?, latency?);
         Ok(Data {
             summary: &tables.summary,
             maps,
             parts: parts(&Frame::new("parts", &tables.parts))?,
             arrays: arrays(&Frame::new("arrays", &tables.arrays))?,
             cells,
+            with_cells,
             outside: outside(&Frame::new("outside", &tables.outside))?,
             functions,
             lines,
@@ -613,7 +620,39 @@ fn arrays(frame: &Frame) -> Result<Vec<ArrayRow>, ReportError> {
         .collect())
 }
 
-fn cells(frame: &Frame) -> Result<Vec<CellRow>, ReportError> {
+/// The cells of the arrays that are drawn, and how many arrays have any.
+fn cells(frame: &Frame) -> Result<(Vec<CellRow>, usize), ReportError> {
+    let arrays = frame.u64s(c::ARRAY)?;
+    let (index, off) = (frame.u64s(c::INDEX)?, frame.u64s(c::OFF)?);
+    let samples = frame.counts(c::SAMPLES)?;
+    let latencies = frame.counts(c::LATENCY_SUM)?;
+    // As `Measures::cost` of their sum.
+    let mut costs: FxHashMap<u64, (u64, u64)> = FxHashMap::default();
+    let places = arrays.iter().zip(index.iter().zip(&off));
+    for (place, (latency, samples)) in places.zip(latencies.iter().zip(&samples)) {
+        if let (Some(array), (Some(_), Some(_))) = place {
+            let cost = costs.entry(*array).or_default();
+            cost.0 = cost.0.saturating_add(latency.unwrap_or(0));
+            cost.1 = cost.1.saturating_add(samples.unwrap_or(0));
+        }
+    }
+    let several = costs.len();
+    let mut costliest: Vec<(u64, (u64, u64))> = costs.into_iter().collect();
+    costliest.sort_unstable_by_key(|(array, cost)| (std::cmp::Reverse(*cost), *array));
+    costliest.truncate(MOST_ARRAYS);
+    let drawn: FxHashSet<u64> = costliest.into_iter().map(|(array, _)| array).collect();
+    let is_drawn = |array: &Option<u64>| array.is_some_and(|array| drawn.contains(&array));
+    let rows: BooleanChunked = arrays.iter().map(|array| Some(is_drawn(array))).collect();
+    let error = |source| ReportError::Column {
+        frame: frame.name,
+        column: c::ARRAY.name,
+        source,
+    };
+    let drawn = frame.frame.filter(&rows).map_err(error)?;
+    Ok((cells_of(&Frame::new(frame.name, &drawn))?, several))
+}
+
+fn cells_of(frame: &Frame) -> Result<Vec<CellRow>, ReportError> {
     let mut array = Rows::new(frame.u64s(c::ARRAY)?);
     let mut index = Rows::new(frame.u64s(c::INDEX)?);
     let mut off = Rows::new(frame.u64s(c::OFF)?);

@@ -5,8 +5,7 @@ use super::data::{ArrayRow, CellRow, Data, Geometry, MapRow, Measures, OutsideRo
 use super::number::{address, count};
 use std::collections::BTreeMap;
 
-/// Arrays shown, and cells of all of them together: they bound the page.
-const MOST_ARRAYS: usize = 24;
+/// Cells of all arrays together: they bound the page.
 const MOST_CELLS: usize = 60_000;
 /// More rows than this are binned.
 const MOST_ROWS: u64 = 256;
@@ -296,14 +295,14 @@ pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
         .iter()
         .filter(|a| cells.contains_key(&a.array))
         .collect();
-    arrays.sort_by_key(|a| {
+    arrays.sort_by_cached_key(|a| {
         let sum = cells.get(&a.array).into_iter().flatten();
         let sum = sum.fold(Measures::default(), |sum, cell| sum.plus(&cell.m));
         (std::cmp::Reverse(sum.cost()), a.array)
     });
     let mut drawn = 0;
     let mut grids = Vec::new();
-    for array in arrays.iter().take(MOST_ARRAYS) {
+    for array in &arrays {
         let rows = cells.get(&array.array).map_or(&[][..], Vec::as_slice);
         let grid = grid(data, array, rows);
         drawn += grid.cells.len();
@@ -312,11 +311,11 @@ pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
         }
         grids.push(grid);
     }
-    let note = (grids.len() < arrays.len()).then(|| {
+    let note = (grids.len() < data.with_cells).then(|| {
         format!(
             "Shown: the {} costliest of {} arrays that were hit; the tables above count all of them.",
             count(grids.len() as u64),
-            count(arrays.len() as u64)
+            count(data.with_cells as u64)
         )
     });
     grids.extend(outside(data));

@@ -1,7 +1,8 @@
 //! At most seven sentences worth reading first, each with its counts and an exact 95 % interval.
 
-use super::aggregate::{Group, Totals};
-use super::frames::sums;
+use super::aggregate::Totals;
+use super::counts::Counts;
+use super::frames::counts;
 use super::interval::clopper_pearson;
 use super::summary::{Finding, Overall};
 use super::words::{evidence_name, stage_name};
@@ -61,9 +62,9 @@ struct Maps<'a> {
     attribution: &'a Attribution,
     overall: &'a Overall,
     loads: &'a str,
-    by_map: BTreeMap<u32, Group>,
-    by_part: BTreeMap<(u32, Part), Group>,
-    by_stage: BTreeMap<(u32, Stage), Group>,
+    by_map: BTreeMap<u32, Counts>,
+    by_part: BTreeMap<(u32, Part), Counts>,
+    by_stage: BTreeMap<(u32, Stage), Counts>,
     evidence: BTreeMap<(u32, Evidence), u64>,
 }
 
@@ -79,12 +80,12 @@ impl<'a> Maps<'a> {
             attribution,
             overall,
             loads,
-            by_map: sums(totals, |k| named(k.map)),
-            by_part: sums(totals, |k| Some((named(k.map)?, k.part.ok()?))),
-            by_stage: sums(totals, |k| Some((named(k.map)?, k.part.ok()?.stage()))),
-            evidence: sums(totals, |k| Some((named(k.map)?, k.evidence)))
+            by_map: counts(totals, |k| named(k.map)),
+            by_part: counts(totals, |k| Some((named(k.map)?, k.part.ok()?))),
+            by_stage: counts(totals, |k| Some((named(k.map)?, k.part.ok()?.stage()))),
+            evidence: counts(totals, |k| Some((named(k.map)?, k.evidence)))
                 .into_iter()
-                .map(|(key, group)| (key, group.counts.samples.into()))
+                .map(|(key, counts)| (key, counts.samples.into()))
                 .collect(),
         }
     }
@@ -125,8 +126,7 @@ impl<'a> Maps<'a> {
 
     /// The map's share of all latency (of all samples in a recording without latencies).
     fn share_of_the_cost(&self, map: u32) -> Option<Finding> {
-        let group = self.by_map.get(&map)?;
-        let counts = &group.counts;
+        let counts = self.by_map.get(&map)?;
         let stake = counts.at_stake(self.latencies());
         let (samples, of, all) = if self.latencies() {
             let sum = self.overall.latency_sum.unwrap_or(0);
@@ -142,8 +142,8 @@ impl<'a> Maps<'a> {
         let parts = self
             .by_part
             .range((map, *Part::ALL.first()?)..=(map, *Part::ALL.last()?));
-        let ((_, part), top) = parts.max_by_key(|(_, g)| g.counts.at_stake(self.latencies()))?;
-        let inside = percent(top.counts.at_stake(self.latencies()), stake);
+        let ((_, part), top) = parts.max_by_key(|(_, counts)| counts.at_stake(self.latencies()))?;
+        let inside = percent(top.at_stake(self.latencies()), stake);
         let of_what = if self.latencies() {
             format!(
                 "{} of the sampled latency of this recording, in ",
@@ -165,14 +165,14 @@ impl<'a> Maps<'a> {
 
     /// Loads of one part that found the line modified by another CPU.
     fn modified_elsewhere(&self, (map, part): (u32, Part)) -> Option<Finding> {
-        let group = self.by_part.get(&(map, part))?;
-        let hits = group.counts.hitm()?;
+        let counts = self.by_part.get(&(map, part))?;
+        let hits = counts.hitm()?;
         let mut finding = self.finding(
             map,
             "misses",
-            self.stake_of(group, hits),
+            self.stake_of(counts, hits),
             hits,
-            group.counts.snoop_known.into(),
+            counts.snoop_known.into(),
         )?;
         finding.text = format!(
             "`{}`: `{}` was modified by another CPU (HITM) in {}",
@@ -185,11 +185,10 @@ impl<'a> Maps<'a> {
 
     /// Loads of one stage of a lookup that came from RAM or a remote cache.
     fn beyond_the_caches(&self, (map, stage): (u32, Stage)) -> Option<Finding> {
-        let group = self.by_stage.get(&(map, stage))?;
-        let counts = &group.counts;
+        let counts = self.by_stage.get(&(map, stage))?;
         let hits = counts.llc_miss()?;
         let with_level = u64::from(counts.loads - counts.level_unknown);
-        let stake = self.stake_of(group, hits);
+        let stake = self.stake_of(counts, hits);
         let mut finding = self.finding(map, "misses", stake, hits, with_level)?;
         finding.text = format!(
             "`{}`: the {} missed the last-level cache in {}",
@@ -203,16 +202,13 @@ impl<'a> Maps<'a> {
         Some(finding)
     }
 
-    /// The part of a group's latency that `hits` of its loads have when all cost the same: a
+    /// The part of the latency counted that `hits` of the loads have when all cost the same: a
     /// lower bound for slow ones. Ranks findings; no sentence states it.
-    fn stake_of(&self, group: &Group, hits: u64) -> u64 {
+    fn stake_of(&self, counts: &Counts, hits: u64) -> u64 {
         if !self.latencies() {
             return hits;
         }
-        let mean = group
-            .counts
-            .latency_sum
-            .checked_div(group.counts.latency_n.into());
+        let mean = counts.latency_sum.checked_div(counts.latency_n.into());
         mean.unwrap_or(0).saturating_mul(hits)
     }
 }
@@ -229,9 +225,8 @@ fn counted(finding: &Finding, of_what: &str) -> String {
     )
 }
 
-/// Where most loads of a group came from, when that is beyond L1 and more than half of them.
-fn served(group: &Group) -> String {
-    let counts = &group.counts;
+/// Where most of the loads came from, when that is beyond L1 and more than half of them.
+fn served(counts: &Counts) -> String {
     let half = counts
         .loads
         .saturating_sub(counts.level_unknown)

@@ -38,20 +38,20 @@ pub fn side_by_side(columns: &[&(dyn Fn() -> Column + Sync)]) -> Vec<Column> {
 pub fn count_columns(counts: &[Counts]) -> Vec<Column> {
     let all = |f: fn(&Counts) -> u32| counts.iter().map(|c| u64::from(f(c))).collect::<Vec<_>>();
     let known = |f: fn(&Counts) -> Option<u64>| counts.iter().map(f).collect::<Vec<_>>();
-    vec![
-        column(c::SAMPLES, all(|c| c.samples)),
-        column(c::LOADS, all(|c| c.loads)),
-        column(c::STORES, all(|c| c.stores)),
-        column(c::L1_HIT, known(|c| c.of_levels(c.l1_hit))),
-        column(c::LFB, known(|c| c.of_levels(c.lfb))),
-        column(c::L1_MISS, known(|c| c.of_levels(c.l1_miss))),
-        column(c::LLC_MISS, known(Counts::llc_miss)),
-        column(c::HITM, known(Counts::hitm)),
-        column(c::LEVEL_UNKNOWN, all(|c| c.level_unknown)),
-        column(c::STORE_L1_MISS, known(Counts::store_l1_miss)),
-        column(c::LATENCY_SUM, known(Counts::latency_sum)),
-        column(c::LATENCY_N, all(|c| c.latency_n)),
-    ]
+    side_by_side(&[
+        &|| column(c::SAMPLES, all(|c| c.samples)),
+        &|| column(c::LOADS, all(|c| c.loads)),
+        &|| column(c::STORES, all(|c| c.stores)),
+        &|| column(c::L1_HIT, known(|c| c.of_levels(c.l1_hit))),
+        &|| column(c::LFB, known(|c| c.of_levels(c.lfb))),
+        &|| column(c::L1_MISS, known(|c| c.of_levels(c.l1_miss))),
+        &|| column(c::LLC_MISS, known(Counts::llc_miss)),
+        &|| column(c::HITM, known(Counts::hitm)),
+        &|| column(c::LEVEL_UNKNOWN, all(|c| c.level_unknown)),
+        &|| column(c::STORE_L1_MISS, known(Counts::store_l1_miss)),
+        &|| column(c::LATENCY_SUM, known(Counts::latency_sum)),
+        &|| column(c::LATENCY_N, all(|c| c.latency_n)),
+    ])
 }
 
 fn quantile_columns<'a>(latencies: impl Iterator<Item = &'a Histogram> + Clone) -> Vec<Column> {
@@ -79,6 +79,17 @@ pub fn sums<K: Ord>(totals: &Totals, key: impl Fn(&Key) -> Option<K>) -> BTreeMa
         }
     }
     sums
+}
+
+/// As [`sums`], without the latencies one by one.
+pub fn counts<K: Ord>(totals: &Totals, key: impl Fn(&Key) -> Option<K>) -> BTreeMap<K, Counts> {
+    let mut counts = BTreeMap::<K, Counts>::new();
+    for (k, group) in totals.groups.iter().filter(|(_, g)| g.counts.samples > 0) {
+        if let Some(k) = key(k) {
+            counts.entry(k).or_default().merge(&group.counts);
+        }
+    }
+    counts
 }
 
 /// One row a map, in the order of [`Attribution::maps`]; a map that no sample hit keeps its row.
@@ -143,8 +154,8 @@ pub fn maps(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFram
 /// The evidence of most samples of each map; of two equal counts the stronger.
 fn main_evidence(totals: &Totals) -> BTreeMap<u32, Evidence> {
     let mut best = BTreeMap::<u32, (u32, Evidence)>::new();
-    for ((map, evidence), group) in sums(totals, |k| Some((id(k.map)?, k.evidence))) {
-        let candidate = (group.counts.samples, evidence);
+    for ((map, evidence), counts) in counts(totals, |k| Some((id(k.map)?, k.evidence))) {
+        let candidate = (counts.samples, evidence);
         let held = best.entry(map).or_insert(candidate);
         *held = candidate.max(*held);
     }
@@ -276,7 +287,7 @@ pub fn arrays(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFr
 pub fn cells(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
     let array = |id: u32| attribution.arrays.get(id as usize);
     let mut cells: Vec<_> = totals.cells.iter().collect();
-    cells.sort_unstable_by_key(|(key, _)| **key);
+    cells.par_sort_unstable_by_key(|(key, _)| **key);
     let counts: Vec<Counts> = cells.iter().map(|(_, counts)| **counts).collect();
     let width = |id: u32| array(id).map_or(1, |a| super::aggregate::index_width(a.len));
     let mut columns = vec![
