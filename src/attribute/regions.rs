@@ -178,8 +178,12 @@ impl Over {
 /// To go through so many regions of a page takes as long as to look for those at a time.
 const LOOKS: usize = 64;
 
-/// Regions and addresses that are remembered before all are forgotten: some megabytes.
+/// Regions that are remembered before all are forgotten: some megabytes.
 const REMEMBERED: usize = 1 << 16;
+
+/// Addresses that are remembered at a time: where hardly one is asked for again, what is remembered of them
+/// stays in a core's cache.
+const ADDRESSES: usize = 1 << 11;
 
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
@@ -567,13 +571,12 @@ impl Regions {
         last: &'l mut Last,
         until: &mut Until,
     ) -> impl Iterator<Item = (u32, &'l Region)> + use<'l> {
-        if last.held > REMEMBERED && !last.addresses.contains_key(&address) {
-            *last = Last::default();
+        let full = last.held > REMEMBERED || last.addresses.len() > ADDRESSES;
+        if full && !last.addresses.contains_key(&address) {
+            last.addresses.clear();
+            last.held = 0;
         }
-        let over = last.addresses.entry(address).or_insert_with(|| {
-            last.held += 1;
-            Over::none()
-        });
+        let over = last.addresses.entry(address).or_insert_with(Over::none);
         if !(over.from..=over.to).contains(&time) {
             let before = over.all.as_ref().map_or(0, Vec::len);
             over.look(address, time, self.page(address >> PAGE_SHIFT));

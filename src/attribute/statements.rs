@@ -305,6 +305,7 @@ impl Statements {
         let mut blocks: Vec<Block> = Vec::new();
         let mut counts: Vec<u32> = Vec::new();
         let mut ids: FxHashMap<Alike, u32> = FxHashMap::default();
+        ids.reserve(heard.iter().map(|part| part.shared.len()).sum());
         // By part and the number of a statement in it: its number in all.
         let mut numbers: Vec<Vec<u32>> = Vec::new();
         for part in &mut heard {
