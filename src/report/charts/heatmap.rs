@@ -44,6 +44,9 @@ pub const MEASURES: &[(&str, &str, Value)] = &[
 /// Drawn where no access tells whether it is a load or a store.
 const ACCESSES: &str = "accesses";
 
+/// Maps that are named although nothing of their keys or elems outside of buckets is drawn.
+const NOT_DRAWN: usize = 12;
+
 impl Chart for Heatmap {
     fn id(&self) -> &'static str {
         "heatmap"
@@ -115,12 +118,36 @@ impl Chart for Heatmap {
     }
 }
 
+/// Notes, each with the samples that are not drawn: of those of which nothing is, the first ones, and a sum.
+fn noted(all: impl Iterator<Item = (String, u64)>) -> Vec<String> {
+    let (mut notes, mut named) = (Vec::new(), 0);
+    let (mut more, mut samples) = (0u64, 0u64);
+    for (note, left_out) in all {
+        if left_out > 0 && named == NOT_DRAWN {
+            (more, samples) = (more + 1, samples.saturating_add(left_out));
+            continue;
+        }
+        named += usize::from(left_out > 0);
+        notes.push(note);
+    }
+    if more > 0 {
+        notes.push(format!(
+            "The same holds of the keys or elems of {} more maps: {} samples on them are not drawn.",
+            count(more),
+            count(samples)
+        ));
+    }
+    notes
+}
+
 /// What is drawn of the keys and elems that lie outside of their buckets or groups, of each map.
 fn outside(data: &Data, grids: &[Grid]) -> Vec<String> {
     let objects = data
         .parts
         .iter()
         .filter(|p| p.part.starts_with("indirect_"));
+    let placed = data.outside.iter().map(|o| (o.map, o.part.as_str()));
+    let placed: BTreeSet<(Option<u64>, &str)> = placed.collect();
     let said = objects.filter_map(|own| {
         let map = data.map(own.map)?;
         let of = |g: &&Grid| {
@@ -131,7 +158,7 @@ fn outside(data: &Data, grids: &[Grid]) -> Vec<String> {
         let drawn = cells.into_iter().flat_map(|cells| cells.values());
         let drawn = drawn.fold(0, |sum: u64, m| sum.saturating_add(m.samples));
         let what = own.part.rsplit('.').next().unwrap_or("elem");
-        let placed = data.outside.iter().any(|o| o.map == own.map && o.part == own.part);
+        let placed = placed.contains(&(own.map, own.part.as_str()));
         let rest = count(own.m.samples.saturating_sub(drawn));
         let how = match (drawn, placed) {
             (0, true) => format!("{rest} samples on them are not drawn: other maps have more"),
@@ -144,12 +171,14 @@ fn outside(data: &Data, grids: &[Grid]) -> Vec<String> {
             ),
             (drawn, _) => format!("{} samples on them are drawn by byte of the {what}", count(drawn)),
         };
-        Some(format!(
+        let text = format!(
             "{}: Go keeps its {what}s each in an object of its own and a pointer in the slot; {how}.",
             map.name
-        ))
+        );
+        let left_out = if drawn == 0 { own.m.samples } else { 0 };
+        Some((text, left_out))
     });
-    said.collect()
+    noted(said)
 }
 
 /// One measure of one array.
@@ -470,5 +499,23 @@ fn hottest(grids: &[Grid]) -> Table {
             },
         ],
         rows: rows.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_maps_the_first_are_named_and_the_others_counted() {
+        let said = |n: u64| (format!("map {n}"), if n == 1 { 0 } else { 1_000 + n });
+        let few: Vec<String> = noted((0..13).map(said));
+        let named = |n: u64| format!("map {n}");
+        assert_eq!(few, (0..13).map(named).collect::<Vec<_>>());
+        // Of 15 that are not drawn the last three: 1013, 1014, 1015.
+        let many = noted((0..16).map(said));
+        let sum = "The same holds of the keys or elems of 3 more maps: 3,042 samples on them are not drawn.";
+        let expected = (0..13).map(named).chain([sum.to_owned()]);
+        assert_eq!(many, expected.collect::<Vec<_>>());
     }
 }
