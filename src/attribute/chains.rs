@@ -162,7 +162,7 @@ pub fn leaf_of(
     Some(passed_of(places, chain, leaves, i, stored)?.target)
 }
 
-pub(super) fn passed_of(
+pub fn passed_of(
     places: &Places,
     chain: Option<u32>,
     leaves: &LeafTargets,

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use crate::tables::columns::{self as c, Column};
 use crate::tables::{Summary, Tables};
 use polars::prelude::{BooleanChunked, DataFrame, DataType, StringChunked};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Arrays that are drawn.
@@ -27,7 +27,8 @@ pub struct Data<'a> {
     pub maps: Vec<MapRow>,
     pub parts: Vec<PartRow>,
     pub arrays: Vec<ArrayRow>,
-    /// Of the arrays that are drawn, the costliest.
+    /// Numbers of the arrays that are drawn, the costliest first, and their cells.
+    pub costliest: Vec<u64>,
     pub cells: Vec<CellRow>,
     /// Arrays that have any.
     pub with_cells: usize,
@@ -321,12 +322,14 @@ impl<'a> Data<'a> {
         let (kept, (order, (cells, latency))) =
             rayon::join(kept, || rayon::join(order, || rayon::join(cells, latency)));
         let (kept, shared) = kept?;
-        let (order, (cells, with_cells), latency) = (order?, cells?, latency?);
+        let (order, latency) = (order?, latency?);
+        let (costliest, cells, with_cells) = cells?;
         Ok(Data {
             summary: &tables.summary,
             maps,
             parts: parts(&Frame::new("parts", &tables.parts))?,
             arrays: arrays(&Frame::new("arrays", &tables.arrays))?,
+            costliest,
             cells,
             with_cells,
             outside: outside(&Frame::new("outside", &tables.outside))?,
@@ -620,8 +623,8 @@ fn arrays(frame: &Frame) -> Result<Vec<ArrayRow>, ReportError> {
         .collect())
 }
 
-/// The cells of the arrays that are drawn, and how many arrays have any.
-fn cells(frame: &Frame) -> Result<(Vec<CellRow>, usize), ReportError> {
+/// The arrays that are drawn, costliest first, their cells, and how many arrays have any.
+fn cells(frame: &Frame) -> Result<(Vec<u64>, Vec<CellRow>, usize), ReportError> {
     let arrays = frame.u64s(c::ARRAY)?;
     let (index, off) = (frame.u64s(c::INDEX)?, frame.u64s(c::OFF)?);
     let samples = frame.counts(c::SAMPLES)?;
@@ -636,12 +639,12 @@ fn cells(frame: &Frame) -> Result<(Vec<CellRow>, usize), ReportError> {
             cost.1 = cost.1.saturating_add(samples.unwrap_or(0));
         }
     }
-    let several = costs.len();
+    let with_cells = costs.len();
     let mut costliest: Vec<(u64, (u64, u64))> = costs.into_iter().collect();
     costliest.sort_unstable_by_key(|(array, cost)| (std::cmp::Reverse(*cost), *array));
     costliest.truncate(MOST_ARRAYS);
-    let drawn: FxHashSet<u64> = costliest.into_iter().map(|(array, _)| array).collect();
-    let is_drawn = |array: &Option<u64>| array.is_some_and(|array| drawn.contains(&array));
+    let costliest: Vec<u64> = costliest.into_iter().map(|(array, _)| array).collect();
+    let is_drawn = |array: &Option<u64>| array.is_some_and(|array| costliest.contains(&array));
     let rows: BooleanChunked = arrays.iter().map(|array| Some(is_drawn(array))).collect();
     let error = |source| ReportError::Column {
         frame: frame.name,
@@ -649,7 +652,8 @@ fn cells(frame: &Frame) -> Result<(Vec<CellRow>, usize), ReportError> {
         source,
     };
     let drawn = frame.frame.filter(&rows).map_err(error)?;
-    Ok((cells_of(&Frame::new(frame.name, &drawn))?, several))
+    let cells = cells_of(&Frame::new(frame.name, &drawn))?;
+    Ok((costliest, cells, with_cells))
 }
 
 fn cells_of(frame: &Frame) -> Result<Vec<CellRow>, ReportError> {

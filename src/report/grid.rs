@@ -290,19 +290,10 @@ pub fn grids<'a>(data: &'a Data) -> (Vec<Grid<'a>>, Option<String>) {
     for cell in &data.cells {
         cells.entry(cell.array).or_default().push(cell);
     }
-    let mut arrays: Vec<&ArrayRow> = data
-        .arrays
-        .iter()
-        .filter(|a| cells.contains_key(&a.array))
-        .collect();
-    arrays.sort_by_cached_key(|a| {
-        let sum = cells.get(&a.array).into_iter().flatten();
-        let sum = sum.fold(Measures::default(), |sum, cell| sum.plus(&cell.m));
-        (std::cmp::Reverse(sum.cost()), a.array)
-    });
+    let of = |&number: &u64| data.arrays.iter().filter(move |a| a.array == number);
     let mut drawn = 0;
     let mut grids = Vec::new();
-    for array in &arrays {
+    for array in data.costliest.iter().flat_map(of) {
         let rows = cells.get(&array.array).map_or(&[][..], Vec::as_slice);
         let grid = grid(data, array, rows);
         drawn += grid.cells.len();

@@ -72,24 +72,28 @@ pub fn frame(mut keys: Vec<Column>, groups: &[&Group]) -> PolarsResult<DataFrame
 
 /// Sums of the groups' accesses by what `key` makes of a group's key; `None` leaves a group out.
 pub fn sums<K: Ord>(totals: &Totals, key: impl Fn(&Key) -> Option<K>) -> BTreeMap<K, Group> {
-    let mut sums = BTreeMap::<K, Group>::new();
-    for (k, group) in totals.groups.iter().filter(|(_, g)| g.counts.samples > 0) {
-        if let Some(k) = key(k) {
-            sums.entry(k).or_default().merge(group);
-        }
-    }
-    sums
+    add_up(totals, key, Group::merge)
 }
 
 /// As [`sums`], without the latencies one by one.
 pub fn counts<K: Ord>(totals: &Totals, key: impl Fn(&Key) -> Option<K>) -> BTreeMap<K, Counts> {
-    let mut counts = BTreeMap::<K, Counts>::new();
+    add_up(totals, key, |sum: &mut Counts, group| {
+        sum.merge(&group.counts)
+    })
+}
+
+fn add_up<K: Ord, S: Default>(
+    totals: &Totals,
+    key: impl Fn(&Key) -> Option<K>,
+    add: impl Fn(&mut S, &Group),
+) -> BTreeMap<K, S> {
+    let mut sums = BTreeMap::<K, S>::new();
     for (k, group) in totals.groups.iter().filter(|(_, g)| g.counts.samples > 0) {
         if let Some(k) = key(k) {
-            counts.entry(k).or_default().merge(&group.counts);
+            add(sums.entry(k).or_default(), group);
         }
     }
-    counts
+    sums
 }
 
 /// One row a map, in the order of [`Attribution::maps`]; a map that no sample hit keeps its row.
