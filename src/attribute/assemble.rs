@@ -74,14 +74,12 @@ struct Found {
     ground: Where,
 }
 
-/// What lies around a row.
+/// What lies around a row: each is [`NONE`] where it is not known.
 #[derive(Clone, Copy, PartialEq)]
 struct Where {
-    map_type: Option<TypeId>,
-    /// The region that is the map, by number and start, where nothing else names it.
-    memory: Option<(u32, u64)>,
-    /// Start of the array, and bytes of one bucket or group.
-    array: Option<(u64, u64)>,
+    map_type: TypeId,
+    /// The region of its bucket or group, by number.
+    region: u32,
 }
 
 impl Ground<'_> {
@@ -115,34 +113,37 @@ impl Ground<'_> {
             let own = here.filter(|(_, r)| r.header == row.header);
             own.min_by_key(|(number, r)| (!r.one_map, *number))
         });
-        let region = region.flatten();
-        let unnamed = row.header == 0 || row.header & VARIABLE != 0;
-        let is_map = |r: &Region| r.one_map && unnamed && !self.lasting.keeps(row.header);
+        let map_type = match (row.map_type, row.header) {
+            (None, header) if header != 0 && row.part.is_ok() => {
+                self.learned.type_of(header, row.time, until)
+            }
+            (known, _) => known,
+        };
         Where {
-            map_type: match (row.map_type, row.header) {
-                (None, header) if header != 0 && row.part.is_ok() => {
-                    self.learned.type_of(header, row.time, until)
-                }
-                (known, _) => known,
-            },
-            memory: region.filter(|(_, r)| is_map(r)).map(|(n, r)| (n, r.start)),
-            array: region.map(|(_, r)| (self.start_of(row, r.start), r.stride)),
+            map_type: map_type.unwrap_or(NONE),
+            region: region.flatten().map_or(NONE, |(number, _)| number),
         }
     }
 
     /// What that is, by numbers that `names` and `arrays` give.
     fn hit(&self, row: &Row, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
-        let ground = &found.ground;
+        let Where { map_type, region } = found.ground;
+        let region = self.regions.get(region).map(|r| (region, r));
         let map = if row.part.is_ok() {
             let site = self.chains.of_sample(self.recording, row.sample as usize);
             let space = self.spaces.mark_of(row.address);
-            let (header, of, memory) = (row.header, ground.map_type, ground.memory);
-            names.map_of(header, of, memory, site, space, found.samples.into())
+            let of = Some(map_type).filter(|&id| id != NONE);
+            // The region is the map where nothing else names it.
+            let unnamed = row.header == 0 || row.header & VARIABLE != 0;
+            let is_map = |r: &Region| r.one_map && unnamed && !self.lasting.keeps(row.header);
+            let memory = region.filter(|(_, r)| is_map(r)).map(|(n, r)| (n, r.start));
+            names.map_of(row.header, of, memory, site, space, found.samples.into())
         } else {
             NONE
         };
-        let (array, index) = match ground.array {
-            Some((start, stride)) => {
+        let (array, index) = match region {
+            Some((_, region)) => {
+                let (start, stride) = (self.start_of(row, region.start), region.stride);
                 let index = ((row.base - start) / stride) as u32;
                 let len = index.saturating_add(1);
                 (arrays.id_of(map, start, stride, len), index)

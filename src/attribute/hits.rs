@@ -2,7 +2,9 @@
 
 use super::{Evidence, NONE};
 use crate::recording::Column;
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 /// What one access hit.
@@ -68,7 +70,12 @@ impl Hit {
 pub struct Hits {
     parts: Vec<Part>,
     all: Vec<Hit>,
-    numbers: FxHashMap<Hit, u32>,
+    /// Indexes into `all`, by what is there.
+    numbers: HashTable<u32>,
+}
+
+fn hash(hit: &Hit) -> u64 {
+    FxBuildHasher.hash_one(hit)
 }
 
 /// Samples in a part.
@@ -146,10 +153,15 @@ impl Hits {
         if *hit == Hit::default() {
             return NONE;
         }
-        *self.numbers.entry(*hit).or_insert_with(|| {
-            self.all.push(*hit);
-            self.all.len() as u32 - 1
-        })
+        let (all, numbers) = (&mut self.all, &mut self.numbers);
+        let same = |n: &u32| all[*n as usize] == *hit;
+        let number = numbers.entry(hash(hit), same, |n| hash(&all[*n as usize]));
+        *number
+            .or_insert_with(|| {
+                all.push(*hit);
+                all.len() as u32 - 1
+            })
+            .get()
     }
 
     /// Adds those of the next `PART` samples.
@@ -166,15 +178,15 @@ impl Hits {
         }
     }
 
-    /// How many different hits there are.
-    pub fn different(&self) -> usize {
-        self.all.len()
-    }
-
     /// Lets go of what only numbering more of them would need.
     pub fn end(&mut self) {
-        self.numbers = FxHashMap::default();
+        self.numbers = HashTable::new();
         self.all.shrink_to_fit();
+    }
+
+    /// Each different hit, by its number.
+    pub fn all(&self) -> &[Hit] {
+        &self.all
     }
 
     fn numbered(&self, number: u32) -> Hit {

@@ -198,7 +198,12 @@ pub struct Here {
 impl Here {
     fn covers(&self, address: u64) -> bool {
         let byte = (address & IN_PAGE) as u16;
-        self.bytes.0 <= byte && byte <= self.bytes.1
+        self.meets((byte, byte))
+    }
+
+    /// Whether some of these bytes of the page are in it: from the first to the last.
+    fn meets(&self, (from, to): (u16, u16)) -> bool {
+        self.bytes.0 <= to && from <= self.bytes.1
     }
 
     /// Whether it says all that another one does, wherever that says it.
@@ -238,6 +243,17 @@ impl Region {
         (self.end - self.start) / self.stride >= PROOF
     }
 
+    /// Its pages, each with its first and its last byte there.
+    fn pages(&self) -> impl Iterator<Item = (u64, (u16, u16))> + use<> {
+        let (start, last) = (self.start, self.end.saturating_sub(1));
+        (start >> PAGE_SHIFT..=last >> PAGE_SHIFT).map(move |page| {
+            let (begin, end) = (page << PAGE_SHIFT, page << PAGE_SHIFT | IN_PAGE);
+            let bytes = [start.max(begin), last.min(end)];
+            let [from, to] = bytes.map(|byte| (byte & IN_PAGE) as u16);
+            (page, (from, to))
+        })
+    }
+
     /// All that it says of an address in it at a time that it is of.
     fn says(&self) -> impl Eq + Hash + use<> {
         let laid_out = (self.shape, self.start % self.stride);
@@ -246,12 +262,13 @@ impl Region {
     }
 }
 
-/// Those of a page's regions that a time is in, from the one that begins last on. They are a tree: under
-/// the middle one of a slice are those before and those after it.
+/// Those of a page's regions that a time, or some of the times of a span, is in, from the one that begins last
+/// on. They are a tree: under the middle one of a slice are those before and those after it.
 struct AtTime<'a> {
     page: &'a [OnPage],
-    time: u64,
-    /// Of those looked at so far: from which time to which one would have found the same.
+    first: u64,
+    last: u64,
+    /// Of those looked at so far, for one time: from which to which one would have found the same.
     from: u64,
     to: u64,
     /// Slices to be looked at, the next one last: two a level.
@@ -275,11 +292,16 @@ impl<'a> AtTime<'a> {
     }
 
     fn at(page: &'a [OnPage], time: u64) -> AtTime<'a> {
+        Self::during(page, time, time)
+    }
+
+    fn during(page: &'a [OnPage], first: u64, last: u64) -> AtTime<'a> {
         let mut slices = [(0, 0); 2 * u32::BITS as usize];
         slices[0] = (0, page.len() as u32);
         AtTime {
             page,
-            time,
+            first,
+            last,
             from: 0,
             to: u64::MAX,
             slices,
@@ -314,14 +336,14 @@ impl<'a> Iterator for AtTime<'a> {
             let Some(here) = self.page.get(middle as usize).filter(|_| from < to) else {
                 continue;
             };
-            if here.until < self.time {
+            if here.until < self.first {
                 self.is_over(here.until);
                 continue;
             }
             if to - from == 1 {
-                if self.time < here.first {
+                if self.last < here.first {
                     self.is_to_come(here.first);
-                } else if here.last < self.time {
+                } else if here.last < self.first {
                     self.is_over(here.last);
                 } else {
                     self.from = self.from.max(here.first);
@@ -331,7 +353,7 @@ impl<'a> Iterator for AtTime<'a> {
                 continue;
             }
             self.push((from, middle));
-            if here.first <= self.time {
+            if here.first <= self.last {
                 self.push((middle, middle + 1));
                 self.push((middle + 1, to));
             } else {
@@ -431,7 +453,7 @@ impl Regions {
                 regions
             })
             .collect();
-        regions.sort_unstable_by_key(|r| (r.start, r.first, r.shape, r.header));
+        drop(placed);
         let mut all = Regions::indexed(regions);
         let owned: Vec<Region> = all
             .regions
@@ -469,7 +491,7 @@ impl Regions {
     fn voted_in(&self, votes: &[(u32, u64, Vote)]) -> Vec<Region> {
         let mut regions = Vec::new();
         let number = votes.first().map_or(NONE, |(number, ..)| *number);
-        let Some(region) = self.regions.get(number as usize) else {
+        let Some(region) = self.get(number) else {
             return regions;
         };
         let of_bases = votes.chunk_by(|a, b| a.1 == b.1);
@@ -512,19 +534,14 @@ impl Regions {
         for (i, region) in regions.iter().enumerate() {
             let next = said.len() as u32;
             let says = *said.entry(region.says()).or_insert(next);
-            let last = region.end.saturating_sub(1);
-            let pages = region.start >> PAGE_SHIFT..=last >> PAGE_SHIFT;
-            by_page.extend(pages.map(|page| {
-                let (begin, end) = (page << PAGE_SHIFT, page << PAGE_SHIFT | IN_PAGE);
-                let bytes = [region.start.max(begin), last.min(end)];
-                let [from, to] = bytes.map(|byte| (byte & IN_PAGE) as u16);
+            by_page.extend(region.pages().map(|(page, bytes)| {
                 let here = OnPage {
                     first: region.first,
                     last: region.last,
                     until: region.last,
                     here: Here {
                         region: i as u32,
-                        bytes: (from, to),
+                        bytes,
                         says,
                     },
                 };
@@ -550,6 +567,11 @@ impl Regions {
             ranges,
             pages,
         }
+    }
+
+    /// The region of a number.
+    pub fn get(&self, number: u32) -> Option<&Region> {
+        self.regions.get(number as usize)
     }
 
     fn page(&self, page: u64) -> &[OnPage] {
@@ -593,22 +615,23 @@ impl Regions {
         here: impl Iterator<Item = Here> + 'a,
     ) -> impl Iterator<Item = (u32, &'a Region)> {
         let here = here.filter(move |here| here.covers(address));
-        here.filter_map(|here| Some((here.region, self.regions.get(here.region as usize)?)))
+        here.filter_map(|here| Some((here.region, self.get(here.region)?)))
     }
 
     /// A region of unknown owner, as far as the regions of known owner in it tell whose it is.
     fn owned(&self, region: &Region, witnesses: &Timelines<Witness>, types: &Types) -> Vec<Region> {
-        let pages = region.start >> PAGE_SHIFT..=region.end.saturating_sub(1) >> PAGE_SHIFT;
-        let mut inside: Vec<&Region> = pages
-            .flat_map(|page| self.page(page))
-            .filter_map(|on_page| self.regions.get(on_page.here.region as usize))
+        let beside = region.pages().flat_map(|(page, bytes)| {
+            let meeting = AtTime::during(self.page(page), region.first, region.last);
+            let here = meeting.map(|on_page| on_page.here);
+            here.filter(move |here| here.meets(bytes))
+        });
+        let mut inside: Vec<&Region> = beside
+            .filter_map(|here| self.get(here.region))
             .filter(|r| r.header != 0 || r.map_type.is_some() && region.map_type.is_none())
             .filter(|r| r.shape == region.shape && same(r.map_type, region.map_type))
-            .filter(|r| r.start < region.end && region.start < r.end)
-            .filter(|r| r.first <= region.last && region.first <= r.last)
             .filter(|r| r.start.abs_diff(region.start).is_multiple_of(region.stride))
             .collect();
-        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header));
+        inside.sort_unstable_by_key(|r| (r.start, r.end, r.header, r.first, r.map_type));
         let of: Vec<Option<TypeId>> = inside.iter().map(|r| r.map_type).collect();
         // What is of another type is another map's, although nothing tells whose.
         let stranger = |r: &&Region| r.header == 0 && of.iter().any(|t| !same(*t, r.map_type));
@@ -1373,6 +1396,10 @@ mod tests {
                 let found = |time| AtTime::at(&page, time).map(|here| here.here.region);
                 let expected = page.iter().rev().filter(in_time);
                 assert!(found(time).eq(expected.map(|here| here.here.region)));
+                let some = |here: &&OnPage| here.first <= time + 5 && time <= here.last;
+                let during = AtTime::during(&page, time, time + 5).map(|here| here.here.region);
+                let expected = page.iter().rev().filter(some);
+                assert!(during.eq(expected.map(|here| here.here.region)));
                 let mut all = AtTime::at(&page, time);
                 all.by_ref().for_each(drop);
                 let (from, to) = (all.from, all.to.min(100));

@@ -3,6 +3,7 @@
 //! order, so neither do the frames.
 
 use super::bits::Bits;
+use super::cells::{Cell, CellSums, Cells};
 use super::counts::Counts;
 use super::gathered::{Counted, GATHERED, Gathered};
 use super::histogram::Histogram;
@@ -18,8 +19,6 @@ use std::ops::Range;
 
 /// Bins of the time axis.
 pub const TIME_BINS: u64 = 256;
-/// More buckets or groups than this in one array are binned in `cells`.
-pub const INDEX_BINS: u32 = 4096;
 /// Slots of [`Totals::heat`].
 const HEAT_SLOTS: usize = 1 << 18;
 
@@ -49,9 +48,6 @@ impl Group {
     }
 }
 
-/// A cell of the heatmap: `(array, first index of the bin, byte offset)`.
-pub type Cell = (u32, u32, u32);
-
 /// Indirect keys or elems by byte: `(map or NONE, part, where in a pair of cache lines the object begins or
 /// NOWHERE, byte offset)`.
 pub type OutsideCell = (u32, Part, u8, u32);
@@ -72,7 +68,8 @@ pub type LatencyCell = (u32, u16, u8, u8);
 #[derive(Debug, Default)]
 pub struct Totals {
     pub groups: FxHashMap<Key, Group>,
-    pub cells: FxHashMap<Cell, Counts>,
+    /// In order, each with its sum.
+    pub cells: (Vec<Cell>, Vec<Counts>),
     pub outside: FxHashMap<OutsideCell, Counts>,
     /// Each cell once, in no order.
     pub latency: Vec<(LatencyCell, u32)>,
@@ -88,13 +85,15 @@ pub struct Totals {
 /// Sums by key, apart from the table of the keys: one of small entries stays in a core's own cache.
 struct Sums<K, V> {
     ids: FxHashMap<K, u32>,
-    sums: Vec<(K, V)>,
+    keys: Vec<K>,
+    sums: Vec<V>,
 }
 
 impl<K, V> Default for Sums<K, V> {
     fn default() -> Self {
         Sums {
             ids: FxHashMap::default(),
+            keys: Vec::new(),
             sums: Vec::new(),
         }
     }
@@ -104,7 +103,8 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     /// The number of a key.
     fn id_of(&mut self, key: K) -> u32 {
         *self.ids.entry(key).or_insert_with(|| {
-            self.sums.push((key, V::default()));
+            self.keys.push(key);
+            self.sums.push(V::default());
             self.sums.len() as u32 - 1
         })
     }
@@ -112,18 +112,18 @@ impl<K: Copy + Eq + Hash, V: Default> Sums<K, V> {
     /// The sum of a key.
     fn of(&mut self, key: K) -> &mut V {
         let id = self.id_of(key);
-        &mut self.sums[id as usize].1
+        &mut self.sums[id as usize]
     }
 
     fn merge(mut self, other: Sums<K, V>, merge: impl Fn(&mut V, &V)) -> Sums<K, V> {
-        for (key, sum) in other.sums {
+        for (key, sum) in other.keys.into_iter().zip(other.sums) {
             merge(self.of(key), &sum);
         }
         self
     }
 
     fn finish(self) -> FxHashMap<K, V> {
-        self.sums.into_iter().collect()
+        self.keys.into_iter().zip(self.sums).collect()
     }
 }
 
@@ -201,7 +201,7 @@ impl Cube {
 #[derive(Default)]
 struct Partial {
     groups: Sums<Key, Group>,
-    cells: Sums<Cell, Counts>,
+    cells: CellSums,
     outside: Sums<OutsideCell, Counts>,
     latency: Cube,
     levels: Sums<LevelKey, Group>,
@@ -235,7 +235,7 @@ impl Partial {
         self.accesses.extend(other.accesses);
         Partial {
             groups: self.groups.merge(other.groups, Group::merge),
-            cells: self.cells.merge(other.cells, Counts::merge),
+            cells: self.cells.merge(other.cells),
             outside: self.outside.merge(other.outside, Counts::merge),
             latency: self.latency.merge(other.latency),
             levels: self.levels.merge(other.levels, Group::merge),
@@ -244,7 +244,7 @@ impl Partial {
         }
     }
 
-    fn finish(mut self) -> Totals {
+    fn finish(mut self, cells: Cells) -> Totals {
         let (mut in_maps, mut elsewhere) = (Bits::default(), Bits::default());
         self.accesses.sort_unstable_by_key(|piece| piece.first);
         for piece in self.accesses {
@@ -253,7 +253,7 @@ impl Partial {
         }
         Totals {
             groups: self.groups.finish(),
-            cells: self.cells.finish(),
+            cells: self.cells.finish(cells),
             outside: self.outside.finish(),
             latency: self.latency.cells(),
             levels: self.levels.finish(),
@@ -269,26 +269,12 @@ const USUAL: u32 = 1 << 12;
 
 /// Adds up all samples.
 pub fn totals(rows: &Rows, kinds: &Kinds, time: &TimeAxis) -> Totals {
-    let widths: Vec<u32> = rows
-        .attribution
-        .arrays
-        .iter()
-        .map(|array| index_width(array.len))
-        .collect();
+    let cells = Cells::of(rows.attribution.hits.all(), &rows.attribution.arrays);
     let bins: Vec<u8> = (0..USUAL).map(latency_bin).collect();
     let pieces = Pieces::of(rows.len(), PIECE);
-    let some = |pieces: &Pieces| some_of_the_samples(rows, kinds, time, (&widths, &bins), pieces);
+    let some = |pieces: &Pieces| some_of_the_samples(rows, kinds, time, (&cells, &bins), pieces);
     let totals = pieces.each_thread(some).reduce_with(Partial::merge);
-    totals.map_or_else(Totals::default, Partial::finish)
-}
-
-/// What the samples of a hit are counted under.
-#[derive(Clone, Copy, Default)]
-struct OfHit {
-    /// Those of this place and part, as the last one was.
-    group: Option<(u32, Result<Part, Reason>, u32)>,
-    /// Where it lies in its array.
-    cell: Option<u32>,
+    totals.map_or_else(Totals::default, |totals| totals.finish(cells))
 }
 
 /// Samples that are looked at together, one question after the other: what is asked of them stays in a core's
@@ -317,7 +303,6 @@ struct Batch<'a> {
     maps: Vec<u32>,
     /// Those whose slot is known.
     slotted: Vec<bool>,
-    cells: Vec<(usize, u32)>,
     instances: Vec<(usize, u64)>,
     events: Vec<u16>,
     sources: Vec<u32>,
@@ -383,7 +368,7 @@ fn some_of_the_samples(
     rows: &Rows,
     kinds: &Kinds,
     time: &TimeAxis,
-    (widths, latency_bins): (&[u32], &[u8]),
+    (cells, latency_bins): (&Cells, &[u8]),
     pieces: &Pieces,
 ) -> Partial {
     let mut totals = Partial {
@@ -393,7 +378,8 @@ fn some_of_the_samples(
     };
     // By place: what most samples there that are of no map are counted under.
     let mut of_places = vec![None; rows.attribution.places.len()];
-    let mut of_hits = vec![OfHit::default(); rows.attribution.hits.different()];
+    // By hit: what the last sample that hit it is counted under.
+    let mut of_hits = vec![NONE; rows.attribution.hits.all().len()];
     let mut levels = Recent::default();
     let mut here = TimeBin::default();
     let mut batch = Batch::default();
@@ -405,7 +391,7 @@ fn some_of_the_samples(
             batch.bin(rows, time, &mut here);
             totals.find_groups(&mut batch, first, &mut of_places, &mut of_hits);
             totals.count_latencies(&batch, latency_bins);
-            totals.count_bytes(&mut batch, first, widths, &mut of_hits);
+            totals.count_bytes(&batch, first, cells);
             gathered.samples.extend(batch.counted());
         }
         if gathered.samples.len() >= GATHERED {
@@ -423,7 +409,7 @@ impl Partial {
         batch: &mut Batch,
         first: usize,
         of_places: &mut [Option<(Result<Part, Reason>, u32)>],
-        of_hits: &mut [OfHit],
+        of_hits: &mut [u32],
     ) {
         let len = batch.parts.len();
         for ids in [&mut batch.groups, &mut batch.maps] {
@@ -442,18 +428,17 @@ impl Partial {
             if (hit.map, hit.evidence) == (NONE, Evidence::None) {
                 continue;
             }
-            let known = &mut of_hits[number as usize].group;
-            let id = match *known {
-                Some((of, is, id)) if (of, is) == (place, part) => id,
-                _ => self.groups.id_of(Key {
+            let known = &mut of_hits[number as usize];
+            let of_last = self.groups.keys.get(*known as usize);
+            if of_last.is_none_or(|key| (key.place, key.part) != (place, part)) {
+                *known = self.groups.id_of(Key {
                     map: hit.map,
                     place,
                     part,
                     evidence: hit.evidence,
-                }),
-            };
-            *known = Some((place, part, id));
-            batch.groups[i] = id;
+                });
+            }
+            batch.groups[i] = *known;
             batch.maps[i] = hit.map;
         }
         let samples = batch.parts.iter().zip(&batch.places);
@@ -501,7 +486,7 @@ impl Partial {
         levels: &mut Recent<LevelKey, u32>,
     ) {
         for sample in gathered.sorted(self.groups.sums.len()) {
-            let (key, group) = &mut self.groups.sums[sample.group as usize];
+            let group = &mut self.groups.sums[sample.group as usize];
             group.rows += 1;
             let Some(kind) = sample.kind(kinds) else {
                 continue;
@@ -510,9 +495,9 @@ impl Partial {
             group.slotted += u32::from(sample.is_slotted());
             group.add(kind, latency);
             if kind.counts.loads > 0 {
-                let key = (key.map, kind.level_id);
+                let key = (self.groups.keys[sample.group as usize].map, kind.level_id);
                 let id = levels.get((key.0, key.1.into()), key, || self.levels.id_of(key));
-                let (_, loads) = &mut self.levels.sums[id as usize];
+                let loads = &mut self.levels.sums[id as usize];
                 loads.rows += 1;
                 loads.add(kind, latency);
             }
@@ -533,14 +518,7 @@ impl Partial {
     }
 
     /// What is known of where in a structure the samples hit.
-    fn count_bytes(
-        &mut self,
-        batch: &mut Batch,
-        first: usize,
-        widths: &[u32],
-        of_hits: &mut [OfHit],
-    ) {
-        batch.cells.clear();
+    fn count_bytes(&mut self, batch: &Batch, first: usize, cells: &Cells) {
         let hits = batch.hits.hits().iter().zip(batch.hits.numbers());
         for (at, (hit, &number)) in batch.hits.samples.iter().zip(hits) {
             let i = at - first;
@@ -554,19 +532,8 @@ impl Partial {
                 let cell = (hit.map, *part, in_pair, off);
                 let sum = self.outside.of(cell);
                 sum.add(&kind.counts, *latency);
-            } else if let (Some(array), Some(index)) = (hit.array(), hit.index()) {
-                let cell = of_hits[number as usize].cell.get_or_insert_with(|| {
-                    let width = widths.get(array as usize).copied().unwrap_or(1);
-                    self.cells.id_of((array, index / width * width, off))
-                });
-                batch.cells.push((i, *cell));
-            }
-        }
-        for &(i, cell) in &batch.cells {
-            if let Some(kind) = batch.kinds[i] {
-                self.cells.sums[cell as usize]
-                    .1
-                    .add(&kind.counts, batch.latencies[i]);
+            } else if let Some(cell) = cells.of_hit(number) {
+                self.cells.of(cell).add(&kind.counts, *latency);
             }
         }
         for (_, instance) in &batch.instances {
@@ -591,14 +558,6 @@ impl TimeBin {
         }
         Some(self.bin)
     }
-}
-
-/// The least power of two that leaves at most [`INDEX_BINS`] bins.
-pub fn index_width(len: u32) -> u32 {
-    len.div_ceil(INDEX_BINS)
-        .checked_next_power_of_two()
-        .unwrap_or(1 << 31)
-        .max(1)
 }
 
 /// The slot of an address in [`Totals::heat`]: the top bits of a multiplicative hash (Knuth).
@@ -643,17 +602,6 @@ impl TimeAxis {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arrays_are_binned_only_beyond_4096_indexes() {
-        assert_eq!(index_width(0), 1);
-        assert_eq!(index_width(4096), 1);
-        assert_eq!(index_width(4097), 2);
-        // 2^20 buckets: 256 each, 4096 bins.
-        assert_eq!(index_width(1 << 20), 256);
-        assert_eq!(index_width((1 << 20) + 1), 512);
-        assert_eq!(index_width(u32::MAX), 1 << 20);
-    }
 
     #[test]
     fn latency_bins_are_eighths_of_an_octave() {

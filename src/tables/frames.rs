@@ -1,6 +1,7 @@
 //! The small results as polars frames.
 
 use super::aggregate::{Group, NOWHERE, Totals};
+use super::cells::index_width;
 use super::columns::{self as c, Column as Col};
 use super::counts::Counts;
 use super::histogram::Histogram;
@@ -251,7 +252,8 @@ pub fn misses(totals: &Totals) -> PolarsResult<DataFrame> {
 pub fn arrays(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
     let arrays = &attribution.arrays;
     let mut counts = vec![Counts::default(); arrays.len()];
-    for (&(array, _, _), cell) in &totals.cells {
+    let (cells, sums) = &totals.cells;
+    for (&(array, _, _), cell) in cells.iter().zip(sums) {
         if let Some(sum) = counts.get_mut(array as usize) {
             sum.merge(cell);
         }
@@ -278,7 +280,7 @@ pub fn arrays(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFr
             c::INDEX_WIDTH,
             arrays
                 .iter()
-                .map(|a| super::aggregate::index_width(a.len))
+                .map(|a| index_width(a.len))
                 .collect::<Vec<_>>(),
         ),
         column(c::OLD, arrays.iter().map(|a| a.old).collect::<Vec<_>>()),
@@ -290,27 +292,21 @@ pub fn arrays(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFr
 /// One row a map, array, bin of indexes and byte offset that was hit.
 pub fn cells(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFrame> {
     let array = |id: u32| attribution.arrays.get(id as usize);
-    let mut cells: Vec<_> = totals.cells.iter().collect();
-    cells.par_sort_unstable_by_key(|(key, _)| **key);
-    let counts: Vec<Counts> = cells.iter().map(|(_, counts)| **counts).collect();
-    let width = |id: u32| array(id).map_or(1, |a| super::aggregate::index_width(a.len));
+    let (cells, counts) = &totals.cells;
+    let width = |id: u32| array(id).map_or(1, |a| index_width(a.len));
+    macro_rules! of {
+        ($column:expr, |$key:ident| $value:expr) => {
+            column($column, cells.iter().map(|$key| $value).collect::<Vec<_>>())
+        };
+    }
     let mut columns = vec![
-        column(
-            c::MAP,
-            cells
-                .iter()
-                .map(|(k, _)| array(k.0).and_then(|a| id(a.map)))
-                .collect::<Vec<_>>(),
-        ),
-        column(c::ARRAY, cells.iter().map(|(k, _)| k.0).collect::<Vec<_>>()),
-        column(c::INDEX, cells.iter().map(|(k, _)| k.1).collect::<Vec<_>>()),
-        column(
-            c::INDEX_WIDTH,
-            cells.iter().map(|(k, _)| width(k.0)).collect::<Vec<_>>(),
-        ),
-        column(c::OFF, cells.iter().map(|(k, _)| k.2).collect::<Vec<_>>()),
+        of!(c::MAP, |k| array(k.0).and_then(|a| id(a.map))),
+        of!(c::ARRAY, |k| k.0),
+        of!(c::INDEX, |k| k.1),
+        of!(c::INDEX_WIDTH, |k| width(k.0)),
+        of!(c::OFF, |k| k.2),
     ];
-    columns.extend(count_columns(&counts));
+    columns.extend(count_columns(counts));
     DataFrame::new(counts.len(), columns)
 }
 

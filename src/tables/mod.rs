@@ -8,6 +8,7 @@ mod accesses;
 mod aggregate;
 mod bits;
 mod caveats;
+mod cells;
 pub mod columns;
 mod counts;
 mod findings;
