@@ -395,7 +395,7 @@ impl Regions {
         let runs: Vec<&[Placed]> = placed
             .chunk_by(|a, b| (a.run, a.phase) == (b.run, b.phase))
             .collect();
-        let mut regions: Vec<Region> = runs
+        let regions: Vec<Region> = runs
             .into_par_iter()
             .flat_map_iter(|run| {
                 let mut regions = Vec::new();

@@ -7,7 +7,6 @@ use super::{Evidence, NONE, Reason};
 use crate::gomap::Part;
 use crate::recording::{Samples, partition_near};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -19,17 +18,32 @@ pub const CHUNK: usize = super::hits::PART;
 const BLOCK: usize = 1 << 8;
 
 /// What decides all that a sample says by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alike {
+    /// First: what is said of neighbouring addresses is asked of the same memory.
+    pub address: u64,
     pub place: u32,
     /// [`NONE`] without one.
     pub chain: u32,
-    pub address: u64,
     pub stored: bool,
     /// Of its PMU.
     pub regs_sound: bool,
     /// Its number + 1, where its registers count as well: no other sample says the same.
     pub alone: u32,
+}
+
+impl Alike {
+    /// Of what one sample says alone.
+    fn alone(of: &Statement) -> Alike {
+        Alike {
+            address: of.address,
+            place: of.place,
+            chain: NONE,
+            stored: false,
+            regs_sound: false,
+            alone: of.sample + 1,
+        }
+    }
 }
 
 /// The rest differs in little between samples of one address and place.
@@ -299,78 +313,114 @@ impl Heard {
     }
 }
 
+/// What decides a statement, the number of a part that heard it, and its number there.
+type Key = (Alike, u32, u32);
+
+/// In order.
+fn keys(heard: &[Heard]) -> Vec<Key> {
+    let mut keys = Vec::with_capacity(heard.iter().map(|part| part.said.len()).sum());
+    for (heard, part) in heard.iter().zip(0..) {
+        let mut shared = heard.shared.iter().peekable();
+        keys.extend(heard.said.iter().zip(0..).map(|((statement, _), id)| {
+            let alike = shared.next_if(|(of, _)| *of == id);
+            let alike = alike.map_or_else(|| Alike::alone(statement), |(_, alike)| *alike);
+            (alike, part, id)
+        }));
+    }
+    keys.par_sort_unstable();
+    keys
+}
+
+/// By part that heard a statement and its number there: its number in all, and how many samples of the parts
+/// before say it.
+type Numbers = Vec<Vec<(AtomicU32, AtomicU32)>>;
+
+/// Each statement once, in order of what decides it.
+fn merged(heard: &[Heard], numbers: &Numbers) -> Vec<Block> {
+    let keys = keys(heard);
+    let alike: Vec<&[Key]> = keys.chunk_by(|a, b| a.0 == b.0).collect();
+    let merge = |n: usize, keys: &[Key]| {
+        let mut count = 0;
+        for &(_, part, id) in keys {
+            let (number, before) = numbers.get(part as usize)?.get(id as usize)?;
+            number.store(n as u32, Relaxed);
+            before.store(count, Relaxed);
+            count += heard.get(part as usize)?.counts.get(id as usize)?;
+        }
+        let &(_, part, id) = keys.first()?;
+        let (statement, own) = *heard.get(part as usize)?.said.get(id as usize)?;
+        Some((statement, own, count))
+    };
+    let block = |(block, said): (usize, &[&[Key]])| {
+        let said = said.iter().zip(block * BLOCK..);
+        let said = said.filter_map(|(keys, n)| merge(n, keys)).zip(0..);
+        let (all, spans) = said
+            .map(|((statement, own, to), spans)| {
+                let statement = Statement {
+                    to,
+                    spans,
+                    ..statement
+                };
+                (statement, Span { from: 0, own })
+            })
+            .unzip();
+        Block { all, spans }
+    };
+    let blocks = alike.par_chunks(BLOCK).enumerate().map(block);
+    let mut blocks: Vec<Block> = blocks.collect();
+    let mut at = 0;
+    for block in &mut blocks {
+        for (of, span) in block.all.iter_mut().zip(&mut block.spans) {
+            let count = of.to;
+            (of.from, of.to, span.from) = (at, at + count, at);
+            at += count;
+        }
+    }
+    blocks
+}
+
 impl Statements {
     /// All that was heard, in order of samples.
-    pub fn of(mut heard: Vec<Heard>, of: &Samples) -> Statements {
-        let mut blocks: Vec<Block> = Vec::new();
-        let mut counts: Vec<u32> = Vec::new();
-        let mut ids: FxHashMap<Alike, u32> = FxHashMap::default();
-        ids.reserve(heard.iter().map(|part| part.shared.len()).sum());
-        // By part and the number of a statement in it: its number in all.
-        let mut numbers: Vec<Vec<u32>> = Vec::new();
-        for part in &mut heard {
-            let said = std::mem::take(&mut part.said);
-            let mut shared = std::mem::take(&mut part.shared).into_iter().peekable();
-            let each = (0..).zip(said).zip(&part.counts);
-            let number = |((id, statement), count): ((u32, _), &u32)| {
-                let mut new = || {
-                    counts.push(0);
-                    Block::push(&mut blocks, statement);
-                    counts.len() as u32 - 1
-                };
-                let id = match shared.next_if(|(of, _)| *of == id) {
-                    Some((_, alike)) => *ids.entry(alike).or_insert_with(new),
-                    None => new(),
-                };
-                counts[id as usize] += count;
-                id
-            };
-            numbers.push(each.map(number).collect());
-        }
-        drop(ids);
-        let mut at = 0;
-        for (block, counts) in blocks.iter_mut().zip(counts.chunks_mut(BLOCK)) {
-            let all = block.all.iter_mut().zip(&mut block.spans);
-            for ((of, span), count) in all.zip(counts) {
-                (of.from, of.to, span.from) = (at, at + *count, at);
-                // From here on, where the next sample that says this goes.
-                (*count, at) = (at, at + *count);
-            }
-        }
-        for (part, numbers) in heard.iter_mut().zip(&numbers) {
-            for (count, number) in part.counts.iter_mut().zip(numbers) {
-                let next = &mut counts[*number as usize];
-                (*count, *next) = (*next, *next + *count);
-            }
-        }
-        drop(counts);
+    pub fn of(heard: Vec<Heard>, of: &Samples) -> Statements {
+        let numbers = heard.iter().map(|part| {
+            let of_part = part.said.iter();
+            of_part.map(|_| Default::default()).collect()
+        });
+        let numbers: Numbers = numbers.collect();
+        let blocks = merged(&heard, &numbers);
+        let first = |number: u32| {
+            let block = blocks.get(number as usize / BLOCK)?;
+            Some(block.all.get(number as usize % BLOCK)?.from)
+        };
         // Each place is written once, by the part that it is of.
-        let places = 0..at as usize;
+        let last = blocks.last().and_then(|block| block.all.last());
+        let places = 0..last.map_or(0, |last| last.to as usize);
         let times: Vec<AtomicU64> = places.clone().map(|_| AtomicU64::new(0)).collect();
         let samples: Vec<AtomicU32> = places.map(|_| AtomicU32::new(0)).collect();
-        let parts = heard.into_par_iter().zip(&numbers);
+        let parts = heard.into_par_iter().zip(numbers);
         let chunks = parts.flat_map_iter(|(part, numbers)| {
-            let Heard {
-                first,
-                mut chunks,
-                counts: mut next,
-                ..
-            } = part;
-            for (chunk, number) in chunks.iter_mut().zip(first..) {
+            let (from, mut chunks) = (part.first, part.chunks);
+            // By number in the part: the number in all, and where the next sample that says it goes.
+            let numbers = numbers.into_iter().map(|(number, before)| {
+                let number = number.into_inner();
+                (number, first(number).unwrap_or(0) + before.into_inner())
+            });
+            let mut numbers: Vec<(u32, u32)> = numbers.collect();
+            for (chunk, number) in chunks.iter_mut().zip(from..) {
                 let mut time = of.time.in_order();
                 for (sample, id) in chunk.samples.iter().zip(&mut chunk.said) {
                     let i = number * CHUNK + usize::from(*sample);
-                    let next = &mut next[*id as usize];
+                    let (number, next) = &mut numbers[*id as usize];
                     let at = *next as usize;
                     if let (Some(when), Some(who)) = (times.get(at), samples.get(at)) {
                         when.store(time.get(i).unwrap_or(0), Relaxed);
                         who.store(i as u32, Relaxed);
                     }
                     *next += 1;
-                    *id = numbers[*id as usize];
+                    *id = *number;
                 }
             }
-            chunks.into_iter().zip(first..)
+            chunks.into_iter().zip(from..)
         });
         let numbered: Vec<(Chunk, usize)> = chunks.collect();
         let mut chunks = Vec::new();
@@ -675,6 +725,7 @@ impl Changed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustc_hash::FxHashMap;
 
     const A: Alike = Alike {
         place: 1,
@@ -739,14 +790,14 @@ mod tests {
         let late = CHUNK as u64 / 2 + 1;
         let (far, last) = (CHUNK as u32 + 2, 2 * CHUNK as u32 + 9);
         let expected = [
-            (0, 8, 0, vec![0, 1, 3, 7, late], vec![0, 2, last, 14, far]),
-            (1, 16, 0, vec![2], vec![5]),
-            (2, 8, 0, vec![3], vec![6]),
+            (0, 8, 0, vec![3], vec![6]),
+            (1, 8, 0, vec![0, 1, 3, 7, late], vec![0, 2, last, 14, far]),
+            (2, 16, 0, vec![2], vec![5]),
         ];
         assert_eq!(said(&all), expected);
         assert_eq!((all.len(), all.chunks()), (3, 3));
         let of_chunk: Vec<(usize, u32)> = all.of_chunk(0).collect();
-        assert_eq!(of_chunk, [(0, 0), (2, 0), (5, 1), (6, 2), (14, 0)]);
+        assert_eq!(of_chunk, [(0, 1), (2, 1), (5, 2), (6, 0), (14, 1)]);
         let row = all.of_sample(CHUNK + 2, late);
         let row = row.map(|row| (row.sample, row.time, row.table, row.part));
         assert_eq!(row, Some((far, late, 5, Ok(Part::BmapKey))));
@@ -775,23 +826,20 @@ mod tests {
             .collect();
         let late = CHUNK as u64 / 2 + 1;
         let expected = [
-            (0, 1, vec![0, 1, 3]),
-            (0, 2, vec![7, late]),
-            (1, 1, vec![2]),
-            (2, 1, vec![3]),
+            (0, 1, vec![3]),
+            (1, 1, vec![0, 1, 3]),
+            (1, 2, vec![7, late]),
+            (2, 1, vec![2]),
         ];
         assert_eq!(bases, expected);
-        let at = |time| all.own_at(0, time).map(|own| own.base);
+        let at = |time| all.own_at(1, time).map(|own| own.base);
         assert_eq!([0, 3, 7, late].map(at), [1, 1, 2, 2].map(Some));
         let row = all.of_sample(14, 7).map(|row| row.base);
         assert_eq!(row, Some(2));
         let two: Vec<u64> = all.par_where(|own| own.base == 2).map(|r| r.time).collect();
         assert_eq!(two, [7, late]);
-        let (whole, ..) = all
-            .par_said(|_| true)
-            .map(|said| (said, 0))
-            .find_first(|_| true)
-            .unwrap();
+        let of_a = |said: &Said| said.number == 1;
+        let whole = all.par_said(|_| true).find_first(of_a).unwrap();
         let looks = whole.pieces(|row, until| until.is_in(row.time, 1, 1));
         let looks: Vec<(Vec<u64>, bool)> = looks.map(|(p, is)| (p.times.to_vec(), is)).collect();
         assert_eq!(looks, [(vec![0], false), (vec![1], true), (vec![3], false)]);
