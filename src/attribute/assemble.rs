@@ -4,7 +4,7 @@ use super::chains::ChainSites;
 use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
-use super::names::Names;
+use super::names::{Names, ranks};
 use super::places::Places;
 use super::regions::{Last, Region, Regions};
 use super::row::{Row, VARIABLE, about_bucket};
@@ -22,31 +22,83 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+/// Arrays by number.
 #[derive(Default)]
 struct Arrays {
     /// By map and start.
     ids: FxHashMap<(u32, u64), u32>,
-    arrays: Vec<Array>,
+    /// Each with the first sample that hit it.
+    seen: Vec<(u32, Array)>,
 }
 
 impl Arrays {
-    /// The number of an array of which so many buckets or groups were seen.
-    fn id_of(&mut self, map: u32, base: u64, stride: u64, len: u32) -> u32 {
-        let id = *self.ids.entry((map, base)).or_insert_with(|| {
-            self.arrays.push(Array {
-                map,
-                base,
-                stride,
-                len: 0,
-                old: false,
-            });
-            self.arrays.len() as u32 - 1
-        });
-        if let Some(array) = self.arrays.get_mut(id as usize) {
-            array.len = array.len.max(len);
+    /// The number of an array, of which so many buckets or groups were seen, the first by this sample.
+    fn id_of(&mut self, first: u32, array: Array) -> u32 {
+        let next = self.seen.len() as u32;
+        let id = *self.ids.entry((array.map, array.base)).or_insert(next);
+        match self.seen.get_mut(id as usize) {
+            Some((sample, known)) => {
+                *sample = first.min(*sample);
+                known.len = array.len.max(known.len);
+            }
+            None => self.seen.push((first, array)),
         }
         id
     }
+
+    /// Adds others, whose maps have these numbers; returns the number of each.
+    fn add(&mut self, others: Arrays, maps: &[u32]) -> Vec<u32> {
+        let add = |(first, array): (u32, Array)| {
+            let map = renumbered(array.map, maps);
+            self.id_of(first, Array { map, ..array })
+        };
+        others.seen.into_iter().map(add).collect()
+    }
+
+    /// Numbers the arrays as samples came by them, and their maps as these are; returns the new number of each.
+    fn sort(&mut self, maps: &[u32]) -> Vec<u32> {
+        let numbers = ranks(self.seen.iter().map(|(first, _)| *first));
+        self.seen.sort_unstable_by_key(|(first, _)| *first);
+        for (_, array) in &mut self.seen {
+            array.map = renumbered(array.map, maps);
+        }
+        self.ids.clear();
+        numbers
+    }
+}
+
+fn renumbered(number: u32, numbers: &[u32]) -> u32 {
+    numbers.get(number as usize).copied().unwrap_or(NONE)
+}
+
+/// What some samples hit, with maps and arrays by numbers of their own.
+#[derive(Default)]
+struct Numbered<'a> {
+    names: Names<'a>,
+    arrays: Arrays,
+    hits: Vec<Hit>,
+}
+
+/// What all hit. Maps and arrays are numbered as samples come by them.
+fn merged(parts: Vec<Numbered>) -> (Names, Arrays, Vec<Hit>) {
+    let (mut names, mut arrays) = (Names::default(), Arrays::default());
+    let parts = parts.into_iter().map(|part| {
+        let maps = names.add(part.names);
+        let arrays = arrays.add(part.arrays, &maps);
+        (part.hits, maps, arrays)
+    });
+    let parts: Vec<(Vec<Hit>, Vec<u32>, Vec<u32>)> = parts.collect();
+    let of_maps = names.sort();
+    let of_arrays = arrays.sort(&of_maps);
+    let mut hits = Vec::with_capacity(parts.iter().map(|(hits, ..)| hits.len()).sum());
+    for (part, maps, arrays) in parts {
+        hits.extend(part.into_iter().map(|hit| Hit {
+            map: renumbered(renumbered(hit.map, &maps), &of_maps),
+            array: renumbered(renumbered(hit.array, &arrays), &of_arrays),
+            ..hit
+        }));
+    }
+    (names, arrays, hits)
 }
 
 /// What names the maps and bounds the arrays.
@@ -60,6 +112,9 @@ struct Ground<'a> {
     /// Header and start of the known arrays, sorted.
     starts: Vec<(u64, u64)>,
 }
+
+/// Pieces of statements whose hits are numbered together.
+const FOUND: usize = 1 << 15;
 
 /// What samples of one statement hit that follow each other.
 struct Found {
@@ -82,7 +137,7 @@ struct Where {
     region: u32,
 }
 
-impl Ground<'_> {
+impl<'a> Ground<'a> {
     /// What samples that say the same hit.
     fn found(&self, said: Said, last: &mut Last) -> Vec<Found> {
         let mut all: Vec<Found> = Vec::new();
@@ -126,7 +181,7 @@ impl Ground<'_> {
     }
 
     /// What that is, by numbers that `names` and `arrays` give.
-    fn hit(&self, row: &Row, found: &Found, names: &mut Names, arrays: &mut Arrays) -> Hit {
+    fn hit(&'a self, row: &Row, found: &Found, all: &mut Numbered<'a>) -> Hit {
         let Where { map_type, region } = found.ground;
         let region = self.regions.get(region).map(|r| (region, r));
         let map = if row.part.is_ok() {
@@ -137,7 +192,9 @@ impl Ground<'_> {
             let unnamed = row.header == 0 || row.header & VARIABLE != 0;
             let is_map = |r: &Region| r.one_map && unnamed && !self.lasting.keeps(row.header);
             let memory = region.filter(|(_, r)| is_map(r)).map(|(n, r)| (n, r.start));
-            names.map_of(row.header, of, memory, site, space, found.samples.into())
+            let samples = (found.sample, found.samples);
+            let names = &mut all.names;
+            names.map_of(row.header, of, memory, site, space, samples)
         } else {
             NONE
         };
@@ -145,8 +202,14 @@ impl Ground<'_> {
             Some((_, region)) => {
                 let (start, stride) = (self.start_of(row, region.start), region.stride);
                 let index = ((row.base - start) / stride) as u32;
-                let len = index.saturating_add(1);
-                (arrays.id_of(map, start, stride, len), index)
+                let array = Array {
+                    map,
+                    base: start,
+                    stride,
+                    len: index.saturating_add(1),
+                    old: false,
+                };
+                (all.arrays.id_of(found.sample, array), index)
             }
             None => (NONE, NONE),
         };
@@ -208,21 +271,17 @@ pub fn assemble(
     let all = rows.said.par_said(|_| true);
     let all = all.map_init(Last::default, |last, said| ground.found(said, last));
     let found: Vec<Found> = all.flatten_iter().collect();
-    // Maps and arrays are numbered as samples come by them.
-    let mut order: Vec<u32> = (0..found.len() as u32).collect();
-    order.par_sort_unstable_by_key(|&n| found[n as usize].sample);
-    let mut names = Names::default();
-    let mut arrays = Arrays::default();
-    let mut hits = Hits::default();
-    let mut numbers = vec![NONE; found.len()];
-    for n in order {
-        let found = &found[n as usize];
-        if let Some(row) = rows.said.row_at(found.number, found.from) {
-            let hit = ground.hit(&row, found, &mut names, &mut arrays);
-            numbers[n as usize] = hits.number_of(&hit);
+    let number = |found: &[Found]| {
+        let mut part = Numbered::default();
+        for found in found {
+            let row = rows.said.row_at(found.number, found.from);
+            let hit = row.map(|row| ground.hit(&row, found, &mut part));
+            part.hits.push(hit.unwrap_or_default());
         }
-    }
-    hits.end();
+        part
+    };
+    let parts: Vec<Numbered> = found.par_chunks(FOUND).map(number).collect();
+    let (names, arrays, all) = merged(parts);
     // By statement: the first of what its samples hit.
     let mut firsts = vec![0; rows.said.len() + 1];
     found
@@ -249,15 +308,15 @@ pub fn assemble(
             if let (Some(part), Some(found)) = (parts.get_mut(i % CHUNK), found.get(n)) {
                 *part = found.part;
             }
-            if let Some(number) = numbers.get(n) {
-                hits.push(i % CHUNK, *number);
+            if all.get(n).is_some_and(|hit| *hit != Hit::default()) {
+                hits.push(i % CHUNK, n as u32);
             }
         }
         hits
     };
     let chunks = part.par_chunks_mut(CHUNK).enumerate().map(fill);
     let chunks: Vec<hits::Part> = chunks.collect();
-    chunks.into_iter().for_each(|of_chunk| hits.add(of_chunk));
+    let hits = Hits::new(all, chunks);
     let mut out = Attribution {
         place: places.place,
         places: places.places,
@@ -266,10 +325,11 @@ pub fn assemble(
         ..Attribution::default()
     };
     out.maps = names.finish(types, programs, heap, lasting, spaces);
-    out.arrays = arrays.arrays;
-    for array in &mut out.arrays {
-        array.base = spaces.plain(array.base);
-    }
+    let plain = |(_, array): (u32, Array)| Array {
+        base: spaces.plain(array.base),
+        ..array
+    };
+    out.arrays = arrays.seen.into_iter().map(plain).collect();
     let conflicts = Evidence::ALL.into_iter().zip(conflicts);
     out.contradictions = conflicts
         .map(|(evidence, samples)| (evidence, samples.into_inner()))

@@ -2,9 +2,6 @@
 
 use super::{Evidence, NONE};
 use crate::recording::Column;
-use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
-use std::hash::BuildHasher;
 use std::ops::Range;
 
 /// What one access hit.
@@ -65,17 +62,12 @@ impl Hit {
     }
 }
 
-/// The hits of all samples: each thing that is hit once, and by parts of `PART` samples which of them it is.
+/// The hits of all samples: what samples that say the same hit once, and by parts of `PART` samples which of them
+/// it is.
 #[derive(Debug, Default)]
 pub struct Hits {
-    parts: Vec<Part>,
     all: Vec<Hit>,
-    /// Indexes into `all`, by what is there.
-    numbers: HashTable<u32>,
-}
-
-fn hash(hit: &Hit) -> u64 {
-    FxBuildHasher.hash_one(hit)
+    parts: Vec<Part>,
 }
 
 /// Samples in a part.
@@ -91,12 +83,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Adds what sample `i` of the part hit, a later one than those before, by its number; [`NONE`]: nothing
-    /// is known.
+    /// Adds what sample `i` of the part hit, a later one than those before, by its number.
     pub fn push(&mut self, i: usize, hit: u32) {
-        if hit == NONE {
-            return;
-        }
         let before = self.hits.len() as u32;
         self.which.resize(i / 64 + 1, (0, before));
         if let Some((which, _)) = self.which.last_mut() {
@@ -148,43 +136,21 @@ impl Part {
 }
 
 impl Hits {
-    /// The number of a hit; [`NONE`] where nothing is known.
-    pub fn number_of(&mut self, hit: &Hit) -> u32 {
-        if *hit == Hit::default() {
-            return NONE;
-        }
-        let (all, numbers) = (&mut self.all, &mut self.numbers);
-        let same = |n: &u32| all[*n as usize] == *hit;
-        let number = numbers.entry(hash(hit), same, |n| hash(&all[*n as usize]));
-        *number
-            .or_insert_with(|| {
-                all.push(*hit);
-                all.len() as u32 - 1
-            })
-            .get()
-    }
-
-    /// Adds those of the next `PART` samples.
-    pub fn add(&mut self, part: Part) {
-        self.parts.push(part);
+    /// The parts of all samples, in order, with what there is by number.
+    pub fn new(all: Vec<Hit>, parts: Vec<Part>) -> Hits {
+        Hits { all, parts }
     }
 
     /// Adds what sample `i` hit, a later one than those before.
     fn push(&mut self, i: usize, hit: &Hit) {
-        let number = self.number_of(hit);
         self.parts.resize_with(i / PART + 1, Part::default);
-        if let Some(part) = self.parts.last_mut() {
-            part.push(i % PART, number);
+        if let Some(part) = self.parts.last_mut().filter(|_| *hit != Hit::default()) {
+            part.push(i % PART, self.all.len() as u32);
+            self.all.push(*hit);
         }
     }
 
-    /// Lets go of what only numbering more of them would need.
-    pub fn end(&mut self) {
-        self.numbers = HashTable::new();
-        self.all.shrink_to_fit();
-    }
-
-    /// Each different hit, by its number.
+    /// Hits by number; some may be equal.
     pub fn all(&self) -> &[Hit] {
         &self.all
     }
@@ -265,7 +231,7 @@ pub struct ReadHits {
 }
 
 impl ReadHits {
-    /// The numbers of the hits of [`ReadHits::samples`], in their order: equal hits have the same.
+    /// The numbers of the hits of [`ReadHits::samples`], in their order.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
     }
@@ -289,7 +255,6 @@ impl FromIterator<Hit> for Hits {
         for (i, hit) in hits.into_iter().enumerate() {
             all.push(i, &hit);
         }
-        all.end();
         all
     }
 }

@@ -29,48 +29,80 @@ enum Key {
 /// Image and link-time return address of a call site.
 type Site = (u32, u64);
 
-#[derive(Debug, Default)]
-struct Seen {
+#[derive(Debug)]
+struct Seen<'a> {
+    /// The first sample that hit it, and what that one says.
+    first: u32,
+    owner: Owner,
+    sites: FxHashMap<Site, SiteCount<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Owner {
     map_type: Option<TypeId>,
     header: u64,
     memory: Option<u64>,
     /// The mark of its address space.
     space: u64,
-    sites: FxHashMap<Site, SiteCount>,
 }
 
-#[derive(Debug, Default)]
-struct SiteCount {
+/// What samples at one call site say of a map.
+#[derive(Debug, Clone, Copy)]
+struct SiteCount<'a> {
     samples: u64,
-    typed: TypedSite,
+    /// The first of them, and what it says.
+    first: u32,
+    typed: &'a TypedSite,
+    /// Callers hand different maps to the function that the call is in.
+    differ: bool,
 }
 
-impl SiteCount {
-    /// Callers hand different maps to the function that the call is in.
-    fn agree_on(&mut self, kept: &Option<Kept>) {
-        if self.typed.kept.is_some() && self.typed.kept != *kept {
-            self.typed.kept = None;
-        }
+impl<'a> SiteCount<'a> {
+    fn merge(&mut self, other: SiteCount<'a>) {
+        let first = if other.first < self.first {
+            other
+        } else {
+            *self
+        };
+        *self = SiteCount {
+            samples: self.samples + other.samples,
+            differ: self.differ || other.differ || self.typed.kept != other.typed.kept,
+            ..first
+        };
+    }
+
+    fn kept(&self) -> Option<&'a Kept> {
+        self.typed.kept.as_ref().filter(|_| !self.differ)
     }
 }
 
-#[derive(Debug, Default)]
-pub struct Names {
-    ids: FxHashMap<Key, u32>,
-    seen: Vec<(Key, Seen)>,
+impl<'a> Seen<'a> {
+    fn hear(&mut self, site: Site, count: SiteCount<'a>) {
+        let known = self.sites.entry(site);
+        let known = known.and_modify(|known| known.merge(count));
+        known.or_insert(count);
+    }
 }
 
-impl Names {
-    /// The id of the map that so many samples hit; [`NONE`] where neither header nor region nor type is
-    /// known. `region` is the number and the start of a region of one map, where nothing else tells which.
+/// Maps by number.
+#[derive(Debug, Default)]
+pub struct Names<'a> {
+    ids: FxHashMap<Key, u32>,
+    seen: Vec<(Key, Seen<'a>)>,
+}
+
+impl<'a> Names<'a> {
+    /// The number of the map that so many samples hit, the first of them; [`NONE`] where neither header nor
+    /// region nor type is known. `region` is the number and the start of a region of one map, where nothing
+    /// else tells which.
     pub fn map_of(
         &mut self,
         header: u64,
         map_type: Option<TypeId>,
         region: Option<(u32, u64)>,
-        site: Option<&ChainSite>,
+        site: Option<&'a ChainSite>,
         space: u64,
-        samples: u64,
+        (first, samples): (u32, u32),
     ) -> u32 {
         let key = match (header, region, map_type, site) {
             (_, Some((region, _)), _, _) => Key::Region(region),
@@ -79,34 +111,63 @@ impl Names {
             (0, _, Some(t), None) => Key::Type(t, space),
             (header, _, t, _) => Key::Header(header, t),
         };
-        let id = self.id_of(key, || Seen {
+        let owner = Owner {
             map_type,
             header,
             memory: region.map(|(_, start)| start),
             space,
-            ..Seen::default()
-        });
-        if let (Some(site), Some((_, seen))) = (site, self.seen.get_mut(id as usize)) {
-            let count = seen
-                .sites
-                .entry((site.image, site.ret))
-                .or_insert_with(|| SiteCount {
-                    samples: 0,
-                    typed: site.typed.clone(),
-                });
-            count.samples += samples;
-            count.agree_on(&site.typed.kept);
+        };
+        let (number, seen) = self.see(key, first, owner);
+        if let Some(site) = site {
+            let count = SiteCount {
+                samples: samples.into(),
+                first,
+                typed: &site.typed,
+                differ: false,
+            };
+            seen.hear((site.image, site.ret), count);
         }
-        id
+        number
     }
 
-    fn id_of(&mut self, key: Key, seen: impl FnOnce() -> Seen) -> u32 {
-        *self.ids.entry(key).or_insert_with(|| {
-            self.seen.push((key, seen()));
+    fn see(&mut self, key: Key, first: u32, owner: Owner) -> (u32, &mut Seen<'a>) {
+        let number = *self.ids.entry(key).or_insert_with(|| {
+            let seen = Seen {
+                first,
+                owner,
+                sites: FxHashMap::default(),
+            };
+            self.seen.push((key, seen));
             self.seen.len() as u32 - 1
-        })
+        });
+        let (_, seen) = &mut self.seen[number as usize];
+        if first < seen.first {
+            (seen.first, seen.owner) = (first, owner);
+        }
+        (number, seen)
     }
 
+    /// Adds the maps of others; returns the number of each.
+    pub fn add(&mut self, others: Names<'a>) -> Vec<u32> {
+        let add = |(key, seen): (Key, Seen<'a>)| {
+            let (number, known) = self.see(key, seen.first, seen.owner);
+            for (site, count) in seen.sites {
+                known.hear(site, count);
+            }
+            number
+        };
+        others.seen.into_iter().map(add).collect()
+    }
+
+    /// Numbers the maps as samples came by them; returns the new number of each.
+    pub fn sort(&mut self) -> Vec<u32> {
+        let numbers = ranks(self.seen.iter().map(|(_, seen)| seen.first));
+        self.seen.sort_unstable_by_key(|(_, seen)| seen.first);
+        self.ids.clear();
+        numbers
+    }
+
+    /// The maps by number.
     pub fn finish(
         self,
         types: &Types,
@@ -117,15 +178,26 @@ impl Names {
     ) -> Vec<Map> {
         let map = |(_, seen): &(Key, Seen)| {
             let mut map = name(seen, types, programs, heap, spaces);
-            map.lasting = lasting.keeps(seen.header);
+            map.lasting = lasting.keeps(seen.owner.header);
             // Processes of one program have the same maps.
-            if let Some(pid) = spaces.pid_of(seen.space) {
+            if let Some(pid) = spaces.pid_of(seen.owner.space) {
                 map.name = format!("{} of pid {pid}", map.name);
             }
             map
         };
         self.seen.iter().map(map).collect()
     }
+}
+
+/// By number: which in order each of these is.
+pub fn ranks(firsts: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut order: Vec<(u32, usize)> = firsts.zip(0..).collect();
+    order.sort_unstable();
+    let mut ranks = vec![0; order.len()];
+    for ((_, number), rank) in order.into_iter().zip(0..) {
+        ranks[number] = rank;
+    }
+    ranks
 }
 
 /// What the heap calls the map with this header, if that one is of the same type: a header's memory may
@@ -146,12 +218,13 @@ fn name(
     heap: Option<&Heap>,
     spaces: &Spaces,
 ) -> Map {
-    let plain = spaces.plain(seen.header);
-    let memory = seen.memory.map(|memory| spaces.plain(memory));
+    let owner = &seen.owner;
+    let plain = spaces.plain(owner.header);
+    let memory = owner.memory.map(|memory| spaces.plain(memory));
     let program = |image: u32| programs.get(image as usize).and_then(Option::as_ref);
     let mut sites: Vec<_> = seen.sites.iter().collect();
     sites.sort_unstable_by_key(|(site, count)| (std::cmp::Reverse(count.samples), **site));
-    let map_type = seen.map_type.and_then(|t| types.get(t)).cloned();
+    let map_type = owner.map_type.and_then(|t| types.get(t)).cloned();
     let mut name = map_type
         .as_ref()
         .map_or_else(|| "map".to_owned(), |t| t.name.clone());
@@ -163,7 +236,7 @@ fn name(
                 program(*image)?,
                 *ret,
                 &count.typed.callee,
-                count.typed.kept.as_ref(),
+                count.kept(),
             ))
         })
         .collect();
@@ -190,7 +263,7 @@ fn name(
         name = format!("{name} at {site}");
     }
     let in_heap = match (heap, &map_type) {
-        (Some(heap), Some(map_type)) => name_in_heap(heap, seen.header, map_type),
+        (Some(heap), Some(map_type)) => name_in_heap(heap, owner.header, map_type),
         _ => None,
     };
     let from_heap = in_heap.as_ref();

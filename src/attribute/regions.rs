@@ -101,20 +101,43 @@ pub struct Regions {
     pages: FxHashMap<u64, u32>,
 }
 
-/// What was asked for last.
+/// What was asked for last: addresses are asked for in their order, more or less.
 #[derive(Debug, Default)]
 pub struct Last {
-    /// By address.
-    addresses: FxHashMap<u64, Over>,
+    /// By hash of the address.
+    over: Vec<Over>,
     /// Regions that are remembered for them.
     held: usize,
 }
 
+impl Last {
+    /// Where the regions over an address are remembered: those of no time, if it was not asked for last. Also how
+    /// many are remembered.
+    fn over(&mut self, address: u64) -> (&mut Over, &mut usize) {
+        // Fibonacci hashing: the highest bits of the product depend on all bits of the address.
+        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ADDRESSES);
+        let known = self.over.get(hash as usize).map(|over| over.address);
+        if known.is_none() || known != Some(address) && self.held > REMEMBERED {
+            self.over.clear();
+            self.over.resize_with(1 << ADDRESSES, Over::none);
+            self.held = 0;
+        }
+        let over = &mut self.over[hash as usize];
+        if over.address != address {
+            self.held -= over.all.len();
+            over.forget(address);
+        }
+        (over, &mut self.held)
+    }
+}
+
 /// The regions over an address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Over {
+    address: u64,
     /// Those of all times, by when they begin, once that pays.
-    all: Option<Vec<OnPage>>,
+    all: Vec<OnPage>,
+    is_all: bool,
     /// How often they were looked for.
     looks: usize,
     /// How many of them have begun, and which of these are not over yet.
@@ -129,42 +152,49 @@ struct Over {
 impl Over {
     fn none() -> Over {
         Over {
-            all: None,
-            looks: 0,
-            begun: 0,
-            lasting: Vec::new(),
-            here: Vec::new(),
             from: 1,
-            to: 0,
+            ..Over::default()
         }
     }
 
+    /// Makes it those over another address, of no time yet.
+    fn forget(&mut self, address: u64) {
+        self.all.clear();
+        self.lasting.clear();
+        self.here.clear();
+        (self.address, self.is_all, self.looks, self.begun) = (address, false, 0, 0);
+        (self.from, self.to) = (1, 0);
+    }
+
     /// Looks for those at a time; `page`: all of the address's page.
-    fn look(&mut self, address: u64, time: u64, page: &[OnPage]) {
+    fn look(&mut self, time: u64, page: &[OnPage]) {
+        let address = self.address;
         self.looks += 1;
         self.here.clear();
-        if self.all.is_none() && self.looks.saturating_mul(LOOKS) >= page.len() {
+        if !self.is_all && self.looks.saturating_mul(LOOKS) >= page.len() {
             let over = page.iter().filter(|on_page| on_page.here.covers(address));
-            self.all = Some(over.copied().collect());
+            self.all.extend(over);
+            self.is_all = true;
         }
-        match &self.all {
-            Some(all) => {
+        match self.is_all {
+            true => {
                 if time < self.from {
                     self.begun = 0;
                     self.lasting.clear();
                 }
-                let next = all[self.begun..].iter().take_while(|o| o.first <= time);
+                let next = self.all[self.begun..].iter();
                 let before = self.lasting.len();
-                self.lasting.extend(next);
+                self.lasting.extend(next.take_while(|o| o.first <= time));
                 self.begun += self.lasting.len() - before;
                 self.lasting.retain(|on_page| on_page.last >= time);
-                let begins = all.get(self.begun).map_or(u64::MAX, |next| next.first - 1);
+                let begins = self.all.get(self.begun);
+                let begins = begins.map_or(u64::MAX, |next| next.first - 1);
                 let ends = self.lasting.iter().map(|on_page| on_page.last).min();
                 (self.from, self.to) = (time, begins.min(ends.unwrap_or(u64::MAX)));
                 self.here
                     .extend(self.lasting.iter().map(|on_page| on_page.here));
             }
-            None => {
+            false => {
                 let mut at_time = AtTime::at(page, time);
                 let here = at_time.by_ref().map(|on_page| on_page.here);
                 self.here.extend(here.filter(|here| here.covers(address)));
@@ -181,9 +211,8 @@ const LOOKS: usize = 64;
 /// Regions that are remembered before all are forgotten: some megabytes.
 const REMEMBERED: usize = 1 << 16;
 
-/// Addresses that are remembered at a time: where hardly one is asked for again, what is remembered of them
-/// stays in a core's cache.
-const ADDRESSES: usize = 1 << 11;
+/// Bits of the number of addresses that are remembered at a time.
+const ADDRESSES: u32 = 6;
 
 /// What an [`OnPage`] says but for times.
 #[derive(Debug, Clone, Copy)]
@@ -593,16 +622,11 @@ impl Regions {
         last: &'l mut Last,
         until: &mut Until,
     ) -> impl Iterator<Item = (u32, &'l Region)> + use<'l> {
-        let full = last.held > REMEMBERED || last.addresses.len() > ADDRESSES;
-        if full && !last.addresses.contains_key(&address) {
-            last.addresses.clear();
-            last.held = 0;
-        }
-        let over = last.addresses.entry(address).or_insert_with(Over::none);
+        let (over, held) = last.over(address);
         if !(over.from..=over.to).contains(&time) {
-            let before = over.all.as_ref().map_or(0, Vec::len);
-            over.look(address, time, self.page(address >> PAGE_SHIFT));
-            last.held += over.all.as_ref().map_or(0, Vec::len) - before;
+            let before = over.all.len();
+            over.look(time, self.page(address >> PAGE_SHIFT));
+            *held += over.all.len() - before;
         }
         until.at_most(over.to);
         self.over(address, over.here.iter().copied())
@@ -873,8 +897,7 @@ type Timed<'a> = (Seen, &'a [u64]);
 fn placed<'a>(seen: &'a Timelines<Seen>, types: &Types) -> Vec<Placed<'a>> {
     let all: Vec<Timed> = seen.iter().collect();
     let bases: Vec<&[Timed]> = all.chunk_by(|a, b| a.0.base == b.0.base).collect();
-    let is_typed = |base: &&&[Timed]| base.iter().any(|(s, _)| s.shape.is_some());
-    let typed: Vec<&[Timed]> = bases.iter().filter(is_typed).copied().collect();
+    let typed: Vec<Shaped> = bases.iter().flat_map(|seen| of_shapes(seen)).collect();
     let place = |s: &Seen, shape: ShapeId, times: &'a [u64]| {
         let run = Run {
             header: s.header,
@@ -923,29 +946,28 @@ fn nearest(seen: &[(u64, ShapeId)], time: u64) -> Option<ShapeId> {
 }
 
 /// Time and shape of the nearest buckets of known shape on either side of a base that it is congruent
-/// with, in order of time; of several shapes at one time the lowest. `typed` is sorted by base.
-fn around(base: u64, typed: &[&[Timed]], types: &Types) -> Vec<(u64, ShapeId)> {
-    let fits = |(of, _, shape): &(u64, u64, ShapeId)| {
+/// with, in order of time; of several shapes at one time the lowest. `typed`: by base and time.
+fn around(base: u64, typed: &[Shaped], types: &Types) -> Vec<(u64, ShapeId)> {
+    let fits = |(of, _, shape): &Shaped| {
         let distance = of.abs_diff(base);
         stride_of(*shape, types).is_some_and(|stride| {
             distance <= stride.saturating_mul(MAX_UNSEEN) && distance.is_multiple_of(stride)
         })
     };
-    let at = typed.partition_point(|seen| seen.first().is_some_and(|(s, _)| s.base < base));
-    let (below, above) = typed.split_at(at);
-    let below = below.iter().rev().flat_map(|seen| of_shapes(seen).rev());
-    let above = above.iter().flat_map(|seen| of_shapes(seen));
-    let nearest = below.take(NEIGHBOURS).chain(above.take(NEIGHBOURS));
-    let fitting = nearest.filter(fits);
-    let mut around: Vec<_> = fitting.map(|(_, time, shape)| (time, shape)).collect();
+    let at = typed.partition_point(|(of, ..)| *of < base);
+    let nearest = at.saturating_sub(NEIGHBOURS)..typed.len().min(at + NEIGHBOURS);
+    let fitting = typed[nearest].iter().filter(|shaped| fits(shaped));
+    let mut around: Vec<_> = fitting.map(|(_, time, shape)| (*time, *shape)).collect();
     around.sort_unstable();
     around.dedup_by_key(|(time, _)| *time);
     around
 }
 
-/// Base, time and shape of what was seen of one base and of known shape, in order of time: the first
-/// and the last.
-fn of_shapes(seen: &[Timed]) -> impl DoubleEndedIterator<Item = (u64, u64, ShapeId)> {
+/// Base, time and shape.
+type Shaped = (u64, u64, ShapeId);
+
+/// What was seen of one base and of known shape, in order of time: the first and the last.
+fn of_shapes(seen: &[Timed]) -> Vec<Shaped> {
     let mut all = Vec::new();
     for (s, times) in seen {
         let Some(shape) = s.shape else { continue };
@@ -955,7 +977,7 @@ fn of_shapes(seen: &[Timed]) -> impl DoubleEndedIterator<Item = (u64, u64, Shape
         all.extend(of_ends.map(|(_, time)| (s.base, *time, shape)));
     }
     all.sort_unstable();
-    all.into_iter()
+    all
 }
 
 /// What the buckets of one array have in common.
@@ -1374,6 +1396,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_asked_for_last_is_what_there_is() {
+        // Of a few pages, each bucket for a while, and three arrays for as long as all of them.
+        let region = |(start, end, first, last): (u64, u64, u64, u64)| Region {
+            start,
+            end,
+            first,
+            last,
+            marked: (0, 0),
+            near: (0, 0),
+            shape: (start / 64 % 7) as ShapeId,
+            map_type: None,
+            stride: 64,
+            // Each says something else.
+            header: start << 32 | end,
+            one_map: false,
+            presumed: false,
+        };
+        let buckets = (0..400).map(|n| (n * 64, n * 64 + 64, n % 9, n % 9 + 5));
+        let arrays = [(0, 400 * 64, 0, 99), (64, 320, 3, 7), (8000, 8400, 0, 5)];
+        let regions = Regions::indexed(buckets.chain(arrays).map(region).collect());
+        assert!(regions.on_page.len() > 3 * LOOKS);
+        let last = &mut Last::default();
+        // One after the other, twice each, and all over again in large steps.
+        let addresses = (0..1600)
+            .map(|n| n / 2 * 32)
+            .chain((0..1600).map(|n| n * 9000 % 25600));
+        for address in addresses {
+            for time in [0, 4, 5, 3, 9, 13, 20] {
+                let until = &mut Until::always();
+                let found = regions.numbered_after(address, time, last, until);
+                let found: Vec<u32> = found.map(|(number, _)| number).collect();
+                let expected = regions.numbered(address, time);
+                let mut expected: Vec<u32> = expected.map(|(number, _)| number).collect();
+                expected.sort_unstable();
+                assert_eq!(found, expected, "{address} {time}");
+            }
+        }
+    }
+
+    #[test]
     fn what_a_time_is_in_is_found_the_last_begun_first() {
         let here = |(region, (first, last)): (u32, (u64, u64))| OnPage {
             first,
@@ -1431,10 +1493,11 @@ mod tests {
         let mut page: Vec<OnPage> = (0..).zip(spans).map(here).collect();
         AtTime::plant(&mut page);
         let mut over = Over::none();
+        over.forget(16);
         // Onwards, back, and onwards again: at first the page is looked through, then what is over the address.
         for time in (0..100).chain((0..40).rev()).chain(25..60) {
             if !(over.from..=over.to).contains(&time) {
-                over.look(16, time, &page);
+                over.look(time, &page);
             }
             let found: Vec<u32> = over.here.iter().map(|here| here.region).collect();
             let lasts = |on: &&OnPage| on.here.covers(16) && on.first <= time && time <= on.last;
