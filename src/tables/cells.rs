@@ -99,11 +99,17 @@ impl CellSums {
 
     /// The cells that were hit, in order, each with its sum.
     pub fn finish(self, cells: Cells) -> (Vec<Cell>, Vec<Counts>) {
-        let sums = self.blocks.into_iter().enumerate();
-        let sums = sums.flat_map(|(n, block)| block.into_iter().zip(n * BLOCK..));
-        let hit = sums.filter(|(sum, _)| sum.samples > 0);
-        hit.filter_map(|(sum, n)| Some((*cells.all.get(n)?, sum)))
-            .unzip()
+        let hit = |sum: &Counts| sum.samples > 0;
+        let len = self.blocks.iter().flatten().filter(|sum| hit(sum)).count();
+        let (mut keys, mut counts) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        let blocks = self.blocks.into_iter().zip(cells.all.chunks(BLOCK));
+        for (sums, cells) in blocks {
+            for (sum, cell) in sums.into_iter().zip(cells).filter(|(sum, _)| hit(sum)) {
+                keys.push(*cell);
+                counts.push(sum);
+            }
+        }
+        (keys, counts)
     }
 }
 
