@@ -185,7 +185,7 @@ fn registers_of_a_32_bit_task_are_not_taken_for_those_of_64_bits() {
         );
     }
     let read = read_bytes(Path::new("test"), &recording.file()).unwrap();
-    let of = |sample| [0, 1].map(|reg| read.samples.reg(sample, 0b11, reg));
+    let of = |sample| [0, 1].map(|reg| read.processor(sample).register(reg));
     assert_eq!(of(0), [None, None]);
     assert_eq!(of(1), [Some(0x1111), Some(0x2222)]);
     assert_eq!(read.damage, []);

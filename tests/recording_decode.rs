@@ -153,7 +153,7 @@ fn columns(event: &EventSpec, sample: &Sample, big: bool) {
     }
     if has(REGS_INTR) && event.sample_regs_intr & 1 << 3 != 0 && !sample.regs_intr.is_empty() {
         let before = (event.sample_regs_intr & 0b111).count_ones() as usize;
-        let reg = samples.reg(0, event.sample_regs_intr, 3);
+        let reg = got.processor(0).register(3);
         assert_eq!(reg, Some(sample.regs_intr[before]));
     }
 }

@@ -8,7 +8,7 @@ use mempath::attribute::{Attribution, NONE, attribute};
 use mempath::heap::Heap;
 use mempath::program::Program;
 use mempath::program::kernel::Kernel;
-use mempath::recording::{Mapping, Recording, SpaceBuilder, read};
+use mempath::recording::{Mapping, Recording, Regs, SpaceBuilder, read};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::Command;
@@ -141,14 +141,17 @@ fn together(a: &One, b: &One) -> (Recording, Vec<Option<Arc<Program>>>) {
     let of_b = (0..from.len()).map(|i| chains[&chain(i)]);
     let of_a = (0..to.len()).map(|i| to.chain.get(i).unwrap_or(0));
     samples.chain = of_a.chain(of_b).collect();
-    let regs = to.regs_intr.values.len() as u64;
-    let start = |of: &Recording, i: usize| of.samples.regs_intr.start.get(i).unwrap_or(u64::MAX);
-    let of_a = (0..to.len()).map(|i| start(&a.recording, i));
-    let of_b = (0..from.len()).map(|i| start(&b.recording, i));
-    let of_b = of_b.map(|at| if at == u64::MAX { at } else { at + regs });
-    samples.regs_intr.start = of_a.chain(of_b).collect();
-    samples.regs_intr.values = to.regs_intr.values.clone();
-    samples.regs_intr.values.extend(&from.regs_intr.values);
+    let of_a = (0..to.len()).map(|i| (&a.recording, i));
+    let of_b = (0..from.len()).map(|i| (&b.recording, i));
+    let mut regs = Regs::default();
+    for (of, i) in of_a.chain(of_b) {
+        let values = (0..64).filter_map(|reg| of.processor(i).register(reg));
+        let start = all.meta.file_size + regs.values.len() as u64;
+        regs.values.extend(values);
+        let any = start < all.meta.file_size + regs.values.len() as u64;
+        regs.start.push(if any { start } else { u64::MAX });
+    }
+    samples.regs_intr = regs;
     (all, kept)
 }
 

@@ -66,6 +66,7 @@ pub struct Run {
     threads: Known,
     data_srcs: Known,
     chains: Chains,
+    /// Registers of samples that were compressed; they count from `file_size` on.
     regs: Vec<u64>,
     /// Bytes of samples that were compressed; they count from `file_size` on.
     inflated: Vec<u8>,
@@ -200,9 +201,11 @@ impl Run {
         let regs = match body.regs_intr {
             // Those of a 32-bit task are narrower, and some are others.
             Some(registers) if !registers.values.is_empty() && registers.abi == ABI_64 => {
-                let start = self.regs.len() as u64;
-                self.regs.extend(registers.values.iter());
-                start
+                at.map(|at| at + body.regs_at as u64).unwrap_or_else(|| {
+                    let start = self.file_size + self.regs.len() as u64;
+                    self.regs.extend(registers.values.iter());
+                    start
+                })
             }
             _ => u64::MAX,
         };
@@ -286,7 +289,8 @@ impl Run {
             }
         }
         if filled(sys::PERF_SAMPLE_REGS_INTR.into(), self.sampled) {
-            for start in regs.iter_mut().filter(|start| **start != u64::MAX) {
+            let copied = self.file_size..u64::MAX;
+            for start in regs.iter_mut().filter(|start| copied.contains(start)) {
                 *start += self.to.regs;
             }
         }

@@ -120,8 +120,14 @@ impl Recording {
 
     /// Whether something in it points to bytes of the file.
     fn needs_bytes(&self) -> bool {
-        let spans = [&self.samples.raw, &self.samples.stack];
-        !self.aux.chunks.is_empty() || spans.iter().any(|spans| !spans.start.is_empty())
+        let Samples {
+            raw,
+            stack,
+            regs_intr,
+            ..
+        } = &self.samples;
+        let starts = [&raw.start, &stack.start, &regs_intr.start];
+        !self.aux.chunks.is_empty() || starts.iter().any(|starts| !starts.is_empty())
     }
 }
 

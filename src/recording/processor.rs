@@ -3,7 +3,7 @@
 //! `REGS_INTR` are those of the sampled code, `REGS_USER` those that user code goes on with: the same
 //! ones where the sample is of user code (`perf_sample_regs_user`, kernel/events/core.c).
 
-use super::{ABI_64, Event, Recording, Samples};
+use super::{ABI_64, ByteOrder, Event, Recording};
 use perf_event_open_sys::bindings as sys;
 
 /// perf's numbers of the registers that have a meaning of their own (`perf_regs.h`).
@@ -90,18 +90,46 @@ impl<'a> Copied<'a> {
 /// What is recorded of the processor right after the instruction of one sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Processor<'a> {
-    samples: &'a Samples,
-    i: usize,
+    recording: &'a Recording,
+    /// Where its registers begin, as `Regs::start`, and which these are.
+    start: u64,
     mask: u64,
     /// Of the sampled code itself.
     pub stack: Option<Copied<'a>>,
 }
 
 impl Processor<'_> {
-    /// A register, by perf's number.
+    /// A register, by perf's number (`arch/x86/include/uapi/asm/perf_regs.h`).
     pub fn register(&self, number: u32) -> Option<u64> {
-        let own = self.samples.reg(self.i, self.mask, number);
+        let own = self.of_code(number);
         own.or_else(|| self.stack.as_ref()?.register(number))
+    }
+
+    /// The same of `REGS_INTR`.
+    fn of_code(&self, number: u32) -> Option<u64> {
+        if self.start == u64::MAX || number >= 64 || self.mask >> number & 1 == 0 {
+            return None;
+        }
+        let before = u64::from((self.mask & ((1 << number) - 1)).count_ones());
+        let Recording {
+            samples,
+            meta,
+            bytes,
+            ..
+        } = self.recording;
+        match self.start.checked_sub(meta.file_size) {
+            Some(start) => {
+                let at = usize::try_from(start.checked_add(before)?).ok()?;
+                samples.regs_intr.values.get(at).copied()
+            }
+            None => {
+                let order = match meta.big_endian {
+                    true => ByteOrder::Big,
+                    false => ByteOrder::Little,
+                };
+                order.u64_at(bytes.file.part(self.start.checked_add(8 * before)?, 8)?, 0)
+            }
+        }
     }
 
     /// The word that lies so many bytes from the stack pointer on.
@@ -141,8 +169,8 @@ impl Recording {
             ip.is_some() && ip == self.samples.ip.get(i)
         };
         Processor {
-            samples: &self.samples,
-            i,
+            recording: self,
+            start: self.samples.regs_intr.start.get(i).unwrap_or(u64::MAX),
             mask: self.event(i).map_or(0, |event| event.sample_regs_intr),
             stack: self.copied(i).filter(of_code),
         }

@@ -38,6 +38,8 @@ pub struct SampleBody<'a> {
     pub data_src: Option<u64>,
     pub transaction: Option<u64>,
     pub regs_intr: Option<Registers<'a>>,
+    /// Where the values of `regs_intr` begin in the body.
+    pub regs_at: usize,
     pub phys_addr: Option<u64>,
     pub cgroup: Option<u64>,
     pub data_page_size: Option<u64>,
@@ -181,7 +183,9 @@ impl<'a> SampleBody<'a> {
             sample.transaction = Some(at.u64()?);
         }
         if attr.has(sys::PERF_SAMPLE_REGS_INTR) {
-            sample.regs_intr = Some(registers(&mut at, attr.event.sample_regs_intr)?);
+            let registers = registers(&mut at, attr.event.sample_regs_intr)?;
+            sample.regs_at = body.len() - at.rest().len() - 8 * registers.values.len();
+            sample.regs_intr = Some(registers);
         }
         if attr.has(sys::PERF_SAMPLE_PHYS_ADDR) {
             sample.phys_addr = Some(at.u64()?);

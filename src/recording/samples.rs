@@ -64,10 +64,10 @@ impl Chains {
 /// `REGS_INTR` of the samples that have them.
 #[derive(Debug, Default, Clone)]
 pub struct Regs {
-    /// Row `i` starts at `values[start[i]]`; `u64::MAX` means that the sample has no registers.
-    /// Empty when no event sampled registers.
+    /// Where those of row `i` begin: at this byte of the file, or, from the file's size on, so far in `values`.
+    /// `u64::MAX` means that the sample has no registers. Empty when no event sampled registers.
     pub start: Column<u64>,
-    /// One value for each bit of the event's `sample_regs_intr`, lowest bit first.
+    /// Those that were compressed: one value for each bit of the event's `sample_regs_intr`, lowest bit first.
     pub values: Vec<u64>,
 }
 
@@ -109,20 +109,6 @@ impl Samples {
 
     pub fn is_empty(&self) -> bool {
         self.event.is_empty()
-    }
-
-    /// The value of register `reg` (perf's number, `arch/x86/include/uapi/asm/perf_regs.h`) of
-    /// sample `i`, where `mask` is its event's `sample_regs_intr`.
-    pub fn reg(&self, i: usize, mask: u64, reg: u32) -> Option<u64> {
-        let start = self.regs_intr.start.get(i)?;
-        if start == u64::MAX || reg >= 64 || mask >> reg & 1 == 0 {
-            return None;
-        }
-        let before = (mask & ((1u64 << reg) - 1)).count_ones() as usize;
-        self.regs_intr
-            .values
-            .get(usize::try_from(start).ok()?.checked_add(before)?)
-            .copied()
     }
 
     /// Lets go of samples after the first `rows`, by [`Column::shorten`].

@@ -32,7 +32,7 @@ pub fn container(bytes: &[u8]) {
     let samples = &recording.samples;
     for i in 0..samples.len() {
         recording.access(i);
-        samples.reg(i, u64::MAX, 5);
+        recording.processor(i).register(5);
         recording.raw(i);
         if let Some(chain) = samples.chain.get(i) {
             samples.chains.get(chain);
