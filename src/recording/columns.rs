@@ -11,7 +11,6 @@ use super::sample::{ABI_64, SampleBody, WEIGHTS};
 use super::samples::{Chains, Interned, Samples};
 use perf_event_open_sys::bindings as sys;
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 use std::slice::ChunksExact;
 use std::sync::Mutex;
 
@@ -99,7 +98,7 @@ impl Run {
             ips: Known::default(),
             threads: Known::default(),
             data_srcs: Known::default(),
-            chains: no_chains(),
+            chains: Chains::default(),
             regs: Vec::new(),
             inflated: Vec::new(),
             scratch: Vec::new(),
@@ -352,7 +351,7 @@ pub struct Values {
 }
 
 /// The columns while they grow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Columns {
     samples: Samples,
     values: Values,
@@ -367,23 +366,6 @@ pub struct Columns {
     spare: Mutex<Vec<Run>>,
 }
 
-impl Default for Columns {
-    fn default() -> Self {
-        Columns {
-            samples: Samples {
-                chains: no_chains(),
-                ..Samples::default()
-            },
-            values: Values::default(),
-            sampled: 0,
-            inflated: Vec::new(),
-            packed: 0,
-            settled: false,
-            spare: Mutex::default(),
-        }
-    }
-}
-
 impl Columns {
     /// Bytes that it holds, in round numbers.
     pub fn held(&self) -> usize {
@@ -395,8 +377,7 @@ impl Columns {
         let (chains, regs) = (&self.samples.chains, &self.samples.regs_intr.values);
         self.packed
             + INTERNED * (interned + chains.ends.len())
-            // The frames are in the list and in the table of chains.
-            + 16 * chains.frames.capacity()
+            + 8 * chains.frames.capacity()
             + 8 * regs.capacity()
             + self.inflated.capacity()
     }
@@ -540,13 +521,5 @@ pub fn side_by_side<T: Send>(each: &mut [T], act: impl Fn(&mut T) + Sync) {
     match each {
         [one] => act(one),
         many => many.par_iter_mut().with_max_len(1).for_each(&act),
-    }
-}
-
-fn no_chains() -> Chains {
-    Chains {
-        ends: vec![0],
-        frames: Vec::new(),
-        index: FxHashMap::from_iter([(Box::from([].as_slice()), 0)]),
     }
 }

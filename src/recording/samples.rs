@@ -2,7 +2,8 @@
 
 use super::aux::Spans;
 use super::column::{Column, Words};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::hash::BuildHasher;
 
 /// A column of values that repeat: one `u32` a row, each distinct value once.
 #[derive(Debug, Default, Clone)]
@@ -24,19 +25,37 @@ pub const CONTEXT_USER: u64 = -512i64 as u64;
 pub const CONTEXT_MAX: u64 = -4095i64 as u64;
 
 /// Call chains, each distinct one once. Chain 0 is the empty chain.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Chains {
     /// `ends[c]` is the end of chain `c` in `frames`; it starts where chain `c - 1` ends.
     pub ends: Vec<u32>,
     pub frames: Vec<u64>,
-    pub index: FxHashMap<Box<[u64]>, u32>,
+    /// By hash of the ips, or, where others have that one, by the next that none has.
+    index: FxHashMap<u64, u32>,
+}
+
+impl Default for Chains {
+    /// The empty chain.
+    fn default() -> Chains {
+        let mut none = Chains {
+            ends: Vec::new(),
+            frames: Vec::new(),
+            index: FxHashMap::default(),
+        };
+        none.add(&[]);
+        none
+    }
 }
 
 impl Chains {
     /// The id of the chain of these ips.
     pub fn add(&mut self, ips: &[u64]) -> u32 {
-        if let Some(&id) = self.index.get(ips) {
-            return id;
+        let mut hash = FxBuildHasher.hash_one(ips);
+        while let Some(&id) = self.index.get(&hash) {
+            if self.get(id) == ips {
+                return id;
+            }
+            hash = hash.wrapping_add(1);
         }
         // `ends` counts frames in 32 bits; chains past that are kept as empty ones.
         let Ok(end) = u32::try_from(self.frames.len() + ips.len()) else {
@@ -45,7 +64,7 @@ impl Chains {
         let id = self.ends.len() as u32;
         self.frames.extend_from_slice(ips);
         self.ends.push(end);
-        self.index.insert(ips.into(), id);
+        self.index.insert(hash, id);
         id
     }
 
@@ -139,5 +158,23 @@ impl Samples {
             self.stack.start.words(),
             self.stack.len.words(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_has_one_id_although_others_have_its_hash() {
+        let mut chains = Chains::default();
+        let first = chains.add(&[1, 2]);
+        let hash = FxBuildHasher.hash_one([3u64].as_slice());
+        chains.index.insert(hash, first);
+        let second = chains.add(&[3]);
+        let all: [&[u64]; 3] = [&[], &[1, 2], &[3]];
+        assert_eq!(all.map(|ips| chains.add(ips)), [0, first, second]);
+        assert_eq!([0, first, second].map(|id| chains.get(id)), all);
+        assert_eq!(chains.ends.len(), 3);
     }
 }
