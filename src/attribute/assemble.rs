@@ -4,7 +4,7 @@ use super::chains::ChainSites;
 use super::hits::{self, Hit, Hits};
 use super::lasting::Lasting;
 use super::learn::{KnownArray, Learned};
-use super::names::{Names, ranks};
+use super::names::{Names, in_order};
 use super::places::Places;
 use super::regions::{Last, Region, Regions};
 use super::row::{Row, VARIABLE, about_bucket};
@@ -57,13 +57,11 @@ impl Arrays {
 
     /// Numbers the arrays as samples came by them, and their maps as these are; returns the new number of each.
     fn sort(&mut self, maps: &[u32]) -> Vec<u32> {
-        let numbers = ranks(self.seen.iter().map(|(first, _)| *first));
-        self.seen.sort_unstable_by_key(|(first, _)| *first);
         for (_, array) in &mut self.seen {
             array.map = renumbered(array.map, maps);
         }
         self.ids.clear();
-        numbers
+        in_order(&mut self.seen, |(first, _)| *first)
     }
 }
 
@@ -180,7 +178,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// What that is, by numbers that `names` and `arrays` give.
+    /// What that is, with maps and arrays by the numbers that `all` gives.
     fn hit(&'a self, row: &Row, found: &Found, all: &mut Numbered<'a>) -> Hit {
         let Where { map_type, region } = found.ground;
         let region = self.regions.get(region).map(|r| (region, r));

@@ -5,7 +5,7 @@ use crate::recording::Column;
 use std::ops::Range;
 
 /// What one access hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hit {
     /// Address of the structure instance that the part belongs to: the header, the one bucket, the
     /// one group, the table, the directory, the indirect key or elem. 0: not known.

@@ -161,10 +161,8 @@ impl<'a> Names<'a> {
 
     /// Numbers the maps as samples came by them; returns the new number of each.
     pub fn sort(&mut self) -> Vec<u32> {
-        let numbers = ranks(self.seen.iter().map(|(_, seen)| seen.first));
-        self.seen.sort_unstable_by_key(|(_, seen)| seen.first);
         self.ids.clear();
-        numbers
+        in_order(&mut self.seen, |(_, seen)| seen.first)
     }
 
     /// The maps by number.
@@ -189,15 +187,16 @@ impl<'a> Names<'a> {
     }
 }
 
-/// By number: which in order each of these is.
-pub fn ranks(firsts: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut order: Vec<(u32, usize)> = firsts.zip(0..).collect();
+/// Puts these in order of the samples that come first; returns the new number of each.
+pub fn in_order<T>(all: &mut [T], first: impl Fn(&T) -> u32) -> Vec<u32> {
+    let mut order: Vec<(u32, usize)> = all.iter().map(&first).zip(0..).collect();
     order.sort_unstable();
-    let mut ranks = vec![0; order.len()];
-    for ((_, number), rank) in order.into_iter().zip(0..) {
-        ranks[number] = rank;
+    let mut numbers = vec![0; order.len()];
+    for ((_, before), number) in order.into_iter().zip(0..) {
+        numbers[before] = number;
     }
-    ranks
+    all.sort_by_key(first);
+    numbers
 }
 
 /// What the heap calls the map with this header, if that one is of the same type: a header's memory may

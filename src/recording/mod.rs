@@ -193,6 +193,16 @@ pub struct Meta {
     pub nodes: Vec<Node>,
 }
 
+impl Meta {
+    /// Of the words in the file.
+    pub fn order(&self) -> ByteOrder {
+        match self.big_endian {
+            true => ByteOrder::Big,
+            false => ByteOrder::Little,
+        }
+    }
+}
+
 /// One event of the recording: its attr, as far as it bears on the samples.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Event {

@@ -3,7 +3,7 @@
 //! `REGS_INTR` are those of the sampled code, `REGS_USER` those that user code goes on with: the same
 //! ones where the sample is of user code (`perf_sample_regs_user`, kernel/events/core.c).
 
-use super::{ABI_64, ByteOrder, Event, Recording};
+use super::{ABI_64, Event, Recording};
 use perf_event_open_sys::bindings as sys;
 
 /// perf's numbers of the registers that have a meaning of their own (`perf_regs.h`).
@@ -41,6 +41,12 @@ pub struct Copied<'a> {
     bytes: &'a [u8],
 }
 
+/// Which of the sampled registers the one of this number is, if it is one: they are in order of their numbers.
+fn place_of(number: u32, mask: u64) -> Option<usize> {
+    let sampled = number < u64::BITS && mask >> number & 1 == 1;
+    sampled.then(|| (mask & ((1 << number) - 1)).count_ones() as usize)
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(8)?)?;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
@@ -73,11 +79,7 @@ impl<'a> Copied<'a> {
 
     /// A register of the user's, by perf's number.
     pub fn register(&self, number: u32) -> Option<u64> {
-        if number >= 64 || self.mask >> number & 1 == 0 {
-            return None;
-        }
-        let before = self.mask & ((1 << number) - 1);
-        word(self.values, before.count_ones() as usize * 8)
+        word(self.values, place_of(number, self.mask)? * 8)
     }
 
     /// The word at an address, where it was copied.
@@ -107,10 +109,10 @@ impl Processor<'_> {
 
     /// The same of `REGS_INTR`.
     fn of_code(&self, number: u32) -> Option<u64> {
-        if self.start == u64::MAX || number >= 64 || self.mask >> number & 1 == 0 {
+        if self.start == u64::MAX {
             return None;
         }
-        let before = u64::from((self.mask & ((1 << number) - 1)).count_ones());
+        let before = place_of(number, self.mask)? as u64;
         let Recording {
             samples,
             meta,
@@ -123,11 +125,8 @@ impl Processor<'_> {
                 samples.regs_intr.values.get(at).copied()
             }
             None => {
-                let order = match meta.big_endian {
-                    true => ByteOrder::Big,
-                    false => ByteOrder::Little,
-                };
-                order.u64_at(bytes.file.part(self.start.checked_add(8 * before)?, 8)?, 0)
+                let bytes = bytes.file.part(self.start.checked_add(8 * before)?, 8)?;
+                meta.order().u64_at(bytes, 0)
             }
         }
     }

@@ -55,6 +55,13 @@ pub fn count_columns(counts: &[Counts]) -> Vec<Column> {
     ])
 }
 
+/// A column of what is made of each of these.
+macro_rules! of {
+    ($all:expr, $column:expr, |$each:pat_param| $value:expr) => {
+        column($column, $all.iter().map(|$each| $value).collect::<Vec<_>>())
+    };
+}
+
 fn quantile_columns<'a>(latencies: impl Iterator<Item = &'a Histogram> + Clone) -> Vec<Column> {
     let at = |q: f64| latencies.clone().map(|h| h.quantile(q)).collect::<Vec<_>>();
     vec![
@@ -294,17 +301,12 @@ pub fn cells(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataFra
     let array = |id: u32| attribution.arrays.get(id as usize);
     let (cells, counts) = &totals.cells;
     let width = |id: u32| array(id).map_or(1, |a| index_width(a.len));
-    macro_rules! of {
-        ($column:expr, |$key:ident| $value:expr) => {
-            column($column, cells.iter().map(|$key| $value).collect::<Vec<_>>())
-        };
-    }
     let mut columns = vec![
-        of!(c::MAP, |k| array(k.0).and_then(|a| id(a.map))),
-        of!(c::ARRAY, |k| k.0),
-        of!(c::INDEX, |k| k.1),
-        of!(c::INDEX_WIDTH, |k| width(k.0)),
-        of!(c::OFF, |k| k.2),
+        of!(cells, c::MAP, |k| array(k.0).and_then(|a| id(a.map))),
+        of!(cells, c::ARRAY, |k| k.0),
+        of!(cells, c::INDEX, |k| k.1),
+        of!(cells, c::INDEX_WIDTH, |k| width(k.0)),
+        of!(cells, c::OFF, |k| k.2),
     ];
     columns.extend(count_columns(counts));
     DataFrame::new(counts.len(), columns)
@@ -323,20 +325,13 @@ pub fn outside(totals: &Totals, attribution: &Attribution) -> PolarsResult<DataF
             _ => of.elem_size,
         })
     };
-    macro_rules! of {
-        ($column:expr, |$key:ident| $value:expr) => {
-            column(
-                $column,
-                cells.iter().map(|($key, _)| $value).collect::<Vec<_>>(),
-            )
-        };
-    }
     let mut columns = vec![
-        of!(c::MAP, |k| id(k.0)),
-        of!(c::PART, |k| k.1.name()),
-        of!(c::SIZE, |k| size(k.0, k.1)),
-        of!(c::IN_PAIR, |k| Some(k.2).filter(|&at| at != NOWHERE)),
-        of!(c::OFF, |k| k.3),
+        of!(cells, c::MAP, |(k, _)| id(k.0)),
+        of!(cells, c::PART, |(k, _)| k.1.name()),
+        of!(cells, c::SIZE, |(k, _)| size(k.0, k.1)),
+        of!(cells, c::IN_PAIR, |(k, _)| Some(k.2)
+            .filter(|&at| at != NOWHERE)),
+        of!(cells, c::OFF, |(k, _)| k.3),
     ];
     columns.extend(count_columns(&counts));
     DataFrame::new(counts.len(), columns)

@@ -5,7 +5,7 @@ use super::Cpu;
 use super::registers::OpRegisters;
 use crate::data_src::DataSrc;
 use crate::pmu::rows::{Row, Rows};
-use crate::recording::{ByteOrder, Event, Recording};
+use crate::recording::{Event, Recording};
 use perf_event_open_sys::bindings as sys;
 
 /// Decodes the raw registers of a recording, where it has some; `true` when samples were changed.
@@ -21,10 +21,7 @@ pub fn decode(recording: &mut Recording) -> bool {
     if !wanted.contains(&true) {
         return false;
     }
-    let order = match recording.meta.big_endian {
-        true => ByteOrder::Big,
-        false => ByteOrder::Little,
-    };
+    let order = recording.meta.order();
     let mut found = Vec::new();
     for (i, event) in recording.samples.event.iter().enumerate() {
         let event = usize::from(event);
